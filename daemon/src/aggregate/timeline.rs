@@ -1,0 +1,242 @@
+//! Which thread had which core when, from the thread-by-core sums at each sample. Pure.
+//!
+//! The sums are exact, so whatever the sampling misses inside a column, every column's total is right.
+
+use std::collections::HashMap;
+
+use crate::snapshot::{Snapshot, Thread};
+
+/// Columns kept; when they are used up, pairs are merged and a column becomes twice as long.
+const MAX_BINS: usize = 1024;
+/// Length of a column at first.
+const FIRST_BIN_NS: u64 = 5_000_000;
+
+/// A thread over its whole life: ids are reused, start times are not.
+pub type ThreadKey = (u32, u64);
+
+/// A thread that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Name when last seen.
+    pub comm: String,
+    /// On-CPU time over the timeline.
+    pub total_ns: u64,
+}
+
+/// One core in one column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// Nanoseconds by index into the lanes.
+    pub by_lane: HashMap<usize, u64>,
+    /// Nanoseconds in which the core was not idle.
+    pub busy_ns: u64,
+}
+
+/// The timeline of a run.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    start_ns: u64,
+    sampled_ns: u64,
+    bin_ns: u64,
+    cpus: usize,
+    /// `bins[column][cpu]`.
+    bins: Vec<Vec<Slice>>,
+    lanes: Vec<Lane>,
+    lane_of: HashMap<ThreadKey, usize>,
+    seen: HashMap<ThreadKey, Vec<u64>>,
+    idle_seen: Vec<u64>,
+}
+
+impl Timeline {
+    /// A timeline that begins with this sample.
+    pub fn starting(snapshot: &Snapshot) -> Timeline {
+        let mut timeline = Timeline {
+            start_ns: snapshot.taken_ns,
+            sampled_ns: snapshot.taken_ns,
+            bin_ns: FIRST_BIN_NS,
+            cpus: snapshot.cpus.len(),
+            bins: Vec::new(),
+            lanes: Vec::new(),
+            lane_of: HashMap::new(),
+            seen: HashMap::new(),
+            idle_seen: idle(snapshot),
+        };
+        for thread in &snapshot.threads {
+            timeline.seen.insert(key(thread), on_cpu(thread, snapshot.taken_ns));
+        }
+        timeline
+    }
+
+    /// Takes the next sample in.
+    pub fn feed(&mut self, snapshot: &Snapshot) {
+        let now_ns = snapshot.taken_ns;
+        if now_ns <= self.sampled_ns {
+            return;
+        }
+        for thread in snapshot.threads.iter().chain(&snapshot.released) {
+            let total = on_cpu(thread, now_ns);
+            let before = self.seen.insert(key(thread), total.clone());
+            for (cpu, &ns) in total.iter().enumerate() {
+                let grown_ns = ns.saturating_sub(before.as_ref().and_then(|before| before.get(cpu)).copied().unwrap_or(0));
+                if grown_ns > 0 {
+                    let lane = self.lane(thread);
+                    self.lanes[lane].total_ns += grown_ns;
+                    // A run that was noticed only when it ended began before the last sample.
+                    let from_ns = self.sampled_ns.min(now_ns.saturating_sub(grown_ns));
+                    self.spread(cpu, from_ns, now_ns, grown_ns, |slice, ns| *slice.by_lane.entry(lane).or_default() += ns);
+                }
+            }
+        }
+        for thread in &snapshot.released {
+            self.seen.remove(&key(thread));
+        }
+        let elapsed_ns = now_ns - self.sampled_ns;
+        for (cpu, idle_ns) in idle(snapshot).into_iter().enumerate() {
+            let grown_ns = idle_ns.saturating_sub(self.idle_seen[cpu]).min(elapsed_ns);
+            self.spread(cpu, self.sampled_ns, now_ns, elapsed_ns - grown_ns, |slice, ns| slice.busy_ns += ns);
+            self.idle_seen[cpu] = self.idle_seen[cpu].max(idle_ns);
+        }
+        self.sampled_ns = now_ns;
+    }
+
+    /// Time that a sample should wait for the one before it: a column.
+    pub fn bin_ns(&self) -> u64 {
+        self.bin_ns
+    }
+
+    /// Threads that ran, in the order in which they were first seen.
+    pub fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// Slices of one core, by column.
+    pub fn row(&self, cpu: usize) -> impl Iterator<Item = &Slice> {
+        self.bins.iter().filter_map(move |bin| bin.get(cpu))
+    }
+
+    fn lane(&mut self, thread: &Thread) -> usize {
+        let lane = *self.lane_of.entry(key(thread)).or_insert(self.lanes.len());
+        let now = Lane { tid: thread.record.tid, tgid: thread.record.tgid, comm: thread.comm(), total_ns: 0 };
+        if lane == self.lanes.len() {
+            self.lanes.push(now);
+        } else {
+            self.lanes[lane].comm = now.comm;
+        }
+        lane
+    }
+
+    /// Spreads `amount_ns` evenly over the columns between two times.
+    fn spread(&mut self, cpu: usize, from_ns: u64, to_ns: u64, amount_ns: u64, mut add: impl FnMut(&mut Slice, u64)) {
+        let from_ns = from_ns.max(self.start_ns);
+        let span_ns = to_ns.saturating_sub(from_ns);
+        if span_ns == 0 {
+            return;
+        }
+        while to_ns - self.start_ns > self.bin_ns * MAX_BINS as u64 {
+            self.merge_pairs();
+        }
+        let mut given_ns = 0;
+        let mut at_ns = from_ns;
+        while at_ns < to_ns {
+            let column = (at_ns - self.start_ns) / self.bin_ns;
+            let end_ns = (self.start_ns + (column + 1) * self.bin_ns).min(to_ns);
+            // Cumulative, so that rounding never loses a nanosecond.
+            let due_ns = u64::try_from(u128::from(amount_ns) * u128::from(end_ns - from_ns) / u128::from(span_ns)).unwrap_or(amount_ns);
+            let column = usize::try_from(column).unwrap_or(MAX_BINS - 1);
+            if self.bins.len() <= column {
+                self.bins.resize_with(column + 1, || vec![Slice::default(); self.cpus]);
+            }
+            if due_ns > given_ns {
+                add(&mut self.bins[column][cpu], due_ns - given_ns);
+            }
+            given_ns = due_ns;
+            at_ns = end_ns;
+        }
+    }
+
+    fn merge_pairs(&mut self) {
+        self.bin_ns *= 2;
+        let mut merged: Vec<Vec<Slice>> = Vec::with_capacity(self.bins.len() / 2 + 1);
+        for (column, bin) in std::mem::take(&mut self.bins).into_iter().enumerate() {
+            if column % 2 == 0 {
+                merged.push(bin);
+            } else if let Some(left) = merged.last_mut() {
+                for (into, from) in left.iter_mut().zip(bin) {
+                    into.busy_ns += from.busy_ns;
+                    for (lane, ns) in from.by_lane {
+                        *into.by_lane.entry(lane).or_default() += ns;
+                    }
+                }
+            }
+        }
+        self.bins = merged;
+    }
+}
+
+fn key(thread: &Thread) -> ThreadKey {
+    (thread.record.tid, thread.record.start_ns)
+}
+
+/// On-CPU time by CPU, the run that is still open included.
+fn on_cpu(thread: &Thread, now_ns: u64) -> Vec<u64> {
+    let mut total = thread.on_cpu_ns_by_cpu.clone();
+    if let Some(cpu) = total.get_mut(thread.record.clock.cpu as usize) {
+        *cpu += thread.open(now_ns).on_cpu_ns;
+    }
+    total
+}
+
+fn idle(snapshot: &Snapshot) -> Vec<u64> {
+    let open = |since_ns: u64| snapshot.taken_ns.saturating_sub(since_ns);
+    snapshot.cpus.iter().map(|cpu| cpu.idle_ns + if cpu.idle != 0 { open(cpu.since_ns) } else { 0 }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use schedscope_ebpf::{abi::CpuRecord, task_clock::Phase};
+
+    use super::*;
+    use crate::snapshot::tests::thread;
+
+    fn sample(taken_ns: u64, on_cpu_ns: &[u64]) -> Snapshot {
+        let mut thread = thread(7, Phase::Blocked);
+        thread.on_cpu_ns_by_cpu = on_cpu_ns.to_vec();
+        Snapshot { taken_ns, cpus: vec![CpuRecord::default(); on_cpu_ns.len()], threads: vec![thread], ..Snapshot::default() }
+    }
+
+    fn total(timeline: &Timeline, cpu: usize) -> u64 {
+        timeline.row(cpu).flat_map(|slice| slice.by_lane.values()).sum()
+    }
+
+    proptest! {
+        #[test]
+        fn no_nanosecond_is_lost_or_made_up(steps in prop::collection::vec((1_u64..100_000_000, 0_u64..100_000_000, 0_u64..100_000_000), 1..200)) {
+            let mut now_ns = 1_000;
+            let mut sums = [0, 0];
+            let mut timeline = Timeline::starting(&sample(now_ns, &sums));
+            for (step, first, second) in steps {
+                now_ns += step;
+                sums = [sums[0] + first.min(step), sums[1] + second.min(step)];
+                timeline.feed(&sample(now_ns, &sums));
+                prop_assert!(timeline.bins.len() <= MAX_BINS);
+            }
+            prop_assert_eq!(total(&timeline, 0), sums[0]);
+            prop_assert_eq!(total(&timeline, 1), sums[1]);
+            prop_assert_eq!(timeline.lanes().iter().map(|lane| lane.total_ns).sum::<u64>(), sums[0] + sums[1]);
+        }
+    }
+
+    #[test]
+    fn a_run_noticed_late_is_drawn_where_it_was() {
+        let mut timeline = Timeline::starting(&sample(0, &[0]));
+        timeline.feed(&sample(10_000_000, &[0]));
+        timeline.feed(&sample(15_000_000, &[15_000_000]));
+        let columns: Vec<u64> = timeline.row(0).map(|slice| slice.by_lane.values().sum()).collect();
+        assert_eq!(columns, [5_000_000, 5_000_000, 5_000_000]);
+    }
+}

@@ -1,0 +1,30 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{attach::AttachArgs, run::RunArgs};
+
+/// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
+///
+/// Records context switches, wake-ups and CPU migrations of chosen programs with BPF and says in one sentence why a program
+/// does or does not use its cores. Needs root, or CAP_BPF and CAP_PERFMON, and Linux 5.10 or later with BTF.
+#[derive(Debug, Parser)]
+#[command(name = "schedscope", version, max_term_width = 100)]
+pub struct Args {
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command, trace it and all its descendants, and report
+    ///
+    /// The report goes to standard error and the exit code is the command's own. Example: schedscope run -- python3 script.py
+    Run(RunArgs),
+    /// Trace processes that already run, and report
+    Attach(AttachArgs),
+    /// Say what this host can do, with a remedy for each lack
+    Doctor,
+}

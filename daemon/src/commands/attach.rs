@@ -1,0 +1,68 @@
+//! `schedscope attach`: processes that already run.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{allowed_cpus, deliver, require_host, run::Interrupts};
+use crate::{report::schema::Exit, session::Session, snapshot::Tgid};
+
+/// Arguments of `schedscope attach`.
+#[derive(Debug, clap::Args)]
+pub struct AttachArgs {
+    /// Process to trace, with its descendants from now on; may be given several times
+    #[arg(long, required = true, value_name = "PID", num_args = 1..)]
+    pub pid: Vec<u32>,
+    /// Stop after this many seconds; without it when the processes end, or at Ctrl-C
+    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
+    pub duration: Option<f64>,
+    /// Name of the run in the report
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write the report as JSON to FILE, or to standard output for `-`
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Do not print the report; useful with --json
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+fn positive_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(seconds),
+        _ => Err("must be a number of seconds above 0".to_owned()),
+    }
+}
+
+/// Traces until the processes end, the time is up, or it is interrupted.
+pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
+    let topology = require_host()?;
+    for pid in &args.pid {
+        let process = i32::try_from(*pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
+        if process.is_none() {
+            anyhow::bail!("there is no process {pid}: 'ps -e' lists what runs");
+        }
+    }
+    let mut interrupts = Interrupts::listen()?;
+    let mut session = Session::start(topology)?;
+    let processes: Vec<Tgid> = args.pid.iter().map(|pid| Tgid(*pid)).collect();
+    session.begin(&processes)?;
+    if session.alive() == 0 {
+        let pids: Vec<String> = args.pid.iter().map(ToString::to_string).collect();
+        anyhow::bail!("no thread of process {} could be traced: is it the process id, not a thread's, and in this pid namespace?", pids.join(", "));
+    }
+    let end = args.duration.map(|seconds| tokio::time::Instant::now() + Duration::from_secs_f64(seconds));
+    let mut pause = Duration::ZERO;
+    while session.alive() > 0 {
+        let left = end.map_or(Duration::MAX, |end| end.saturating_duration_since(tokio::time::Instant::now()));
+        if left.is_zero() {
+            break;
+        }
+        tokio::select! {
+            () = interrupts.stop() => break,
+            () = tokio::time::sleep(pause.min(left)) => pause = session.sample()?,
+        }
+    }
+    let name = args.name.unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let report = session.finish(None, name, Vec::new(), Exit::default(), allowed_cpus())?;
+    deliver(&report, args.json.as_deref(), args.quiet)?;
+    Ok(0)
+}

@@ -1,0 +1,233 @@
+//! What the daemon knows between two events of its loop, and what each event does to it.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+use super::{KernelSide, ProgramState};
+use crate::{
+    config::Config,
+    expose::{Collection, Exposition, Metrics, Program, collect::Ledger},
+    label::{
+        Scanner,
+        proc::{CpuSet, read_identity},
+    },
+    server::{Gate, ProgramStatus, Request, Status, WorkloadStatus},
+    snapshot::{Snapshot, WorkloadId},
+};
+
+/// Requests within this time of each other share one reading.
+const SHARED_FOR: Duration = Duration::from_millis(250);
+
+/// Places in [`schedscope_ebpf::catalog::STAGES`].
+#[derive(Clone, Copy)]
+enum Stage {
+    Snapshot = 0,
+    Label = 1,
+    ProgramCost = 2,
+}
+
+/// The daemon's state.
+pub(super) struct Station<K> {
+    kernel: K,
+    gate: Gate,
+    scanner: Scanner,
+    ledger: Ledger,
+    metrics: Metrics,
+    collection: Collection,
+    cost: Cost,
+    exposition: Exposition,
+    last: Option<(Instant, Result<Arc<str>, String>)>,
+    kernel_release: String,
+}
+
+/// Cost of the programs over the windows in which it was measured.
+#[derive(Default)]
+struct Cost {
+    /// Start of the open window and what the programs had cost then.
+    open: Option<(Instant, Vec<ProgramState>)>,
+    measured_ns: u64,
+    /// Run time and runs of each program in the windows that have closed.
+    closed: HashMap<&'static str, (u64, u64)>,
+}
+
+impl Cost {
+    fn close(&mut self, now: &[ProgramState]) {
+        let Some((since, before)) = self.open.take() else { return };
+        self.measured_ns += u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        for program in now {
+            let Some(before) = before.iter().find(|before| before.name == program.name) else { continue };
+            let sums = self.closed.entry(program.name).or_default();
+            sums.0 += program.run_ns.saturating_sub(before.run_ns);
+            sums.1 += program.runs.saturating_sub(before.runs);
+        }
+    }
+}
+
+impl<K: KernelSide> Station<K> {
+    pub(super) fn new(kernel: K, config: Config, gate: Gate) -> Result<Station<K>> {
+        Ok(Station {
+            kernel,
+            gate,
+            scanner: Scanner::new(config.rules, config.max_workloads as usize),
+            ledger: Ledger::default(),
+            metrics: Metrics::new()?,
+            collection: Collection::default(),
+            cost: Cost::default(),
+            exposition: Exposition::default(),
+            last: None,
+            kernel_release: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        })
+    }
+
+    /// Labels what is new.
+    pub(super) fn scan(&mut self) {
+        match self.kernel.threads() {
+            Ok(snapshot) => self.label(&snapshot),
+            Err(error) => self.failed(Stage::Label, &error),
+        }
+    }
+
+    /// Opens a window of cost measurement, or closes the open one. True if one is open now.
+    pub(super) fn toggle_cost(&mut self) -> bool {
+        let opening = self.cost.open.is_none();
+        if opening {
+            if let Err(error) = self.kernel.measure_cost(true) {
+                self.failed(Stage::ProgramCost, &error);
+                return false;
+            }
+            self.cost.open = Some((Instant::now(), self.kernel.programs()));
+        } else {
+            self.cost.close(&self.kernel.programs());
+            if let Err(error) = self.kernel.measure_cost(false) {
+                self.failed(Stage::ProgramCost, &error);
+            }
+        }
+        opening
+    }
+
+    /// Answers a request. Whoever asked may be gone, which is no concern of ours.
+    pub(super) fn answer(&mut self, request: Request) {
+        match request {
+            Request::Metrics(reply) => drop(reply.send(self.text())),
+            Request::Status(reply) => {
+                let failure = self.text().err();
+                drop(reply.send(self.status(failure)));
+            }
+        }
+    }
+
+    /// The text of the last reading if it is fresh, else of a new one.
+    fn text(&mut self) -> Result<Arc<str>, String> {
+        if let Some((_, text)) = self.last.as_ref().filter(|(at, _)| at.elapsed() < SHARED_FOR) {
+            return text.clone();
+        }
+        let text = self.collect().map(Arc::from).map_err(|error| {
+            self.failed(Stage::Snapshot, &error);
+            format!("cannot read the counters: {error:#}")
+        });
+        self.last = Some((Instant::now(), text.clone()));
+        text
+    }
+
+    fn collect(&mut self) -> Result<String> {
+        let start = Instant::now();
+        let snapshot = self.kernel.snapshot()?;
+        self.ledger.update(&snapshot);
+        self.label(&snapshot);
+        let allowed = self.allowed_cpus();
+        let places: Vec<_> = (0_u32..).zip(&snapshot.cpus).map(|(cpu, _)| self.kernel.place(cpu)).collect();
+        self.collection.count += 1;
+        self.collection.duration_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.exposition = Exposition {
+            workloads: self.ledger.workloads(self.scanner.table(), |id| allowed.get(&id).map(CpuSet::count)),
+            cpus: self.ledger.cpus(&snapshot.cpus, &places),
+            losses: snapshot.losses(),
+            torn_records: self.ledger.torn_records(),
+            programs: self.programs(),
+            bpf_measured_ns: self.cost.measured_ns,
+            workloads_folded: self.scanner.table().folded(),
+            collection: self.collection,
+            scrapes_refused: self.gate.refused(),
+            daemon_cpu_ns: process_cpu_ns(),
+        };
+        Ok(self.metrics.text(self.exposition.clone())?)
+    }
+
+    fn label(&mut self, snapshot: &Snapshot) {
+        for (tid, workload) in self.scanner.scan(snapshot, read_identity) {
+            self.kernel.set_workload(tid, workload);
+        }
+    }
+
+    fn allowed_cpus(&self) -> HashMap<WorkloadId, CpuSet> {
+        let mut allowed: HashMap<WorkloadId, CpuSet> = HashMap::new();
+        for (tgid, workload) in self.scanner.processes() {
+            if let Some(set) = CpuSet::of_process(tgid) {
+                allowed.entry(workload).or_default().add(&set);
+            }
+        }
+        allowed
+    }
+
+    fn programs(&self) -> Vec<Program> {
+        let cost = |name| self.cost.closed.get(name).copied().unwrap_or_default();
+        let program = |state: ProgramState| {
+            let (run_ns, runs) = cost(state.name);
+            Program {
+                name: state.name,
+                attached: state.failure.is_none(),
+                run_ns,
+                runs,
+                recursion_misses: state.recursion_misses,
+            }
+        };
+        self.kernel.programs().into_iter().map(program).collect()
+    }
+
+    fn status(&self, failure: Option<String>) -> Status {
+        let workloads = self.exposition.workloads.iter().map(|workload| WorkloadStatus {
+            name: workload.name.clone(),
+            source: workload.source.name(),
+            model: workload.model(),
+            processes: workload.totals.processes,
+            threads: workload.totals.threads,
+        });
+        let programs = self.kernel.programs().into_iter().map(|state| ProgramStatus {
+            name: state.name,
+            attached: state.failure.is_none(),
+            failure: state.failure,
+        });
+        let losses = self.exposition.losses.by_reason().filter(|(_, count)| *count > 0);
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: self.kernel_release.clone(),
+            failure,
+            programs: programs.collect(),
+            workloads: workloads.collect(),
+            workloads_folded: self.exposition.workloads_folded,
+            losses: losses.map(|(reason, count)| (reason.name(), count)).collect(),
+        }
+    }
+
+    /// Counts a failure, and logs the first of its stage; more of the same would only fill the log.
+    fn failed(&mut self, stage: Stage, error: &anyhow::Error) {
+        let count = &mut self.collection.errors[stage as usize];
+        *count += 1;
+        if *count == 1 {
+            tracing::error!("{error:#}; schedscope_collection_errors_total counts further failures");
+        }
+    }
+}
+
+/// CPU time of this process.
+fn process_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every Linux, and the destination is a whole timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}

@@ -1,0 +1,68 @@
+//! The tracer as the daemon's kernel side.
+
+use anyhow::Result;
+use schedscope_ebpf::distance::CpuPlace;
+
+use super::{KernelSide, ProgramState};
+use crate::{
+    config::Config,
+    kernel::{Depth, Sizes, StatsGuard, Tracer, enable_stats},
+    label::table::OTHER,
+    snapshot::{Snapshot, Tid, WorkloadId},
+    topology::Topology,
+};
+
+/// A tracer of the whole host.
+struct HostTracer {
+    tracer: Tracer,
+    topology: Topology,
+    stats: Option<StatsGuard>,
+}
+
+/// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
+pub(super) fn start(config: &Config) -> Result<impl KernelSide + use<>> {
+    let topology = Topology::read()?;
+    let sizes = Sizes { workloads: config.max_workloads + 1, tasks: config.max_threads, thread_by_core: false };
+    let mut tracer = Tracer::start(sizes, &topology)?;
+    tracer.seed_all(OTHER)?;
+    Ok(HostTracer { tracer, topology, stats: None })
+}
+
+impl KernelSide for HostTracer {
+    fn threads(&mut self) -> Result<Snapshot> {
+        Ok(self.tracer.snapshot(Depth::Threads)?)
+    }
+
+    fn snapshot(&mut self) -> Result<Snapshot> {
+        Ok(self.tracer.snapshot(Depth::Full)?)
+    }
+
+    fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
+        self.tracer.set_workload(tid, workload);
+    }
+
+    fn measure_cost(&mut self, on: bool) -> Result<()> {
+        self.stats = if on { Some(enable_stats()?) } else { None };
+        Ok(())
+    }
+
+    fn programs(&self) -> Vec<ProgramState> {
+        let costs = self.tracer.costs();
+        let of = |name| costs.iter().find(|cost| cost.name == name);
+        let state = |program: &crate::kernel::ProgramStatus| {
+            let cost = of(program.name);
+            ProgramState {
+                name: program.name,
+                failure: program.failure.clone(),
+                run_ns: cost.map_or(0, |cost| cost.run_ns),
+                runs: cost.map_or(0, |cost| cost.runs),
+                recursion_misses: cost.map_or(0, |cost| cost.recursion_misses),
+            }
+        };
+        self.tracer.programs().iter().map(state).collect()
+    }
+
+    fn place(&self, cpu: u32) -> CpuPlace {
+        self.topology.place(cpu)
+    }
+}

@@ -1,0 +1,55 @@
+//! The subcommands: thin drivers over the library.
+
+pub mod attach;
+pub mod doctor;
+pub mod run;
+
+use std::{io::Write, path::Path};
+
+use anyhow::Context;
+
+use crate::{
+    preflight,
+    report::{Options, RunReport, render},
+    topology::Topology,
+};
+
+/// Refuses with a remedy before anything is loaded.
+fn require_host() -> anyhow::Result<Topology> {
+    if let Some(lack) = preflight::first_fatal() {
+        anyhow::bail!("{}", lack.detail);
+    }
+    Ok(Topology::read()?)
+}
+
+/// Prints the report to standard error, which leaves the command's own output alone, and writes the JSON if asked.
+fn deliver(report: &RunReport, json: Option<&Path>, quiet: bool) -> anyhow::Result<()> {
+    if let Some(path) = json {
+        let mut text = serde_json::to_string_pretty(report)?;
+        text.push('\n');
+        if path == Path::new("-") {
+            std::io::stdout().write_all(text.as_bytes())?;
+        } else {
+            std::fs::write(path, text).with_context(|| format!("cannot write {}: give --json a path in a directory that exists", path.display()))?;
+        }
+    }
+    if !quiet {
+        let stderr = std::io::stderr();
+        let text = render(report, &Options::detect(&stderr));
+        // A reader that went away is no reason to fail.
+        let _ = stderr.lock().write_all(text.as_bytes());
+    }
+    Ok(())
+}
+
+/// CPUs this process may use; a child inherits them.
+fn allowed_cpus() -> u32 {
+    // SAFETY: the set is plain bits that the call fills; its size is passed along.
+    unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
+            return std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
+        }
+        u32::try_from(libc::CPU_COUNT(&set)).unwrap_or(1)
+    }
+}

@@ -1,0 +1,138 @@
+//! `schedscope run`: one command and all its descendants, from the first instruction.
+
+use std::{path::PathBuf, process::ExitStatus, time::Duration};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{allowed_cpus, deliver, require_host};
+use crate::{
+    report::schema::Exit,
+    session::Session,
+    snapshot::Tgid,
+    spawn::{Gated, exit_code},
+};
+
+/// How long threads that are ending may take after the command was reaped.
+const SETTLE: Duration = Duration::from_millis(30);
+
+/// Arguments of `schedscope run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Name of the run in the report; the command's name if not given
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write the report as JSON to FILE, or to standard output for `-`
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Do not print the report; useful with --json
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Go on until every descendant has ended, not only the command itself
+    #[arg(long)]
+    pub wait_all: bool,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+/// Runs the command and returns the code to exit with.
+pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
+    let topology = require_host()?;
+    let allowed = allowed_cpus();
+    let name = args.name.clone().unwrap_or_else(|| program_name(&args.command));
+    // Before the fork: a signal must not end us while the child waits.
+    let mut interrupts = Interrupts::listen()?;
+    let mut session = Session::start(topology)?;
+    let gated = Gated::fork(&args.command)?;
+    let leader = gated.tgid();
+    session.begin(&[leader])?;
+    let mut child = gated.release()?;
+
+    let mut waiting = tokio::task::spawn_blocking(move || child.wait());
+    let mut pause = Duration::ZERO;
+    let status = loop {
+        tokio::select! {
+            biased;
+            status = &mut waiting => break status??,
+            () = interrupts.next(leader) => {}
+            () = tokio::time::sleep(pause) => pause = session.sample()?,
+        }
+    };
+    settle(&mut session).await?;
+    while args.wait_all && session.alive() > 0 {
+        tokio::select! {
+            () = interrupts.stop() => break,
+            () = tokio::time::sleep(pause) => pause = session.sample()?,
+        }
+    }
+    let window_of = if args.wait_all { None } else { Some(leader) };
+    let report = session.finish(window_of, name, args.command, exit_of(status), allowed)?;
+    deliver(&report, args.json.as_deref(), args.quiet)?;
+    Ok(exit_code(status))
+}
+
+/// Samples until no thread is left, or until those that are will not end by themselves.
+async fn settle(session: &mut Session) -> anyhow::Result<()> {
+    let deadline = tokio::time::Instant::now() + SETTLE;
+    loop {
+        session.sample()?;
+        if session.alive() == 0 || tokio::time::Instant::now() > deadline {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    use std::os::unix::process::ExitStatusExt;
+    Exit { code: status.code(), signal: status.signal() }
+}
+
+fn program_name(command: &[String]) -> String {
+    command.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program)).to_owned()
+}
+
+/// The signals that would end us. The report is printed all the same.
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    count: u32,
+}
+
+impl Interrupts {
+    pub(super) fn listen() -> std::io::Result<Interrupts> {
+        Ok(Interrupts {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            count: 0,
+        })
+    }
+
+    /// Waits for any of them.
+    pub(super) async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+
+    /// Waits for one and sees that the command hears of it. A terminal sends Ctrl-C to the command as well, so the first one is
+    /// left to it; whoever presses it again means it.
+    async fn next(&mut self, leader: Tgid) {
+        let send = tokio::select! {
+            _ = self.interrupt.recv() => {
+                self.count += 1;
+                if self.count == 1 { None } else { Some(libc::SIGKILL) }
+            }
+            _ = self.terminate.recv() => Some(libc::SIGTERM),
+            _ = self.hangup.recv() => Some(libc::SIGHUP),
+        };
+        if let (Some(signal), Ok(pid)) = (send, libc::pid_t::try_from(leader.0)) {
+            // SAFETY: the child is ours and not reaped yet, so the pid is still its own.
+            unsafe { libc::kill(pid, signal) };
+        }
+    }
+}

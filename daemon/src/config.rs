@@ -1,0 +1,241 @@
+//! The daemon's configuration file.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use schedscope_ebpf::catalog;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::label::{RuleConfig, Rules, rules::RuleError};
+
+/// Address without a configuration.
+pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9752);
+/// The kernel side has counters for this many workloads, `other` included.
+pub const MAX_CELLS: u32 = 64;
+
+/// What the file says, checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Address to serve on.
+    pub listen: SocketAddr,
+    /// Names with series of their own.
+    pub max_workloads: u32,
+    /// Threads traced at once.
+    pub max_threads: u32,
+    /// When to measure what the BPF programs cost; `None` for never.
+    pub own_cost: Option<OwnCost>,
+    /// Which process belongs to which workload.
+    pub rules: Rules,
+}
+
+/// When the kernel's BPF statistics are on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnCost {
+    /// For how long.
+    pub window: Duration,
+    /// From one start to the next.
+    pub every: Duration,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has a key or a type that is not known. The parser names line and column.
+    #[error("configuration {path}: {source}", path = path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of range.
+    #[error("configuration {path}, line {line}: {what}", path = path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Line of the value, from 1.
+        line: usize,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// A rule cannot be used.
+    #[error("configuration {path}, line {line}: {source}", path = path.display())]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// Line on which the rule begins, from 1.
+        line: usize,
+        /// Why.
+        source: RuleError,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<SocketAddr>,
+    max_workloads: Option<Spanned<u32>>,
+    max_threads: Option<Spanned<u32>>,
+    own_cost: Option<OwnCostTable>,
+    #[serde(default)]
+    workload: Vec<Spanned<RuleConfig>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OwnCostTable {
+    window_seconds: Option<Spanned<u32>>,
+    every_seconds: Option<Spanned<u32>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            listen: DEFAULT_LISTEN,
+            max_workloads: catalog::DEFAULT_MAX_WORKLOADS,
+            max_threads: 32_768,
+            own_cost: Some(OwnCost { window: Duration::from_secs(1), every: Duration::from_secs(60) }),
+            rules: Rules::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Config::parse(path, &text)
+    }
+
+    /// Parses the text of a file; `path` is for the messages.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let parse_error = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
+        let file: File = toml::from_str(text).map_err(parse_error)?;
+        let within = |value: Option<Spanned<u32>>, default: u32, key: &str, min: u32, max: u32| match value {
+            None => Ok(default),
+            Some(value) if (min..=max).contains(value.get_ref()) => Ok(value.into_inner()),
+            Some(value) => Err(ConfigError::Value {
+                path: path.to_owned(),
+                line: line_of(text, value.span().start),
+                what: format!("{key} = {} is out of range: use {min} to {max}", value.get_ref()),
+            }),
+        };
+        let defaults = Config::default();
+        let (window_seconds, every_seconds) =
+            file.own_cost.map_or((None, None), |table| (table.window_seconds, table.every_seconds));
+        let every = within(every_seconds, 60, "own_cost.every_seconds", 0, 86_400)?;
+        // A window may be as long as the interval, and then statistics are always on.
+        let window = within(window_seconds, 1, "own_cost.window_seconds", 1, every.max(1))?;
+        Ok(Config {
+            listen: file.listen.unwrap_or(defaults.listen),
+            max_workloads: within(file.max_workloads, defaults.max_workloads, "max_workloads", 1, MAX_CELLS - 1)?,
+            max_threads: within(file.max_threads, defaults.max_threads, "max_threads", 64, 4_194_304)?,
+            own_cost: (every > 0)
+                .then(|| OwnCost { window: Duration::from_secs(window.into()), every: Duration::from_secs(every.into()) }),
+            rules: Rules::default(),
+        })
+        .and_then(|config| config.with_rules(path, text, file.workload))
+    }
+
+    fn with_rules(self, path: &Path, text: &str, rules: Vec<Spanned<RuleConfig>>) -> Result<Config, ConfigError> {
+        let starts: Vec<usize> = rules.iter().map(|rule| line_of(text, rule.span().start)).collect();
+        let rules: Vec<RuleConfig> = rules.into_iter().map(Spanned::into_inner).collect();
+        for (line, rule) in starts.iter().zip(&rules) {
+            Rules::compile(std::slice::from_ref(rule)).map_err(|source| ConfigError::Rule {
+                path: path.to_owned(),
+                line: *line,
+                source,
+            })?;
+        }
+        let rules = Rules::compile(&rules).map_err(|source| ConfigError::Rule { path: path.to_owned(), line: 1, source })?;
+        let names = rules.names().len();
+        if names > self.max_workloads as usize {
+            let what = format!("{names} workload names, but max_workloads is {}: raise it or join rules", self.max_workloads);
+            return Err(ConfigError::Value { path: path.to_owned(), line: starts.last().copied().unwrap_or(1), what });
+        }
+        Ok(Config { rules, ..self })
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|&b| b == b'\n').count()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use crate::label::Identity;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("/etc/schedscope.toml"), text)
+    }
+
+    #[test]
+    fn the_example_says_what_the_defaults_are() {
+        let example = parse(include_str!("../config/schedscope.toml")).unwrap();
+        let empty = parse("").unwrap();
+        for config in [&example, &empty] {
+            let defaults = Config::default();
+            assert_eq!(config.listen, defaults.listen);
+            assert_eq!((config.max_workloads, config.max_threads), (defaults.max_workloads, defaults.max_threads));
+            assert_eq!(config.own_cost, defaults.own_cost);
+        }
+    }
+
+    #[test]
+    fn the_rules_of_the_example_work_once_uncommented() {
+        let example = include_str!("../config/schedscope.toml");
+        let text: Vec<&str> =
+            example.lines().map(|line| line.strip_prefix("# ").filter(|l| l.contains(['[', '='])).unwrap_or(line)).collect();
+        let (_, rules) = text.split_at(text.iter().position(|line| line.starts_with("[[workload]]")).unwrap());
+        let config = parse(&rules.join("\n")).unwrap();
+        let python = Identity { exe: Some("/usr/bin/python3.11".into()), ..Identity::default() };
+        assert_eq!(config.rules.first_match(&python), Some("python"));
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        for (text, parts) in [
+            ("\nlisten = 5", &["line 2", "listen"][..]),
+            ("listn = \"127.0.0.1:1\"", &["line 1", "listn"]),
+            ("\n\nmax_workloads = 64", &["line 3", "max_workloads = 64", "1 to 63"]),
+            ("[own_cost]\nwindow_seconds = 5\nevery_seconds = 2", &["line 2", "own_cost.window_seconds", "1 to 2"]),
+            ("\n[[workload]]\nname = \"web\"\nmatch = { com = \"x\" }", &["line 4", "com"]),
+            ("\n[[workload]]\nname = \"web\"\nmatch = { comm = \"[x\" }", &["line 2", "\"web\"", "match.comm"]),
+            (
+                "max_workloads = 1\n[[workload]]\nname='a'\nmatch={comm='a'}\n[[workload]]\nname='b'\nmatch={comm='b'}",
+                &["line 5"],
+            ),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains("/etc/schedscope.toml"), "{error}");
+            for part in parts {
+                assert!(error.contains(part), "{part} is not in: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn own_cost_can_be_off() {
+        assert_eq!(parse("[own_cost]\nevery_seconds = 0").unwrap().own_cost, None);
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let error = Config::read(Path::new("/nonexistent/schedscope.toml")).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/schedscope.toml"), "{error}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Snapshots made into what a scrape shows. Pure: it keeps what must not go down and reads nothing itself.
+
+use schedscope_ebpf::{abi::CpuRecord, distance::CpuPlace};
+
+use super::{CpuTotals, Workload};
+use crate::{
+    aggregate::Aggregate,
+    label::LabelTable,
+    snapshot::{Cpu, Snapshot, WorkloadId},
+};
+
+/// What lasts from one collection to the next.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    aggregate: Aggregate,
+    idle_ns: Vec<u64>,
+    torn_records: u64,
+}
+
+impl Ledger {
+    /// Takes a snapshot in.
+    pub fn update(&mut self, snapshot: &Snapshot) {
+        self.aggregate.update(snapshot);
+        self.torn_records += snapshot.torn_records;
+        self.idle_ns.resize(snapshot.cpus.len().max(self.idle_ns.len()), 0);
+        for (kept, record) in self.idle_ns.iter_mut().zip(&snapshot.cpus) {
+            // The open interval was read a moment before the record, so the sum may lag behind the one before it.
+            *kept = (*kept).max(idle_ns(record, snapshot.taken_ns));
+        }
+    }
+
+    /// Records that could not be read whole, over all snapshots.
+    pub fn torn_records(&self) -> u64 {
+        self.torn_records
+    }
+
+    /// The workloads that have a name, with their totals; `other` comes first. `allowed_cpus` says on how many CPUs each may run.
+    pub fn workloads(&self, names: &LabelTable, allowed_cpus: impl Fn(WorkloadId) -> Option<u32>) -> Vec<Workload> {
+        names
+            .iter()
+            .map(|(id, name, source)| Workload {
+                name: name.to_owned(),
+                source,
+                allowed_cpus: allowed_cpus(id),
+                totals: self.aggregate.totals(id).cloned().unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    /// The CPUs that have switched at least once; the others are offline or do not exist.
+    pub fn cpus(&self, records: &[CpuRecord], places: &[CpuPlace]) -> Vec<CpuTotals> {
+        (0_u32..)
+            .zip(records)
+            .filter(|(_, record)| record.switches > 0)
+            .map(|(cpu, record)| CpuTotals {
+                cpu: Cpu(cpu),
+                place: places.get(cpu as usize).copied(),
+                switches_from_task: record.switches.saturating_sub(record.switches_from_idle),
+                switches_from_idle: record.switches_from_idle,
+                idle_ns: self.idle_ns.get(cpu as usize).copied().unwrap_or(0),
+            })
+            .collect()
+    }
+}
+
+fn idle_ns(record: &CpuRecord, now_ns: u64) -> u64 {
+    let open_ns = if record.idle == 1 { now_ns.saturating_sub(record.since_ns) } else { 0 };
+    record.idle_ns + open_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(taken_ns: u64, record: CpuRecord) -> Snapshot {
+        Snapshot { taken_ns, cpus: vec![record], ..Snapshot::default() }
+    }
+
+    #[test]
+    fn idle_time_includes_the_open_interval_and_does_not_go_down() {
+        let mut ledger = Ledger::default();
+        let idle = CpuRecord { idle: 1, since_ns: 100, idle_ns: 50, switches: 3, switches_from_idle: 1, ..CpuRecord::default() };
+        ledger.update(&snapshot(300, idle));
+        assert_eq!(ledger.cpus(&[idle], &[])[0].idle_ns, 250);
+        // The interval was closed at 290, before the clock of the next reading; 10 ns too many were shown and are kept.
+        let busy = CpuRecord { idle: 0, since_ns: 290, idle_ns: 240, switches: 4, switches_from_idle: 2, ..CpuRecord::default() };
+        ledger.update(&snapshot(310, busy));
+        let cpus = ledger.cpus(&[busy], &[]);
+        assert_eq!(cpus[0].idle_ns, 250);
+        assert_eq!((cpus[0].switches_from_task, cpus[0].switches_from_idle), (2, 2));
+    }
+
+    #[test]
+    fn a_cpu_that_never_switched_is_left_out() {
+        let mut ledger = Ledger::default();
+        ledger.update(&snapshot(300, CpuRecord::default()));
+        assert!(ledger.cpus(&[CpuRecord::default()], &[]).is_empty());
+    }
+}

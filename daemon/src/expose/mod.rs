@@ -1,0 +1,183 @@
+//! Totals made into the text that Prometheus scrapes.
+//!
+//! [`collect::Ledger`] turns a snapshot into an [`Exposition`], plain data in nanoseconds; [`families`] turns that into the rows
+//! of the catalog, in base units; [`Metrics`] is the registry that adds the process collector and encodes the text.
+
+pub mod collect;
+pub mod families;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::{
+    Encoder, Registry, TextEncoder,
+    core::{Collector, Desc},
+    process_collector::ProcessCollector,
+    proto::MetricFamily,
+};
+use schedscope_ebpf::{catalog, distance::CpuPlace};
+
+use crate::{
+    aggregate::Totals,
+    label::NameSource,
+    snapshot::{Cpu, Losses},
+};
+
+/// `Content-Type` of [`Metrics::text`].
+pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Everything that one scrape shows. Times in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Exposition {
+    /// Workloads that have series; `other` is the first.
+    pub workloads: Vec<Workload>,
+    /// CPUs that were seen switching, in order.
+    pub cpus: Vec<CpuTotals>,
+    /// Losses by reason.
+    pub losses: Losses,
+    /// Records that could not be read whole, over all collections.
+    pub torn_records: u64,
+    /// Each BPF program and what it cost.
+    pub programs: Vec<Program>,
+    /// How long the kernel's BPF statistics were on.
+    pub bpf_measured_ns: u64,
+    /// Names refused a series of their own because none was free.
+    pub workloads_folded: u64,
+    /// What collecting cost.
+    pub collection: Collection,
+    /// Requests that the server refused.
+    pub scrapes_refused: u64,
+    /// CPU time of this process.
+    pub daemon_cpu_ns: u64,
+}
+
+/// One workload.
+#[derive(Clone, Debug, Default)]
+pub struct Workload {
+    /// The value of the `workload` label.
+    pub name: String,
+    /// What the name was taken from.
+    pub source: NameSource,
+    /// Size of the union of its processes' affinity masks; `None` without processes.
+    pub allowed_cpus: Option<u32>,
+    /// What was counted.
+    pub totals: Totals,
+}
+
+impl Workload {
+    /// How its tasks are organised now: one of [`catalog::MODELS`].
+    pub fn model(&self) -> &'static str {
+        let index = match (self.totals.processes, self.totals.threads) {
+            (0, _) | (_, 0) => 0,
+            (1, 1) => 1,
+            (1, _) => 2,
+            (processes, threads) if processes == threads => 3,
+            _ => 4,
+        };
+        catalog::MODELS[index]
+    }
+}
+
+/// One CPU, all tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuTotals {
+    /// Its number.
+    pub cpu: Cpu,
+    /// Where it sits, if the topology is known.
+    pub place: Option<CpuPlace>,
+    /// Switches away from a task.
+    pub switches_from_task: u64,
+    /// Switches away from the idle task.
+    pub switches_from_idle: u64,
+    /// Time of the idle task, the open interval included.
+    pub idle_ns: u64,
+}
+
+/// A BPF program, and what it cost while it was being measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Name as in [`schedscope_ebpf::abi::program`].
+    pub name: &'static str,
+    /// It is loaded and attached.
+    pub attached: bool,
+    /// Run time.
+    pub run_ns: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Runs that the kernel skipped for recursion.
+    pub recursion_misses: u64,
+}
+
+/// What collecting cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Collection {
+    /// Duration of the last one.
+    pub duration_ns: u64,
+    /// How many there were.
+    pub count: u64,
+    /// Failures by stage, in the order of [`catalog::STAGES`].
+    pub errors: [u64; catalog::STAGES.len()],
+}
+
+/// The registry behind `/metrics`.
+pub struct Metrics {
+    registry: Registry,
+    current: Arc<Mutex<Exposition>>,
+}
+
+impl Metrics {
+    /// A registry with the catalog's metrics and the `process_*` set of this process.
+    ///
+    /// # Errors
+    /// If two rows of the catalog have the same name, which its tests rule out.
+    pub fn new() -> prometheus::Result<Metrics> {
+        let current = Arc::new(Mutex::new(Exposition::default()));
+        let registry = Registry::new();
+        registry.register(Box::new(CatalogCollector::new(Arc::clone(&current))?))?;
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        Ok(Metrics { registry, current })
+    }
+
+    /// The text of `exposition`, format 0.0.4.
+    ///
+    /// # Errors
+    /// If a family cannot be encoded.
+    pub fn text(&self, exposition: Exposition) -> prometheus::Result<String> {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = exposition;
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Makes the families at the time of the scrape; nothing is kept between scrapes.
+struct CatalogCollector {
+    descs: Vec<Desc>,
+    current: Arc<Mutex<Exposition>>,
+}
+
+impl CatalogCollector {
+    fn new(current: Arc<Mutex<Exposition>>) -> prometheus::Result<CatalogCollector> {
+        let descs = catalog::ALL
+            .iter()
+            .map(|metric| {
+                let labels = metric.labels.iter().map(|label| label.name.to_owned()).collect();
+                Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, std::collections::HashMap::new())
+            })
+            .collect::<prometheus::Result<_>>()?;
+        Ok(CatalogCollector { descs, current })
+    }
+}
+
+impl Collector for CatalogCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descs.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        families::families(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+mod tests;

@@ -1,0 +1,58 @@
+//! The values of the frozen globals, from the running kernel's type information. Pure.
+
+use schedscope_ebpf::params::{self, ABSENT, FIELDS};
+
+use super::btf::Btf;
+
+/// A field that tracing cannot do without is not where any known kernel has it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("this kernel's struct {of} has no member {member}: schedscope does not know this kernel yet; please report its version")]
+pub struct MissingField {
+    of: &'static str,
+    member: String,
+}
+
+/// Frozen globals of four bytes, by name.
+pub type Globals = Vec<(&'static str, u32)>;
+
+/// Looks up every field in `params` and what the kernel can do.
+pub fn resolve(btf: &Btf) -> Result<Globals, MissingField> {
+    let mut globals = Globals::new();
+    for field in FIELDS {
+        let found = field.paths.iter().find_map(|path| btf.member(field.of, path)).filter(|member| member.bits == 0);
+        let offset = match found {
+            Some(member) => member.bit_offset / 8,
+            None if field.optional => ABSENT,
+            None => return Err(MissingField { of: field.of, member: field.paths[0].join(".") }),
+        };
+        globals.push((field.global, offset));
+    }
+    if let Some(flag) = btf.member("task_struct", &["in_iowait"]).filter(|member| member.bits == 1) {
+        // The word is read whole: the verifier accepts a load that covers a bit field from its word's start.
+        globals.push((params::TASK_IOWAIT_WORD, flag.bit_offset / 32 * 4));
+        globals.push((params::TASK_IOWAIT_MASK, 1 << (flag.bit_offset % 32)));
+    }
+    globals.push((params::HAS_PREV_STATE, u32::from(btf.tracepoint_arguments("sched_switch") >= Some(4))));
+    globals.push((params::HAS_TASK_PT_REGS, u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs"))));
+    Ok(globals)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_running_kernel_has_every_required_field() {
+        let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            println!("skipped: this kernel exposes no BTF");
+            return;
+        };
+        let globals = resolve(&Btf::parse(data).unwrap()).unwrap();
+        for (name, value) in &globals {
+            assert!(*value == ABSENT || *value < 64 * 1024 || *name == params::TASK_IOWAIT_MASK, "{name} = {value}");
+        }
+        let mask = globals.iter().find(|(name, _)| *name == params::TASK_IOWAIT_MASK).unwrap().1;
+        assert_eq!(mask.count_ones(), 1);
+    }
+}

@@ -1,0 +1,84 @@
+//! Thread records out of the map, each consistent in itself.
+
+use std::{
+    mem::offset_of,
+    sync::atomic::{Ordering, fence},
+};
+
+use schedscope_ebpf::abi::TaskRecord;
+
+use super::mapped::MappedArray;
+
+/// Attempts to read a record between two writes. A write takes nanoseconds, unless the writer's virtual CPU is taken away.
+const ATTEMPTS: u32 = 1000;
+
+/// The thread records and which slots were ever used.
+pub(super) struct Records {
+    map: MappedArray<TaskRecord>,
+}
+
+/// What a slot holds.
+pub(super) enum Slot {
+    /// Never used; no later one was either, because free slots are handed out lowest first.
+    NeverUsed,
+    /// Free again.
+    Free,
+    /// A thread.
+    Used(Box<TaskRecord>),
+    /// A thread whose record changed under every attempt to read it.
+    Torn,
+}
+
+impl Records {
+    pub(super) fn new(map: MappedArray<TaskRecord>) -> Self {
+        Records { map }
+    }
+
+    /// Slots; slot 0 is not used.
+    pub(super) fn slots(&self) -> usize {
+        self.map.len()
+    }
+
+    /// Reads one slot.
+    pub(super) fn read(&self, slot: usize) -> Slot {
+        let record = self.map.pointer(slot);
+        // SAFETY: aligned words inside the mapping, written by the programs at any time.
+        let (task, start_ns) = unsafe { ((&raw const (*record).task).read_volatile(), (&raw const (*record).start_ns).read_volatile()) };
+        if task == 0 {
+            return if start_ns == 0 { Slot::NeverUsed } else { Slot::Free };
+        }
+        for _ in 0..ATTEMPTS {
+            let before = self.sequence(record);
+            fence(Ordering::Acquire);
+            let copy = self.map.read(slot);
+            fence(Ordering::Acquire);
+            // Pairs with `begin` and `finish` in the programs' `charge`: odd while the record is written.
+            if before % 2 == 0 && before == self.sequence(record) {
+                return Slot::Used(Box::new(copy));
+            }
+            std::hint::spin_loop();
+        }
+        Slot::Torn
+    }
+
+    #[expect(clippy::unused_self, reason = "the pointer belongs to this mapping")]
+    fn sequence(&self, record: *const TaskRecord) -> u32 {
+        // SAFETY: as in `read`.
+        unsafe { (&raw const (*record).sequence).read_volatile() }
+    }
+
+    /// Moves a thread to another workload; from then on the programs charge that one.
+    pub(super) fn set_workload(&self, slot: usize, workload: u32) {
+        // SAFETY: an aligned word inside the mapping, which the programs only read after the record was made.
+        unsafe { (&raw mut (*self.map.pointer(slot)).workload).write_volatile(workload) };
+    }
+
+    /// Marks the slot of an ended thread as free. The caller owns the slot, having taken it from the queue of ended threads.
+    pub(super) fn clear(&self, slot: usize) {
+        // SAFETY: as in `set_workload`; no program finds the record any more.
+        unsafe { (&raw mut (*self.map.pointer(slot)).task).write_volatile(0) };
+    }
+}
+
+// The two words that tell a used slot are read outside the sequence.
+const _: () = assert!(offset_of!(TaskRecord, task) % 8 == 0 && offset_of!(TaskRecord, start_ns) % 8 == 0);

@@ -1,0 +1,106 @@
+//! What a thread waits for in each system call: the table that the loader freezes into the programs.
+
+use schedscope_ebpf::blocked::{Reason, SYSCALLS};
+
+/// System calls that put a thread to sleep, by what it waits for. Every other one is [`Reason::Other`].
+const CLASSES: &[(Reason, &[libc::c_long])] = &[
+    (Reason::Futex, &[libc::SYS_futex, libc::SYS_futex_waitv, SYS_FUTEX_WAIT]),
+    (Reason::Sleep, &[libc::SYS_nanosleep, libc::SYS_clock_nanosleep]),
+    (
+        Reason::Poll,
+        &[
+            libc::SYS_ppoll,
+            libc::SYS_pselect6,
+            libc::SYS_epoll_pwait,
+            libc::SYS_epoll_pwait2,
+            libc::SYS_io_uring_enter,
+            libc::SYS_rt_sigtimedwait,
+        ],
+    ),
+    (
+        Reason::PipeSocket,
+        &[
+            libc::SYS_read,
+            libc::SYS_write,
+            libc::SYS_readv,
+            libc::SYS_writev,
+            libc::SYS_recvfrom,
+            libc::SYS_sendto,
+            libc::SYS_recvmsg,
+            libc::SYS_sendmsg,
+            libc::SYS_recvmmsg,
+            libc::SYS_sendmmsg,
+            libc::SYS_accept,
+            libc::SYS_accept4,
+            libc::SYS_connect,
+            libc::SYS_splice,
+            libc::SYS_tee,
+            libc::SYS_vmsplice,
+            libc::SYS_sendfile,
+            libc::SYS_mq_timedreceive,
+            libc::SYS_mq_timedsend,
+        ],
+    ),
+    (Reason::ChildWait, &[libc::SYS_wait4, libc::SYS_waitid, libc::SYS_clone, libc::SYS_clone3]),
+    (
+        Reason::Disk,
+        &[
+            libc::SYS_pread64,
+            libc::SYS_pwrite64,
+            libc::SYS_preadv,
+            libc::SYS_pwritev,
+            libc::SYS_preadv2,
+            libc::SYS_pwritev2,
+            libc::SYS_fsync,
+            libc::SYS_fdatasync,
+            libc::SYS_sync,
+            libc::SYS_syncfs,
+            libc::SYS_sync_file_range,
+            libc::SYS_io_getevents,
+        ],
+    ),
+];
+
+/// `futex_wait(2)`, Linux 6.7, the same number everywhere; not in every libc.
+const SYS_FUTEX_WAIT: libc::c_long = 455;
+
+/// Calls that only x86-64 still has.
+#[cfg(target_arch = "x86_64")]
+const LEGACY: &[(Reason, &[libc::c_long])] = &[
+    (Reason::Sleep, &[libc::SYS_pause]),
+    (Reason::Poll, &[libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait]),
+    (Reason::ChildWait, &[libc::SYS_vfork]),
+];
+#[cfg(not(target_arch = "x86_64"))]
+const LEGACY: &[(Reason, &[libc::c_long])] = &[];
+
+/// The reason of each system call by its number on this architecture.
+pub fn classes() -> [u8; SYSCALLS] {
+    let mut table = [Reason::Other as u8; SYSCALLS];
+    for (reason, calls) in CLASSES.iter().chain(LEGACY) {
+        for call in *calls {
+            if let Some(entry) = usize::try_from(*call).ok().and_then(|call| table.get_mut(call)) {
+                *entry = *reason as u8;
+            }
+        }
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_listed_call_is_in_the_table_once() {
+        let table = classes();
+        let mut listed: Vec<_> = CLASSES.iter().chain(LEGACY).flat_map(|(reason, calls)| calls.iter().map(|call| (*call, *reason))).collect();
+        for (call, reason) in &listed {
+            assert_eq!(usize::try_from(*call).ok().and_then(|call| table.get(call)), Some(&(*reason as u8)), "system call {call}");
+        }
+        let count = listed.len();
+        listed.sort_unstable();
+        listed.dedup_by_key(|(call, _)| *call);
+        assert_eq!(listed.len(), count, "a system call is listed twice");
+    }
+}

@@ -1,0 +1,187 @@
+use std::{cell::RefCell, collections::BTreeSet};
+
+use proptest::prelude::*;
+use schedscope_ebpf::{
+    abi::TaskRecord,
+    task_clock::{Phase, TaskClock},
+};
+
+use super::*;
+use crate::label::table::OTHER;
+
+/// CPU time that earns any name a number.
+const BUSY_NS: u64 = 1_000_000_000_000;
+
+/// The main thread of a process that was forked under observation.
+fn process(tgid: u32, ppid: u32, start_ns: u64, on_cpu_ns: u64) -> Thread {
+    // SAFETY: a record is made of integers, for which zero is a value.
+    let blank: TaskRecord = unsafe { std::mem::zeroed() };
+    let record = TaskRecord {
+        clock: TaskClock::starting(Phase::Running, start_ns),
+        tid: tgid,
+        on_cpu_ns,
+        start_ns,
+        tgid,
+        ppid,
+        seeded_as: Phase::New as u32,
+        ..blank
+    };
+    Thread { record, on_cpu_ns_by_cpu: Vec::new() }
+}
+
+fn seeded(tgid: u32, on_cpu_ns: u64) -> Thread {
+    let mut thread = process(tgid, 1, 5, on_cpu_ns);
+    thread.record.seeded_as = Phase::Blocked as u32;
+    thread
+}
+
+/// A snapshot that hands out threads which have ended, as the kernel side does: once more among `threads` if just now.
+fn ended(mut thread: Thread) -> Snapshot {
+    thread.record.clock.phase = Phase::Dead as u32;
+    Snapshot { threads: vec![thread.clone()], released: vec![thread], ..Snapshot::default() }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it stands for a reader, which can fail")]
+fn exe(name: &str) -> Option<Identity> {
+    Some(Identity { exe: Some(format!("/bin/{name}")), ..Identity::default() })
+}
+
+fn scanner() -> Scanner {
+    Scanner::new(Rules::default(), 8)
+}
+
+fn alive(threads: &[Thread]) -> Snapshot {
+    Snapshot { threads: threads.to_vec(), ..Snapshot::default() }
+}
+
+fn names(scanner: &Scanner) -> Vec<&str> {
+    scanner.table().iter().map(|(_, name, _)| name).collect()
+}
+
+#[test]
+fn a_busy_process_moves_to_its_own_workload_with_all_its_threads() {
+    let mut scanner = scanner();
+    let mut second = seeded(10, BUSY_NS);
+    second.record.tid = 11;
+    let threads = [seeded(10, 0), second, seeded(20, 0)];
+    let moves = scanner.scan(&alive(&threads), |tgid| exe(if tgid.0 == 10 { "busy" } else { "lazy" }));
+    assert_eq!(moves, [(Tid(10), WorkloadId(1)), (Tid(11), WorkloadId(1))]);
+    assert_eq!(names(&scanner), ["other", "busy"]);
+}
+
+#[test]
+fn a_thread_that_is_where_it_belongs_is_not_moved() {
+    let mut scanner = scanner();
+    let mut thread = seeded(10, BUSY_NS);
+    assert_eq!(scanner.scan(&alive(std::slice::from_ref(&thread)), |_| exe("busy")).len(), 1);
+    thread.record.workload = 1;
+    assert!(scanner.scan(&alive(&[thread]), |_| exe("busy")).is_empty());
+}
+
+#[test]
+fn a_forked_child_is_what_its_parent_is_and_is_not_read() {
+    let mut scanner = scanner();
+    let read = RefCell::new(BTreeSet::new());
+    let reader = |tgid: Tgid| {
+        read.borrow_mut().insert(tgid.0);
+        exe("server")
+    };
+    let mut parent = seeded(10, BUSY_NS);
+    scanner.scan(&alive(&[parent.clone()]), reader);
+    parent.record.workload = 1;
+    let moves = scanner.scan(&alive(&[process(11, 10, 50, 0), parent]), reader);
+    assert_eq!(moves, [(Tid(11), WorkloadId(1))]);
+    assert!(!read.borrow().contains(&11));
+}
+
+#[test]
+fn after_exec_a_process_is_named_anew_and_leaves_the_workload_it_inherited() {
+    let mut scanner = scanner();
+    let mut shell = seeded(10, BUSY_NS);
+    scanner.scan(&alive(&[shell.clone()]), |_| exe("shell"));
+    shell.record.workload = 1;
+    let mut child = process(11, 10, 50, 0);
+    child.record.workload = 1;
+    child.record.execs = 1;
+    let moves = scanner.scan(&alive(&[shell, child]), |tgid| exe(if tgid.0 == 10 { "shell" } else { "cat" }));
+    assert_eq!(moves, [(Tid(11), OTHER)]);
+}
+
+#[test]
+fn a_pid_that_is_used_again_is_read_again() {
+    let mut scanner = scanner();
+    scanner.scan(&alive(&[process(10, 1, 100, BUSY_NS)]), |_| exe("first"));
+    scanner.scan(&alive(&[process(10, 1, 200, BUSY_NS)]), |_| exe("second"));
+    assert_eq!(names(&scanner), ["other", "first", "second"]);
+}
+
+#[test]
+fn short_lived_processes_of_one_name_earn_it_a_number_together() {
+    let mut scanner = scanner();
+    for tgid in 100..108 {
+        scanner.scan(&alive(&[seeded(tgid, 0)]), |_| exe("cc"));
+        scanner.scan(&ended(seeded(tgid, 12_000_000)), |_| None);
+    }
+    assert_eq!(names(&scanner), ["other"]);
+    scanner.scan(&alive(&[seeded(200, 4_000_000)]), |_| exe("cc"));
+    assert_eq!(names(&scanner), ["other", "cc"]);
+}
+
+#[test]
+fn a_storm_of_processes_is_read_in_portions() {
+    let mut scanner = scanner();
+    let threads: Vec<Thread> = (1000..1000 + 3 * u32::try_from(READS_PER_SCAN).unwrap()).map(|tgid| seeded(tgid, 0)).collect();
+    for scan in 1..=3 {
+        let mut reads = 0;
+        scanner.scan(&alive(&threads), |_| {
+            reads += 1;
+            exe("x")
+        });
+        assert!(reads <= READS_PER_SCAN);
+        assert!(scanner.processes().count() >= scan * (READS_PER_SCAN - 1));
+    }
+}
+
+#[test]
+fn every_process_is_read_again_within_a_round() {
+    let mut scanner = scanner();
+    let thread = seeded(77, 0);
+    let mut reads = 0;
+    for _ in 0..=SCANS_PER_REFRESH {
+        scanner.scan(&alive(std::slice::from_ref(&thread)), |_| {
+            reads += 1;
+            exe("x")
+        });
+    }
+    assert!((2..=3).contains(&reads), "{reads}");
+}
+
+proptest! {
+    /// Whatever comes and goes: nothing is kept of what has ended, and a thread is only moved to a number that has a name.
+    #[test]
+    fn moves_go_to_numbers_that_exist(
+        scans in prop::collection::vec(prop::collection::vec((1_u32..30, 1_u32..30, 0_u32..3, 0_u64..BUSY_NS, any::<bool>()), 0..20), 0..10)
+    ) {
+        let mut scanner = scanner();
+        for scan in scans {
+            let mut snapshot = Snapshot::default();
+            for (tgid, ppid, execs, on_cpu_ns, dead) in scan {
+                let mut thread = process(tgid, ppid, u64::from(tgid), on_cpu_ns);
+                thread.record.execs = execs;
+                if dead {
+                    let ended = ended(thread);
+                    snapshot.threads.extend(ended.threads);
+                    snapshot.released.extend(ended.released);
+                } else {
+                    snapshot.threads.push(thread);
+                }
+            }
+            let moves = scanner.scan(&snapshot, |tgid| if tgid.0 % 7 == 0 { None } else { exe(&format!("p{}", tgid.0 % 12)) });
+            let named = scanner.table().iter().count();
+            prop_assert!(moves.iter().all(|(_, id)| (id.0 as usize) < named));
+            let live: BTreeSet<u32> = snapshot.threads.iter().filter(|t| !t.has_ended()).map(|t| t.record.tgid).collect();
+            prop_assert!(moves.iter().all(|(tid, _)| live.contains(&tid.0)));
+            prop_assert!(scanner.processes().all(|(tgid, _)| live.contains(&tgid.0)));
+        }
+    }
+}

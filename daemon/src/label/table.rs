@@ -1,0 +1,205 @@
+//! Names to workload numbers: bounded, and a number once given is kept.
+
+use std::collections::HashMap;
+
+use schedscope_ebpf::catalog;
+
+use super::{NameSource, Named};
+use crate::snapshot::WorkloadId;
+
+/// The workload of everything without a number of its own.
+pub const OTHER: WorkloadId = WorkloadId(0);
+/// Names remembered that have no number; beyond it those with the least CPU time are forgotten.
+const MAX_CANDIDATES: usize = 1024;
+/// CPU time that earns a number while at least half of them are free.
+const EARNED_NS: u64 = 100_000_000;
+
+/// Numbers of the names that have one.
+#[derive(Debug)]
+pub struct LabelTable {
+    /// By number; `other` has number 0.
+    names: Vec<(String, NameSource)>,
+    numbers: HashMap<String, WorkloadId>,
+    candidates: HashMap<String, Candidate>,
+    max_names: usize,
+    folded: u64,
+}
+
+/// A name without a number.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    /// CPU time of its threads that have ended.
+    ended_ns: u64,
+    /// CPU time at the last look, threads alive included.
+    used_ns: u64,
+    /// It was refused a number and counted.
+    folded: bool,
+}
+
+impl LabelTable {
+    /// A table for at most `max_names` names besides `other`. The names of rules get their numbers now; those beyond
+    /// `max_names` never do, which [`crate::config`] does not let happen.
+    pub fn new(rule_names: &[&str], max_names: usize) -> LabelTable {
+        let mut table = LabelTable {
+            names: vec![(catalog::OTHER.to_owned(), NameSource::Other)],
+            numbers: HashMap::from([(catalog::OTHER.to_owned(), OTHER)]),
+            candidates: HashMap::new(),
+            max_names,
+            folded: 0,
+        };
+        for name in rule_names {
+            if table.has_room() && !table.numbers.contains_key(*name) {
+                table.assign(name, NameSource::Rule);
+            }
+        }
+        table
+    }
+
+    /// The number under which `name` is counted now.
+    pub fn id(&self, name: &str) -> WorkloadId {
+        self.numbers.get(name).copied().unwrap_or(OTHER)
+    }
+
+    /// Adds the CPU time of a thread that has ended to what its name has used.
+    pub fn add_ended(&mut self, name: &str, on_cpu_ns: u64) {
+        if !self.numbers.contains_key(name) {
+            self.candidate(name).ended_ns += on_cpu_ns;
+        }
+    }
+
+    /// Gives `named` a number if the CPU time of its live threads and of those that have ended has earned it one.
+    pub fn consider(&mut self, named: &Named, live_ns: u64) -> WorkloadId {
+        if let Some(id) = self.numbers.get(&named.name) {
+            return *id;
+        }
+        let needed_ns = self.needed_ns();
+        let has_room = self.has_room();
+        let candidate = self.candidate(&named.name);
+        candidate.used_ns = candidate.ended_ns.saturating_add(live_ns);
+        if candidate.used_ns < needed_ns {
+            return OTHER;
+        }
+        if has_room {
+            self.candidates.remove(&named.name);
+            return self.assign(&named.name, named.source);
+        }
+        if !candidate.folded {
+            candidate.folded = true;
+            self.folded += 1;
+        }
+        OTHER
+    }
+
+    /// Every name that has a number, `other` first.
+    pub fn iter(&self) -> impl Iterator<Item = (WorkloadId, &str, NameSource)> {
+        (0_u32..).zip(&self.names).map(|(id, (name, source))| (WorkloadId(id), name.as_str(), *source))
+    }
+
+    /// Names that had earned a number when none was free. A name that was forgotten meanwhile counts again.
+    pub fn folded(&self) -> u64 {
+        self.folded
+    }
+
+    /// CPU time that earns a number now: ten times as much in the third quarter of the table and a hundred times in the last,
+    /// so that small fry that comes early leaves room for what is busy later.
+    fn needed_ns(&self) -> u64 {
+        let taken = self.names.len() - 1;
+        match taken * 4 / self.max_names.max(1) {
+            0 | 1 => EARNED_NS,
+            2 => EARNED_NS * 10,
+            _ => EARNED_NS * 100,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.names.len() <= self.max_names
+    }
+
+    fn assign(&mut self, name: &str, source: NameSource) -> WorkloadId {
+        let id = WorkloadId(u32::try_from(self.names.len()).unwrap_or(OTHER.0));
+        self.names.push((name.to_owned(), source));
+        self.numbers.insert(name.to_owned(), id);
+        id
+    }
+
+    fn candidate(&mut self, name: &str) -> &mut Candidate {
+        if self.candidates.len() >= MAX_CANDIDATES && !self.candidates.contains_key(name) {
+            let mut by_use: Vec<(u64, String)> = self.candidates.iter().map(|(name, it)| (it.used_ns, name.clone())).collect();
+            by_use.sort_unstable();
+            for (_, idle) in by_use.drain(..MAX_CANDIDATES / 2) {
+                self.candidates.remove(&idle);
+            }
+        }
+        self.candidates.entry(name.to_owned()).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn named(name: &str) -> Named {
+        Named { name: name.to_owned(), source: NameSource::Executable }
+    }
+
+    #[test]
+    fn a_name_earns_its_number_with_cpu_time_and_keeps_it() {
+        let mut table = LabelTable::new(&["web"], 8);
+        assert_eq!(table.id("web"), WorkloadId(1));
+        assert_eq!(table.consider(&named("make"), EARNED_NS - 1), OTHER);
+        table.add_ended("make", 1);
+        assert_eq!(table.consider(&named("make"), EARNED_NS - 1), WorkloadId(2));
+        assert_eq!(table.consider(&named("make"), 0), WorkloadId(2));
+        assert_eq!(table.folded(), 0);
+    }
+
+    #[test]
+    fn the_last_numbers_cost_more_and_then_names_are_folded_once() {
+        let mut table = LabelTable::new(&[], 4);
+        for name in ["a", "b"] {
+            assert_ne!(table.consider(&named(name), EARNED_NS), OTHER);
+        }
+        assert_eq!(table.consider(&named("c"), EARNED_NS), OTHER);
+        assert_ne!(table.consider(&named("c"), EARNED_NS * 10), OTHER);
+        assert_eq!(table.consider(&named("d"), EARNED_NS * 99), OTHER);
+        assert_ne!(table.consider(&named("d"), EARNED_NS * 100), OTHER);
+        for _ in 0..3 {
+            assert_eq!(table.consider(&named("e"), EARNED_NS * 1000), OTHER);
+        }
+        assert_eq!(table.folded(), 1);
+    }
+
+    #[test]
+    fn a_stream_of_names_does_not_grow_the_table() {
+        let mut table = LabelTable::new(&[], 2);
+        table.consider(&named("busy"), EARNED_NS / 2);
+        for index in 0..10 * MAX_CANDIDATES {
+            table.consider(&named(&format!("job-{index}")), 1);
+            assert!(table.candidates.len() <= MAX_CANDIDATES);
+        }
+        assert!(table.candidates.contains_key("busy"), "the busiest candidate is not forgotten");
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_distinct_bounded_and_stable(steps in prop::collection::vec((0_u8..40, 0_u64..20 * EARNED_NS), 0..200)) {
+            let mut table = LabelTable::new(&["rule"], 8);
+            let mut given: HashMap<String, WorkloadId> = HashMap::new();
+            for (name, used_ns) in steps {
+                let name = format!("n{name}");
+                let id = table.consider(&named(&name), used_ns);
+                prop_assert_eq!(id, table.id(&name));
+                prop_assert!(id.0 <= 8);
+                if let Some(before) = given.get(&name) {
+                    prop_assert_eq!(*before, id);
+                }
+                if id != OTHER {
+                    prop_assert!(given.iter().all(|(other, theirs)| *theirs != id || *other == name));
+                    given.insert(name, id);
+                }
+            }
+            prop_assert_eq!(table.iter().count(), table.names.len());
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Makes the report of a run from what was measured. Pure; nanoseconds become seconds here.
+
+use std::collections::BTreeMap;
+
+use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
+
+use super::schema::{
+    Check, CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, Parallelism, Quantiles,
+    Residual, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+};
+use crate::{
+    aggregate::{Distribution, Timeline, Totals, busy_cpus, effective_cpus},
+    model,
+    snapshot::{Cpu, Losses, Thread, Times},
+};
+
+/// Everything a report is made of.
+pub struct Measured<'a> {
+    /// What the user calls it.
+    pub name: String,
+    /// Command and arguments; empty for `attach`.
+    pub command: Vec<String>,
+    /// Begin and end, `CLOCK_MONOTONIC`.
+    pub window_ns: (u64, u64),
+    /// When the last snapshot was taken.
+    pub taken_ns: u64,
+    /// How it ended.
+    pub exit: Exit,
+    /// CPUs online.
+    pub online: &'a [u32],
+    /// CPUs the command may use.
+    pub allowed: u32,
+    /// Totals of the workload.
+    pub totals: &'a Totals,
+    /// Every thread that lived.
+    pub threads: &'a [Thread],
+    /// Losses since tracing began.
+    pub losses: Losses,
+    /// Core map samples.
+    pub timeline: &'a Timeline,
+    /// Host counters over the window.
+    pub host: HostCounters,
+    /// Kernel release.
+    pub kernel: String,
+}
+
+/// What all CPUs did, whoever used them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostCounters {
+    /// Idle time, open intervals included.
+    pub idle_ns: u64,
+    /// Switches.
+    pub switches: u64,
+    /// Of these, from the idle task.
+    pub switches_from_idle: u64,
+}
+
+/// Seconds from nanoseconds.
+pub fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// Builds the report.
+pub fn build(measured: &Measured<'_>) -> RunReport {
+    let Measured { totals, threads, taken_ns, .. } = *measured;
+    let wall_ns = measured.window_ns.1.saturating_sub(measured.window_ns.0);
+    let times = &totals.times;
+    let per_wall = |ns: u64| if wall_ns == 0 { 0.0 } else { ns as f64 / wall_ns as f64 };
+    let mut listed: Vec<&Thread> = threads.iter().collect();
+    listed.sort_by_key(|thread| std::cmp::Reverse(thread.times(taken_ns).on_cpu_ns));
+    let omitted = listed.len().saturating_sub(MAX_THREADS);
+    listed.truncate(MAX_THREADS);
+
+    let mut report = RunReport {
+        schema: SCHEMA.to_owned(),
+        name: measured.name.clone(),
+        command: measured.command.clone(),
+        wall_seconds: seconds(wall_ns),
+        exit: measured.exit.clone(),
+        cpus: Cpus { online: count(measured.online.len()), allowed: measured.allowed },
+        tasks: tasks(totals, threads),
+        parallelism: Parallelism {
+            running_mean: per_wall(times.on_cpu_ns),
+            demand_mean: per_wall(times.on_cpu_ns + times.runnable_ns()),
+            effective_cpus: effective_cpus(&totals.on_cpu_ns_by_cpu),
+        },
+        time_seconds: time_seconds(times),
+        blocked_seconds_by_reason: times.blocked_by_reason().map(|(reason, ns)| (reason.name().to_owned(), seconds(ns))).collect(),
+        switches: Switches { voluntary: totals.voluntary, preempted: totals.preempted, yielded: totals.yielded },
+        migrations: migrations(totals),
+        wakeup_latency_seconds: quantiles(&totals.wakeup_latency),
+        preemption_wait_seconds: quantiles(&totals.preemption_wait),
+        timeslice_seconds: quantiles(&totals.timeslice),
+        on_cpu_seconds_by_cpu: by_cpu(&totals.on_cpu_ns_by_cpu),
+        threads: listed.into_iter().map(|thread| thread_report(thread, taken_ns)).collect(),
+        threads_omitted: omitted as u64,
+        model: super::schema::Model::default(),
+        loss: losses(&measured.losses),
+        check: check(threads),
+        core_map: core_map(measured.timeline, measured.online),
+        host: host(measured, wall_ns),
+    };
+    report.model = model::classify(&report);
+    report
+}
+
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn time_seconds(times: &Times) -> TimeSeconds {
+    TimeSeconds {
+        on_cpu: seconds(times.on_cpu_ns),
+        runnable: seconds(times.runnable_ns()),
+        runnable_after_wakeup: seconds(times.wakeup_wait_ns),
+        runnable_after_preemption: seconds(times.preempt_wait_ns),
+        blocked: seconds(times.blocked_total_ns()),
+    }
+}
+
+fn tasks(totals: &Totals, threads: &[Thread]) -> Tasks {
+    // Threads that were alive before count too: they were not started under observation.
+    let seeded = threads.iter().filter(|thread| thread.was_seeded());
+    let (mut seeded_threads, mut seeded_processes) = (0, std::collections::BTreeSet::new());
+    for thread in seeded {
+        seeded_threads += 1;
+        seeded_processes.insert(thread.record.tgid);
+    }
+    Tasks {
+        processes: totals.processes_started + seeded_processes.len() as u64,
+        threads: totals.threads_started + seeded_threads,
+        peak_threads: peak(threads),
+        still_alive: totals.threads,
+    }
+}
+
+/// Most threads alive at one time.
+fn peak(threads: &[Thread]) -> u64 {
+    // Ends sort before starts at the same instant.
+    let mut events: Vec<(u64, i64)> = Vec::with_capacity(threads.len() * 2);
+    for thread in threads {
+        events.push((thread.record.start_ns, 1));
+        if thread.has_ended() {
+            events.push((thread.record.clock.since_ns, -1));
+        }
+    }
+    events.sort_unstable();
+    let (mut alive, mut most) = (0_i64, 0);
+    for (_, change) in events {
+        alive += change;
+        most = most.max(alive);
+    }
+    u64::try_from(most).unwrap_or(0)
+}
+
+fn migrations(totals: &Totals) -> Migrations {
+    let by_distance = Distance::ALL
+        .iter()
+        .enumerate()
+        .map(|(index, distance)| (distance.name().to_owned(), totals.migrations.iter().map(|cause| cause[index]).sum()))
+        .collect();
+    Migrations {
+        total: totals.migrations_total(),
+        at_wakeup: totals.migrations[0].iter().sum(),
+        while_queued: totals.migrations[1].iter().sum(),
+        by_distance,
+    }
+}
+
+fn quantiles(distribution: &Distribution) -> Quantiles {
+    let at = |q| distribution.quantile_ns(q).map_or(0.0, seconds);
+    Quantiles { count: distribution.count(), p50: at(0.5), p90: at(0.9), p99: at(0.99), max: seconds(distribution.max_ns) }
+}
+
+fn by_cpu(on_cpu_ns_by_cpu: &[u64]) -> BTreeMap<String, f64> {
+    busy_cpus(on_cpu_ns_by_cpu).map(|(Cpu(cpu), ns)| (cpu.to_string(), seconds(ns))).collect()
+}
+
+fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
+    let times = thread.times(now_ns);
+    let mut on_cpu_ns_by_cpu = thread.on_cpu_ns_by_cpu.clone();
+    if let Some(cpu) = on_cpu_ns_by_cpu.get_mut(thread.record.clock.cpu as usize) {
+        *cpu += thread.open(now_ns).on_cpu_ns;
+    }
+    ThreadReport {
+        tid: thread.record.tid,
+        tgid: thread.record.tgid,
+        ppid: thread.record.ppid,
+        comm: thread.comm(),
+        on_cpu_seconds: seconds(times.on_cpu_ns),
+        runnable_seconds: seconds(times.runnable_ns()),
+        blocked_seconds: seconds(times.blocked_total_ns()),
+        blocked_seconds_by_reason: times
+            .blocked_by_reason()
+            .filter(|(_, ns)| *ns > 0)
+            .map(|(reason, ns): (Reason, u64)| (reason.name().to_owned(), seconds(ns)))
+            .collect(),
+        lifetime_seconds: seconds(thread.lifetime_ns(now_ns)),
+        voluntary: thread.record.voluntary,
+        preempted: thread.record.preempted,
+        yielded: thread.record.yielded,
+        migrations: thread.record.migrations.iter().sum(),
+        on_cpu_seconds_by_cpu: by_cpu(&on_cpu_ns_by_cpu),
+        seeded: thread.was_seeded(),
+        ended: thread.has_ended(),
+    }
+}
+
+fn losses(losses: &Losses) -> LossReport {
+    LossReport {
+        total: losses.by_reason().filter(|(loss, _)| loss.harm() == Harm::Missing).map(|(_, count)| count).sum(),
+        by_reason: losses.by_reason().map(|(loss, count)| (loss.name().to_owned(), count)).collect(),
+    }
+}
+
+/// Compares every thread whose end was seen with what the kernel kept about it while it was traced.
+fn check(threads: &[Thread]) -> Check {
+    const QUANTITIES: [&str; 5] = ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds", "run_delay_seconds"];
+    let mut sums = [(0_u64, 0_u64); QUANTITIES.len()];
+    let mut check = Check::default();
+    for thread in threads.iter().filter(|thread| thread.has_ended()) {
+        let record = &thread.record;
+        let (before, after) = (&record.kernel_before, &record.kernel_after);
+        let pairs = [
+            (record.voluntary, after.voluntary.saturating_sub(before.voluntary)),
+            (record.preempted + record.yielded, after.involuntary.saturating_sub(before.involuntary)),
+            (record.migrations.iter().sum(), after.migrations.saturating_sub(before.migrations)),
+            (record.on_cpu_ns, after.runtime_ns.saturating_sub(before.runtime_ns)),
+            (record.wakeup_wait_ns + record.preempt_wait_ns, after.run_delay_ns.saturating_sub(before.run_delay_ns)),
+        ];
+        check.threads += 1;
+        check.threads_differing += u64::from(pairs[..3].iter().any(|(ours, kernel)| ours != kernel));
+        for (sum, pair) in sums.iter_mut().zip(pairs) {
+            *sum = (sum.0 + pair.0, sum.1 + pair.1);
+        }
+    }
+    check.residuals = QUANTITIES
+        .iter()
+        .zip(sums)
+        .map(|(quantity, (ours, kernel))| {
+            let scale = |value: u64| if quantity.ends_with("_seconds") { seconds(value) } else { value as f64 };
+            Residual {
+                quantity: (*quantity).to_owned(),
+                ours: scale(ours),
+                kernel: scale(kernel),
+                difference: scale(ours) - scale(kernel),
+            }
+        })
+        .collect();
+    check
+}
+
+fn core_map(timeline: &Timeline, online: &[u32]) -> Option<CoreMap> {
+    let mut order: Vec<usize> = (0..timeline.lanes().len()).collect();
+    order.sort_by_key(|lane| std::cmp::Reverse(timeline.lanes()[*lane].total_ns));
+    let mut place = vec![0; order.len()];
+    for (index, lane) in order.iter().enumerate() {
+        place[*lane] = index;
+    }
+    let rows: Vec<CoreMapRow> = online
+        .iter()
+        .map(|&cpu| {
+            let slices: Vec<_> = timeline.row(cpu as usize).collect();
+            let bins = slices.iter().map(|slice| {
+                let mut bin: Vec<(usize, f64)> = slice.by_lane.iter().map(|(lane, ns)| (place[*lane], seconds(*ns))).collect();
+                bin.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+                bin
+            });
+            let foreign = slices.iter().map(|slice| seconds(slice.busy_ns.saturating_sub(slice.by_lane.values().sum())));
+            CoreMapRow { cpu, bins: bins.collect(), foreign: foreign.collect() }
+        })
+        .collect();
+    if rows.iter().all(|row| row.bins.is_empty()) {
+        return None;
+    }
+    let threads = order
+        .into_iter()
+        .map(|lane| &timeline.lanes()[lane])
+        .map(|lane| CoreMapThread { tid: lane.tid, tgid: lane.tgid, comm: lane.comm.clone() })
+        .collect();
+    Some(CoreMap { bin_seconds: seconds(timeline.bin_ns()), rows, threads })
+}
+
+fn host(measured: &Measured<'_>, wall_ns: u64) -> Host {
+    let capacity_ns = wall_ns * measured.online.len() as u64;
+    let used_ns = measured.totals.times.on_cpu_ns + measured.host.idle_ns;
+    Host {
+        foreign_on_cpu_seconds: seconds(capacity_ns.saturating_sub(used_ns)),
+        idle_seconds: seconds(measured.host.idle_ns),
+        switches: measured.host.switches,
+        switches_from_idle: measured.host.switches_from_idle,
+        kernel: measured.kernel.clone(),
+    }
+}

@@ -1,0 +1,70 @@
+//! The report of one traced run: the JSON contract and what a person reads on a terminal.
+//!
+//! | module | purpose |
+//! |---|---|
+//! | [`schema`] | the contract of `--json`; everything below reads it and nothing else |
+//! | [`options`] | how wide and in which colours; the only part that asks the environment |
+//! | [`mod@sentence`] | the first line, which answers the question |
+//! | `sections` | the figures: parallelism, time, switches, migrations, latency, threads, check |
+//! | [`core_map`] | cores over time |
+//! | `reason`, `words`, `palette` | vocabulary: blocked reasons, quantities, colours |
+//!
+//! Rendering is a pure function of the report and the options. Names come from traced processes, which nobody vouches for: every
+//! string of the report passes through `words::clean` before it is printed.
+
+pub mod build;
+pub mod core_map;
+pub mod options;
+mod palette;
+mod reason;
+pub mod schema;
+mod sections;
+pub mod sentence;
+mod words;
+
+pub use options::{ColourDepth, Options};
+pub use schema::RunReport;
+pub use sentence::sentence;
+
+use words::{clean, grouped};
+
+/// The whole report as text, each line ended by a line feed.
+pub fn render(report: &RunReport, options: &Options) -> String {
+    let mut blocks = vec![headline(report, options)];
+    let picture = core_map::Picture::of(report, options);
+    blocks.extend(sections::all(report, picture.as_ref(), options));
+    blocks.extend(picture.map(|picture| picture.lines(options)));
+    blocks.push(sections::check::lines(report, options));
+    let mut text = String::new();
+    for block in blocks.iter().filter(|block| !block.is_empty()) {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        for line in block {
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The sentence, a warning if observations are missing, and what was traced.
+fn headline(report: &RunReport, options: &Options) -> Vec<String> {
+    let mut lines = vec![options.colour.strong(&sentence(report))];
+    if report.loss.total > 0 {
+        let mut reasons: Vec<_> = report.loss.by_reason.iter().filter(|(_, count)| **count > 0).collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        let reasons: Vec<String> = reasons.iter().map(|(name, count)| format!("{} {}", clean(name), grouped(**count))).collect();
+        let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        let warning =
+            format!("WARNING: {} observations are missing{reasons}: the figures may be too low.", grouped(report.loss.total));
+        lines.push(options.colour.alarm(&warning));
+    }
+    lines.push(options.colour.faint(&sections::subject(report)));
+    lines
+}
+
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod tests;

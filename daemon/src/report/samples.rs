@@ -1,0 +1,190 @@
+//! Reports to test with: consistent ones built from threads, and arbitrary ones.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::schema::{CoreMap, CoreMapRow, CoreMapThread, Residual, RunReport, SCHEMA, ThreadReport};
+
+/// A report whose sums follow from its threads. Threads spread evenly over the CPUs unless told otherwise.
+#[derive(Clone)]
+pub(super) struct Sample {
+    report: RunReport,
+    one_cpu: bool,
+}
+
+impl Sample {
+    /// On a host with this many CPUs, for so long.
+    pub(super) fn new(cpus: u32, wall_seconds: f64) -> Sample {
+        let mut report = RunReport { schema: SCHEMA.to_owned(), name: "sample".to_owned(), wall_seconds, ..RunReport::default() };
+        report.command = vec!["./sample".to_owned()];
+        (report.cpus.online, report.cpus.allowed) = (cpus, cpus);
+        report.exit.code = Some(0);
+        report.host.kernel = "6.18.0".to_owned();
+        Sample { report, one_cpu: false }
+    }
+
+    pub(super) fn allowed(mut self, cpus: u32) -> Sample {
+        self.report.cpus.allowed = cpus;
+        self.one_cpu = cpus == 1;
+        self
+    }
+
+    pub(super) fn on_one_cpu(mut self) -> Sample {
+        self.one_cpu = true;
+        self
+    }
+
+    /// Adds a thread with its seconds on a CPU and runnable, and blocked by reason.
+    pub(super) fn thread(mut self, comm: &str, [on_cpu, runnable]: [f64; 2], blocked: &[(&str, f64)]) -> Sample {
+        let tid = 1000 + u32::try_from(self.report.threads.len()).unwrap();
+        let blocked: BTreeMap<String, f64> = blocked.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
+        self.report.threads.push(ThreadReport {
+            tid,
+            tgid: 1000,
+            comm: comm.to_owned(),
+            on_cpu_seconds: on_cpu,
+            runnable_seconds: runnable,
+            blocked_seconds: blocked.values().sum(),
+            lifetime_seconds: on_cpu + runnable + blocked.values().sum::<f64>(),
+            blocked_seconds_by_reason: blocked,
+            voluntary: 23,
+            preempted: 7,
+            migrations: 3,
+            ..ThreadReport::default()
+        });
+        self
+    }
+
+    pub(super) fn threads(self, count: usize, comm: &str, times: [f64; 2], blocked: &[(&str, f64)]) -> Sample {
+        (0..count).fold(self, |sample, _| sample.thread(comm, times, blocked))
+    }
+
+    pub(super) fn each_a_process(mut self) -> Sample {
+        for thread in &mut self.report.threads {
+            thread.tgid = thread.tid;
+        }
+        self
+    }
+
+    pub(super) fn foreign(mut self, seconds: f64) -> Sample {
+        self.report.host.foreign_on_cpu_seconds = seconds;
+        self
+    }
+
+    pub(super) fn change(mut self, change: impl FnOnce(&mut RunReport)) -> Sample {
+        change(&mut self.report);
+        self
+    }
+
+    pub(super) fn report(mut self) -> RunReport {
+        let report = &mut self.report;
+        let cpus = if self.one_cpu { 1 } else { report.cpus.online };
+        for thread in &mut report.threads {
+            let share = thread.on_cpu_seconds / f64::from(cpus);
+            thread.on_cpu_seconds_by_cpu = (0..cpus).map(|cpu| (cpu.to_string(), share)).collect();
+            report.time_seconds.on_cpu += thread.on_cpu_seconds;
+            report.time_seconds.runnable += thread.runnable_seconds;
+            report.time_seconds.blocked += thread.blocked_seconds;
+            for (name, seconds) in &thread.blocked_seconds_by_reason {
+                *report.blocked_seconds_by_reason.entry(name.clone()).or_default() += seconds;
+            }
+            report.switches.voluntary += thread.voluntary;
+            report.switches.preempted += thread.preempted;
+            report.migrations.total += thread.migrations;
+        }
+        report.migrations.while_queued = report.migrations.total - report.migrations.at_wakeup;
+        report.time_seconds.runnable_after_wakeup = report.time_seconds.runnable / 4.0;
+        report.time_seconds.runnable_after_preemption = report.time_seconds.runnable * 0.75;
+        let processes: std::collections::BTreeSet<u32> = report.threads.iter().map(|thread| thread.tgid).collect();
+        report.tasks.processes = processes.len() as u64;
+        report.tasks.threads = report.threads.len() as u64;
+        report.tasks.peak_threads = report.tasks.threads;
+        let time = &report.time_seconds;
+        report.on_cpu_seconds_by_cpu = (0..cpus).map(|cpu| (cpu.to_string(), time.on_cpu / f64::from(cpus))).collect();
+        report.parallelism.running_mean = time.on_cpu / report.wall_seconds;
+        report.parallelism.demand_mean = (time.on_cpu + time.runnable) / report.wall_seconds;
+        report.parallelism.effective_cpus = f64::from(cpus);
+        report.host.idle_seconds =
+            (f64::from(report.cpus.online) * report.wall_seconds - time.on_cpu - report.host.foreign_on_cpu_seconds).max(0.0);
+        self.report
+    }
+}
+
+fn any_seconds() -> impl Strategy<Value = f64> {
+    prop_oneof![4 => 0.0..20.0, 1 => Just(0.0), 1 => any::<f64>()]
+}
+
+fn any_reasons() -> impl Strategy<Value = BTreeMap<String, f64>> {
+    let names = prop::sample::select(vec!["gil", "futex", "sleep", "poll", "child_wait", "stopped", "other", "un\x1bheard"]);
+    prop::collection::btree_map(names.prop_map(str::to_owned), any_seconds(), 0..5)
+}
+
+fn any_thread() -> impl Strategy<Value = ThreadReport> {
+    (any::<String>(), 1..9_u32, any_seconds(), any_seconds(), any_reasons()).prop_map(|(comm, tid, on_cpu, runnable, reasons)| {
+        ThreadReport {
+            tid,
+            tgid: tid / 2,
+            comm,
+            on_cpu_seconds: on_cpu,
+            runnable_seconds: runnable,
+            blocked_seconds: reasons.values().sum(),
+            blocked_seconds_by_reason: reasons,
+            on_cpu_seconds_by_cpu: [("0".to_owned(), on_cpu), ("x\x1b".to_owned(), runnable)].into(),
+            ..ThreadReport::default()
+        }
+    })
+}
+
+/// A map whose rows differ in length and may name threads that are not there.
+pub(super) fn any_core_map() -> impl Strategy<Value = CoreMap> {
+    let bin = prop::collection::vec((0..9_usize, any_seconds()), 0..4);
+    let row = (any::<u32>(), prop::collection::vec(bin, 0..40), prop::collection::vec(any_seconds(), 0..40))
+        .prop_map(|(cpu, bins, foreign)| CoreMapRow { cpu, bins, foreign });
+    let thread = (any::<u32>(), 0..3_u32, any::<String>()).prop_map(|(tid, tgid, comm)| CoreMapThread { tid, tgid, comm });
+    (any_seconds(), prop::collection::vec(row, 0..20), prop::collection::vec(thread, 0..8))
+        .prop_map(|(bin_seconds, rows, threads)| CoreMap { bin_seconds, rows, threads })
+}
+
+prop_compose! {
+    fn any_figures()(
+        wall in any_seconds(), running in any_seconds(), demand in any_seconds(), on_cpu in any_seconds(), runnable in any_seconds(),
+        foreign in any_seconds(), idle in any_seconds(), allowed in 0..5_u32, online in 0..5_u32, threads in 0..5_u64, processes in 0..5_u64,
+    ) -> RunReport {
+        let mut report = RunReport { wall_seconds: wall, ..RunReport::default() };
+        (report.cpus.allowed, report.cpus.online) = (allowed, online);
+        (report.tasks.threads, report.tasks.processes) = (threads, processes);
+        (report.parallelism.running_mean, report.parallelism.demand_mean) = (running, demand);
+        (report.time_seconds.on_cpu, report.time_seconds.runnable) = (on_cpu, runnable);
+        (report.host.foreign_on_cpu_seconds, report.host.idle_seconds) = (foreign, idle);
+        report
+    }
+}
+
+prop_compose! {
+    /// A report of any figures and names, consistent or not.
+    pub(super) fn any_report()(
+        mut report in any_figures(), threads in prop::collection::vec(any_thread(), 0..6), reasons in any_reasons(), core_map in
+        prop::option::of(any_core_map()), names in prop::collection::vec(any::<String>(), 4), loss in 0..3_u64, code in any::<Option<i32>>(),
+        difference in any_seconds(),
+    ) -> RunReport {
+        report.time_seconds.blocked = reasons.values().sum();
+        report.blocked_seconds_by_reason = reasons;
+        report.threads = threads;
+        report.core_map = core_map;
+        report.on_cpu_seconds_by_cpu = [("0".to_owned(), report.time_seconds.on_cpu)].into();
+        report.exit.code = code;
+        report.loss.total = loss;
+        report.loss.by_reason.insert(names[0].clone(), loss);
+        report.name.clone_from(&names[1]);
+        report.command = vec![names[2].clone(), names[3].clone()];
+        report.model.name.clone_from(&names[3]);
+        report.model.evidence = names.clone();
+        report.check.threads = loss;
+        report.check.residuals = vec![Residual { quantity: names[1].clone(), ours: difference, kernel: 1.0, difference }];
+        report.host.kernel.clone_from(&names[2]);
+        report
+    }
+}

@@ -1,0 +1,289 @@
+//! The JSON contract of `schedscope run --json`, `schedscope.run/1`. Additions are fine, renames are not.
+//!
+//! Times are in seconds unless a name says otherwise.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Value of the `schema` field.
+pub const SCHEMA: &str = "schedscope.run/1";
+/// Most threads that are listed, the busiest first.
+pub const MAX_THREADS: usize = 4096;
+
+/// One traced run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RunReport {
+    /// Always [`SCHEMA`].
+    pub schema: String,
+    /// Name given with `--name`, else the command's.
+    pub name: String,
+    /// The command and its arguments; empty for `attach`.
+    pub command: Vec<String>,
+    /// From the command's release to its exit.
+    pub wall_seconds: f64,
+    /// How the command ended.
+    pub exit: Exit,
+    /// CPUs of the host.
+    pub cpus: Cpus,
+    /// How many tasks there were.
+    pub tasks: Tasks,
+    /// C, D and effective CPUs.
+    pub parallelism: Parallelism,
+    /// Sum over all threads.
+    pub time_seconds: TimeSeconds,
+    /// The blocked part by reason; every reason is present.
+    pub blocked_seconds_by_reason: BTreeMap<String, f64>,
+    /// Context switches.
+    pub switches: Switches,
+    /// CPU migrations.
+    pub migrations: Migrations,
+    /// First waking to switch-in.
+    pub wakeup_latency_seconds: Quantiles,
+    /// Switch-out while runnable to switch-in.
+    pub preemption_wait_seconds: Quantiles,
+    /// Switch-in to switch-out.
+    pub timeslice_seconds: Quantiles,
+    /// On-CPU time by CPU number, as a string.
+    pub on_cpu_seconds_by_cpu: BTreeMap<String, f64>,
+    /// The busiest threads, at most [`MAX_THREADS`].
+    pub threads: Vec<ThreadReport>,
+    /// Threads that `threads` leaves out.
+    pub threads_omitted: u64,
+    /// What kind of concurrency this is.
+    pub model: Model,
+    /// Missed observations.
+    pub loss: LossReport,
+    /// Ours against the kernel's own counters.
+    pub check: Check,
+    /// Which thread was on which core when; absent if nothing was sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core_map: Option<CoreMap>,
+    /// What other tasks did on the CPUs meanwhile.
+    pub host: Host,
+}
+
+/// How the command ended; both `null` while it runs or after `attach`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Number of the signal that killed it.
+    pub signal: Option<i32>,
+}
+
+/// CPUs of the host and those the command may use.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Cpus {
+    /// CPUs online.
+    pub online: u32,
+    /// CPUs in the affinity mask at the start (the cgroup's cpuset included).
+    pub allowed: u32,
+}
+
+/// Task counts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Tasks {
+    /// Processes over the whole run.
+    pub processes: u64,
+    /// Threads over the whole run, leaders included.
+    pub threads: u64,
+    /// Most threads seen alive at once.
+    pub peak_threads: u64,
+    /// Threads alive when the report was made.
+    pub still_alive: u64,
+}
+
+/// Parallelism: C, D and spread.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Parallelism {
+    /// C: mean number of threads on a CPU.
+    pub running_mean: f64,
+    /// D: mean number of threads running or runnable.
+    pub demand_mean: f64,
+    /// Participation ratio of the time per CPU.
+    pub effective_cpus: f64,
+}
+
+/// Time summed over threads.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct TimeSeconds {
+    /// On a CPU.
+    pub on_cpu: f64,
+    /// Runnable, waiting for a CPU.
+    pub runnable: f64,
+    /// Of that, after a wake-up.
+    pub runnable_after_wakeup: f64,
+    /// Of that, after losing the CPU.
+    pub runnable_after_preemption: f64,
+    /// Blocked.
+    pub blocked: f64,
+}
+
+/// Context switches by kind.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Switches {
+    /// The kernel's `nvcsw`.
+    pub voluntary: u64,
+    /// In `nivcsw`, other than yields.
+    pub preempted: u64,
+    /// In `nivcsw`, from `sched_yield`.
+    pub yielded: u64,
+}
+
+/// Migrations.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Migrations {
+    /// All; equals the sum of `se.nr_migrations`.
+    pub total: u64,
+    /// Placed elsewhere at a wake-up.
+    pub at_wakeup: u64,
+    /// Moved while queued.
+    pub while_queued: u64,
+    /// By nearest shared level: `smt`, `llc`, `node`, `remote`.
+    pub by_distance: BTreeMap<String, u64>,
+}
+
+/// A distribution in seconds. Quantiles are off by at most 6.25 %; `max` is exact. All 0 if `count` is 0.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Observations.
+    pub count: u64,
+    /// Median.
+    pub p50: f64,
+    /// 90th percentile.
+    pub p90: f64,
+    /// 99th percentile.
+    pub p99: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// One thread.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ThreadReport {
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Parent process id at the fork.
+    pub ppid: u32,
+    /// Name.
+    pub comm: String,
+    /// Time on a CPU.
+    pub on_cpu_seconds: f64,
+    /// Time runnable and waiting.
+    pub runnable_seconds: f64,
+    /// Time blocked.
+    pub blocked_seconds: f64,
+    /// The blocked part by reason; reasons without time are left out.
+    pub blocked_seconds_by_reason: BTreeMap<String, f64>,
+    /// Life under observation; equals the sum of the three.
+    pub lifetime_seconds: f64,
+    /// The kernel's `nvcsw`.
+    pub voluntary: u64,
+    /// In `nivcsw`, other than yields.
+    pub preempted: u64,
+    /// In `nivcsw`, from `sched_yield`.
+    pub yielded: u64,
+    /// `se.nr_migrations`.
+    pub migrations: u64,
+    /// On-CPU time by CPU number, as a string.
+    pub on_cpu_seconds_by_cpu: BTreeMap<String, f64>,
+    /// It was alive before tracing began.
+    pub seeded: bool,
+    /// It had ended when the report was made.
+    pub ended: bool,
+}
+
+/// The concurrency model, as far as the evidence goes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Model {
+    /// Such as `serial`, `threads (parallel)`, `processes`, `mixed`, `idle`.
+    pub name: String,
+    /// 0 to 1.
+    pub confidence: f64,
+    /// One sentence each.
+    pub evidence: Vec<String>,
+}
+
+/// Missed observations.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LossReport {
+    /// All.
+    pub total: u64,
+    /// Every reason is present.
+    pub by_reason: BTreeMap<String, u64>,
+}
+
+/// Ours against the kernel's own numbers, over the threads that ended under observation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Check {
+    /// Threads compared.
+    pub threads: u64,
+    /// Threads of which any count differs.
+    pub threads_differing: u64,
+    /// Each quantity: ours, the kernel's, the difference.
+    pub residuals: Vec<Residual>,
+}
+
+/// One quantity of the check, summed over the threads compared.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Residual {
+    /// `nvcsw`, `nivcsw`, `nr_migrations`, `sum_exec_runtime_seconds`, `run_delay_seconds`.
+    pub quantity: String,
+    /// Counted by us.
+    pub ours: f64,
+    /// Kept by the kernel.
+    pub kernel: f64,
+    /// Ours less the kernel's.
+    pub difference: f64,
+}
+
+/// Which thread had which core when.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CoreMap {
+    /// Length of one column.
+    pub bin_seconds: f64,
+    /// One row per CPU that is online, in order.
+    pub rows: Vec<CoreMapRow>,
+    /// Threads that appear, the busiest first; rows refer to them by index.
+    pub threads: Vec<CoreMapThread>,
+}
+
+/// One core over time.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CoreMapRow {
+    /// CPU number.
+    pub cpu: u32,
+    /// Per column: `[index into threads, seconds on this core]` for every thread that ran in it, the longest first.
+    pub bins: Vec<Vec<(usize, f64)>>,
+    /// Per column: seconds in which the core was busy with tasks outside the workload.
+    pub foreign: Vec<f64>,
+}
+
+/// A thread in the map.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CoreMapThread {
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Name.
+    pub comm: String,
+}
+
+/// The host while the run lasted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Host {
+    /// CPU time of tasks outside the workload.
+    pub foreign_on_cpu_seconds: f64,
+    /// Idle CPU time.
+    pub idle_seconds: f64,
+    /// All context switches.
+    pub switches: u64,
+    /// Of these, from the idle task.
+    pub switches_from_idle: u64,
+    /// Kernel release.
+    pub kernel: String,
+}

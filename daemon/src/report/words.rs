@@ -1,0 +1,192 @@
+//! Quantities and names as words: durations, counts, shares, and names that can't harm a terminal.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// Most characters of a name that are printed.
+const NAME_CHARS: usize = 120;
+
+/// The string without anything that could move the cursor, change colours or reorder the line: control, formatting and zero-width
+/// characters become `?`, any white space a space. Cut at 120 characters.
+pub(super) fn clean(untrusted: &str) -> String {
+    let safe = |c: char| match c {
+        c if c.is_control() => '?',
+        c if c.is_whitespace() => ' ',
+        c if c.width().unwrap_or(0) == 0 => '?',
+        c => c,
+    };
+    let mut cleaned: String = untrusted.chars().take(NAME_CHARS).map(safe).collect();
+    if untrusted.chars().nth(NAME_CHARS).is_some() {
+        cleaned.push('…');
+    }
+    cleaned
+}
+
+/// Columns that a clean string takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// A finite number that is not negative; 0 for anything else.
+pub(super) fn sane(number: f64) -> f64 {
+    if number.is_finite() && number > 0.0 { number } else { 0.0 }
+}
+
+/// `part / whole`, between 0 and 1; 0 of nothing.
+pub(super) fn share(part: f64, whole: f64) -> f64 {
+    let (part, whole) = (sane(part), sane(whole));
+    if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 }
+}
+
+/// `71 %`. Never rounds to none or all: `<1 %`, `>99 %`.
+pub(super) fn percent(share: f64) -> String {
+    let percent = sane(share).min(1.0) * 100.0;
+    if percent > 0.0 && percent < 0.5 {
+        "<1 %".to_owned()
+    } else if (99.5..100.0).contains(&percent) {
+        ">99 %".to_owned()
+    } else {
+        format!("{percent:.0} %")
+    }
+}
+
+/// A number of cores, threads or anything of which there are fractions: `1.02`, `128`.
+pub(super) fn mean(number: f64) -> String {
+    let number = sane(number);
+    if number > 0.0 && number < 0.005 {
+        "<0.01".to_owned()
+    } else if number < 99.995 {
+        format!("{number:.2}")
+    } else {
+        format!("{number:.0}")
+    }
+}
+
+/// `12,345`.
+pub(super) fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 thread`, `2 threads`, `2 processes`.
+pub(super) fn counted(count: u64, noun: &str) -> String {
+    let ending = match (count, noun) {
+        (1, _) => "",
+        (_, noun) if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{} {noun}{ending}", grouped(count))
+}
+
+/// Events per second of the run: `1,030/s`, `0.4/s`; empty if the run had no length.
+pub(super) fn rate(count: u64, wall_seconds: f64) -> String {
+    let wall = sane(wall_seconds);
+    if wall == 0.0 {
+        return String::new();
+    }
+    let rate = count as f64 / wall;
+    if rate == 0.0 {
+        "0/s".to_owned()
+    } else if rate < 0.05 {
+        "<0.1/s".to_owned()
+    } else if rate < 9.95 {
+        format!("{rate:.1}/s")
+    } else {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates at a rate no machine has")]
+        let whole = rate.round() as u64;
+        format!("{}/s", grouped(whole))
+    }
+}
+
+/// A length of time with three digits in the unit that suits it: `850 ns`, `4.05 ms`, `12.3 s`, `5 min 20 s`.
+pub(super) fn duration(seconds: f64) -> String {
+    const UNITS: [(f64, &str); 4] = [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
+    let seconds = sane(seconds);
+    if seconds < 0.5e-9 {
+        return "0".to_owned();
+    }
+    if seconds >= 299.5 {
+        return minutes(seconds);
+    }
+    for (unit, name) in UNITS {
+        let value = seconds / unit;
+        // Where the next unit begins after rounding, so that 999.6 µs reads 1.00 ms.
+        if value < 999.5 {
+            let decimals = match value {
+                _ if name == "ns" => 0,
+                value if value < 9.995 => 2,
+                value if value < 99.95 => 1,
+                _ => 0,
+            };
+            return format!("{value:.decimals$} {name}");
+        }
+    }
+    minutes(seconds)
+}
+
+fn minutes(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
+    let seconds = seconds.round() as u64;
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{} h {minutes} min", grouped(hours)) } else { format!("{minutes} min {seconds} s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits_and_a_unit() {
+        for (seconds, text) in [
+            (0.0, "0"),
+            (f64::NAN, "0"),
+            (-1.0, "0"),
+            (85e-9, "85 ns"),
+            (999.4e-9, "999 ns"),
+            (999.6e-9, "1.00 µs"),
+            (12.34e-6, "12.3 µs"),
+            (999.6e-6, "1.00 ms"),
+            (0.004_05, "4.05 ms"),
+            (1.0, "1.00 s"),
+            (99.96, "100 s"),
+            (320.0, "5 min 20 s"),
+            (7300.0, "2 h 1 min"),
+        ] {
+            assert_eq!(duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn shares_round_to_none_or_all_only_if_they_are() {
+        for (part, text) in [(0.0, "0 %"), (0.001, "<1 %"), (0.714, "71 %"), (0.9951, ">99 %"), (1.0, "100 %"), (7.0, "100 %")] {
+            assert_eq!(percent(part), text);
+        }
+        assert!(percent(f64::NAN) == "0 %" && share(1.0, 0.0) == 0.0 && share(f64::INFINITY, 1.0) == 0.0);
+    }
+
+    #[test]
+    fn counts_are_grouped_and_agree_with_their_noun() {
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(counted(1, "process"), "1 process");
+        assert_eq!(counted(2, "process"), "2 processes");
+        assert_eq!(counted(1000, "thread"), "1,000 threads");
+        assert_eq!(
+            [rate(0, 1.0), rate(1, 100.0), rate(3, 2.0), rate(4120, 2.0), rate(1, 0.0)],
+            ["0/s", "<0.1/s", "1.5/s", "2,060/s", ""]
+        );
+    }
+
+    #[test]
+    fn names_cannot_reach_the_terminal() {
+        assert_eq!(clean("a\x1b[31mb\n\u{202e}c\u{200b}\u{9b}\u{2028}"), "a?[31mb??c?? ");
+        assert_eq!(clean("工作 é"), "工作 é");
+        assert_eq!(clean(&"x".repeat(500)).chars().count(), 121);
+    }
+}

@@ -1,0 +1,98 @@
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+async fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// A server whose loop answers every request at once.
+fn start(metrics: Result<&'static str, &'static str>) -> (SocketAddr, Gate) {
+    let (gate, mut requests) = Gate::new();
+    let listener = TcpListener::from_std(listen("127.0.0.1:0".parse().unwrap(), false).unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, gate.clone()));
+    tokio::spawn(async move {
+        while let Some(request) = requests.recv().await {
+            match request {
+                Request::Metrics(reply) => reply.send(metrics.map(Arc::from).map_err(str::to_owned)).unwrap(),
+                Request::Status(reply) => {
+                    let status = Status { failure: metrics.err().map(str::to_owned), ..Status::default() };
+                    assert!(reply.send(status).is_ok());
+                }
+            }
+        }
+    });
+    (address, gate)
+}
+
+#[tokio::test]
+async fn every_page_has_its_type() {
+    let (address, _) = start(Ok("up 1\n"));
+    let metrics = get(address, "/metrics").await;
+    assert!(metrics.starts_with("HTTP/1.1 200") && metrics.ends_with("\r\n\r\nup 1\n"), "{metrics}");
+    assert!(metrics.to_lowercase().contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{metrics}");
+    assert!(get(address, "/healthz").await.ends_with("ok\n"));
+    assert!(get(address, "/status").await.contains("\"failure\":null"));
+    let landing = get(address, "/").await;
+    assert!(landing.contains("text/html") && landing.contains("/metrics"), "{landing}");
+    assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
+}
+
+#[tokio::test]
+async fn a_failure_is_said_and_not_served_as_data() {
+    let (address, _) = start(Err("no counters"));
+    for path in ["/metrics", "/healthz"] {
+        let answer = get(address, path).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("no counters\n"), "{answer}");
+    }
+    assert!(get(address, "/status").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn clients_that_say_nothing_delay_nobody_and_are_limited() {
+    let (address, gate) = start(Ok("up 1\n"));
+    let mut silent = Vec::new();
+    for _ in 0..MAX_CONNECTIONS - 1 {
+        silent.push(TcpStream::connect(address).await.unwrap());
+    }
+    let begun = Instant::now();
+    assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));
+    assert!(begun.elapsed() < HEADER_TIMEOUT / 2);
+    silent.push(TcpStream::connect(address).await.unwrap());
+    let mut refused = TcpStream::connect(address).await.unwrap();
+    let mut answer = String::new();
+    refused.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert_eq!(gate.refused(), 1);
+    // Once they are cut off, there is room again.
+    let mut rest = Vec::new();
+    silent[0].read_to_end(&mut rest).await.unwrap();
+    assert!(begun.elapsed() < HEADER_TIMEOUT * 3);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_the_remedy() {
+    let first = listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let address = first.local_addr().unwrap();
+    let error = listen(address, false).unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
+    assert!(!error.contains('\n'));
+}
+
+#[test]
+fn other_hosts_are_shut_out_unless_allowed() {
+    for address in ["0.0.0.0:0", "[::]:0"] {
+        let error = listen(address.parse().unwrap(), false).unwrap_err().to_string();
+        assert!(error.contains("--allow-remote"), "{error}");
+    }
+    listen("0.0.0.0:0".parse().unwrap(), true).unwrap();
+}

@@ -1,0 +1,142 @@
+//! One traced workload from its first event to its report: what `run` and `attach` share.
+
+use std::time::Duration;
+
+use crate::{
+    aggregate::{Aggregate, Timeline},
+    kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
+    report::{
+        RunReport,
+        build::{self, HostCounters, Measured},
+        schema::Exit,
+    },
+    snapshot::{Snapshot, Tgid, Thread, WorkloadId},
+    topology::Topology,
+};
+
+/// The traced workload; number 0 stays empty.
+const WORKLOAD: WorkloadId = WorkloadId(1);
+/// Threads alive at once. Above it new ones are not traced, and counted.
+const TASKS: u32 = 16_384;
+/// Ended threads kept for the report; above it the least busy are forgotten, the totals are not.
+const MAX_ENDED: usize = 65_536;
+/// Sampling may take one part in this many of the time.
+const SAMPLING_BUDGET: u32 = 50;
+
+/// Programs attached, samples being taken.
+pub struct Session {
+    tracer: Tracer,
+    topology: Topology,
+    aggregate: Aggregate,
+    timeline: Timeline,
+    ended: Vec<Thread>,
+    forgotten: u64,
+    begin_ns: u64,
+    host_before: HostCounters,
+    alive: usize,
+}
+
+impl Session {
+    /// Attaches the programs; nothing is traced yet.
+    pub fn start(topology: Topology) -> Result<Session, KernelError> {
+        let mut tracer = Tracer::start(Sizes { workloads: 2, tasks: TASKS, thread_by_core: true }, &topology)?;
+        let first = tracer.snapshot(Depth::Threads)?;
+        Ok(Session {
+            tracer,
+            topology,
+            aggregate: Aggregate::default(),
+            timeline: Timeline::starting(&first),
+            ended: Vec::new(),
+            forgotten: 0,
+            begin_ns: first.taken_ns,
+            host_before: host(&first),
+            alive: 0,
+        })
+    }
+
+    /// Begins to trace these processes and all their descendants.
+    pub fn begin(&mut self, processes: &[Tgid]) -> Result<(), KernelError> {
+        self.begin_ns = now_ns();
+        self.tracer.seed(processes, WORKLOAD)?;
+        let first = self.tracer.snapshot(Depth::Threads)?;
+        self.timeline = Timeline::starting(&first);
+        self.host_before = host(&first);
+        self.alive = first.threads.len();
+        Ok(())
+    }
+
+    /// Takes a sample and returns how long to wait for the next one.
+    pub fn sample(&mut self) -> Result<Duration, KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Threads)?;
+        let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
+        self.take(snapshot);
+        Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))))
+    }
+
+    /// Threads alive at the last sample.
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    fn take(&mut self, snapshot: Snapshot) {
+        self.timeline.feed(&snapshot);
+        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count();
+        self.ended.extend(snapshot.released);
+        if self.ended.len() > MAX_ENDED {
+            self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));
+            self.forgotten += (self.ended.len() - MAX_ENDED / 2) as u64;
+            self.ended.truncate(MAX_ENDED / 2);
+        }
+    }
+
+    /// Detaches and reports. The window ends with the last thread of `leader` if it has ended, else now.
+    pub fn finish(mut self, leader: Option<Tgid>, name: String, command: Vec<String>, exit: Exit, allowed: u32) -> Result<RunReport, KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let (taken_ns, losses) = (snapshot.taken_ns, snapshot.losses());
+        let host_after = host(&snapshot);
+        // A slot freed by this very snapshot is in both lists.
+        let released: Vec<(u32, u64)> = snapshot.released.iter().map(|thread| (thread.record.tid, thread.record.start_ns)).collect();
+        let mut threads: Vec<Thread> =
+            snapshot.threads.iter().filter(|thread| !released.contains(&(thread.record.tid, thread.record.start_ns))).cloned().collect();
+        self.take(snapshot);
+        threads.append(&mut self.ended);
+
+        let end_ns = leader
+            .and_then(|leader| threads.iter().filter(|thread| thread.tgid() == leader && thread.has_ended()).map(|thread| thread.record.clock.since_ns).max())
+            .unwrap_or(taken_ns);
+        let empty = crate::aggregate::Totals::default();
+        let mut report = build::build(&Measured {
+            name,
+            command,
+            window_ns: (self.begin_ns, end_ns),
+            taken_ns,
+            exit,
+            online: self.topology.online(),
+            allowed,
+            totals: self.aggregate.totals(WORKLOAD).unwrap_or(&empty),
+            threads: &threads,
+            losses,
+            timeline: &self.timeline,
+            host: HostCounters {
+                idle_ns: host_after.idle_ns.saturating_sub(self.host_before.idle_ns),
+                switches: host_after.switches - self.host_before.switches,
+                switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
+            },
+            kernel: crate::preflight::kernel_release_name(),
+        });
+        report.threads_omitted += self.forgotten;
+        Ok(report)
+    }
+}
+
+fn host(snapshot: &Snapshot) -> HostCounters {
+    let mut sum = HostCounters::default();
+    for cpu in &snapshot.cpus {
+        let open_ns = if cpu.idle != 0 { snapshot.taken_ns.saturating_sub(cpu.since_ns) } else { 0 };
+        sum.idle_ns += cpu.idle_ns + open_ns;
+        sum.switches += cpu.switches;
+        sum.switches_from_idle += cpu.switches_from_idle;
+    }
+    sum
+}

@@ -1,0 +1,156 @@
+//! CPUs of the host and how they share caches and nodes, from sysfs.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use schedscope_ebpf::distance::CpuPlace;
+
+/// The CPUs of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Topology {
+    possible: u32,
+    online: Vec<u32>,
+    places: BTreeMap<u32, CpuPlace>,
+}
+
+/// sysfs does not tell the CPUs.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}: {source}; is /sys mounted?", path = path.display())]
+pub struct TopologyError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Topology {
+    /// Reads the running host's topology.
+    pub fn read() -> Result<Topology, TopologyError> {
+        Topology::read_from(Path::new("/sys/devices/system"))
+    }
+
+    /// Reads a topology below `root`, laid out as `/sys/devices/system` is.
+    pub fn read_from(root: &Path) -> Result<Topology, TopologyError> {
+        let cpus = |file: &str| {
+            let path = root.join("cpu").join(file);
+            std::fs::read_to_string(&path).map(|text| parse_list(&text)).map_err(|source| TopologyError { path, source })
+        };
+        let online = cpus("online")?;
+        // The map index is the CPU number, and numbers can have gaps.
+        let possible = cpus("possible")?.last().map_or(1, |last| last + 1);
+        let nodes = node_of_cpu(root);
+        let places = (0..possible).map(|cpu| (cpu, place(root, cpu, &nodes))).collect();
+        Ok(Topology { possible, online, places })
+    }
+
+    /// One more than the highest CPU number the kernel can ever use.
+    pub fn possible(&self) -> u32 {
+        self.possible
+    }
+
+    /// CPU numbers online when the topology was read.
+    pub fn online(&self) -> &[u32] {
+        &self.online
+    }
+
+    /// Where a CPU sits; a place of its own if the kernel does not say.
+    pub fn place(&self, cpu: u32) -> CpuPlace {
+        self.places.get(&cpu).copied().unwrap_or(CpuPlace { core: cpu, llc: cpu, node: 0, reserved: 0 })
+    }
+}
+
+/// Every group of CPUs is named by its lowest member, which is unique and stays the same.
+fn place(root: &Path, cpu: u32, nodes: &BTreeMap<u32, u32>) -> CpuPlace {
+    let base = root.join(format!("cpu/cpu{cpu}"));
+    let lowest = |path: PathBuf| std::fs::read_to_string(path).ok().and_then(|text| parse_list(&text).first().copied());
+    let core = lowest(base.join("topology/thread_siblings_list")).unwrap_or(cpu);
+    let package = lowest(base.join("topology/core_siblings_list")).unwrap_or(core);
+    // Virtual machines often describe no caches; then the package is the best guess.
+    let llc = last_level_cache(&base).and_then(lowest).unwrap_or(package);
+    CpuPlace { core, llc, node: nodes.get(&cpu).copied().unwrap_or(0), reserved: 0 }
+}
+
+/// Path of the list of CPUs that share this one's highest-level cache.
+fn last_level_cache(cpu: &Path) -> Option<PathBuf> {
+    (0..8)
+        .filter_map(|index| {
+            let cache = cpu.join(format!("cache/index{index}"));
+            let level: u32 = std::fs::read_to_string(cache.join("level")).ok()?.trim().parse().ok()?;
+            Some((level, cache.join("shared_cpu_list")))
+        })
+        .max_by_key(|(level, _)| *level)
+        .map(|(_, list)| list)
+}
+
+fn node_of_cpu(root: &Path) -> BTreeMap<u32, u32> {
+    let mut nodes = BTreeMap::new();
+    for entry in std::fs::read_dir(root.join("node")).into_iter().flatten().flatten() {
+        let number = entry.file_name().to_str().and_then(|name| name.strip_prefix("node")?.parse().ok());
+        if let (Some(node), Ok(list)) = (number, std::fs::read_to_string(entry.path().join("cpulist"))) {
+            nodes.extend(parse_list(&list).into_iter().map(|cpu| (cpu, node)));
+        }
+    }
+    nodes
+}
+
+/// Parses the kernel's list format, such as `0-3,8`. What is not a number is left out.
+pub fn parse_list(text: &str) -> Vec<u32> {
+    let mut cpus = Vec::new();
+    for part in text.trim().split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        if let (Ok(first), Ok(last)) = (first.trim().parse::<u32>(), last.trim().parse::<u32>()) {
+            // A malformed range must not fill the memory.
+            cpus.extend(first..=last.min(first.saturating_add(65_535)));
+        }
+    }
+    cpus
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::fs;
+
+    use schedscope_ebpf::distance::Distance;
+
+    use super::*;
+
+    #[test]
+    fn parses_the_kernels_lists() {
+        assert_eq!(parse_list("0-3,8\n"), [0, 1, 2, 3, 8]);
+        assert_eq!(parse_list("5"), [5]);
+        assert!(parse_list("\n").is_empty());
+    }
+
+    #[test]
+    fn reads_the_running_host() {
+        let topology = Topology::read().unwrap();
+        assert!(!topology.online().is_empty());
+        assert!(topology.online().iter().all(|cpu| *cpu < topology.possible()));
+    }
+
+    #[test]
+    fn distances_follow_two_sockets_with_smt() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: String, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("cpu/online".into(), "0-7\n");
+        write("cpu/possible".into(), "0-7\n");
+        for cpu in 0..8 {
+            let (core, socket) = (cpu / 2 * 2, cpu / 4 * 4);
+            write(format!("cpu/cpu{cpu}/topology/thread_siblings_list"), &format!("{core}-{}\n", core + 1));
+            write(format!("cpu/cpu{cpu}/topology/core_siblings_list"), &format!("{socket}-{}\n", socket + 3));
+        }
+        write("node/node0/cpulist".into(), "0-3\n");
+        write("node/node1/cpulist".into(), "4-7\n");
+        let topology = Topology::read_from(root.path()).unwrap();
+        let distance = |a, b| Distance::between(&topology.place(a), &topology.place(b));
+        assert_eq!(distance(0, 1), Distance::Smt);
+        assert_eq!(distance(0, 2), Distance::Llc);
+        assert_eq!(distance(3, 4), Distance::Remote);
+    }
+}

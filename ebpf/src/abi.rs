@@ -1,0 +1,246 @@
+//! Records that both sides map, and the names under which they find each other.
+//!
+//! All records are plain integers without padding, sized in whole cache lines: maps are memory-mapped arrays with one bank per
+//! CPU, so no CPU writes a line that another writes on the hot path.
+
+use core::mem::{offset_of, size_of};
+
+use crate::{
+    blocked::REASON_SLOTS,
+    bucket::BUCKETS,
+    distance::Distance,
+    loss::LOSS_SLOTS,
+    task_clock::TaskClock,
+};
+
+/// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
+pub mod program {
+    /// Closes and opens every interval.
+    pub const SCHED_SWITCH: &str = "sched_switch";
+    /// A blocked task becomes runnable.
+    pub const SCHED_WAKING: &str = "sched_waking";
+    /// A forked task becomes runnable.
+    pub const SCHED_WAKEUP_NEW: &str = "sched_wakeup_new";
+    /// A task changes its CPU.
+    pub const SCHED_MIGRATE_TASK: &str = "sched_migrate_task";
+    /// Workload membership is inherited.
+    pub const SCHED_PROCESS_FORK: &str = "sched_process_fork";
+    /// A process changes its program; a thread that execs takes over its leader's pid.
+    pub const SCHED_PROCESS_EXEC: &str = "sched_process_exec";
+    /// A task's memory goes away, and its slot with it.
+    pub const SCHED_PROCESS_FREE: &str = "sched_process_free";
+    /// Task iterator: registers what was alive before the attach.
+    pub const SEED_TASKS: &str = "seed_tasks";
+
+    /// Every program attached to a tracepoint of the same name.
+    pub const HOOKS: [&str; 7] = [
+        SCHED_SWITCH,
+        SCHED_WAKING,
+        SCHED_WAKEUP_NEW,
+        SCHED_MIGRATE_TASK,
+        SCHED_PROCESS_FORK,
+        SCHED_PROCESS_EXEC,
+        SCHED_PROCESS_FREE,
+    ];
+}
+
+/// Names of the BPF maps, at most 15 characters.
+pub mod map {
+    /// `Array<[u32; PIDS_PER_ENTRY]>` by pid: the slot of each traced thread, 0 for none.
+    pub const SLOT_OF_PID: &str = "SLOT_OF_PID";
+    /// `HashMap<u64, u32>` by task address: the same for a thread whose pid changed under it.
+    pub const SLOT_OF_TASK: &str = "SLOT_OF_TASK";
+    /// `Array<TaskRecord>` by slot; slot 0 is never used.
+    pub const TASKS: &str = "TASKS";
+    /// `Stack<u32>`: slots free to take.
+    pub const FREE_SLOTS: &str = "FREE_SLOTS";
+    /// `Queue<u32>`: slots of ended threads, oldest first, until user space has read them.
+    pub const DEAD_SLOTS: &str = "DEAD_SLOTS";
+    /// `Array<Cell>` by CPU and workload.
+    pub const CELLS: &str = "CELLS";
+    /// `Array<CpuRecord>` by CPU.
+    pub const CPUS: &str = "CPUS";
+    /// `Array<u64>` by CPU and slot: nanoseconds of each thread on each CPU.
+    pub const THREAD_CPU: &str = "THREAD_CPU";
+    /// `Array<CpuPlace>` by CPU.
+    pub const PLACES: &str = "PLACES";
+    /// `HashMap<u32, u32>` by tgid: workload that the iterator gives to the threads of a process.
+    pub const SEED_TGIDS: &str = "SEED_TGIDS";
+
+    /// Every map with a name of ours; the compiler adds `.rodata`.
+    pub const ALL: [&str; 10] = [
+        SLOT_OF_PID,
+        SLOT_OF_TASK,
+        TASKS,
+        FREE_SLOTS,
+        DEAD_SLOTS,
+        CELLS,
+        CPUS,
+        THREAD_CPU,
+        PLACES,
+        SEED_TGIDS,
+    ];
+}
+
+/// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
+pub const SEED_EVERY: u32 = 0;
+
+/// Pids share an entry of `SLOT_OF_PID` because the kernel rounds entries up to eight bytes.
+pub const PIDS_PER_ENTRY: usize = 2;
+
+/// What the kernel itself keeps about a thread, read from its `task_struct`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct KernelCounts {
+    /// `nvcsw`.
+    pub voluntary: u64,
+    /// `nivcsw`.
+    pub involuntary: u64,
+    /// `se.nr_migrations`.
+    pub migrations: u64,
+    /// `se.sum_exec_runtime`.
+    pub runtime_ns: u64,
+    /// `sched_info.run_delay`; 0 without CONFIG_SCHED_INFO.
+    pub run_delay_ns: u64,
+}
+
+/// One traced thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct TaskRecord {
+    /// Odd while `sched_switch` writes the record; user space reads again.
+    pub sequence: u32,
+    /// Index into the cells of each CPU. Written by user space when it relabels a process.
+    pub workload: u32,
+    /// Address of the `task_struct`: tells this thread from a later one with the same pid. 0 in an unused slot.
+    pub task: u64,
+    /// See [`TaskClock`].
+    pub clock: TaskClock,
+    /// What it waits for while blocked: a [`crate::blocked::Reason`].
+    pub reason: u32,
+    /// Thread id.
+    pub tid: u32,
+    /// Closed time on a CPU.
+    pub on_cpu_ns: u64,
+    /// Closed time runnable after a wake-up.
+    pub wakeup_wait_ns: u64,
+    /// Closed time runnable after losing the CPU.
+    pub preempt_wait_ns: u64,
+    /// Switches by the kernel's rule for `nvcsw`.
+    pub voluntary: u64,
+    /// Switches in `nivcsw` other than yields.
+    pub preempted: u64,
+    /// Switches in `nivcsw` out of `sched_yield`.
+    pub yielded: u64,
+    /// Closed time blocked, by reason.
+    pub blocked_ns: [u64; REASON_SLOTS],
+    /// Migrations by [`Cause`].
+    pub migrations: [u64; 2],
+    /// Start of its life, or of its tracing if it was alive before: `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
+    /// Process id of the thread group.
+    pub tgid: u32,
+    /// Process id of the parent when the thread was forked or seeded.
+    pub ppid: u32,
+    /// `exec` calls of this thread; user space labels the process anew when it changes.
+    pub execs: u32,
+    /// The phase found when it was seeded; [`crate::task_clock::Phase::New`] for a thread forked under observation.
+    pub seeded_as: u32,
+    /// The kernel's `sum_exec_runtime` and `run_delay` at the last switch-out.
+    pub runtime_at_departure_ns: u64,
+    /// See [`Self::runtime_at_departure_ns`].
+    pub run_delay_at_departure_ns: u64,
+    /// The kernel's numbers when tracing of the thread began.
+    pub kernel_before: KernelCounts,
+    /// The kernel's numbers at the thread's last switch.
+    pub kernel_after: KernelCounts,
+    /// Name at the fork, the last exec or the end, whichever was last. Not always terminated, not always UTF-8.
+    pub comm: [u8; 16],
+}
+
+/// What a migration interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Cause {
+    /// The wake-up chose another CPU.
+    AtWakeup = 0,
+    /// Moved while it waited in a run queue, or between two switches.
+    WhileQueued = 1,
+}
+
+/// Distribution of one kind of interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Histogram {
+    /// Sum of the observations.
+    pub sum_ns: u64,
+    /// Largest observation.
+    pub max_ns: u64,
+    /// Observations by [`crate::bucket::index_of`].
+    pub counts: [u64; BUCKETS],
+}
+
+/// What one CPU saw of one workload. Only that CPU writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct Cell {
+    /// Closed time on this CPU.
+    pub on_cpu_ns: u64,
+    /// Closed time runnable after a wake-up, charged where the thread got its CPU.
+    pub wakeup_wait_ns: u64,
+    /// Closed time runnable after losing the CPU.
+    pub preempt_wait_ns: u64,
+    /// Switches by the kernel's rule for `nvcsw`.
+    pub voluntary: u64,
+    /// Switches in `nivcsw` other than yields.
+    pub preempted: u64,
+    /// Switches in `nivcsw` out of `sched_yield`.
+    pub yielded: u64,
+    /// Closed time blocked, by reason.
+    pub blocked_ns: [u64; REASON_SLOTS],
+    /// Migrations by [`Cause`] and [`Distance`], counted where `set_task_cpu` ran.
+    pub migrations: [[u64; Distance::ALL.len()]; 2],
+    /// Threads that began their life here.
+    pub threads_started: u64,
+    /// Of these, leaders of a new process.
+    pub processes_started: u64,
+    /// Switch-in to switch-out.
+    pub timeslice: Histogram,
+    /// First waking to switch-in.
+    pub wakeup_latency: Histogram,
+    /// Switch-out while runnable to switch-in.
+    pub preemption_wait: Histogram,
+}
+
+/// One CPU, all tasks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(64))]
+pub struct CpuRecord {
+    /// Address of the task that the last switch put on the CPU; 0 before the first.
+    pub task: u64,
+    /// Time of the last switch.
+    pub since_ns: u64,
+    /// 1 while the idle task is on the CPU.
+    pub idle: u64,
+    /// Closed time of the idle task.
+    pub idle_ns: u64,
+    /// All switches.
+    pub switches: u64,
+    /// Of these, away from the idle task.
+    pub switches_from_idle: u64,
+    /// By [`crate::loss::Loss`].
+    pub loss: [u64; LOSS_SLOTS],
+}
+
+// Both sides compile these, so a layout that differs between the targets does not build.
+const _: () = {
+    assert!(size_of::<TaskClock>() == 32);
+    assert!(size_of::<TaskRecord>() % 64 == 0);
+    assert!(offset_of!(TaskRecord, tid) == 52 && offset_of!(TaskRecord, on_cpu_ns) == 56);
+    assert!(offset_of!(TaskRecord, comm) == 56 + 6 * 8 + 8 * REASON_SLOTS + 16 + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());
+    assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
+    assert!(size_of::<Cell>() % 64 == 0);
+    assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));
+    assert!(size_of::<CpuRecord>() % 64 == 0);
+    assert!(offset_of!(CpuRecord, loss) == 48);
+};

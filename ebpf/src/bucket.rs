@@ -1,0 +1,109 @@
+//! Histogram buckets: a power of two split into eight, so a bucket is at most 12.5 % wider than its lower bound.
+//!
+//! Bounds are inclusive above, as Prometheus' `le` is: a value equal to a bound lands in the bucket that the bound closes.
+//! Every eighth bound is a power of two, so whole octaves merge into the exported buckets without error.
+
+/// Values up to this many nanoseconds (2^8) share eight linear buckets of 32 ns; below it the clock read itself is the error.
+const LINEAR_SHIFT: u32 = 8;
+/// log2 of the number of buckets per octave.
+const SUB_BITS: u32 = 3;
+/// Buckets per octave.
+const SUB: u32 = 1 << SUB_BITS;
+/// The last octave ends at 2^36 ns, 68.7 s. Longer values go to the overflow bucket, which has no upper bound.
+const TOP_SHIFT: u32 = 36;
+
+/// Number of buckets, the overflow bucket included: 8 linear + 28 octaves of 8 + 1.
+pub const BUCKETS: usize = (SUB + (TOP_SHIFT - LINEAR_SHIFT) * SUB + 1) as usize;
+/// Index of the bucket for everything above 2^36 ns.
+pub const OVERFLOW: usize = BUCKETS - 1;
+
+/// The bucket that `value_ns` falls into. Zero shares the first bucket.
+///
+/// Pairs with [`upper_bound_ns`]: `upper_bound_ns(i - 1) < value_ns <= upper_bound_ns(i)`.
+#[inline(always)]
+pub fn index_of(value_ns: u64) -> usize {
+    // Counting from v - 1 makes the upper bound inclusive.
+    let below = value_ns.saturating_sub(1);
+    if below >> TOP_SHIFT != 0 {
+        return OVERFLOW;
+    }
+    if below >> LINEAR_SHIFT == 0 {
+        return (below >> (LINEAR_SHIFT - SUB_BITS)) as usize;
+    }
+    let octave = floor_log2(below);
+    // The bits after the leading one select the bucket inside the octave.
+    let sub = (below >> (octave - SUB_BITS)) as u32 & (SUB - 1);
+    (SUB + (octave - LINEAR_SHIFT) * SUB + sub) as usize
+}
+
+/// Position of the highest set bit. BPF has no instruction for it, and LLVM's replacement is twice as long as this search.
+#[inline(always)]
+fn floor_log2(value: u64) -> u32 {
+    let (mut rest, mut log2) = (value, 0);
+    for shift in [32, 16, 8, 4, 2, 1] {
+        if rest >> shift != 0 {
+            rest >>= shift;
+            log2 += shift;
+        }
+    }
+    log2
+}
+
+/// The inclusive upper bound of bucket `index` in nanoseconds; `None` for the overflow bucket and beyond.
+pub fn upper_bound_ns(index: usize) -> Option<u64> {
+    if index >= OVERFLOW {
+        return None;
+    }
+    let index = index as u64;
+    let sub = u64::from(SUB);
+    if index < sub {
+        return Some((index + 1) << (LINEAR_SHIFT - SUB_BITS));
+    }
+    let octave = u64::from(LINEAR_SHIFT) + (index - sub) / sub;
+    let within = (index - sub) % sub;
+    Some((1 << octave) + ((within + 1) << (octave - u64::from(SUB_BITS))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_value_on_a_bound_lands_in_the_bucket_the_bound_closes() {
+        for index in 0..OVERFLOW {
+            let bound = upper_bound_ns(index).unwrap();
+            assert_eq!(index_of(bound), index, "bound {bound}");
+            assert_eq!(index_of(bound + 1), index + 1, "just above {bound}");
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_bounds() {
+        for shift in LINEAR_SHIFT..=TOP_SHIFT {
+            let bound = 1_u64 << shift;
+            assert_eq!(upper_bound_ns(index_of(bound)), Some(bound));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_is_at_most_an_eighth_wide(value in 257_u64..=(1 << TOP_SHIFT)) {
+            let index = index_of(value);
+            let upper = upper_bound_ns(index).unwrap();
+            let lower = upper_bound_ns(index - 1).unwrap();
+            prop_assert!(lower < value && value <= upper);
+            prop_assert!((upper - lower) * 8 <= lower);
+        }
+
+        #[test]
+        fn the_search_finds_the_highest_bit(value in 1_u64..) {
+            prop_assert_eq!(floor_log2(value), 63 - value.leading_zeros());
+        }
+
+        #[test]
+        fn the_index_never_leaves_the_table(value: u64) {
+            prop_assert!(index_of(value) < BUCKETS);
+        }
+    }
+}

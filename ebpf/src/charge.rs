@@ -1,0 +1,137 @@
+//! Adds what the decisions return to the counters of the thread, the CPU and the workload.
+
+use core::arch::asm;
+
+use schedscope_ebpf::{
+    abi::{Cause, Cell, CpuRecord, Histogram, TaskRecord},
+    blocked::REASON_SLOTS,
+    bucket,
+    distance::Distance,
+    loss::{LOSS_SLOTS, Loss},
+    task_clock::Closed,
+};
+
+use crate::maps::{CELLS, CPUS, PLACES, TASK_SLOTS, THREAD_CPU, THREAD_CPUS, WORKLOADS};
+
+/// The record of the CPU this program runs on.
+#[inline(always)]
+pub(crate) fn this_cpu(cpu: u32) -> Option<&'static mut CpuRecord> {
+    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest.
+    CPUS.get_ptr_mut(cpu).map(|record| unsafe { &mut *record })
+}
+
+/// The counters of a workload on the CPU this program runs on.
+#[inline(always)]
+pub(crate) fn cell(cpu: u32, workload: u32) -> Option<&'static mut Cell> {
+    // SAFETY: as for `this_cpu`: a bank of cells belongs to its CPU.
+    CELLS.get_ptr_mut(cpu * WORKLOADS.load() + workload).map(|cell| unsafe { &mut *cell })
+}
+
+/// Counts a missed observation.
+#[inline(always)]
+pub(crate) fn lose(cpu: &mut CpuRecord, loss: Loss) {
+    cpu.loss[loss as usize & (LOSS_SLOTS - 1)] += 1;
+}
+
+/// Counts a missed observation where the CPU's record is not at hand.
+#[inline(always)]
+pub(crate) fn lose_on(cpu: u32, loss: Loss) {
+    if let Some(record) = this_cpu(cpu) {
+        lose(record, loss);
+    }
+}
+
+/// Keeps the compiler from moving memory accesses across; LLVM has no fence for BPF. x86-64 keeps the order of stores by itself.
+#[inline(always)]
+fn barrier() {
+    // SAFETY: no instructions; the block counts as reading and writing memory.
+    unsafe { asm!("", options(nostack, preserves_flags)) };
+}
+
+/// Marks the record as being written until [`finish`], so that user space does not take half an update for a whole one.
+#[inline(always)]
+pub(crate) fn begin(record: &mut TaskRecord) {
+    // SAFETY: a plain store the compiler may not move or merge; pairs with the two reads in the daemon's `kernel/records.rs`.
+    unsafe { core::ptr::write_volatile(&raw mut record.sequence, record.sequence.wrapping_add(1)) };
+    barrier();
+}
+
+/// Ends what [`begin`] began.
+#[inline(always)]
+pub(crate) fn finish(record: &mut TaskRecord) {
+    barrier();
+    // SAFETY: as in `begin`.
+    unsafe { core::ptr::write_volatile(&raw mut record.sequence, record.sequence.wrapping_add(1)) };
+}
+
+/// The same number, of which the compiler knows nothing.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: copies a register onto itself. An empty template would leave two line records on one instruction, which the kernel
+    // refuses.
+    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
+}
+
+#[inline(always)]
+fn observe(histogram: &mut Histogram, value_ns: u64) {
+    histogram.sum_ns += value_ns;
+    if value_ns > histogram.max_ns {
+        histogram.max_ns = value_ns;
+    }
+    // Always in bounds, as the compiler can prove and the verifier cannot: it must not see where the index comes from, or it
+    // leaves the check out.
+    if let Some(count) = histogram.counts.get_mut(opaque(bucket::index_of(value_ns))) {
+        *count += 1;
+    }
+}
+
+/// Charges time on `cpu` to the thread, its workload and the thread-by-core sums.
+#[inline(always)]
+pub(crate) fn on_cpu(record: &mut TaskRecord, cell: &mut Cell, slot: u32, cpu: u32, closed: &Closed) {
+    record.on_cpu_ns += closed.on_cpu_ns;
+    cell.on_cpu_ns += closed.on_cpu_ns;
+    if closed.observed {
+        observe(&mut cell.timeslice, closed.on_cpu_ns);
+    }
+    if THREAD_CPUS.load() != 0 {
+        if let Some(sum) = THREAD_CPU.get_ptr_mut(cpu * TASK_SLOTS.load() + slot) {
+            // SAFETY: a bank belongs to its CPU, as a cell does.
+            unsafe { *sum += closed.on_cpu_ns };
+        }
+    }
+}
+
+/// Charges a wait that ended with a switch-in.
+#[inline(always)]
+pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed) {
+    if closed.blocked_ns != 0 {
+        let reason = record.reason as usize & (REASON_SLOTS - 1);
+        record.blocked_ns[reason] += closed.blocked_ns;
+        cell.blocked_ns[reason] += closed.blocked_ns;
+    }
+    if closed.preempt_wait_ns != 0 {
+        record.preempt_wait_ns += closed.preempt_wait_ns;
+        cell.preempt_wait_ns += closed.preempt_wait_ns;
+        if closed.observed {
+            observe(&mut cell.preemption_wait, closed.preempt_wait_ns);
+        }
+    } else {
+        record.wakeup_wait_ns += closed.wakeup_wait_ns;
+        cell.wakeup_wait_ns += closed.wakeup_wait_ns;
+        if closed.observed {
+            observe(&mut cell.wakeup_latency, closed.wakeup_wait_ns);
+        }
+    }
+}
+
+/// Counts migrations of a thread between two CPUs; false if the topology does not know them.
+#[inline(always)]
+pub(crate) fn add_migrations(record: &mut TaskRecord, cell: &mut Cell, cause: Cause, from: u32, to: u32, count: u64) -> bool {
+    let cause = cause as usize & 1;
+    record.migrations[cause] += count;
+    let (Some(from), Some(to)) = (PLACES.get(from), PLACES.get(to)) else { return false };
+    let distance = Distance::between(from, to) as usize & (Distance::ALL.len() - 1);
+    cell.migrations[cause][distance] += count;
+    true
+}

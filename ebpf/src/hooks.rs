@@ -1,0 +1,14 @@
+//! One program per kernel hook, in the order of a thread's life.
+
+mod sched_process_fork;
+mod sched_wakeup_new;
+
+mod sched_switch;
+mod sched_waking;
+
+mod sched_migrate_task;
+
+mod sched_process_exec;
+mod sched_process_free;
+
+mod seed_tasks;

@@ -1,0 +1,24 @@
+use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+
+use crate::{
+    kernel_types::Task,
+    tasks::{find, rename},
+};
+
+/// A process changes its program. If the caller was not the leader, it has taken over the leader's pid.
+///
+/// `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in the context of `p`.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/sched.h#L399>
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the argument is a trusted task pointer.
+    let task = unsafe { Task::from_raw(ctx.arg(0)) };
+    let Some(mut traced) = find(task) else { return 0 };
+    let old_tid = ctx.arg::<u32>(1);
+    if old_tid != task.tid() {
+        rename(task, &mut traced, old_tid);
+    }
+    task.read_comm(&mut traced.record.comm);
+    traced.record.execs += 1;
+    0
+}

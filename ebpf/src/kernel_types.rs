@@ -1,0 +1,192 @@
+//! Fields of kernel structs, at offsets that the loader took from the running kernel's BTF.
+//!
+//! A load through a trusted pointer is a plain memory access that the verifier checks against the struct's members. The offset must
+//! be a constant to it: each comes from a frozen global, read by [`Global::load`].
+
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs},
+};
+use schedscope_ebpf::{
+    abi::KernelCounts,
+    blocked::{NO_SYSCALL, Reason, SYSCALLS},
+    params::ABSENT,
+};
+
+/// Declares the frozen globals under the names in `params`; [`ABSENT`] until the loader sets them.
+macro_rules! frozen {
+    ($($name:ident = $value:expr;)*) => {
+        $(#[unsafe(no_mangle)] pub(crate) static $name: Global<u32> = Global::new($value);)*
+    };
+}
+
+frozen! {
+    TASK_PID = ABSENT;
+    TASK_TGID = ABSENT;
+    TASK_REAL_PARENT = ABSENT;
+    TASK_COMM = ABSENT;
+    TASK_STATE = ABSENT;
+    TASK_ON_RQ = ABSENT;
+    TASK_ON_CPU = ABSENT;
+    TASK_CPU = ABSENT;
+    TASK_SCHED_DELAYED = ABSENT;
+    TASK_NVCSW = ABSENT;
+    TASK_NIVCSW = ABSENT;
+    TASK_MIGRATIONS = ABSENT;
+    TASK_RUNTIME = ABSENT;
+    TASK_RUN_DELAY = ABSENT;
+    TASK_IOWAIT_WORD = ABSENT;
+    TASK_IOWAIT_MASK = 0;
+    REGS_SYSCALL = ABSENT;
+    HAS_PREV_STATE = 0;
+    HAS_TASK_PT_REGS = 0;
+    SYSCALL_YIELD = ABSENT;
+}
+
+/// Blocked reason of each system call, by number.
+#[unsafe(no_mangle)]
+static SYSCALL_CLASS: Global<[u8; SYSCALLS]> = Global::new([Reason::Other as u8; SYSCALLS]);
+
+/// A `struct task_struct *` that the verifier trusts.
+#[derive(Clone, Copy)]
+pub(crate) struct Task(*const u8);
+
+impl Task {
+    /// # Safety
+    /// `task` must be an argument of a BTF-typed program, the current task, or a pointer loaded from one of these.
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw(task: *const u8) -> Task {
+        Task(task)
+    }
+
+    /// Its address, which identifies it as long as it lives.
+    #[inline(always)]
+    pub(crate) fn address(self) -> u64 {
+        self.0 as u64
+    }
+
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: &Global<u32>) -> T {
+        // SAFETY: the verifier has checked that this offset holds a member of this size in the running kernel's task_struct.
+        unsafe { *self.0.add(offset.load() as usize).cast::<T>() }
+    }
+
+    /// The kernel's `pid`, which user space calls the thread id. 0 for every idle task.
+    #[inline(always)]
+    pub(crate) fn tid(self) -> u32 {
+        self.load(&TASK_PID)
+    }
+
+    #[inline(always)]
+    pub(crate) fn tgid(self) -> u32 {
+        self.load(&TASK_TGID)
+    }
+
+    /// Process id of the parent.
+    #[inline(always)]
+    pub(crate) fn ppid(self) -> u32 {
+        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
+        let parent = unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) };
+        parent.tgid()
+    }
+
+    /// CPU it runs on or is queued on. At `sched_migrate_task` still the one it comes from.
+    #[inline(always)]
+    pub(crate) fn cpu(self) -> u32 {
+        self.load(&TASK_CPU)
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_on_cpu(self) -> bool {
+        self.load::<u32>(&TASK_ON_CPU) != 0
+    }
+
+    /// In a run queue to be picked. A task whose dequeue is delayed (6.12) is still in the tree but waits to be woken.
+    #[inline(always)]
+    pub(crate) fn is_queued(self) -> bool {
+        let on_rq = self.load::<u32>(&TASK_ON_RQ) != 0;
+        if TASK_SCHED_DELAYED.load() == ABSENT {
+            return on_rq;
+        }
+        on_rq && self.load::<u8>(&TASK_SCHED_DELAYED) == 0
+    }
+
+    /// State on kernels whose `sched_switch` does not pass it. A concurrent waker can turn it into TASK_WAKING, never into 0.
+    #[inline(always)]
+    pub(crate) fn state(self) -> u32 {
+        self.load(&TASK_STATE)
+    }
+
+    #[inline(always)]
+    pub(crate) fn in_iowait(self) -> bool {
+        if TASK_IOWAIT_WORD.load() == ABSENT {
+            return false;
+        }
+        self.load::<u32>(&TASK_IOWAIT_WORD) & TASK_IOWAIT_MASK.load() != 0
+    }
+
+    /// The system call it is in: `None` where the kernel cannot tell, a negative number outside of any.
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> Option<i32> {
+        if HAS_TASK_PT_REGS.load() == 0 || REGS_SYSCALL.load() == ABSENT {
+            return None;
+        }
+        // SAFETY: the helper takes a trusted task and returns a trusted, never null `struct pt_regs *` (kernel/trace/bpf_trace.c).
+        let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8;
+        // SAFETY: as in `load`. 32 bits are all of the member on aarch64 and its low half on x86-64.
+        Some(unsafe { *regs.add(REGS_SYSCALL.load() as usize).cast::<i32>() })
+    }
+
+    /// The name; zeros if it cannot be read.
+    #[inline(always)]
+    pub(crate) fn read_comm(self, comm: &mut [u8; 16]) {
+        // SAFETY: the destination is 16 bytes and so is the member; the helper fails softly on a bad address.
+        unsafe {
+            bpf_probe_read_kernel(comm.as_mut_ptr().cast(), 16, self.0.add(TASK_COMM.load() as usize).cast());
+        }
+    }
+
+    /// `se.sum_exec_runtime`, up to date when the task is switched out.
+    #[inline(always)]
+    pub(crate) fn runtime_ns(self) -> u64 {
+        self.load(&TASK_RUNTIME)
+    }
+
+    /// `sched_info.run_delay`, up to the last switch-in; `None` without CONFIG_SCHED_INFO.
+    #[inline(always)]
+    pub(crate) fn run_delay_ns(self) -> Option<u64> {
+        if TASK_RUN_DELAY.load() == ABSENT { None } else { Some(self.load(&TASK_RUN_DELAY)) }
+    }
+
+    /// `se.nr_migrations`.
+    #[inline(always)]
+    pub(crate) fn migrations(self) -> u64 {
+        self.load(&TASK_MIGRATIONS)
+    }
+
+    /// The kernel's own numbers at this moment.
+    #[inline(always)]
+    pub(crate) fn counts(self) -> KernelCounts {
+        KernelCounts {
+            voluntary: self.load(&TASK_NVCSW),
+            involuntary: self.load(&TASK_NIVCSW),
+            migrations: self.migrations(),
+            runtime_ns: self.runtime_ns(),
+            run_delay_ns: self.run_delay_ns().unwrap_or(0),
+        }
+    }
+}
+
+/// Blocked reason of a system call number.
+#[inline(always)]
+pub(crate) fn class_of(syscall: i32) -> u8 {
+    if syscall == NO_SYSCALL {
+        return Reason::PageFault as u8;
+    }
+    let index = syscall as usize;
+    if index >= SYSCALLS {
+        return Reason::Other as u8;
+    }
+    // SAFETY: the index is in bounds; the loader wrote the table before it was frozen.
+    unsafe { core::ptr::read_volatile((&raw const SYSCALL_CLASS).cast::<u8>().add(index)) }
+}

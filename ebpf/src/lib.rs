@@ -1,0 +1,26 @@
+//! The contract between the BPF programs and user space.
+//!
+//! This library is compiled twice: for the BPF target, where the programs in `main.rs` use it, and for the host, where the
+//! daemon reads what they wrote and the tests drive the same decisions. There is no second definition of anything here.
+//!
+//! In reading order:
+//! - [`abi`]: records shared through maps, map and program names, layouts asserted at compile time.
+//! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
+//! - [`blocked`]: why a thread left the CPU.
+//! - [`distance`]: how far a migration went.
+//! - [`bucket`]: histogram buckets, index and bounds as one pair.
+//! - [`loss`]: every way an observation can be missing.
+//! - [`params`]: what the loader freezes into the object before the verifier sees it.
+//! - [`catalog`]: one row per exported metric.
+#![no_std]
+
+pub mod abi;
+pub mod task_clock;
+
+pub mod blocked;
+pub mod bucket;
+pub mod distance;
+pub mod loss;
+
+pub mod catalog;
+pub mod params;

@@ -1,0 +1,62 @@
+//! State of the programs. Sizes here are placeholders: the loader sets every size from the machine.
+//!
+//! Memory on a host with `C` CPUs, `T` task slots and `P` pids: P x 4 + T x 512 + T x 24 (hash and queues) + C x W x 5.9 KiB for `W`
+//! workloads, + C x T x 8 where threads are broken down by core. With 2 CPUs, 32,768 pids, 16,384 slots and 4 workloads: 9 MiB.
+
+use aya_ebpf::{
+    Global,
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, HashMap, Queue, Stack},
+};
+use schedscope_ebpf::{
+    abi::{Cell, CpuRecord, PIDS_PER_ENTRY, TaskRecord},
+    distance::CpuPlace,
+};
+
+/// Workloads per CPU in [`CELLS`].
+#[unsafe(no_mangle)]
+pub(crate) static WORKLOADS: Global<u32> = Global::new(1);
+/// Slots per CPU in [`THREAD_CPU`].
+#[unsafe(no_mangle)]
+pub(crate) static TASK_SLOTS: Global<u32> = Global::new(1);
+/// Possible CPUs, or 0 if [`THREAD_CPU`] is not kept.
+#[unsafe(no_mangle)]
+pub(crate) static THREAD_CPUS: Global<u32> = Global::new(0);
+
+/// Written at fork and exec, and by the iterator; read at every switch.
+#[map]
+pub(crate) static SLOT_OF_PID: Array<[u32; PIDS_PER_ENTRY]> = Array::with_max_entries(1, 0);
+
+/// The same by address, for threads whose pid was changed by an exec. Read only when the record found by pid is another's.
+#[map]
+pub(crate) static SLOT_OF_TASK: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+/// Read by user space through a mapping, hence the sequence number in the record.
+#[map]
+pub(crate) static TASKS: Array<TaskRecord> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Filled by user space before the attach. A stack, so that the slots in use stay close together.
+#[map]
+pub(crate) static FREE_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
+
+/// Whoever pops a slot owns it: user space reads it and frees it, a fork that finds no free slot evicts it.
+#[map]
+pub(crate) static DEAD_SLOTS: Queue<u32> = Queue::with_max_entries(1, 0);
+
+/// A bank of [`WORKLOADS`] cells per CPU.
+#[map]
+pub(crate) static CELLS: Array<Cell> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+pub(crate) static CPUS: Array<CpuRecord> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// A bank of [`TASK_SLOTS`] sums per CPU. User space zeroes a slot's sums before it frees the slot.
+#[map]
+pub(crate) static THREAD_CPU: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+pub(crate) static PLACES: Array<CpuPlace> = Array::with_max_entries(1, 0);
+
+#[map]
+pub(crate) static SEED_TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);

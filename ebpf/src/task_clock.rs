@@ -1,0 +1,300 @@
+//! The ledger of one thread: every nanosecond of its life is running, runnable or blocked.
+//!
+//! Pure: the BPF hooks call these functions, and so do the host's tests and user space, which folds open intervals in with
+//! [`TaskClock::open`]. An event closes the interval since the one before it and opens the next; what was last known to hold
+//! is charged until an event says otherwise, and an event that contradicts it is counted as a [`Loss`].
+
+use crate::{blocked::state, loss::Loss};
+
+/// What a thread was last seen doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Phase {
+    /// Alive before tracing began; its first event tells what it did until then.
+    Unseen = 0,
+    /// Forked and not yet on a CPU: runnable.
+    New = 1,
+    /// On a CPU.
+    Running = 2,
+    /// Taken off the CPU while it could go on: preempted or yielded.
+    Runnable = 3,
+    /// Off the CPU until it is woken. Runnable from the waking on.
+    Blocked = 4,
+    /// After its last switch.
+    Dead = 5,
+}
+
+impl Phase {
+    /// The phase with this discriminant; user space reads numbers from a map and must not trust them.
+    pub const fn from_raw(raw: u32) -> Option<Phase> {
+        Some(match raw {
+            0 => Phase::Unseen,
+            1 => Phase::New,
+            2 => Phase::Running,
+            3 => Phase::Runnable,
+            4 => Phase::Blocked,
+            5 => Phase::Dead,
+            _ => return None,
+        })
+    }
+}
+
+/// How a thread left the CPU, by the kernel's own rule for `nvcsw` and `nivcsw` (`__schedule` in `kernel/sched/core.c`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It waits for something. Counted in `nvcsw`.
+    Blocked,
+    /// It ended. The kernel counts this switch in `nvcsw` too.
+    Dead,
+    /// Another task took the CPU. Counted in `nivcsw`.
+    Preempted,
+    /// It called `sched_yield`. Counted in `nivcsw`.
+    Yielded,
+}
+
+impl Departure {
+    /// Classifies a switch-out from the arguments of `sched_switch`.
+    ///
+    /// `preempt` is set only for preemption inside the kernel; then the state does not matter, since the task stays on the queue
+    /// whatever it was about to wait for.
+    #[inline(always)]
+    pub fn classify(preempt: bool, prev_state: u32, in_yield: bool) -> Departure {
+        if !preempt && prev_state != 0 {
+            if prev_state & state::DEAD != 0 { Departure::Dead } else { Departure::Blocked }
+        } else if !preempt && in_yield {
+            Departure::Yielded
+        } else {
+            Departure::Preempted
+        }
+    }
+}
+
+/// What closing an interval adds to the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Time on a CPU.
+    pub on_cpu_ns: u64,
+    /// Time between being woken (or forked) and getting a CPU.
+    pub wakeup_wait_ns: u64,
+    /// Time between losing the CPU while runnable and getting one again.
+    pub preempt_wait_ns: u64,
+    /// Time blocked.
+    pub blocked_ns: u64,
+    /// The interval began under observation, so its length belongs in a histogram.
+    pub observed: bool,
+    /// The event contradicts what was known.
+    pub loss: Option<Loss>,
+}
+
+impl Closed {
+    /// Sum of all parts: the length of the interval.
+    pub fn total_ns(&self) -> u64 {
+        self.on_cpu_ns + self.wakeup_wait_ns + self.preempt_wait_ns + self.blocked_ns
+    }
+}
+
+/// What the kernel's own accounting of a thread has grown by since its last switch-out.
+///
+/// It settles what the events leave open: a switch-in or a waking that was not seen, because its hook did not run. That is rare
+/// (a virtual machine's agent that hides itself from tracing is one cause), but without it a thread that resumed unseen
+/// would count as waiting until its next switch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelGrowth {
+    /// Growth of `se.sum_exec_runtime`.
+    pub runtime_ns: u64,
+    /// Growth of `sched_info.run_delay`; `None` without CONFIG_SCHED_INFO.
+    pub run_delay_ns: Option<u64>,
+}
+
+/// Where one thread's ledger stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TaskClock {
+    /// A [`Phase`].
+    pub phase: u32,
+    /// CPU of the last switch-in.
+    pub cpu: u32,
+    /// Start of the open interval, `CLOCK_MONOTONIC`.
+    pub since_ns: u64,
+    /// When it was woken since its last switch-in; 0 if it was not. The only field that other CPUs write while the thread is
+    /// switched: it has a word of its own.
+    pub waking_ns: u64,
+    /// Length of a wait that ended without a waking: how much of it was blocked shows at the next switch-out.
+    pub pending_ns: u64,
+}
+
+impl TaskClock {
+    /// A thread that exists from now on.
+    pub const fn starting(phase: Phase, now_ns: u64) -> TaskClock {
+        TaskClock { phase: phase as u32, cpu: 0, since_ns: now_ns, waking_ns: 0, pending_ns: 0 }
+    }
+
+    /// The thread gets a CPU.
+    #[inline(always)]
+    pub fn switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
+        let mut closed;
+        if self.phase == Phase::Blocked as u32 && self.waking_ns == 0 {
+            closed = Closed::default();
+            self.pending_ns = self.elapse(now_ns, &mut closed.loss);
+        } else {
+            closed = self.close(now_ns);
+        }
+        if self.phase == Phase::Running as u32 {
+            closed.loss = Some(Loss::SwitchOutUnseen);
+        }
+        if self.phase == Phase::Dead as u32 {
+            closed.loss = Some(Loss::AfterEnd);
+            return closed;
+        }
+        self.phase = Phase::Running as u32;
+        self.cpu = cpu;
+        self.waking_ns = 0;
+        closed
+    }
+
+    /// The thread leaves its CPU. `growth` is since its last switch-out.
+    #[inline(always)]
+    pub fn switch_out(&mut self, now_ns: u64, departure: Departure, growth: KernelGrowth) -> Closed {
+        let running = self.phase == Phase::Running as u32;
+        let mut closed = Closed { observed: running, ..Closed::default() };
+        if running || self.phase == Phase::Unseen as u32 {
+            // A thread that leaves a CPU was on it, also before tracing began.
+            closed.on_cpu_ns = self.elapse(now_ns, &mut closed.loss);
+            if self.pending_ns != 0 {
+                settle(&mut closed, self.pending_ns, growth.run_delay_ns);
+                self.pending_ns = 0;
+            }
+        } else if self.phase == Phase::Dead as u32 {
+            closed.loss = Some(Loss::AfterEnd);
+            return closed;
+        } else {
+            let never_blocked = self.phase != Phase::Blocked as u32;
+            let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
+            closed.on_cpu_ns = growth.runtime_ns.min(elapsed_ns);
+            let off_ns = elapsed_ns - closed.on_cpu_ns;
+            settle(&mut closed, off_ns, if never_blocked { Some(off_ns) } else { growth.run_delay_ns });
+            closed.loss = Some(Loss::SwitchInUnseen);
+            // It belongs to the wait that the unseen switch-in ended.
+            self.waking_ns = 0;
+        }
+        self.phase = match departure {
+            Departure::Blocked => Phase::Blocked,
+            Departure::Dead => Phase::Dead,
+            Departure::Preempted | Departure::Yielded => Phase::Runnable,
+        } as u32;
+        closed
+    }
+
+    /// The first waking after the thread was dequeued. The caller has checked that it is not queued: `try_to_wake_up` also
+    /// reports a task that never left the queue.
+    #[inline(always)]
+    pub fn waking(&mut self, now_ns: u64) {
+        if self.waking_ns == 0 {
+            self.waking_ns = now_ns;
+        }
+    }
+
+    /// A forked thread becomes runnable; its life begins. False if it was seen doing something already.
+    #[inline(always)]
+    pub fn wakeup_new(&mut self, now_ns: u64) -> bool {
+        let new = self.phase == Phase::New as u32;
+        if new {
+            self.since_ns = now_ns;
+        }
+        new
+    }
+
+    /// Whether a migration now is a placement at wake-up; otherwise the thread is moved while queued.
+    #[inline(always)]
+    pub fn is_placement(&self) -> bool {
+        self.phase == Phase::Blocked as u32
+            || self.phase == Phase::New as u32
+            || (self.phase == Phase::Unseen as u32 && self.waking_ns != 0)
+    }
+
+    /// What the open interval adds up to now, without closing it. `unseen_as` says what a thread in [`Phase::Unseen`] does,
+    /// as found when it was seeded.
+    pub fn open(&self, now_ns: u64, unseen_as: Phase) -> Closed {
+        let mut copy = *self;
+        if self.phase == Phase::Unseen as u32 && self.waking_ns == 0 {
+            copy.phase = unseen_as as u32;
+        }
+        let mut closed = Closed::default();
+        if copy.phase == Phase::Blocked as u32 && self.waking_ns == 0 {
+            closed.blocked_ns = copy.elapse(now_ns, &mut closed.loss);
+        } else {
+            closed = copy.close(now_ns);
+        }
+        // Most likely blocked; the next switch-out will tell.
+        closed.blocked_ns += self.pending_ns;
+        // An event between the reading of the clock and of the record is no contradiction.
+        closed.loss = None;
+        closed
+    }
+
+    /// Charges the open interval to what was last known and starts the next one at `now_ns`.
+    #[inline(always)]
+    fn close(&mut self, now_ns: u64) -> Closed {
+        let mut closed = Closed { observed: true, ..Closed::default() };
+        let since_ns = self.since_ns;
+        let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
+        let phase = self.phase;
+        if phase == Phase::Runnable as u32 {
+            closed.preempt_wait_ns = elapsed_ns;
+        } else if phase == Phase::Blocked as u32 || phase == Phase::Unseen as u32 {
+            closed.observed = phase == Phase::Blocked as u32;
+            if self.waking_ns == 0 {
+                // Alive before tracing began and on the queue, or it would have been woken.
+                closed.preempt_wait_ns = elapsed_ns;
+            } else {
+                // The waker may have stamped the time before the switch-out was stamped.
+                let blocked_ns = self.waking_ns.saturating_sub(since_ns).min(elapsed_ns);
+                closed.blocked_ns = blocked_ns;
+                closed.wakeup_wait_ns = elapsed_ns - blocked_ns;
+            }
+        } else if phase == Phase::New as u32 {
+            closed.wakeup_wait_ns = elapsed_ns;
+        } else if phase == Phase::Running as u32 {
+            closed.on_cpu_ns = elapsed_ns;
+        }
+        closed
+    }
+
+    /// Moves the start of the open interval to `now_ns` and returns its length. The start never moves back.
+    #[inline(always)]
+    fn elapse(&mut self, now_ns: u64, loss: &mut Option<Loss>) -> u64 {
+        if self.phase == Phase::Dead as u32 {
+            return 0;
+        }
+        if now_ns < self.since_ns {
+            *loss = Some(Loss::ClockInversion);
+            return 0;
+        }
+        let elapsed_ns = now_ns - self.since_ns;
+        self.since_ns = now_ns;
+        elapsed_ns
+    }
+}
+
+/// Splits a wait of which no waking was seen, by the time that the kernel had the thread queued.
+///
+/// A thread that was about to block with a signal pending, or whose waker found it still queued, was never dequeued: all of the
+/// wait is queueing, as after a preemption. Otherwise the waking itself was not seen.
+#[inline(always)]
+fn settle(closed: &mut Closed, wait_ns: u64, run_delay_ns: Option<u64>) {
+    // The kernel's clock and ours differ by less than this over one wait.
+    const SLACK_NS: u64 = 2_000;
+    let queued_ns = match run_delay_ns {
+        Some(delay_ns) => delay_ns.min(wait_ns),
+        None => wait_ns,
+    };
+    if queued_ns + SLACK_NS >= wait_ns {
+        closed.preempt_wait_ns = wait_ns;
+    } else {
+        closed.wakeup_wait_ns = queued_ns;
+        closed.blocked_ns = wait_ns - queued_ns;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Finding, admitting and releasing threads.
+//!
+//! A thread is found by pid, in an array: the fastest lookup there is (`docs/decisions/0001`). A pid alone does not identify a
+//! thread: it is reused, and a thread that execs takes over its leader's. So the record holds the task's address, and a
+//! record that is another's sends the search to a hash by address.
+
+use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
+use schedscope_ebpf::{
+    abi::{KernelCounts, PIDS_PER_ENTRY, TaskRecord},
+    blocked::{REASON_SLOTS, Reason},
+    loss::Loss,
+    params::MAX_THREAD_CPUS,
+    task_clock::{Phase, TaskClock},
+};
+
+use crate::{
+    charge::lose_on,
+    kernel_types::Task,
+    maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASK_SLOTS, TASKS, THREAD_CPU, THREAD_CPUS},
+};
+
+/// A traced thread.
+pub(crate) struct Traced {
+    pub(crate) slot: u32,
+    pub(crate) record: &'static mut TaskRecord,
+}
+
+#[inline(always)]
+fn entry(tid: u32) -> Option<*mut u32> {
+    let pids = SLOT_OF_PID.get_ptr_mut(tid / PIDS_PER_ENTRY as u32)?;
+    // SAFETY: the remainder is within the entry.
+    Some(unsafe { pids.cast::<u32>().add(tid as usize % PIDS_PER_ENTRY) })
+}
+
+#[inline(always)]
+fn record(slot: u32) -> Option<&'static mut TaskRecord> {
+    // SAFETY: map values live as long as the program. Which hook may write which field: see `TaskRecord` and `TaskClock`.
+    TASKS.get_ptr_mut(slot).map(|record| unsafe { &mut *record })
+}
+
+/// The record of `task` if it is traced. Untraced tasks cost one array lookup.
+#[inline(always)]
+pub(crate) fn find(task: Task) -> Option<Traced> {
+    // SAFETY: `entry` points into a map value.
+    let slot = unsafe { *entry(task.tid())? };
+    if slot == 0 {
+        return None;
+    }
+    let found = record(slot)?;
+    if found.task == task.address() {
+        return Some(Traced { slot, record: found });
+    }
+    let slot = relocate(task.address(), task.tid());
+    if slot == 0 {
+        return None;
+    }
+    Some(Traced { slot, record: record(slot)? })
+}
+
+/// The slot of a thread whose pid leads to another's record, 0 if it is not traced; repairs the table.
+#[inline(never)]
+fn relocate(address: u64, tid: u32) -> u32 {
+    // SAFETY: the value is copied at once.
+    let Some(slot) = (unsafe { SLOT_OF_TASK.get(&address) }).copied() else { return 0 };
+    if let Some(entry) = entry(tid) {
+        // SAFETY: `entry` points into a map value.
+        unsafe { *entry = slot };
+    }
+    slot
+}
+
+/// Takes a slot for a new thread: a free one, else the one whose owner has been dead for longest.
+#[inline(always)]
+fn take_slot(cpu: u32) -> Option<u32> {
+    if let Ok(Some(slot)) = FREE_SLOTS.pop() {
+        return Some(slot);
+    }
+    let Ok(Some(slot)) = DEAD_SLOTS.pop() else {
+        lose_on(cpu, Loss::TaskTableFull);
+        return None;
+    };
+    lose_on(cpu, Loss::ThreadDetailEvicted);
+    for cpu in 0..MAX_THREAD_CPUS {
+        if cpu >= THREAD_CPUS.load() {
+            break;
+        }
+        if let Some(sum) = THREAD_CPU.get_ptr_mut(cpu * TASK_SLOTS.load() + slot) {
+            // SAFETY: the slot was popped, so nobody else has it.
+            unsafe { *sum = 0 };
+        }
+    }
+    Some(slot)
+}
+
+/// Begins to trace `task` in `workload`. `phase` is `New` for a forked thread, else `Unseen` with `seeded_as` for what it does.
+/// False if it could not, or if another hook was faster.
+#[inline(always)]
+pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, cpu: u32) -> bool {
+    let tid = task.tid();
+    let Some(entry) = entry(tid) else {
+        lose_on(cpu, Loss::PidBeyondTable);
+        return false;
+    };
+    let Some(slot) = take_slot(cpu) else { return false };
+    let Some(new) = record(slot) else {
+        lose_on(cpu, Loss::SlotLeaked);
+        return false;
+    };
+    // SAFETY: a helper without preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    new.workload = workload;
+    new.task = task.address();
+    new.clock = TaskClock::starting(phase, now_ns);
+    new.reason = Reason::Unknown as u32;
+    new.tid = tid;
+    new.on_cpu_ns = 0;
+    new.wakeup_wait_ns = 0;
+    new.preempt_wait_ns = 0;
+    new.voluntary = 0;
+    new.preempted = 0;
+    new.yielded = 0;
+    new.blocked_ns = [0; REASON_SLOTS];
+    new.migrations = [0; 2];
+    new.start_ns = now_ns;
+    new.tgid = task.tgid();
+    new.ppid = task.ppid();
+    new.execs = 0;
+    new.seeded_as = seeded_as as u32;
+    new.kernel_before = task.counts();
+    new.runtime_at_departure_ns = new.kernel_before.runtime_ns;
+    new.run_delay_at_departure_ns = new.kernel_before.run_delay_ns;
+    new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
+    task.read_comm(&mut new.comm);
+    // The fork hook and the iterator may both meet a thread: the hash decides who has it.
+    if SLOT_OF_TASK.insert(&task.address(), &slot, u64::from(BPF_NOEXIST)).is_err() {
+        new.task = 0;
+        if FREE_SLOTS.push(&slot, 0).is_err() {
+            lose_on(cpu, Loss::SlotLeaked);
+        }
+        return false;
+    }
+    // SAFETY: `entry` points into a map value. Last, since it makes the record visible to the other hooks.
+    unsafe { *entry = slot };
+    true
+}
+
+/// Ends the tracing of a thread whose memory goes away and queues its slot for user space.
+#[inline(always)]
+pub(crate) fn release(task: Task, traced: &Traced, cpu: u32) {
+    let _ = SLOT_OF_TASK.remove(&task.address());
+    if let Some(entry) = entry(task.tid()) {
+        // SAFETY: `entry` points into a map value. A later thread with this pid may have its own slot there already.
+        unsafe {
+            if *entry == traced.slot {
+                *entry = 0;
+            }
+        }
+    }
+    if DEAD_SLOTS.push(&traced.slot, 0).is_err() {
+        lose_on(cpu, Loss::SlotLeaked);
+    }
+}
+
+/// A thread's pid changed from `old_tid`: its record follows.
+#[inline(always)]
+pub(crate) fn rename(task: Task, traced: &mut Traced, old_tid: u32) {
+    let tid = task.tid();
+    traced.record.tid = tid;
+    for (pid, slot) in [(old_tid, 0), (tid, traced.slot)] {
+        if let Some(entry) = entry(pid) {
+            // SAFETY: `entry` points into a map value. The old pid is cleared only while it still leads here.
+            unsafe {
+                if slot != 0 || *entry == traced.slot {
+                    *entry = slot;
+                }
+            }
+        }
+    }
+}

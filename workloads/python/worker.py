@@ -1,0 +1,67 @@
+"""What every worker does, be it a thread, a process, a sub-interpreter or a coroutine.
+
+1. note the time of its first instruction (that minus the start call is the cost of starting it),
+2. take a name that the kernel can see,
+3. prepare, say that it is ready, and wait for the start signal,
+4. do its share of the units, counting them.
+
+All workers begin together, so the time of work holds no time of starting.
+"""
+
+import os
+import threading
+import time
+
+import tasks
+
+
+def name_thread(name):
+    """Give the calling thread a name that scheduler events carry (15 bytes at most)."""
+    try:
+        with open("/proc/self/task/%d/comm" % threading.get_native_id(), "w") as comm:
+            comm.write(name[:15])
+    except OSError:
+        pass  # The name helps the reader; the work does not depend on it.
+
+
+def pin_thread(pin, index):
+    """Confine the calling thread to one CPU: its own ("spread") or the same for all ("one")."""
+    if pin is None:
+        return
+    usable = sorted(os.sched_getaffinity(0))
+    cpu = usable[0] if pin == "one" else usable[index % len(usable)]
+    os.sched_setaffinity(0, {cpu})
+
+
+def begin(job):
+    """Steps 1 and 2; returns the announcement for the parent."""
+    first_ns = time.monotonic_ns()
+    name_thread("%s-%d" % (tasks.TASKS[job["task"]].label, job["index"]))
+    pin_thread(job["options"].get("pin"), job["index"])
+    return {"index": job["index"], "first_ns": first_ns, "pid": os.getpid()}
+
+
+def goes_on(job, done, begin_ns):
+    """True while the share is not done (fixed work) or the time is not up (fixed time)."""
+    if job["seconds"] is None:
+        return done < job["work"]
+    return time.monotonic_ns() - begin_ns < job["seconds"] * 1e9
+
+
+def run(job, announce, wait_for_go):
+    """The whole life of a worker that is not a coroutine; returns its report."""
+    announcement = begin(job)
+    unit = tasks.unit_for(job)
+    announce(announcement)
+    wait_for_go()
+    begin_ns = time.monotonic_ns()
+    done = 0
+    while goes_on(job, done, begin_ns):
+        unit()
+        done += 1
+    return finish(announcement, done, begin_ns)
+
+
+def finish(announcement, done, begin_ns):
+    """The report: the announcement and what was done from when to when."""
+    return dict(announcement, work=done, begin_ns=begin_ns, end_ns=time.monotonic_ns())

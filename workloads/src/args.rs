@@ -1,0 +1,201 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+use crate::models::Model;
+use crate::tasks::TaskKind;
+
+/// Workloads whose scheduling is known; each prints one line of JSON about what it did.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub(crate) struct Args {
+    /// What to run.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What can be run.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the native cells and the workloads with known truth.
+    ///
+    /// The Python cells are listed, in the same form, by `python3 workloads/python/lab.py --list`.
+    List {
+        /// Print a JSON array, one object per cell.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run one task on one native model: the twins of the Python cells, without an interpreter.
+    Native(NativeArgs),
+    /// A worker process of `native --model processes`; it speaks over its standard streams.
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+    /// Serve HTTP on the loopback interface: every request is answered after a fixed delay.
+    ///
+    /// Takes a free port, prints its address, and runs until it is stopped.
+    ServeHttp {
+        /// Delay of each answer in milliseconds.
+        #[arg(long, default_value_t = 10)]
+        delay_ms: u64,
+    },
+    /// Two tasks on one CPU pass a byte to and fro: each pass is one context switch.
+    ///
+    /// They run under `SCHED_BATCH`, where a wake-up never preempts, so that each switch is a voluntary one.
+    PingPong {
+        /// Context switches to cause, both tasks together.
+        #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(2..))]
+        switches: u64,
+        /// Two processes instead of two threads.
+        #[arg(long)]
+        processes: bool,
+        /// The normal policy: a wake-up may preempt the waker, and switches are voluntary or not as it happens.
+        #[arg(long)]
+        normal_policy: bool,
+    },
+    /// Threads on one CPU that give it to each other with `sched_yield`.
+    YieldLoop {
+        /// Yields of each thread.
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        count: u64,
+        /// Number of threads.
+        #[arg(long, value_name = "T", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
+        threads: u16,
+    },
+    /// A thread that moves to and fro between two CPUs: each move is one migration.
+    Migrate {
+        /// Migrations to cause.
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        count: u64,
+    },
+    /// Many short-lived processes.
+    ForkStorm {
+        /// Processes to start, all in all.
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        count: u64,
+        /// How many may be alive at once.
+        #[arg(long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        parallel: u32,
+        /// Each also executes a program (`/bin/true`).
+        #[arg(long)]
+        exec: bool,
+    },
+    /// Many threads that are alive at the same time.
+    ManyThreads {
+        /// Number of threads.
+        #[arg(long, value_name = "N", default_value_t = 2_000)]
+        count: usize,
+        /// How long they stay once all are there.
+        #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = seconds)]
+        seconds: f64,
+    },
+    /// Threads that sleep, wake up and sleep again: nearly no CPU time, many wake-ups.
+    Sleepers {
+        /// Number of threads.
+        #[arg(long, value_name = "N", default_value_t = 64)]
+        count: usize,
+        /// How long they go on.
+        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+        seconds: f64,
+        /// Length of each sleep in seconds.
+        #[arg(long, value_name = "S", default_value_t = 0.01, value_parser = seconds)]
+        pause: f64,
+    },
+    /// A daemon that detaches by forking twice, and then works as a child of init.
+    DoubleFork {
+        /// How long the daemon works.
+        #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = seconds)]
+        seconds: f64,
+        /// Exit while the daemon is still at work, instead of waiting for its report.
+        #[arg(long)]
+        leave: bool,
+    },
+    /// A thread that is not the main one executes a program: the others vanish, it takes the main thread's id.
+    ExecFromThread {
+        /// Units of `spin` that the executed program does.
+        #[arg(long, value_name = "W", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
+        work: u64,
+    },
+    /// A bit of everything at once: computing, sleeping, a ping-pong, yields, and child processes.
+    Mixed {
+        /// How long it goes on.
+        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+        seconds: f64,
+    },
+}
+
+/// Arguments of `native`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct NativeArgs {
+    /// What to do.
+    #[arg(long)]
+    pub(crate) task: TaskKind,
+    /// On what to do it.
+    #[arg(long)]
+    pub(crate) model: Model,
+    /// Number of workers [default: one per usable CPU, at least 2; 1 for serial].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) workers: Option<u32>,
+    /// Units of work, all workers together [default: about a second's worth for one core].
+    #[arg(long, value_name = "W", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) work: Option<u64>,
+    /// Work for this many seconds instead.
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub(crate) seconds: Option<f64>,
+    /// Seconds that one unit of `sleep` takes.
+    #[arg(long, value_name = "S", default_value_t = 0.01, value_parser = seconds)]
+    pub(crate) pause: f64,
+    /// Confine each worker to a CPU of its own (`spread`), or all of them to one (`one`).
+    #[arg(long)]
+    pub(crate) pin: Option<Pin>,
+}
+
+/// Arguments of a worker process.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct WorkerArgs {
+    /// The job as JSON.
+    #[arg(long)]
+    pub(crate) job: String,
+}
+
+/// How workers are confined to CPUs.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Pin {
+    /// Each worker to a CPU of its own; they wrap round when there are more workers than CPUs.
+    Spread,
+    /// All workers to the same CPU.
+    One,
+}
+
+/// Seconds: more than none, less than a day.
+fn seconds(text: &str) -> Result<f64, String> {
+    let value: f64 = text
+        .parse()
+        .map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    if value > 0.0 && value < 86_400.0 {
+        Ok(value)
+    } else {
+        Err("must be more than 0 seconds and less than a day".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn seconds_reject_what_would_hang_or_panic() {
+        for text in ["0", "-1", "nan", "inf", "86400", "x"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(seconds("0.5"), Ok(0.5));
+    }
+}

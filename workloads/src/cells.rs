@@ -1,0 +1,114 @@
+//! The table of cells: native models, and workloads with known truth.
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::models::Model;
+use crate::tasks::TaskKind;
+
+/// One row of the list. `args` is what to give this program to run the cell with its defaults.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Cell {
+    pub(crate) id: String,
+    model: &'static str,
+    task: &'static str,
+    /// "cpu", "io" or "truth".
+    kind: &'static str,
+    /// The cell with the same total work on one worker; speed-ups are measured against it.
+    serial_twin: Option<String>,
+    unit: Option<&'static str>,
+    default_work: Option<u64>,
+    args: Vec<&'static str>,
+}
+
+/// Workloads with known truth: subcommand and model.
+const TRUTHS: [(&str, &str); 9] = [
+    ("ping-pong", "threads"),
+    ("yield-loop", "threads"),
+    ("migrate", "serial"),
+    ("fork-storm", "processes"),
+    ("many-threads", "threads"),
+    ("sleepers", "threads"),
+    ("double-fork", "processes"),
+    ("exec-from-thread", "threads"),
+    ("mixed", "mixed"),
+];
+
+/// The name of a native cell.
+pub(crate) fn native_id(task: TaskKind, model: Model) -> String {
+    format!("native-{}-{}", task.name(), model.name())
+}
+
+/// All cells.
+pub(crate) fn all() -> Vec<Cell> {
+    let native = TaskKind::ALL.into_iter().flat_map(|task| {
+        Model::ALL
+            .into_iter()
+            .filter(move |model| model.can_do(task))
+            .map(move |model| Cell {
+                id: native_id(task, model),
+                model: model.name(),
+                task: task.name(),
+                kind: task.kind(),
+                serial_twin: Some(native_id(task, Model::Serial)),
+                unit: Some(task.unit()),
+                default_work: Some(task.default_work()),
+                args: vec!["native", "--task", task.name(), "--model", model.name()],
+            })
+    });
+    let truths = TRUTHS.into_iter().map(|(name, model)| Cell {
+        id: name.to_owned(),
+        model,
+        task: name,
+        kind: "truth",
+        serial_twin: None,
+        unit: None,
+        default_work: None,
+        args: vec![name],
+    });
+    native.chain(truths).collect()
+}
+
+/// Prints the list.
+pub(crate) fn print(json: bool) -> Result<()> {
+    if json {
+        println!(
+            "{}",
+            serde_json::to_string_pretty(&all()).context("cannot write the list as JSON")?
+        );
+        return Ok(());
+    }
+    for cell in all() {
+        println!("{:<28} {}", cell.id, cell.args.join(" "));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Args;
+    use clap::Parser;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_cell_can_be_called_as_the_list_says() {
+        for cell in all() {
+            let line = std::iter::once("schedscope-workloads").chain(cell.args.iter().copied());
+            assert!(Args::try_parse_from(line).is_ok(), "{}", cell.id);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_serial_twins_exist() {
+        let cells = all();
+        let ids: BTreeSet<_> = cells.iter().map(|cell| &cell.id).collect();
+        assert_eq!(ids.len(), cells.len());
+        assert!(
+            cells
+                .iter()
+                .filter_map(|cell| cell.serial_twin.as_ref())
+                .all(|twin| ids.contains(twin))
+        );
+    }
+}

@@ -1,0 +1,268 @@
+//! What a run prints: one line of JSON, the same schema as the Python cells'.
+
+use anyhow::{Context, Result};
+use procfs::process::{Process, all_processes};
+use serde::{Deserialize, Serialize};
+
+use crate::sys;
+
+/// Name and version of the form.
+const SCHEMA: &str = "schedscope.workload/1";
+
+/// What one worker did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerReport {
+    /// Units done.
+    pub(crate) work: u64,
+    /// Its first instruction, `CLOCK_MONOTONIC` nanoseconds.
+    pub(crate) first_ns: u64,
+    /// Begin of its work.
+    pub(crate) begin_ns: u64,
+    /// End of its work.
+    pub(crate) end_ns: u64,
+}
+
+/// A task's counters in the kernel, read by the task itself at the end of its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct KernelCounts {
+    /// Thread id.
+    pub(crate) tid: i32,
+    /// Switches because it blocked.
+    pub(crate) voluntary: u64,
+    /// Switches although it could have gone on, `sched_yield` included.
+    pub(crate) involuntary: u64,
+    /// Moves to another CPU; `None` where the kernel has no `/proc/PID/sched`.
+    pub(crate) migrations: Option<u64>,
+}
+
+impl KernelCounts {
+    /// The calling thread's counters so far.
+    pub(crate) fn of_this_thread() -> Self {
+        let migrations = std::fs::read_to_string("/proc/thread-self/sched")
+            .ok()
+            .and_then(|text| migrations_in(&text));
+        let (voluntary, involuntary) = sys::thread_switches();
+        Self {
+            tid: sys::thread_id(),
+            voluntary,
+            involuntary,
+            migrations,
+        }
+    }
+}
+
+/// The migration count in the text of `/proc/PID/sched`.
+fn migrations_in(text: &str) -> Option<u64> {
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("se.nr_migrations"))?;
+    line.rsplit(':').next()?.trim().parse().ok()
+}
+
+/// The line that a run prints.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) schema: &'static str,
+    /// The cell's name in the list.
+    pub(crate) cell: String,
+    /// Serial, threads or processes.
+    pub(crate) model: &'static str,
+    /// What was done.
+    pub(crate) task: &'static str,
+    /// What one unit of `work` is.
+    pub(crate) unit: &'static str,
+    /// Number of workers.
+    pub(crate) workers: usize,
+    /// Units done by all workers.
+    pub(crate) work: u64,
+    /// Units done by each worker.
+    pub(crate) work_by_worker: Vec<u64>,
+    /// From before the first start to after the last end, without the time that reading memory sizes takes.
+    pub(crate) wall_seconds: f64,
+    /// Median time from starting a worker to its first instruction.
+    pub(crate) start_seconds: Option<f64>,
+    /// From the first worker's begin to the last one's end.
+    pub(crate) work_seconds: f64,
+    /// The part of it in which all workers were at work, `CLOCK_MONOTONIC`.
+    pub(crate) window_monotonic_ns: Option<[u64; 2]>,
+    /// Memory of all processes of the run, shared pages counted once.
+    pub(crate) pss_bytes: Option<u64>,
+    /// There is none; the Python cells say which.
+    pub(crate) interpreter: Option<()>,
+    /// What the kernel must have counted, for workloads with known truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) expected: Option<serde_json::Value>,
+    /// The kernel's own counters of the tasks that matter.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) kernel: Vec<KernelCounts>,
+}
+
+impl Report {
+    /// The report of a workload with known truth, where times matter little and the counts are all.
+    pub(crate) fn of_truth(
+        cell: &'static str,
+        model: &'static str,
+        unit: &'static str,
+        workers: usize,
+        work: u64,
+        wall_ns: u64,
+    ) -> Self {
+        Self {
+            schema: SCHEMA,
+            cell: cell.to_owned(),
+            model,
+            task: cell,
+            unit,
+            workers,
+            work,
+            work_by_worker: Vec::new(),
+            wall_seconds: seconds(wall_ns),
+            start_seconds: None,
+            work_seconds: seconds(wall_ns),
+            window_monotonic_ns: None,
+            pss_bytes: None,
+            interpreter: None,
+            expected: None,
+            kernel: Vec::new(),
+        }
+    }
+
+    /// The report of a model: what its workers said, and when each was started.
+    pub(crate) fn of_model(
+        cell: String,
+        model: &'static str,
+        task: crate::tasks::TaskKind,
+        run: &ModelRun,
+    ) -> Self {
+        let begin = run.workers.iter().map(|worker| worker.begin_ns);
+        let end = run.workers.iter().map(|worker| worker.end_ns);
+        let (first_begin, last_begin) =
+            (begin.clone().min().unwrap_or(0), begin.max().unwrap_or(0));
+        let (first_end, last_end) = (end.clone().min().unwrap_or(0), end.max().unwrap_or(0));
+        let starts = run
+            .starts_ns
+            .iter()
+            .zip(&run.workers)
+            .map(|(start, worker)| worker.first_ns.saturating_sub(*start));
+        Self {
+            schema: SCHEMA,
+            cell,
+            model,
+            task: task.name(),
+            unit: task.unit(),
+            workers: run.workers.len(),
+            work: run.workers.iter().map(|worker| worker.work).sum(),
+            work_by_worker: run.workers.iter().map(|worker| worker.work).collect(),
+            wall_seconds: seconds(run.wall_ns),
+            start_seconds: median(starts.collect()).map(seconds),
+            work_seconds: seconds(last_end.saturating_sub(first_begin)),
+            window_monotonic_ns: (last_begin < first_end).then_some([last_begin, first_end]),
+            pss_bytes: run.pss_bytes,
+            interpreter: None,
+            expected: None,
+            kernel: Vec::new(),
+        }
+    }
+}
+
+/// What a model hands back.
+#[derive(Debug)]
+pub(crate) struct ModelRun {
+    /// Wall time.
+    pub(crate) wall_ns: u64,
+    /// Memory while all workers were there.
+    pub(crate) pss_bytes: Option<u64>,
+    /// When each worker was started.
+    pub(crate) starts_ns: Vec<u64>,
+    /// What each worker did, in the same order.
+    pub(crate) workers: Vec<WorkerReport>,
+}
+
+/// Prints a report as one line.
+pub(crate) fn print(report: &Report) -> Result<()> {
+    println!(
+        "{}",
+        serde_json::to_string(report).context("cannot write the report as JSON")?
+    );
+    Ok(())
+}
+
+/// Nanoseconds as seconds.
+pub(crate) fn seconds(ns: u64) -> f64 {
+    ns as f64 / 1e9
+}
+
+/// The middle value; of an even number the mean of the middle two.
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    values.sort_unstable();
+    let upper = *values.get(values.len() / 2)?;
+    if values.len() % 2 == 1 {
+        Some(upper)
+    } else {
+        Some(upper.midpoint(values[values.len() / 2 - 1]))
+    }
+}
+
+/// PSS of this process and all its descendants; `None` if one of them could not be read.
+pub(crate) fn tree_pss_bytes() -> Option<u64> {
+    let parents: Vec<(i32, i32)> = all_processes()
+        .ok()?
+        .flatten()
+        .filter_map(|process| Some((process.pid, process.stat().ok()?.ppid)))
+        .collect();
+    let mut tree = vec![i32::try_from(std::process::id()).ok()?];
+    let mut next = 0;
+    while let Some(&parent) = tree.get(next) {
+        tree.extend(
+            parents
+                .iter()
+                .filter(|(_, of)| *of == parent)
+                .map(|(pid, _)| *pid),
+        );
+        next += 1;
+    }
+    tree.into_iter().map(pss_bytes).sum()
+}
+
+/// PSS of one process.
+fn pss_bytes(pid: i32) -> Option<u64> {
+    let rollup = Process::new(pid).ok()?.smaps_rollup().ok()?;
+    rollup
+        .memory_map_rollup
+        .0
+        .first()?
+        .extension
+        .map
+        .get("Pss")
+        .copied()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a missing value is a failed test")]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn own_memory_is_plausible() {
+        let bytes = tree_pss_bytes().unwrap();
+        assert!((100_000..1_000_000_000).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn migrations_are_found_in_the_kernels_text() {
+        let text = "worker (12, #threads: 2)\n---\nse.load.weight  :  1048576\nse.nr_migrations     :      37\nnr_switches : 4\n";
+        assert_eq!(migrations_in(text), Some(37));
+        assert_eq!(migrations_in("nothing of the kind"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn median_splits_the_values_in_half(values in prop::collection::vec(0_u64..1_000, 1..40)) {
+            let middle = median(values.clone()).unwrap();
+            let below = values.iter().filter(|value| **value < middle).count();
+            let above = values.iter().filter(|value| **value > middle).count();
+            prop_assert!(below <= values.len() / 2 && above <= values.len() / 2);
+        }
+    }
+}

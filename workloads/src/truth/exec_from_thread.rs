@@ -1,0 +1,55 @@
+//! A thread that is not the main one executes a program.
+//!
+//! The kernel kills all other threads and gives the executing thread the process id as its thread id: state kept by
+//! thread id must not be mixed up. The executed program is this one again, doing some serial work.
+
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::sys;
+use crate::tasks::multiply;
+
+/// Replaces the process; returns only if that failed.
+pub(crate) fn run(work: u64) -> Result<()> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    // Bystanders in each state: one runs, one sleeps. Both vanish in the exec.
+    for (name, runs) in [("bystander-run", true), ("bystander-slp", false)] {
+        thread::Builder::new()
+            .spawn(move || {
+                sys::name_thread(name);
+                loop {
+                    if runs {
+                        multiply(100_000, 1);
+                    } else {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            })
+            .context("cannot start a thread")?;
+    }
+    let executor = thread::Builder::new()
+        .spawn(move || {
+            sys::name_thread("executor");
+            thread::sleep(Duration::from_millis(20));
+            Command::new(program)
+                .args([
+                    "native",
+                    "--task",
+                    "spin",
+                    "--model",
+                    "serial",
+                    "--work",
+                    &work.to_string(),
+                ])
+                .exec()
+        })
+        .context("cannot start a thread")?;
+    let error = executor
+        .join()
+        .map_err(|_| anyhow!("the executing thread panicked"))?;
+    Err(error).context("cannot execute this program again")
+}

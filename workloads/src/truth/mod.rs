@@ -1,0 +1,26 @@
+//! Workloads whose scheduling is known beforehand.
+//!
+//! Each says in `expected` what the kernel must have counted, and in `kernel` what it did count for the tasks that
+//! matter, as read by those tasks themselves at the end of their work.
+
+pub(crate) mod double_fork;
+pub(crate) mod exec_from_thread;
+pub(crate) mod fork_storm;
+pub(crate) mod many_threads;
+pub(crate) mod migrate;
+pub(crate) mod mixed;
+pub(crate) mod ping_pong;
+pub(crate) mod sleepers;
+pub(crate) mod yield_loop;
+
+use anyhow::{Context, Result};
+
+use crate::sys;
+
+/// The first CPU that we may use.
+fn first_cpu() -> Result<usize> {
+    let cpus = sys::usable_cpus().context("cannot read the CPU affinity")?;
+    cpus.first()
+        .copied()
+        .context("this process may use no CPU at all")
+}

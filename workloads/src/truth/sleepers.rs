@@ -1,0 +1,46 @@
+//! Threads that sleep, wake up, and sleep again: each sleep is one voluntary switch and one wake-up.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::json;
+
+use crate::report::{KernelCounts, Report, seconds as to_seconds};
+use crate::sys;
+
+const STACK_BYTES: usize = 64 << 10;
+
+/// Runs it and reports.
+pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {
+    let started_ns = sys::monotonic_ns();
+    let body = move |index: usize| {
+        sys::name_thread(&format!("sleeper-{index}"));
+        let mut sleeps = 0_u64;
+        while to_seconds(sys::monotonic_ns() - started_ns) < seconds {
+            thread::sleep(Duration::from_secs_f64(pause));
+            sleeps += 1;
+        }
+        (sleeps, KernelCounts::of_this_thread())
+    };
+    let mut handles = Vec::new();
+    for index in 0..count {
+        let builder = thread::Builder::new().stack_size(STACK_BYTES);
+        handles.push(
+            builder
+                .spawn(move || body(index))
+                .context("cannot start a thread; raise `ulimit -u` or lower --count")?,
+        );
+    }
+    let mut report = Report::of_truth("sleepers", "threads", "one sleep", count, 0, 0);
+    for handle in handles {
+        let (sleeps, counts) = handle.join().map_err(|_| anyhow!("a sleeper panicked"))?;
+        report.work_by_worker.push(sleeps);
+        report.kernel.push(counts);
+    }
+    report.work = report.work_by_worker.iter().sum();
+    report.wall_seconds = to_seconds(sys::monotonic_ns() - started_ns);
+    report.work_seconds = report.wall_seconds;
+    report.expected = Some(json!({ "voluntary_at_least": report.work }));
+    Ok(report)
+}

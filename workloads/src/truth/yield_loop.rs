@@ -1,0 +1,51 @@
+//! Threads on one CPU that give it to each other with `sched_yield`.
+//!
+//! A yield is a switch that the kernel counts as involuntary although the thread asked for it. The scheduler may pick
+//! the same thread again, so the number of yields bounds the switches from above (plus ordinary preemptions).
+
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
+use serde_json::json;
+
+use super::first_cpu;
+use crate::models::Gate;
+use crate::report::{KernelCounts, Report};
+use crate::sys;
+
+/// Runs it and reports.
+pub(crate) fn run(count: u64, threads: u16) -> Result<Report> {
+    sys::pin_to(first_cpu()?).context("cannot confine the process to one CPU")?;
+    let started_ns = sys::monotonic_ns();
+    let gate = Gate::default();
+    let kernel = thread::scope(|scope| -> Result<Vec<KernelCounts>> {
+        let mut handles = Vec::new();
+        for index in 0..threads {
+            let gate = &gate;
+            handles.push(scope.spawn(move || {
+                sys::name_thread(&format!("yield-{index}"));
+                gate.wait();
+                (0..count).for_each(|_| sys::yield_now());
+                KernelCounts::of_this_thread()
+            }));
+        }
+        gate.open();
+        handles
+            .into_iter()
+            .map(|handle| handle.join().map_err(|_| anyhow!("a thread panicked")))
+            .collect()
+    })?;
+    let yields = count * u64::from(threads);
+    let wall_ns = sys::monotonic_ns() - started_ns;
+    let mut report = Report::of_truth(
+        "yield-loop",
+        "threads",
+        "one sched_yield",
+        threads.into(),
+        yields,
+        wall_ns,
+    );
+    report.expected = Some(json!({ "yields": yields, "migrations_by_worker": 0 }));
+    report.kernel = kernel;
+    Ok(report)
+}

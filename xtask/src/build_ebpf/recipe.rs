@@ -1,0 +1,111 @@
+//! How the object is built. Nothing here may depend on where the checkout, the registry or the target directory are: the same
+//! sources and toolchain give the same bytes on every machine.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result};
+
+use super::{strip::strip, toolchain::Toolchain};
+use crate::workspace::{cargo, output, root, run, target_dir};
+
+/// Flags of the compiler. CPU version 3 (kernel 5.1) has 32-bit comparisons, without which the verifier loses the bounds of
+/// indices; BTF is made from debug information, which the library's own crates need too, hence not from the profile. The
+/// architecture only selects definitions of `pt_regs` that we do not use, and would otherwise be the building machine's.
+pub(super) const RUSTFLAGS: [&str; 4] =
+    ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf", r#"--cfg=bpf_target_arch="x86_64""#];
+
+/// A profile of its own, so that no edit of the host's profiles changes the object.
+pub(super) const PROFILE: [&str; 8] = [
+    "inherits='release'",
+    "opt-level=3",
+    "debug=2",
+    "codegen-units=1",
+    "lto=false",
+    "overflow-checks=false",
+    "debug-assertions=false",
+    "incremental=false",
+];
+
+const TARGET: &str = "bpfel-unknown-none";
+const BINARY: &str = "schedscope-bpf";
+
+/// Builds the object from the sources and strips it.
+pub(super) fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
+    let target = target_dir().join("bpf");
+    fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;
+    let linker = linker_script(toolchain, &target)?;
+
+    let mut command = cargo();
+    command.args(["build", "--quiet", "--locked", "--package", "schedscope-ebpf", "--bin", BINARY, "--features", "kernel"]);
+    command.args(["--profile", "bpf", "--target", TARGET, "-Zbuild-std=core"]).arg("--target-dir").arg(&target);
+    for setting in PROFILE {
+        command.args(["--config", &format!("profile.bpf.{setting}")]);
+    }
+    command.env("RUSTC", &toolchain.rustc);
+    // The BPF target and inline assembly for it are unstable; distributions ship no nightly compiler.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    command.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker);
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(toolchain, &target)?.join("\u{1f}"));
+    for wrapper in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        command.env_remove(wrapper);
+    }
+    run(&mut command).context("building the BPF programs")?;
+
+    let built = target.join(TARGET).join("bpf").join(BINARY);
+    let object = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    strip(&object).with_context(|| format!("cannot strip {}", built.display()))
+}
+
+/// Adds to the flags a fixed name for every directory that the object would otherwise mention.
+fn flags(toolchain: &Toolchain, target: &Path) -> Result<Vec<String>> {
+    let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    let mut flags: Vec<String> = RUSTFLAGS.iter().map(|&flag| flag.to_owned()).collect();
+    flags.push(remap(root(), "/schedscope"));
+    flags.push(remap(target, "/target"));
+    flags.push(remap(&registry_sources()?, "/registry"));
+    for sources in &toolchain.library_sources {
+        flags.push(remap(sources, "/rust"));
+    }
+    Ok(flags)
+}
+
+/// Where cargo unpacked the crates that the programs use.
+fn registry_sources() -> Result<PathBuf> {
+    let query = ["metadata", "--locked", "--format-version", "1", "--manifest-path", "ebpf/Cargo.toml", "--features", "kernel"];
+    let metadata = output(cargo().args(query))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let aya = packages.iter().find(|package| package["name"] == "aya-ebpf").context("the lock file has no aya-ebpf")?;
+    let manifest = Path::new(aya["manifest_path"].as_str().context("aya-ebpf has no manifest")?);
+    manifest.ancestors().nth(2).map(Path::to_path_buf).context("aya-ebpf is not in a registry")
+}
+
+/// bpf-linker takes the first libLLVM in its library path, which cargo and rustup fill with their own. This script hides theirs.
+fn linker_script(toolchain: &Toolchain, target: &Path) -> Result<PathBuf> {
+    let mut text = String::from("#!/bin/sh\n");
+    if let Some(llvm) = &toolchain.llvm {
+        let dir = target.join("llvm");
+        let link = dir.join("libLLVM.so");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        if fs::symlink_metadata(&link).is_ok() {
+            fs::remove_file(&link).with_context(|| format!("cannot replace {}", link.display()))?;
+        }
+        symlink(llvm, &link).with_context(|| format!("cannot create {}", link.display()))?;
+        writeln!(text, "export LD_LIBRARY_PATH={}", quoted(&dir))?;
+    }
+    writeln!(text, "exec {} \"$@\"", quoted(&toolchain.bpf_linker))?;
+
+    let script = target.join("bpf-linker");
+    fs::write(&script, text).with_context(|| format!("cannot write {}", script.display()))?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    Ok(script)
+}
+
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}

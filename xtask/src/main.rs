@@ -1,0 +1,40 @@
+//! Everything a developer runs on this repository, as `cargo xtask COMMAND`.
+
+mod build_ebpf;
+mod generate;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "Build, check and try out schedscope")]
+enum Command {
+    /// Rebuild the committed BPF object from its sources.
+    BuildEbpf(build_ebpf::Arguments),
+    /// Run every test there is; installs what they need where it can.
+    Test(test::Arguments),
+    /// Write the files that are generated from the metric catalog: dashboards, rules, docs/metrics.md.
+    Generate(generate::Arguments),
+    /// Check the rules of the source tree that no compiler knows.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::BuildEbpf(arguments) => build_ebpf::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Generate(arguments) => generate::run(&arguments),
+        Command::Tidy => tidy::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

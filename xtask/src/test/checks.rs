@@ -1,0 +1,84 @@
+//! The checks, quick ones first.
+
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::{
+    cargo_test::{self, PRIVILEGED},
+    check::{Check, Outcome},
+    needs::{Need, pythons},
+    promtool,
+};
+use crate::{
+    build_ebpf, generate, tidy,
+    workspace::{cargo, root, run},
+};
+
+/// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
+/// the tests; the programs in the kernel are the same whatever the profile.
+pub(super) fn all() -> [Check; 9] {
+    let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
+    let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
+    [
+        quick("tidy", &[], || tidy::run().map(|()| Outcome::passed())),
+        quick("formatting", &[Need::Rustfmt], || passes(cargo().args(["fmt", "--all", "--check"]))),
+        quick("clippy", &[Need::Clippy], || {
+            passes(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))
+        }),
+        quick("Rust tests", &[], rust_tests),
+        quick("Python tests", &[Need::Python], python_tests),
+        quick("generated files", &[], || generate::check().map(|()| Outcome::passed())),
+        quick("metrics and rules", &[Need::Promtool], promtool::run_all),
+        slow("BPF object", &[Need::BpfToolchain], bpf_object),
+        slow("tests on the kernel", &[Need::Bpf], kernel_tests),
+    ]
+}
+
+fn passes(command: &mut Command) -> Result<Outcome> {
+    run(command).map(|()| Outcome::passed())
+}
+
+fn rust_tests() -> Result<Outcome> {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked", "--no-fail-fast", "--", "--show-output"]).env_remove(PRIVILEGED);
+    cargo_test::run(&mut command)
+}
+
+/// One at a time: they watch the scheduler, and each would see the others' load.
+fn kernel_tests() -> Result<Outcome> {
+    run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+    let mut command = cargo();
+    command.args([
+        "test",
+        "--package",
+        "schedscope",
+        "--test",
+        "*",
+        "--locked",
+        "--no-fail-fast",
+        "--",
+        "--show-output",
+        "--test-threads=1",
+    ]);
+    cargo_test::run(command.env(PRIVILEGED, "1"))
+}
+
+fn python_tests() -> Result<Outcome> {
+    for python in pythons() {
+        println!("{}", python.display());
+        let mut command = Command::new(&python);
+        // Nothing is left behind in the source tree.
+        command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(root().join("workloads/python"));
+        run(command.args(["-m", "unittest", "discover", "-s", "tests"]))?;
+    }
+    Ok(Outcome::passed())
+}
+
+fn bpf_object() -> Result<Outcome> {
+    let toolchain = build_ebpf::Toolchain::find()?;
+    if let Some(reason) = build_ebpf::incomparable(&toolchain)? {
+        return Ok(Outcome::Skipped { reason, is_avoidable: false });
+    }
+    build_ebpf::check(&toolchain).map(|()| Outcome::passed())
+}

@@ -1,0 +1,79 @@
+//! The table at the end.
+
+use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+
+use super::check::{Counts, Outcome};
+
+/// Columns of the table; a log has no terminal to ask.
+const WIDTH: u16 = 120;
+
+/// A check that was performed.
+pub(super) struct Line {
+    pub name: &'static str,
+    pub outcome: Outcome,
+    pub seconds: f64,
+}
+
+/// What ran, how it ended, how long it took, and why what is missing is missing.
+pub(super) fn table(lines: &[Line]) -> String {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
+    table.set_header(["check", "result", "tests", "seconds", "note"]);
+    for line in lines {
+        let (tests, note) = match &line.outcome {
+            Outcome::Passed(counts) => (counts.passed.to_string(), skips(counts)),
+            Outcome::Failed { counts, reason } => {
+                (format!("{} of {}", counts.failed, counts.passed + counts.failed), reason.clone())
+            }
+            Outcome::Skipped { reason, .. } => (String::new(), reason.clone()),
+        };
+        table.add_row([line.name, line.outcome.word(), &tests, &format!("{:.1}", line.seconds), &note]);
+    }
+    table.to_string()
+}
+
+fn skips(counts: &Counts) -> String {
+    if counts.skipped.is_empty() {
+        return String::new();
+    }
+    let mut reasons = counts.skipped.clone();
+    reasons.sort();
+    reasons.dedup();
+    format!("{} skipped: {}", counts.skipped.len(), reasons.join("; "))
+}
+
+/// Totals over all tests; a check that did not run counts as one.
+pub(super) fn closing(lines: &[Line]) -> String {
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for line in lines {
+        match &line.outcome {
+            Outcome::Passed(counts) | Outcome::Failed { counts, .. } => {
+                passed += counts.passed;
+                failed += counts.failed;
+                skipped += counts.skipped.len();
+            }
+            Outcome::Skipped { .. } => skipped += 1,
+        }
+    }
+    format!("{passed} passed, {failed} failed, {skipped} skipped")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_is_in_the_table_and_in_the_totals() {
+        let counts = Counts { passed: 4, failed: 1, skipped: vec!["one CPU".into(), "one CPU".into()] };
+        let lines = [
+            Line { name: "a", outcome: Outcome::Passed(Counts { failed: 0, ..counts.clone() }), seconds: 1.0 },
+            Line { name: "b", outcome: Outcome::Failed { counts, reason: "broke".into() }, seconds: 1.0 },
+            Line { name: "c", outcome: Outcome::Skipped { reason: "no kernel".into(), is_avoidable: false }, seconds: 0.0 },
+        ];
+        assert_eq!(closing(&lines), "8 passed, 1 failed, 5 skipped");
+        let table = table(&lines);
+        for text in ["2 skipped: one CPU", "broke", "1 of 5", "no kernel"] {
+            assert!(table.contains(text), "{text} is not in\n{table}");
+        }
+    }
+}

@@ -234,10 +234,10 @@ pub struct CpuRecord {
 
 // Both sides compile these, so a layout that differs between the targets does not build.
 const _: () = {
-    assert!(size_of::<TaskClock>() == 32);
+    assert!(size_of::<TaskClock>() == 40);
     assert!(size_of::<TaskRecord>() % 64 == 0);
-    assert!(offset_of!(TaskRecord, tid) == 52 && offset_of!(TaskRecord, on_cpu_ns) == 56);
-    assert!(offset_of!(TaskRecord, comm) == 56 + 6 * 8 + 8 * REASON_SLOTS + 16 + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());
+    assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
+    assert!(offset_of!(TaskRecord, comm) == 64 + 6 * 8 + 8 * REASON_SLOTS + 16 + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
     assert!(size_of::<Cell>() % 64 == 0);
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));

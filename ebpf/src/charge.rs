@@ -110,15 +110,18 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
         record.blocked_ns[reason] += closed.blocked_ns;
         cell.blocked_ns[reason] += closed.blocked_ns;
     }
+    // Distributions hold what was measured; the sums are corrected by what the kernel says.
     if closed.preempt_wait_ns != 0 {
-        record.preempt_wait_ns += closed.preempt_wait_ns;
-        cell.preempt_wait_ns += closed.preempt_wait_ns;
+        let wait_ns = closed.preempt_wait_ns.wrapping_add_signed(closed.correction_ns);
+        record.preempt_wait_ns += wait_ns;
+        cell.preempt_wait_ns += wait_ns;
         if closed.observed {
             observe(&mut cell.preemption_wait, closed.preempt_wait_ns);
         }
     } else {
-        record.wakeup_wait_ns += closed.wakeup_wait_ns;
-        cell.wakeup_wait_ns += closed.wakeup_wait_ns;
+        let wait_ns = closed.wakeup_wait_ns.wrapping_add_signed(closed.correction_ns);
+        record.wakeup_wait_ns += wait_ns;
+        cell.wakeup_wait_ns += wait_ns;
         if closed.observed {
             observe(&mut cell.wakeup_latency, closed.wakeup_wait_ns);
         }

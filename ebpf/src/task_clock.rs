@@ -80,6 +80,8 @@ pub struct Closed {
     pub preempt_wait_ns: u64,
     /// Time blocked.
     pub blocked_ns: u64,
+    /// What the wait was longer or shorter by the kernel's clock, see [`TaskClock::carry_ns`]. Never below minus the wait.
+    pub correction_ns: i64,
     /// The interval began under observation, so its length belongs in a histogram.
     pub observed: bool,
     /// The event contradicts what was known.
@@ -87,15 +89,19 @@ pub struct Closed {
 }
 
 impl Closed {
-    /// Sum of all parts: the length of the interval.
+    /// Sum of all parts.
     pub fn total_ns(&self) -> u64 {
-        self.on_cpu_ns + self.wakeup_wait_ns + self.preempt_wait_ns + self.blocked_ns
+        (self.on_cpu_ns + self.wakeup_wait_ns + self.preempt_wait_ns + self.blocked_ns).wrapping_add_signed(self.correction_ns)
     }
 }
 
 /// What the kernel's own accounting of a thread has grown by since its last switch-out.
 ///
-/// It settles what the events leave open: a switch-in or a waking that was not seen, because its hook did not run. That is rare
+/// On-CPU time is the kernel's: its clock is read when the scheduler is entered, ours when it has chosen, some microseconds later,
+/// and where the kernel knows of interrupts and of time stolen by a hypervisor it leaves them out. What it leaves out the
+/// thread spent waiting for the CPU.
+///
+/// It also settles what the events leave open: a switch-in or a waking that was not seen, because its hook did not run. That is rare
 /// (a virtual machine's agent that hides itself from tracing is one cause), but without it a thread that resumed unseen
 /// would count as waiting until its next switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +127,18 @@ pub struct TaskClock {
     pub waking_ns: u64,
     /// Length of a wait that ended without a waking: how much of it was blocked shows at the next switch-out.
     pub pending_ns: u64,
+    /// Time between switch-in and switch-out that the kernel did not count as run time, or counted beyond it: the next wait is
+    /// longer or shorter by as much.
+    pub carry_ns: i64,
 }
+
+/// Most by which the kernel's clock and ours may disagree on how long one wait was.
+const SLACK_NS: u64 = 100_000;
 
 impl TaskClock {
     /// A thread that exists from now on.
     pub const fn starting(phase: Phase, now_ns: u64) -> TaskClock {
-        TaskClock { phase: phase as u32, cpu: 0, since_ns: now_ns, waking_ns: 0, pending_ns: 0 }
+        TaskClock { phase: phase as u32, cpu: 0, since_ns: now_ns, waking_ns: 0, pending_ns: 0, carry_ns: 0 }
     }
 
     /// The thread gets a CPU.
@@ -146,6 +158,9 @@ impl TaskClock {
             closed.loss = Some(Loss::AfterEnd);
             return closed;
         }
+        let wait_ns = closed.wakeup_wait_ns + closed.preempt_wait_ns;
+        closed.correction_ns = self.carry_ns.max(-(wait_ns as i64));
+        self.carry_ns -= closed.correction_ns;
         self.phase = Phase::Running as u32;
         self.cpu = cpu;
         self.waking_ns = 0;
@@ -159,7 +174,10 @@ impl TaskClock {
         let mut closed = Closed { observed: running, ..Closed::default() };
         if running || self.phase == Phase::Unseen as u32 {
             // A thread that leaves a CPU was on it, also before tracing began.
-            closed.on_cpu_ns = self.elapse(now_ns, &mut closed.loss);
+            let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
+            // The run time of a seeded thread may be behind by a tick, so its first run is taken by our clock.
+            closed.on_cpu_ns = if running { growth.runtime_ns } else { elapsed_ns };
+            self.carry_ns += elapsed_ns as i64 - closed.on_cpu_ns as i64;
             if self.pending_ns != 0 {
                 settle(&mut closed, self.pending_ns, growth.run_delay_ns);
                 self.pending_ns = 0;
@@ -169,11 +187,11 @@ impl TaskClock {
             return closed;
         } else {
             let never_blocked = self.phase != Phase::Blocked as u32;
+            closed.loss = Some(Loss::SwitchInUnseen);
             let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
             closed.on_cpu_ns = growth.runtime_ns.min(elapsed_ns);
             let off_ns = elapsed_ns - closed.on_cpu_ns;
             settle(&mut closed, off_ns, if never_blocked { Some(off_ns) } else { growth.run_delay_ns });
-            closed.loss = Some(Loss::SwitchInUnseen);
             // It belongs to the wait that the unseen switch-in ended.
             self.waking_ns = 0;
         }
@@ -225,7 +243,7 @@ impl TaskClock {
         } else {
             closed = copy.close(now_ns);
         }
-        // Most likely blocked; the next switch-out will tell.
+        // Most likely blocked; the next switch-out will tell. The carry belongs to the next wait.
         closed.blocked_ns += self.pending_ns;
         // An event between the reading of the clock and of the record is no contradiction.
         closed.loss = None;
@@ -282,8 +300,6 @@ impl TaskClock {
 /// wait is queueing, as after a preemption. Otherwise the waking itself was not seen.
 #[inline(always)]
 fn settle(closed: &mut Closed, wait_ns: u64, run_delay_ns: Option<u64>) {
-    // The kernel's clock and ours differ by less than this over one wait.
-    const SLACK_NS: u64 = 2_000;
     let queued_ns = match run_delay_ns {
         Some(delay_ns) => delay_ns.min(wait_ns),
         None => wait_ns,

@@ -8,6 +8,7 @@ mod check;
 mod checks;
 mod needs;
 mod promtool;
+mod python_tests;
 mod summary;
 
 use std::{env, time::Instant};

@@ -12,7 +12,7 @@ const MAX_BINS: usize = 1024;
 const FIRST_BIN_NS: u64 = 5_000_000;
 
 /// A thread over its whole life: ids are reused, start times are not.
-pub type ThreadKey = (u32, u64);
+type ThreadKey = (u32, u64);
 
 /// A thread that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]

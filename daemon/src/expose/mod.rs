@@ -1,7 +1,7 @@
 //! Totals made into the text that Prometheus scrapes.
 //!
 //! [`collect::Ledger`] turns a snapshot into an [`Exposition`], plain data in nanoseconds; [`families`] turns that into the rows
-//! of the catalog, in base units; [`Metrics`] is the registry that adds the process collector and encodes the text.
+//! of the catalog, in base units; [`Metrics`] adds the process collector and encodes the text.
 
 pub mod collect;
 pub mod families;
@@ -9,7 +9,7 @@ pub mod families;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{
-    Encoder, Registry, TextEncoder,
+    TextEncoder,
     core::{Collector, Desc},
     process_collector::ProcessCollector,
     proto::MetricFamily,
@@ -118,34 +118,38 @@ pub struct Collection {
     pub errors: [u64; catalog::STAGES.len()],
 }
 
-/// The registry behind `/metrics`.
+/// The collectors behind `/metrics`.
 pub struct Metrics {
-    registry: Registry,
     current: Arc<Mutex<Exposition>>,
+    collectors: [Box<dyn Collector>; 2],
 }
 
 impl Metrics {
-    /// A registry with the catalog's metrics and the `process_*` set of this process.
+    /// The catalog's metrics and the `process_*` set of this process.
     ///
     /// # Errors
-    /// If two rows of the catalog have the same name, which its tests rule out.
+    /// If a row of the catalog has a name that Prometheus does not allow, which its tests rule out.
     pub fn new() -> prometheus::Result<Metrics> {
         let current = Arc::new(Mutex::new(Exposition::default()));
-        let registry = Registry::new();
-        registry.register(Box::new(CatalogCollector::new(Arc::clone(&current))?))?;
-        registry.register(Box::new(ProcessCollector::for_self()))?;
-        Ok(Metrics { registry, current })
+        let catalog = CatalogCollector::new(Arc::clone(&current))?;
+        Ok(Metrics { current, collectors: [Box::new(catalog), Box::new(ProcessCollector::for_self())] })
     }
 
     /// The text of `exposition`, format 0.0.4.
+    ///
+    /// The collectors are asked directly: a registry would sort the series by label once more, which for 64 workloads on 64
+    /// CPUs takes 3 of 7 ms, and they come in order.
     ///
     /// # Errors
     /// If a family cannot be encoded.
     pub fn text(&self, exposition: Exposition) -> prometheus::Result<String> {
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = exposition;
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        let mut families: Vec<MetricFamily> = self.collectors.iter().flat_map(|collector| collector.collect()).collect();
+        // The format has no way to write a family without series.
+        families.retain(|family| !family.get_metric().is_empty());
+        let mut text = String::new();
+        TextEncoder::new().encode_utf8(&families, &mut text)?;
+        Ok(text)
     }
 }
 

@@ -134,10 +134,20 @@ fn the_number_of_series_is_counted_and_bounded() {
 }
 
 #[test]
-fn the_registry_adds_the_process_collector() {
+fn a_scrape_adds_the_process_collector() {
     let text = Metrics::new().unwrap().text(exposition()).unwrap();
+    assert!(text.starts_with(&catalog_text(&exposition())));
     assert!(text.contains("\nprocess_resident_memory_bytes "));
     assert!(text.contains("schedscope_workload_threads{workload=\"web\"} 8"));
+}
+
+#[test]
+fn a_family_without_series_is_left_out() {
+    let mut exposition = exposition();
+    exposition.workloads.truncate(1);
+    let text = Metrics::new().unwrap().text(exposition).unwrap();
+    assert!(!text.contains("schedscope_workload_allowed_cpus"), "no workload has a process");
+    assert!(text.contains("schedscope_workload_threads{"));
 }
 
 #[test]

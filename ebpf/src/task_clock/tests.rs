@@ -66,7 +66,7 @@ proptest! {
                 start_ns = clock.since_ns;
             }
             charged_ns += closed.total_ns();
-            prop_assert_eq!(charged_ns + clock.pending_ns, clock.since_ns - start_ns, "{:?} on {:?}", event, before);
+            prop_assert_eq!((charged_ns + clock.pending_ns).wrapping_add_signed(clock.carry_ns), clock.since_ns - start_ns, "{:?} on {:?}", event, before);
             if before.phase == Phase::Dead as u32 {
                 prop_assert_eq!(closed.total_ns(), 0);
             }
@@ -95,7 +95,9 @@ proptest! {
                 Event::In | Event::Out(_) if now_ns < before.since_ns => Some(Loss::ClockInversion),
                 _ => None,
             };
-            prop_assert_eq!(closed.loss, expected, "{:?} on {:?}", event, before);
+            // An unseen switch-in is the graver finding, but the clock is looked at as well.
+            let inverted = now_ns < before.since_ns && closed.loss == Some(Loss::ClockInversion);
+            prop_assert!(closed.loss == expected || inverted, "{:?} on {:?}: {:?}", event, before, closed.loss);
         }
     }
 
@@ -151,7 +153,7 @@ proptest! {
                 }
                 _ => {
                     // The waking was not seen; longer than what the clocks may differ by.
-                    let off = off + 2_000;
+                    let off = off + 200_000;
                     add(clock.switch_out(now_ns, Departure::Blocked, growth))?;
                     now_ns += off + wait;
                     (wakeup, queued) = (wakeup + wait, wait);
@@ -171,7 +173,7 @@ fn the_first_event_tells_what_a_seeded_thread_did() {
     let seeded = TaskClock::starting(Phase::Unseen, 100);
 
     let mut running = seeded;
-    assert_eq!(running.switch_out(150, Departure::Blocked, NO_GROWTH), Closed { on_cpu_ns: 50, ..Closed::default() });
+    assert_eq!(running.switch_out(150, Departure::Blocked, KernelGrowth { runtime_ns: 50, run_delay_ns: None }), Closed { on_cpu_ns: 50, ..Closed::default() });
 
     let mut runnable = seeded;
     assert_eq!(runnable.switch_in(150, 0), Closed { preempt_wait_ns: 50, ..Closed::default() });
@@ -203,11 +205,11 @@ fn a_pinned_thread_that_never_switches_is_seen_running() {
 fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
     let mut clock = TaskClock::starting(Phase::New, 0);
     clock.switch_in(0, 0);
-    clock.switch_out(100_000, Departure::Preempted, NO_GROWTH);
+    clock.switch_out(100_000, Departure::Preempted, KernelGrowth { runtime_ns: 100_000, run_delay_ns: Some(0) });
     // It resumed at some moment; the kernel ran it for 880 us until it is preempted again.
     let growth = KernelGrowth { runtime_ns: 880_000, run_delay_ns: Some(20_000) };
     let closed = clock.switch_out(1_000_000, Departure::Preempted, growth);
-    assert_eq!((closed.on_cpu_ns, closed.preempt_wait_ns), (880_000, 20_000));
+    assert_eq!((closed.on_cpu_ns, closed.preempt_wait_ns), (880_000, 20_000), "{closed:?}");
     assert_eq!(closed.loss, Some(Loss::SwitchInUnseen));
 
     // The same after a sleep whose waking was not seen either.
@@ -216,6 +218,23 @@ fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
     let growth = KernelGrowth { runtime_ns: 300_000, run_delay_ns: Some(100_000) };
     let closed = clock.switch_out(2_000_000, Departure::Blocked, growth);
     assert_eq!((closed.on_cpu_ns, closed.wakeup_wait_ns, closed.blocked_ns), (300_000, 100_000, 600_000));
+}
+
+#[test]
+fn what_the_kernel_does_not_count_as_run_time_was_waiting() {
+    let mut clock = TaskClock::starting(Phase::New, 0);
+    clock.switch_in(0, 0);
+    // Of 1,000 us the hypervisor or interrupts took 100.
+    let closed = clock.switch_out(1_000_000, Departure::Preempted, KernelGrowth { runtime_ns: 900_000, run_delay_ns: Some(0) });
+    assert_eq!(closed.on_cpu_ns, 900_000);
+    let closed = clock.switch_in(1_050_000, 0);
+    assert_eq!((closed.preempt_wait_ns, closed.correction_ns), (50_000, 100_000));
+    // The kernel's clock had the thread arrive 7 us before ours did: the wait before was shorter.
+    let closed = clock.switch_out(1_150_000, Departure::Preempted, KernelGrowth { runtime_ns: 107_000, run_delay_ns: Some(0) });
+    assert_eq!(closed.on_cpu_ns, 107_000);
+    let closed = clock.switch_in(1_153_000, 0);
+    assert_eq!((closed.preempt_wait_ns, closed.correction_ns), (3_000, -3_000));
+    assert_eq!(clock.carry_ns, -4_000);
 }
 
 #[test]

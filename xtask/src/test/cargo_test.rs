@@ -31,7 +31,7 @@ pub(super) fn run(command: &mut Command) -> Result<Outcome> {
         return Ok(Outcome::Passed(counts));
     }
     let reason =
-        if counts.failed == 0 { format!("the tests did not run: {status}") } else { format!("{} tests failed", counts.failed) };
+        if counts.failed == 0 { format!("the tests did not run: {status}") } else { format!("failed tests: {}", counts.failed) };
     counts.failed = counts.failed.max(1);
     Ok(Outcome::Failed { counts, reason })
 }

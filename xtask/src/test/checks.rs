@@ -7,12 +7,12 @@ use anyhow::Result;
 use super::{
     cargo_test::{self, PRIVILEGED},
     check::{Check, Outcome},
-    needs::{Need, pythons},
-    promtool,
+    needs::Need,
+    promtool, python_tests,
 };
 use crate::{
     build_ebpf, generate, tidy,
-    workspace::{cargo, root, run},
+    workspace::{cargo, run},
 };
 
 /// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
@@ -27,7 +27,7 @@ pub(super) fn all() -> [Check; 9] {
             passes(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))
         }),
         quick("Rust tests", &[], rust_tests),
-        quick("Python tests", &[Need::Python], python_tests),
+        quick("Python tests", &[Need::Python], python_tests::run_all),
         quick("generated files", &[], || generate::check().map(|()| Outcome::passed())),
         quick("metrics and rules", &[Need::Promtool], promtool::run_all),
         slow("BPF object", &[Need::BpfToolchain], bpf_object),
@@ -62,17 +62,6 @@ fn kernel_tests() -> Result<Outcome> {
         "--test-threads=1",
     ]);
     cargo_test::run(command.env(PRIVILEGED, "1"))
-}
-
-fn python_tests() -> Result<Outcome> {
-    for python in pythons() {
-        println!("{}", python.display());
-        let mut command = Command::new(&python);
-        // Nothing is left behind in the source tree.
-        command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(root().join("workloads/python"));
-        run(command.args(["-m", "unittest", "discover", "-s", "tests"]))?;
-    }
-    Ok(Outcome::passed())
 }
 
 fn bpf_object() -> Result<Outcome> {

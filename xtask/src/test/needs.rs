@@ -194,15 +194,3 @@ fn create_map() -> io::Result<()> {
     unsafe { libc::close(i32::try_from(fd).unwrap_or(-1)) };
     Ok(())
 }
-
-/// Pythons to run the Python tests with: the default one and the system's, if that is another.
-pub(super) fn pythons() -> Vec<PathBuf> {
-    let mut found = BTreeMap::new();
-    let candidates = find_program("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]);
-    for python in candidates {
-        if let Ok(version) = output(Command::new(&python).arg("--version")) {
-            found.entry(version).or_insert(python);
-        }
-    }
-    found.into_values().collect()
-}

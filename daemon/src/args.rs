@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{attach::AttachArgs, run::RunArgs};
+use crate::commands::{attach::AttachArgs, daemon::DaemonArgs, run::RunArgs};
 
 /// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 ///
@@ -25,6 +25,11 @@ pub enum Command {
     Run(RunArgs),
     /// Trace processes that already run, and report
     Attach(AttachArgs),
+    /// Trace the whole host and serve the figures to Prometheus
+    ///
+    /// Every process belongs to a workload: by the rules in the configuration, else to its systemd unit or container, else to
+    /// its executable.
+    Daemon(DaemonArgs),
     /// Say what this host can do, with a remedy for each lack
     Doctor,
 }

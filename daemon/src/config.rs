@@ -105,7 +105,7 @@ impl Default for Config {
         Config {
             listen: DEFAULT_LISTEN,
             max_workloads: catalog::DEFAULT_MAX_WORKLOADS,
-            max_threads: 32_768,
+            max_threads: 16_384,
             own_cost: Some(OwnCost { window: Duration::from_secs(1), every: Duration::from_secs(60) }),
             rules: Rules::default(),
         }
@@ -215,10 +215,7 @@ mod tests {
             ("[own_cost]\nwindow_seconds = 5\nevery_seconds = 2", &["line 2", "own_cost.window_seconds", "1 to 2"]),
             ("\n[[workload]]\nname = \"web\"\nmatch = { com = \"x\" }", &["line 4", "com"]),
             ("\n[[workload]]\nname = \"web\"\nmatch = { comm = \"[x\" }", &["line 2", "\"web\"", "match.comm"]),
-            (
-                "max_workloads = 1\n[[workload]]\nname='a'\nmatch={comm='a'}\n[[workload]]\nname='b'\nmatch={comm='b'}",
-                &["line 5"],
-            ),
+            ("max_workloads = 1\n[[workload]]\nname='a'\nmatch={comm='a'}\n[[workload]]\nname='b'\nmatch={comm='b'}", &["line 5"]),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("/etc/schedscope.toml"), "{error}");

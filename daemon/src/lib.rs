@@ -19,3 +19,9 @@ pub mod session;
 
 pub mod model;
 pub mod report;
+
+pub mod config;
+pub mod label;
+
+pub mod expose;
+pub mod server;

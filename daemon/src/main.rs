@@ -15,19 +15,21 @@ const OWN_FAILURE: i32 = 125;
 fn main() -> ExitCode {
     let args = Args::parse();
     let own_failure = if matches!(args.command, Command::Run(_)) { OWN_FAILURE } else { 1 };
-    let result = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
-        runtime.block_on(async {
-            match args.command {
-                Command::Run(run) => commands::run::run(run).await,
-                Command::Attach(attach) => commands::attach::attach(attach).await,
-                Command::Doctor => commands::doctor::doctor(),
-            }
-        })
-    });
+    let result = match args.command {
+        Command::Run(args) => block_on(commands::run::run(args)),
+        Command::Attach(args) => block_on(commands::attach::attach(args)),
+        Command::Daemon(args) => commands::daemon::run(&args).map(|()| 0),
+        Command::Doctor => commands::doctor::doctor(),
+    };
     let code = result.unwrap_or_else(|error| {
         eprintln!("schedscope: {error:#}");
         error.downcast_ref::<SpawnError>().map_or(own_failure, SpawnError::exit_code)
     });
     // Codes above 255 do not exist; those of commands fit.
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+}
+
+/// One thread: signals, timers and a child to wait for need no more.
+fn block_on(future: impl Future<Output = anyhow::Result<i32>>) -> anyhow::Result<i32> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }

@@ -40,7 +40,10 @@ impl Finding {
 /// Looks at everything.
 pub fn examine() -> Vec<Finding> {
     let mut findings = vec![kernel_release(), privileges()];
-    match std::fs::read(VMLINUX_BTF).map_err(|error| error.to_string()).and_then(|data| Btf::parse(data).map_err(|error| error.to_string())) {
+    match std::fs::read(VMLINUX_BTF)
+        .map_err(|error| error.to_string())
+        .and_then(|data| Btf::parse(data).map_err(|error| error.to_string()))
+    {
         Ok(btf) => {
             findings.push(Finding::new("type information", Verdict::Good, VMLINUX_BTF));
             findings.extend(program::HOOKS.iter().map(|hook| hook_finding(&btf, hook)));
@@ -50,7 +53,9 @@ pub fn examine() -> Vec<Finding> {
         Err(error) => findings.push(Finding::new(
             "type information",
             Verdict::Fatal,
-            format!("{VMLINUX_BTF}: {error}; use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"),
+            format!(
+                "{VMLINUX_BTF}: {error}; use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"
+            ),
         )),
     }
     findings.push(perf_counters());
@@ -69,7 +74,9 @@ fn type_information() -> Finding {
         Finding::new(
             "type information",
             Verdict::Fatal,
-            format!("{VMLINUX_BTF} is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"),
+            format!(
+                "{VMLINUX_BTF} is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"
+            ),
         )
     }
 }
@@ -99,7 +106,11 @@ fn privileges() -> Finding {
     const BPF: u64 = 1 << 39;
     let effective = procfs::process::Process::myself().and_then(|me| me.status()).map_or(0, |status| status.capeff);
     if effective & SYS_ADMIN != 0 || effective & (PERFMON | BPF) == PERFMON | BPF {
-        Finding::new("privileges", Verdict::Good, if effective & SYS_ADMIN != 0 { "CAP_SYS_ADMIN" } else { "CAP_BPF and CAP_PERFMON" })
+        Finding::new(
+            "privileges",
+            Verdict::Good,
+            if effective & SYS_ADMIN != 0 { "CAP_SYS_ADMIN" } else { "CAP_BPF and CAP_PERFMON" },
+        )
     } else {
         Finding::new("privileges", Verdict::Fatal, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON: run it with sudo")
     }
@@ -126,7 +137,11 @@ fn run_delay(btf: &Btf) -> Finding {
     if btf.member("task_struct", &["sched_info", "run_delay"]).is_some() {
         Finding::new("run delay", Verdict::Good, "kept by the kernel, for the check")
     } else {
-        Finding::new("run delay", Verdict::Degraded, "not kept by this kernel (CONFIG_SCHED_INFO): waits cannot be checked against it")
+        Finding::new(
+            "run delay",
+            Verdict::Degraded,
+            "not kept by this kernel (CONFIG_SCHED_INFO): waits cannot be checked against it",
+        )
     }
 }
 
@@ -134,6 +149,10 @@ fn perf_counters() -> Finding {
     use perf_event::{Builder, events::Hardware};
     match Builder::new().kind(Hardware::INSTRUCTIONS).build() {
         Ok(_) => Finding::new("hardware counters", Verdict::Good, "instructions per cycle will be reported"),
-        Err(error) => Finding::new("hardware counters", Verdict::Degraded, format!("none here ({error}), as in most virtual machines; nothing depends on them")),
+        Err(error) => Finding::new(
+            "hardware counters",
+            Verdict::Degraded,
+            format!("none here ({error}), as in most virtual machines; nothing depends on them"),
+        ),
     }
 }

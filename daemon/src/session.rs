@@ -90,20 +90,38 @@ impl Session {
     }
 
     /// Detaches and reports. The window ends with the last thread of `leader` if it has ended, else now.
-    pub fn finish(mut self, leader: Option<Tgid>, name: String, command: Vec<String>, exit: Exit, allowed: u32) -> Result<RunReport, KernelError> {
+    pub fn finish(
+        mut self,
+        leader: Option<Tgid>,
+        name: String,
+        command: Vec<String>,
+        exit: Exit,
+        allowed: u32,
+    ) -> Result<RunReport, KernelError> {
         let snapshot = self.tracer.snapshot(Depth::Full)?;
         self.aggregate.update(&snapshot);
         let (taken_ns, losses) = (snapshot.taken_ns, snapshot.losses());
         let host_after = host(&snapshot);
         // A slot freed by this very snapshot is in both lists.
-        let released: Vec<(u32, u64)> = snapshot.released.iter().map(|thread| (thread.record.tid, thread.record.start_ns)).collect();
-        let mut threads: Vec<Thread> =
-            snapshot.threads.iter().filter(|thread| !released.contains(&(thread.record.tid, thread.record.start_ns))).cloned().collect();
+        let released: Vec<(u32, u64)> =
+            snapshot.released.iter().map(|thread| (thread.record.tid, thread.record.start_ns)).collect();
+        let mut threads: Vec<Thread> = snapshot
+            .threads
+            .iter()
+            .filter(|thread| !released.contains(&(thread.record.tid, thread.record.start_ns)))
+            .cloned()
+            .collect();
         self.take(snapshot);
         threads.append(&mut self.ended);
 
         let end_ns = leader
-            .and_then(|leader| threads.iter().filter(|thread| thread.tgid() == leader && thread.has_ended()).map(|thread| thread.record.clock.since_ns).max())
+            .and_then(|leader| {
+                threads
+                    .iter()
+                    .filter(|thread| thread.tgid() == leader && thread.has_ended())
+                    .map(|thread| thread.record.clock.since_ns)
+                    .max()
+            })
             .unwrap_or(taken_ns);
         let empty = crate::aggregate::Totals::default();
         let mut report = build::build(&Measured {

@@ -178,10 +178,7 @@ impl Snapshot {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use schedscope_ebpf::{
-        abi::KernelCounts,
-        task_clock::TaskClock,
-    };
+    use schedscope_ebpf::{abi::KernelCounts, task_clock::TaskClock};
 
     use super::*;
 
@@ -208,7 +205,8 @@ pub(crate) mod tests {
             execs: 0,
             seeded_as: Phase::New as u32,
             runtime_at_departure_ns: 0,
-            run_delay_at_departure_ns: 0,
+            migrations_expected: 0,
+            run_delay_at_arrival_ns: 0,
             kernel_before: KernelCounts::default(),
             kernel_after: KernelCounts::default(),
             comm: *b"worker\0\0\0\0\0\0\0\0\0\0",

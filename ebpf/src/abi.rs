@@ -5,13 +5,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::{
-    blocked::REASON_SLOTS,
-    bucket::BUCKETS,
-    distance::Distance,
-    loss::LOSS_SLOTS,
-    task_clock::TaskClock,
-};
+use crate::{blocked::REASON_SLOTS, bucket::BUCKETS, distance::Distance, loss::LOSS_SLOTS, task_clock::TaskClock};
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
 pub mod program {
@@ -68,18 +62,8 @@ pub mod map {
     pub const SEED_TGIDS: &str = "SEED_TGIDS";
 
     /// Every map with a name of ours; the compiler adds `.rodata`.
-    pub const ALL: [&str; 10] = [
-        SLOT_OF_PID,
-        SLOT_OF_TASK,
-        TASKS,
-        FREE_SLOTS,
-        DEAD_SLOTS,
-        CELLS,
-        CPUS,
-        THREAD_CPU,
-        PLACES,
-        SEED_TGIDS,
-    ];
+    pub const ALL: [&str; 10] =
+        [SLOT_OF_PID, SLOT_OF_TASK, TASKS, FREE_SLOTS, DEAD_SLOTS, CELLS, CPUS, THREAD_CPU, PLACES, SEED_TGIDS];
 }
 
 /// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
@@ -130,12 +114,18 @@ pub struct TaskRecord {
     pub voluntary: u64,
     /// Switches in `nivcsw` other than yields.
     pub preempted: u64,
-    /// Switches in `nivcsw` out of `sched_yield`.
-    pub yielded: u64,
+    /// The kernel's `sum_exec_runtime` at the last switch-out.
+    pub runtime_at_departure_ns: u64,
+    /// The kernel's `nr_migrations` if no migration was missed.
+    pub migrations_expected: u64,
+    /// The kernel's `run_delay` before the switch-in that left a wait pending.
+    pub run_delay_at_arrival_ns: u64,
     /// Closed time blocked, by reason.
     pub blocked_ns: [u64; REASON_SLOTS],
     /// Migrations by [`Cause`].
     pub migrations: [u64; 2],
+    /// Switches in `nivcsw` out of `sched_yield`.
+    pub yielded: u64,
     /// Start of its life, or of its tracing if it was alive before: `CLOCK_MONOTONIC`.
     pub start_ns: u64,
     /// Process id of the thread group.
@@ -146,10 +136,6 @@ pub struct TaskRecord {
     pub execs: u32,
     /// The phase found when it was seeded; [`crate::task_clock::Phase::New`] for a thread forked under observation.
     pub seeded_as: u32,
-    /// The kernel's `sum_exec_runtime` and `run_delay` at the last switch-out.
-    pub runtime_at_departure_ns: u64,
-    /// See [`Self::runtime_at_departure_ns`].
-    pub run_delay_at_departure_ns: u64,
     /// The kernel's numbers when tracing of the thread began.
     pub kernel_before: KernelCounts,
     /// The kernel's numbers at the thread's last switch.
@@ -235,9 +221,10 @@ pub struct CpuRecord {
 // Both sides compile these, so a layout that differs between the targets does not build.
 const _: () = {
     assert!(size_of::<TaskClock>() == 40);
-    assert!(size_of::<TaskRecord>() % 64 == 0);
+    // The two lines that every switch writes: the clock, and the counters.
+    assert!(size_of::<TaskRecord>() % 64 == 0 && offset_of!(TaskRecord, blocked_ns) == 128);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
-    assert!(offset_of!(TaskRecord, comm) == 64 + 6 * 8 + 8 * REASON_SLOTS + 16 + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());
+    assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
     assert!(size_of::<Cell>() % 64 == 0);
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));

@@ -88,16 +88,16 @@ fn observe(histogram: &mut Histogram, value_ns: u64) {
 
 /// Charges time on `cpu` to the thread, its workload and the thread-by-core sums.
 #[inline(always)]
-pub(crate) fn on_cpu(record: &mut TaskRecord, cell: &mut Cell, slot: u32, cpu: u32, closed: &Closed) {
-    record.on_cpu_ns += closed.on_cpu_ns;
-    cell.on_cpu_ns += closed.on_cpu_ns;
-    if closed.observed {
-        observe(&mut cell.timeslice, closed.on_cpu_ns);
+pub(crate) fn on_cpu(record: &mut TaskRecord, cell: &mut Cell, slot: u32, cpu: u32, on_cpu_ns: u64, observed: bool) {
+    record.on_cpu_ns += on_cpu_ns;
+    cell.on_cpu_ns += on_cpu_ns;
+    if observed {
+        observe(&mut cell.timeslice, on_cpu_ns);
     }
     if THREAD_CPUS.load() != 0 {
         if let Some(sum) = THREAD_CPU.get_ptr_mut(cpu * TASK_SLOTS.load() + slot) {
             // SAFETY: a bank belongs to its CPU, as a cell does.
-            unsafe { *sum += closed.on_cpu_ns };
+            unsafe { *sum += on_cpu_ns };
         }
     }
 }
@@ -133,6 +133,7 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
 pub(crate) fn add_migrations(record: &mut TaskRecord, cell: &mut Cell, cause: Cause, from: u32, to: u32, count: u64) -> bool {
     let cause = cause as usize & 1;
     record.migrations[cause] += count;
+    record.migrations_expected += count;
     let (Some(from), Some(to)) = (PLACES.get(from), PLACES.get(to)) else { return false };
     let distance = Distance::between(from, to) as usize & (Distance::ALL.len() - 1);
     cell.migrations[cause][distance] += count;

@@ -96,15 +96,17 @@ impl Task {
         self.load(&TASK_CPU)
     }
 
+    /// The member is an `int` on older kernels and a byte on 7.2: the low byte serves both, as its values are 0 and 1.
     #[inline(always)]
     pub(crate) fn is_on_cpu(self) -> bool {
-        self.load::<u32>(&TASK_ON_CPU) != 0
+        self.load::<u8>(&TASK_ON_CPU) != 0
     }
 
     /// In a run queue to be picked. A task whose dequeue is delayed (6.12) is still in the tree but waits to be woken.
     #[inline(always)]
     pub(crate) fn is_queued(self) -> bool {
-        let on_rq = self.load::<u32>(&TASK_ON_RQ) != 0;
+        // A byte on 7.2, as `on_cpu` is; its values are 0 to 2.
+        let on_rq = self.load::<u8>(&TASK_ON_RQ) != 0;
         if TASK_SCHED_DELAYED.load() == ABSENT {
             return on_rq;
         }

@@ -22,5 +22,6 @@ pub mod bucket;
 pub mod distance;
 pub mod loss;
 
+#[cfg(not(target_arch = "bpf"))]
 pub mod catalog;
 pub mod params;

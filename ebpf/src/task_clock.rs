@@ -69,6 +69,18 @@ impl Departure {
     }
 }
 
+impl Departure {
+    /// What the thread does next.
+    #[inline(always)]
+    pub fn leads_to(self) -> Phase {
+        match self {
+            Departure::Blocked => Phase::Blocked,
+            Departure::Dead => Phase::Dead,
+            Departure::Preempted | Departure::Yielded => Phase::Runnable,
+        }
+    }
+}
+
 /// What closing an interval adds to the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Closed {
@@ -95,7 +107,7 @@ impl Closed {
     }
 }
 
-/// What the kernel's own accounting of a thread has grown by since its last switch-out.
+/// What the kernel's own accounting of a thread has grown by.
 ///
 /// On-CPU time is the kernel's: its clock is read when the scheduler is entered, ours when it has chosen, some microseconds later,
 /// and where the kernel knows of interrupts and of time stolen by a hypervisor it leaves them out. What it leaves out the
@@ -106,9 +118,9 @@ impl Closed {
 /// would count as waiting until its next switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelGrowth {
-    /// Growth of `se.sum_exec_runtime`.
+    /// Growth of `se.sum_exec_runtime` since the last switch-out.
     pub runtime_ns: u64,
-    /// Growth of `sched_info.run_delay`; `None` without CONFIG_SCHED_INFO.
+    /// Growth of `sched_info.run_delay` by the last switch-in, where that ended a pending wait; `None` without CONFIG_SCHED_INFO.
     pub run_delay_ns: Option<u64>,
 }
 
@@ -144,6 +156,35 @@ impl TaskClock {
     /// The thread gets a CPU.
     #[inline(always)]
     pub fn switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
+        match self.end_wait(now_ns, cpu) {
+            Some(closed) => closed,
+            None => self.irregular_switch_in(now_ns, cpu),
+        }
+    }
+
+    /// [`Self::switch_in`] after an ordinary wait, which began and was ended by events that were seen. `None`, and nothing has
+    /// changed, if it is not one.
+    #[inline(always)]
+    pub fn end_wait(&mut self, now_ns: u64, cpu: u32) -> Option<Closed> {
+        let mut closed = Closed { observed: true, ..Closed::default() };
+        let elapsed_ns = now_ns.checked_sub(self.since_ns)?;
+        if self.phase == Phase::Blocked as u32 && self.waking_ns != 0 {
+            // The waker may have stamped the time before the switch-out was stamped.
+            closed.blocked_ns = self.waking_ns.saturating_sub(self.since_ns).min(elapsed_ns);
+            closed.wakeup_wait_ns = elapsed_ns - closed.blocked_ns;
+        } else if self.phase == Phase::Runnable as u32 {
+            closed.preempt_wait_ns = elapsed_ns;
+        } else {
+            return None;
+        }
+        self.since_ns = now_ns;
+        self.begin_run(cpu, &mut closed);
+        Some(closed)
+    }
+
+    /// [`Self::switch_in`] of any other kind.
+    #[inline(always)]
+    pub fn irregular_switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
         let mut closed;
         if self.phase == Phase::Blocked as u32 && self.waking_ns == 0 {
             closed = Closed::default();
@@ -158,18 +199,46 @@ impl TaskClock {
             closed.loss = Some(Loss::AfterEnd);
             return closed;
         }
+        self.begin_run(cpu, &mut closed);
+        closed
+    }
+
+    #[inline(always)]
+    fn begin_run(&mut self, cpu: u32, closed: &mut Closed) {
         let wait_ns = closed.wakeup_wait_ns + closed.preempt_wait_ns;
         closed.correction_ns = self.carry_ns.max(-(wait_ns as i64));
         self.carry_ns -= closed.correction_ns;
         self.phase = Phase::Running as u32;
         self.cpu = cpu;
         self.waking_ns = 0;
-        closed
     }
 
-    /// The thread leaves its CPU. `growth` is since its last switch-out.
+    /// The thread leaves its CPU.
     #[inline(always)]
     pub fn switch_out(&mut self, now_ns: u64, departure: Departure, growth: KernelGrowth) -> Closed {
+        match self.end_run(now_ns, departure, growth.runtime_ns) {
+            Some(on_cpu_ns) => Closed { on_cpu_ns, observed: true, ..Closed::default() },
+            None => self.irregular_switch_out(now_ns, departure, growth),
+        }
+    }
+
+    /// [`Self::switch_out`] after an ordinary run, whose begin was seen: its on-CPU time. `None`, and nothing has changed, if it is
+    /// not one.
+    #[inline(always)]
+    pub fn end_run(&mut self, now_ns: u64, departure: Departure, runtime_ns: u64) -> Option<u64> {
+        let elapsed_ns = now_ns.checked_sub(self.since_ns)?;
+        if self.phase != Phase::Running as u32 || self.pending_ns != 0 {
+            return None;
+        }
+        self.since_ns = now_ns;
+        self.carry_ns += elapsed_ns as i64 - runtime_ns as i64;
+        self.phase = departure.leads_to() as u32;
+        Some(runtime_ns)
+    }
+
+    /// [`Self::switch_out`] of any other kind.
+    #[inline(always)]
+    pub fn irregular_switch_out(&mut self, now_ns: u64, departure: Departure, growth: KernelGrowth) -> Closed {
         let running = self.phase == Phase::Running as u32;
         let mut closed = Closed { observed: running, ..Closed::default() };
         if running || self.phase == Phase::Unseen as u32 {
@@ -186,21 +255,30 @@ impl TaskClock {
             closed.loss = Some(Loss::AfterEnd);
             return closed;
         } else {
-            let never_blocked = self.phase != Phase::Blocked as u32;
-            closed.loss = Some(Loss::SwitchInUnseen);
-            let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
-            closed.on_cpu_ns = growth.runtime_ns.min(elapsed_ns);
-            let off_ns = elapsed_ns - closed.on_cpu_ns;
-            settle(&mut closed, off_ns, if never_blocked { Some(off_ns) } else { growth.run_delay_ns });
-            // It belongs to the wait that the unseen switch-in ended.
-            self.waking_ns = 0;
+            self.resume_unseen(now_ns, growth.runtime_ns, &mut closed);
         }
-        self.phase = match departure {
-            Departure::Blocked => Phase::Blocked,
-            Departure::Dead => Phase::Dead,
-            Departure::Preempted | Departure::Yielded => Phase::Runnable,
-        } as u32;
+        self.phase = departure.leads_to() as u32;
         closed
+    }
+
+    /// Closes a wait and the run after it, between which no event was seen.
+    #[inline(always)]
+    fn resume_unseen(&mut self, now_ns: u64, runtime_ns: u64, closed: &mut Closed) {
+        closed.loss = Some(Loss::SwitchInUnseen);
+        let since_ns = self.since_ns;
+        let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
+        closed.on_cpu_ns = runtime_ns.min(elapsed_ns);
+        let off_ns = elapsed_ns - closed.on_cpu_ns;
+        if self.phase != Phase::Blocked as u32 {
+            closed.preempt_wait_ns = off_ns;
+        } else if self.waking_ns != 0 {
+            closed.blocked_ns = self.waking_ns.saturating_sub(since_ns).min(off_ns);
+            closed.wakeup_wait_ns = off_ns - closed.blocked_ns;
+        } else {
+            // Neither its waking nor its switch-in: such wake-ups come from where it was put on the CPU at once.
+            closed.blocked_ns = off_ns;
+        }
+        self.waking_ns = 0;
     }
 
     /// The first waking after the thread was dequeued. The caller has checked that it is not queued: `try_to_wake_up` also

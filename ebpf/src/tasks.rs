@@ -41,8 +41,14 @@ fn record(slot: u32) -> Option<&'static mut TaskRecord> {
 /// The record of `task` if it is traced. Untraced tasks cost one array lookup.
 #[inline(always)]
 pub(crate) fn find(task: Task) -> Option<Traced> {
+    find_by(task, task.tid())
+}
+
+/// [`find`] for a caller that has read the pid already.
+#[inline(always)]
+pub(crate) fn find_by(task: Task, tid: u32) -> Option<Traced> {
     // SAFETY: `entry` points into a map value.
-    let slot = unsafe { *entry(task.tid())? };
+    let slot = unsafe { *entry(tid)? };
     if slot == 0 {
         return None;
     }
@@ -50,7 +56,7 @@ pub(crate) fn find(task: Task) -> Option<Traced> {
     if found.task == task.address() {
         return Some(Traced { slot, record: found });
     }
-    let slot = relocate(task.address(), task.tid());
+    let slot = relocate(task.address(), tid);
     if slot == 0 {
         return None;
     }
@@ -128,7 +134,8 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.seeded_as = seeded_as as u32;
     new.kernel_before = task.counts();
     new.runtime_at_departure_ns = new.kernel_before.runtime_ns;
-    new.run_delay_at_departure_ns = new.kernel_before.run_delay_ns;
+    new.migrations_expected = new.kernel_before.migrations;
+    new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
     // The fork hook and the iterator may both meet a thread: the hash decides who has it.

@@ -135,15 +135,15 @@ fn stat_options(colour: &str) -> Value {
 
 /// Rows of cells over time: one row per series, the colour is the share of a CPU.
 pub fn core_heatmap(title: &'static str, description: &'static str) -> Panel {
-    heatmap(title, description, "percentunit", json!({ "unit": "short" }), json!({ "min": 0, "max": 1 }))
+    heatmap(title, description, "percentunit", &json!({ "unit": "short" }), &json!({ "min": 0, "max": 1 }))
 }
 
 /// A histogram over time: rows are buckets, the colour is the number of observations.
 pub fn latency_heatmap(title: &'static str, description: &'static str) -> Panel {
-    heatmap(title, description, "short", json!({ "unit": "s" }), json!({}))
+    heatmap(title, description, "short", &json!({ "unit": "s" }), &json!({}))
 }
 
-fn heatmap(title: &'static str, description: &'static str, value_unit: &str, y_axis: Value, range: Value) -> Panel {
+fn heatmap(title: &'static str, description: &'static str, value_unit: &str, y_axis: &Value, range: &Value) -> Panel {
     let mut color =
         json!({ "mode": "scheme", "scheme": "Viridis", "steps": 64, "reverse": false, "exponent": 0.5, "fill": "dark-orange" });
     for bound in ["min", "max"] {

@@ -18,17 +18,26 @@ impl fmt::Display for Expr {
 }
 
 /// Per-second rate of a counter.
+///
+/// # Panics
+/// If the metric is no counter; dashboards are made by tests, so that shows at once.
 pub fn rate(metric: &'static Metric) -> Series {
     rate_over(metric, INTERVAL)
 }
 
 /// The same over a fixed time, for counters that move more rarely than every scrape.
+///
+/// # Panics
+/// If the metric is no counter.
 pub fn rate_over(metric: &'static Metric, interval: &str) -> Series {
     assert_eq!(metric.kind, Kind::Counter, "{} is no counter", metric.name);
     Series { metric, expr: format!("rate({}{}[{interval}])", metric.name, selector(metric)) }
 }
 
 /// Value of a gauge.
+///
+/// # Panics
+/// If the metric is no gauge.
 pub fn value(metric: &'static Metric) -> Series {
     assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
     Series { metric, expr: format!("{}{}", metric.name, selector(metric)) }

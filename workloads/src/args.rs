@@ -158,9 +158,7 @@ pub(crate) struct WorkerArgs {
 }
 
 /// How workers are confined to CPUs.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Pin {
     /// Each worker to a CPU of its own; they wrap round when there are more workers than CPUs.
@@ -171,14 +169,8 @@ pub(crate) enum Pin {
 
 /// Seconds: more than none, less than a day.
 fn seconds(text: &str) -> Result<f64, String> {
-    let value: f64 = text
-        .parse()
-        .map_err(|_| format!("`{text}` is not a number of seconds"))?;
-    if value > 0.0 && value < 86_400.0 {
-        Ok(value)
-    } else {
-        Err("must be more than 0 seconds and less than a day".to_owned())
-    }
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
+    if value > 0.0 && value < 86_400.0 { Ok(value) } else { Err("must be more than 0 seconds and less than a day".to_owned()) }
 }
 
 #[cfg(test)]

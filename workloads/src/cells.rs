@@ -42,19 +42,16 @@ pub(crate) fn native_id(task: TaskKind, model: Model) -> String {
 /// All cells.
 pub(crate) fn all() -> Vec<Cell> {
     let native = TaskKind::ALL.into_iter().flat_map(|task| {
-        Model::ALL
-            .into_iter()
-            .filter(move |model| model.can_do(task))
-            .map(move |model| Cell {
-                id: native_id(task, model),
-                model: model.name(),
-                task: task.name(),
-                kind: task.kind(),
-                serial_twin: Some(native_id(task, Model::Serial)),
-                unit: Some(task.unit()),
-                default_work: Some(task.default_work()),
-                args: vec!["native", "--task", task.name(), "--model", model.name()],
-            })
+        Model::ALL.into_iter().filter(move |model| model.can_do(task)).map(move |model| Cell {
+            id: native_id(task, model),
+            model: model.name(),
+            task: task.name(),
+            kind: task.kind(),
+            serial_twin: Some(native_id(task, Model::Serial)),
+            unit: Some(task.unit()),
+            default_work: Some(task.default_work()),
+            args: vec!["native", "--task", task.name(), "--model", model.name()],
+        })
     });
     let truths = TRUTHS.into_iter().map(|(name, model)| Cell {
         id: name.to_owned(),
@@ -72,10 +69,7 @@ pub(crate) fn all() -> Vec<Cell> {
 /// Prints the list.
 pub(crate) fn print(json: bool) -> Result<()> {
     if json {
-        println!(
-            "{}",
-            serde_json::to_string_pretty(&all()).context("cannot write the list as JSON")?
-        );
+        println!("{}", serde_json::to_string_pretty(&all()).context("cannot write the list as JSON")?);
         return Ok(());
     }
     for cell in all() {
@@ -104,11 +98,6 @@ mod tests {
         let cells = all();
         let ids: BTreeSet<_> = cells.iter().map(|cell| &cell.id).collect();
         assert_eq!(ids.len(), cells.len());
-        assert!(
-            cells
-                .iter()
-                .filter_map(|cell| cell.serial_twin.as_ref())
-                .all(|twin| ids.contains(twin))
-        );
+        assert!(cells.iter().filter_map(|cell| cell.serial_twin.as_ref()).all(|twin| ids.contains(twin)));
     }
 }

@@ -42,31 +42,15 @@ fn run(command: Command) -> Result<()> {
         Command::List { json } => cells::print(json),
         Command::Native(native) => report::print(&models::run(&native)?),
         Command::Worker(job) => processes::worker_main(&job),
-        Command::ServeHttp { delay_ms } => {
-            server::serve(delay_ms).context("cannot serve HTTP on the loopback interface")
+        Command::ServeHttp { delay_ms } => server::serve(delay_ms).context("cannot serve HTTP on the loopback interface"),
+        Command::PingPong { switches, processes, normal_policy } => {
+            report::print(&truth::ping_pong::run(switches, processes, normal_policy)?)
         }
-        Command::PingPong {
-            switches,
-            processes,
-            normal_policy,
-        } => report::print(&truth::ping_pong::run(switches, processes, normal_policy)?),
-        Command::YieldLoop { count, threads } => {
-            report::print(&truth::yield_loop::run(count, threads)?)
-        }
+        Command::YieldLoop { count, threads } => report::print(&truth::yield_loop::run(count, threads)?),
         Command::Migrate { count } => report::print(&truth::migrate::run(count)?),
-        Command::ForkStorm {
-            count,
-            parallel,
-            exec,
-        } => report::print(&truth::fork_storm::run(count, parallel, exec)?),
-        Command::ManyThreads { count, seconds } => {
-            report::print(&truth::many_threads::run(count, seconds)?)
-        }
-        Command::Sleepers {
-            count,
-            seconds,
-            pause,
-        } => report::print(&truth::sleepers::run(count, seconds, pause)?),
+        Command::ForkStorm { count, parallel, exec } => report::print(&truth::fork_storm::run(count, parallel, exec)?),
+        Command::ManyThreads { count, seconds } => report::print(&truth::many_threads::run(count, seconds)?),
+        Command::Sleepers { count, seconds, pause } => report::print(&truth::sleepers::run(count, seconds, pause)?),
         Command::DoubleFork { seconds, leave } => truth::double_fork::run(seconds, leave),
         Command::ExecFromThread { work } => truth::exec_from_thread::run(work),
         Command::Mixed { seconds } => report::print(&truth::mixed::run(seconds)?),

@@ -61,16 +61,11 @@ pub(crate) struct Job {
 
 impl Job {
     /// Runs the worker's life: first instruction, name, preparation, ready, go, work.
-    pub(crate) fn run(
-        &self,
-        ready_and_wait: impl FnOnce(u64) -> Result<()>,
-    ) -> Result<WorkerReport> {
+    pub(crate) fn run(&self, ready_and_wait: impl FnOnce(u64) -> Result<()>) -> Result<WorkerReport> {
         let first_ns = sys::monotonic_ns();
         sys::name_thread(&format!("{}-{}", self.task.name(), self.index));
         self.pin()?;
-        let mut unit = self
-            .task
-            .unit_of_work(Duration::from_secs_f64(self.pause_seconds));
+        let mut unit = self.task.unit_of_work(Duration::from_secs_f64(self.pause_seconds));
         ready_and_wait(first_ns)?;
         let begin_ns = sys::monotonic_ns();
         let mut work = 0;
@@ -78,12 +73,7 @@ impl Job {
             unit();
             work += 1;
         }
-        Ok(WorkerReport {
-            work,
-            first_ns,
-            begin_ns,
-            end_ns: sys::monotonic_ns(),
-        })
+        Ok(WorkerReport { work, first_ns, begin_ns, end_ns: sys::monotonic_ns() })
     }
 
     /// True until the share is done (fixed work) or the time is up (fixed time).
@@ -109,28 +99,15 @@ impl Job {
 pub(crate) fn run(args: &NativeArgs) -> Result<Report> {
     let NativeArgs { task, model, .. } = *args;
     if !model.can_do(task) {
-        bail!(
-            "processes do not share the lock of `{}`; take --model threads",
-            task.name()
-        );
+        bail!("processes do not share the lock of `{}`; take --model threads", task.name());
     }
-    let jobs = jobs(
-        args,
-        sys::usable_cpus()
-            .context("cannot read the CPU affinity")?
-            .len(),
-    );
+    let jobs = jobs(args, sys::usable_cpus().context("cannot read the CPU affinity")?.len());
     let run = match model {
         Model::Serial => run_serial(&jobs),
         Model::Threads => run_threads(&jobs),
         Model::Processes => processes::run(&jobs),
     }?;
-    Ok(Report::of_model(
-        cells::native_id(task, model),
-        model.name(),
-        task,
-        &run,
-    ))
+    Ok(Report::of_model(cells::native_id(task, model), model.name(), task, &run))
 }
 
 /// One job per worker; together they do exactly the work that was asked for.
@@ -142,14 +119,7 @@ fn jobs(args: &NativeArgs, cpus: usize) -> Vec<Job> {
     };
     shares(args.work.unwrap_or(args.task.default_work()), workers)
         .enumerate()
-        .map(|(index, work)| Job {
-            task: args.task,
-            index,
-            work,
-            seconds: args.seconds,
-            pause_seconds: args.pause,
-            pin: args.pin,
-        })
+        .map(|(index, work)| Job { task: args.task, index, work, seconds: args.seconds, pause_seconds: args.pause, pin: args.pin })
         .collect()
 }
 
@@ -168,10 +138,7 @@ pub(crate) struct Stopwatch {
 impl Stopwatch {
     /// Starts it.
     pub(crate) fn start() -> Self {
-        Self {
-            started_ns: sys::monotonic_ns(),
-            paused_ns: 0,
-        }
+        Self { started_ns: sys::monotonic_ns(), paused_ns: 0 }
     }
 
     /// Reads the memory of all processes of the run; the time it takes does not count.
@@ -198,12 +165,7 @@ fn run_serial(jobs: &[Job]) -> Result<ModelRun> {
             Ok(())
         })?);
     }
-    Ok(ModelRun {
-        wall_ns: watch.elapsed_ns(),
-        pss_bytes,
-        starts_ns,
-        workers,
-    })
+    Ok(ModelRun { wall_ns: watch.elapsed_ns(), pss_bytes, starts_ns, workers })
 }
 
 fn run_threads(jobs: &[Job]) -> Result<ModelRun> {
@@ -226,35 +188,20 @@ fn run_threads(jobs: &[Job]) -> Result<ModelRun> {
                 Ok(handle) => threads.push(handle),
                 Err(error) => {
                     gate.open();
-                    return Err(error).context(
-                        "cannot start a thread; raise `ulimit -u` or start fewer workers",
-                    );
+                    return Err(error).context("cannot start a thread; raise `ulimit -u` or start fewer workers");
                 }
             }
         }
         // A worker that failed drops its sender, so this ends in any case.
         drop(ready);
         let ready_count = all_ready.iter().take(jobs.len()).count();
-        let pss_bytes = if ready_count == jobs.len() {
-            watch.measure_memory()
-        } else {
-            None
-        };
+        let pss_bytes = if ready_count == jobs.len() { watch.measure_memory() } else { None };
         gate.open();
         let mut workers = Vec::new();
         for handle in threads {
-            workers.push(
-                handle
-                    .join()
-                    .map_err(|_| anyhow::anyhow!("a worker thread panicked"))??,
-            );
+            workers.push(handle.join().map_err(|_| anyhow::anyhow!("a worker thread panicked"))??);
         }
-        Ok(ModelRun {
-            wall_ns: watch.elapsed_ns(),
-            pss_bytes,
-            starts_ns,
-            workers,
-        })
+        Ok(ModelRun { wall_ns: watch.elapsed_ns(), pss_bytes, starts_ns, workers })
     })
 }
 
@@ -270,10 +217,7 @@ impl Gate {
     pub(crate) fn wait(&self) {
         let mut is_open = self.is_open.lock().unwrap_or_else(PoisonError::into_inner);
         while !*is_open {
-            is_open = self
-                .opened
-                .wait(is_open)
-                .unwrap_or_else(PoisonError::into_inner);
+            is_open = self.opened.wait(is_open).unwrap_or_else(PoisonError::into_inner);
         }
     }
 

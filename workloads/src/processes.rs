@@ -29,43 +29,23 @@ impl Worker {
             .spawn()
             .with_context(|| format!("cannot start a worker process ({})", program.display()))?;
         let to = child.stdin.take();
-        let from = BufReader::new(
-            child
-                .stdout
-                .take()
-                .context("a worker process has no standard output")?,
-        );
+        let from = BufReader::new(child.stdout.take().context("a worker process has no standard output")?);
         Ok(Self { child, to, from })
     }
 
     /// The worker's next line.
     fn hear(&mut self) -> Result<String> {
         let mut line = String::new();
-        if self
-            .from
-            .read_line(&mut line)
-            .context("cannot read from a worker process")?
-            == 0
-        {
-            let status = self
-                .child
-                .wait()
-                .context("cannot wait for a worker process")?;
-            bail!(
-                "worker process {} ended ({status}) before it reported",
-                self.child.id()
-            );
+        if self.from.read_line(&mut line).context("cannot read from a worker process")? == 0 {
+            let status = self.child.wait().context("cannot wait for a worker process")?;
+            bail!("worker process {} ended ({status}) before it reported", self.child.id());
         }
         Ok(line)
     }
 
     fn go(&mut self) -> Result<()> {
-        let to = self
-            .to
-            .as_mut()
-            .context("a worker process has no standard input")?;
-        to.write_all(b"go\n")
-            .context("cannot write to a worker process")
+        let to = self.to.as_mut().context("a worker process has no standard input")?;
+        to.write_all(b"go\n").context("cannot write to a worker process")
     }
 }
 
@@ -95,18 +75,10 @@ pub(crate) fn run(jobs: &[Job]) -> Result<ModelRun> {
     let mut workers = Vec::new();
     for child in &mut children {
         let line = child.hear()?;
-        workers.push(
-            serde_json::from_str::<WorkerReport>(&line)
-                .context("a worker process sent no report")?,
-        );
+        workers.push(serde_json::from_str::<WorkerReport>(&line).context("a worker process sent no report")?);
     }
     drop(children);
-    Ok(ModelRun {
-        wall_ns: watch.elapsed_ns(),
-        pss_bytes,
-        starts_ns,
-        workers,
-    })
+    Ok(ModelRun { wall_ns: watch.elapsed_ns(), pss_bytes, starts_ns, workers })
 }
 
 /// The worker's side.
@@ -115,11 +87,7 @@ pub(crate) fn worker_main(args: &WorkerArgs) -> Result<()> {
     let report = job.run(|_| {
         writeln!(stdout(), "ready").context("the parent is gone")?;
         let mut signal = String::new();
-        if stdin()
-            .read_line(&mut signal)
-            .context("cannot read the start signal")?
-            == 0
-        {
+        if stdin().read_line(&mut signal).context("cannot read the start signal")? == 0 {
             bail!("the parent is gone");
         }
         Ok(())

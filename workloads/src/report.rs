@@ -38,24 +38,15 @@ pub(crate) struct KernelCounts {
 impl KernelCounts {
     /// The calling thread's counters so far.
     pub(crate) fn of_this_thread() -> Self {
-        let migrations = std::fs::read_to_string("/proc/thread-self/sched")
-            .ok()
-            .and_then(|text| migrations_in(&text));
+        let migrations = std::fs::read_to_string("/proc/thread-self/sched").ok().and_then(|text| migrations_in(&text));
         let (voluntary, involuntary) = sys::thread_switches();
-        Self {
-            tid: sys::thread_id(),
-            voluntary,
-            involuntary,
-            migrations,
-        }
+        Self { tid: sys::thread_id(), voluntary, involuntary, migrations }
     }
 }
 
 /// The migration count in the text of `/proc/PID/sched`.
 fn migrations_in(text: &str) -> Option<u64> {
-    let line = text
-        .lines()
-        .find(|line| line.starts_with("se.nr_migrations"))?;
+    let line = text.lines().find(|line| line.starts_with("se.nr_migrations"))?;
     line.rsplit(':').next()?.trim().parse().ok()
 }
 
@@ -128,22 +119,12 @@ impl Report {
     }
 
     /// The report of a model: what its workers said, and when each was started.
-    pub(crate) fn of_model(
-        cell: String,
-        model: &'static str,
-        task: crate::tasks::TaskKind,
-        run: &ModelRun,
-    ) -> Self {
+    pub(crate) fn of_model(cell: String, model: &'static str, task: crate::tasks::TaskKind, run: &ModelRun) -> Self {
         let begin = run.workers.iter().map(|worker| worker.begin_ns);
         let end = run.workers.iter().map(|worker| worker.end_ns);
-        let (first_begin, last_begin) =
-            (begin.clone().min().unwrap_or(0), begin.max().unwrap_or(0));
+        let (first_begin, last_begin) = (begin.clone().min().unwrap_or(0), begin.max().unwrap_or(0));
         let (first_end, last_end) = (end.clone().min().unwrap_or(0), end.max().unwrap_or(0));
-        let starts = run
-            .starts_ns
-            .iter()
-            .zip(&run.workers)
-            .map(|(start, worker)| worker.first_ns.saturating_sub(*start));
+        let starts = run.starts_ns.iter().zip(&run.workers).map(|(start, worker)| worker.first_ns.saturating_sub(*start));
         Self {
             schema: SCHEMA,
             cell,
@@ -180,10 +161,7 @@ pub(crate) struct ModelRun {
 
 /// Prints a report as one line.
 pub(crate) fn print(report: &Report) -> Result<()> {
-    println!(
-        "{}",
-        serde_json::to_string(report).context("cannot write the report as JSON")?
-    );
+    println!("{}", serde_json::to_string(report).context("cannot write the report as JSON")?);
     Ok(())
 }
 
@@ -196,29 +174,17 @@ pub(crate) fn seconds(ns: u64) -> f64 {
 fn median(mut values: Vec<u64>) -> Option<u64> {
     values.sort_unstable();
     let upper = *values.get(values.len() / 2)?;
-    if values.len() % 2 == 1 {
-        Some(upper)
-    } else {
-        Some(upper.midpoint(values[values.len() / 2 - 1]))
-    }
+    if values.len() % 2 == 1 { Some(upper) } else { Some(upper.midpoint(values[values.len() / 2 - 1])) }
 }
 
 /// PSS of this process and all its descendants; `None` if one of them could not be read.
 pub(crate) fn tree_pss_bytes() -> Option<u64> {
-    let parents: Vec<(i32, i32)> = all_processes()
-        .ok()?
-        .flatten()
-        .filter_map(|process| Some((process.pid, process.stat().ok()?.ppid)))
-        .collect();
+    let parents: Vec<(i32, i32)> =
+        all_processes().ok()?.flatten().filter_map(|process| Some((process.pid, process.stat().ok()?.ppid))).collect();
     let mut tree = vec![i32::try_from(std::process::id()).ok()?];
     let mut next = 0;
     while let Some(&parent) = tree.get(next) {
-        tree.extend(
-            parents
-                .iter()
-                .filter(|(_, of)| *of == parent)
-                .map(|(pid, _)| *pid),
-        );
+        tree.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
         next += 1;
     }
     tree.into_iter().map(pss_bytes).sum()
@@ -227,14 +193,7 @@ pub(crate) fn tree_pss_bytes() -> Option<u64> {
 /// PSS of one process.
 fn pss_bytes(pid: i32) -> Option<u64> {
     let rollup = Process::new(pid).ok()?.smaps_rollup().ok()?;
-    rollup
-        .memory_map_rollup
-        .0
-        .first()?
-        .extension
-        .map
-        .get("Pss")
-        .copied()
+    rollup.memory_map_rollup.0.first()?.extension.map.get("Pss").copied()
 }
 
 #[cfg(test)]

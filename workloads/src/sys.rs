@@ -6,14 +6,10 @@ use std::os::fd::AsRawFd;
 
 /// Wall clock of traces: `CLOCK_MONOTONIC` in nanoseconds, the same in all processes and in BPF programs.
 pub(crate) fn monotonic_ns() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid timespec; the clock exists on every Linux, so the call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000
-        + u64::try_from(time.tv_nsec).unwrap_or(0)
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 /// The calling thread's id in the kernel.
@@ -25,10 +21,7 @@ pub(crate) fn thread_id() -> i32 {
 /// Gives the calling thread a name that scheduler events carry; the kernel keeps 15 bytes.
 pub(crate) fn name_thread(name: &str) {
     // A name helps the reader and nothing else depends on it: errors are of no interest.
-    let _ = std::fs::write(
-        "/proc/thread-self/comm",
-        &name.as_bytes()[..name.len().min(15)],
-    );
+    let _ = std::fs::write("/proc/thread-self/comm", &name.as_bytes()[..name.len().min(15)]);
 }
 
 /// The CPUs that the calling thread may use, ascending.
@@ -41,9 +34,7 @@ pub(crate) fn usable_cpus() -> io::Result<Vec<usize>> {
     }
     let all = 0..usize::try_from(libc::CPU_SETSIZE).unwrap_or(0);
     // SAFETY: every index is below CPU_SETSIZE.
-    Ok(all
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
+    Ok(all.filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
 }
 
 /// Confines the calling thread to one CPU; when this returns, it runs there.
@@ -85,10 +76,7 @@ pub(crate) fn thread_switches() -> (u64, u64) {
     let mut usage: libc::rusage = unsafe { mem::zeroed() };
     // SAFETY: `usage` is valid for writes; RUSAGE_THREAD is known to every Linux since 2.6.26.
     unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) };
-    (
-        u64::try_from(usage.ru_nvcsw).unwrap_or(0),
-        u64::try_from(usage.ru_nivcsw).unwrap_or(0),
-    )
+    (u64::try_from(usage.ru_nvcsw).unwrap_or(0), u64::try_from(usage.ru_nivcsw).unwrap_or(0))
 }
 
 /// Which side of a fork we are on.
@@ -129,10 +117,7 @@ pub(crate) fn wait_any() -> io::Result<(i32, i32)> {
 
 /// Points standard input, output and error to `/dev/null`, as a daemon does: nobody shall wait for them to close.
 pub(crate) fn silence_streams() -> io::Result<()> {
-    let null = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/null")?;
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
     for stream in 0..=2 {
         // SAFETY: both are open descriptors; std's handles name the streams by number and hold no state of the file.
         if unsafe { libc::dup2(null.as_raw_fd(), stream) } == -1 {
@@ -145,11 +130,7 @@ pub(crate) fn silence_streams() -> io::Result<()> {
 /// Makes the calling process the leader of a new session, without a terminal.
 pub(crate) fn new_session() -> io::Result<()> {
     // SAFETY: takes no arguments, touches no memory of ours.
-    if unsafe { libc::setsid() } == -1 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if unsafe { libc::setsid() } == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -179,10 +160,7 @@ mod tests {
     fn names_are_cut_to_what_the_kernel_keeps() {
         std::thread::spawn(|| {
             name_thread("a-name-longer-than-fifteen");
-            assert_eq!(
-                std::fs::read_to_string("/proc/thread-self/comm").unwrap(),
-                "a-name-longer-t\n"
-            );
+            assert_eq!(std::fs::read_to_string("/proc/thread-self/comm").unwrap(), "a-name-longer-t\n");
         })
         .join()
         .unwrap();

@@ -19,9 +19,7 @@ const LOCKED_STEPS: u32 = 5_000;
 static CONTENDED: Mutex<u64> = Mutex::new(0);
 
 /// A task that `native` can do.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum TaskKind {
     /// Arithmetic in registers: nothing but the core is needed.
@@ -38,13 +36,7 @@ pub(crate) enum TaskKind {
 
 impl TaskKind {
     /// All tasks, in the order of the list.
-    pub(crate) const ALL: [Self; 5] = [
-        Self::Spin,
-        Self::Factorial,
-        Self::Hash,
-        Self::Sleep,
-        Self::Mutex,
-    ];
+    pub(crate) const ALL: [Self; 5] = [Self::Spin, Self::Factorial, Self::Hash, Self::Sleep, Self::Mutex];
 
     /// Its name on the command line and in reports.
     pub(crate) fn name(self) -> &'static str {
@@ -107,13 +99,7 @@ impl TaskKind {
 
 /// A chain of multiplications, each needing the result before it: no vector unit can shorten it.
 pub(crate) fn multiply(steps: u32, seed: u64) -> u64 {
-    (0..steps).fold(seed, |state, _| {
-        black_box(
-            state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1),
-        )
-    })
+    (0..steps).fold(seed, |state, _| black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1)))
 }
 
 /// `n!` in base 10^9, least significant digit first.
@@ -152,10 +138,7 @@ mod tests {
 
     #[test]
     fn list_and_command_line_name_the_same_tasks() {
-        let on_command_line: Vec<_> = TaskKind::value_variants()
-            .iter()
-            .filter_map(ValueEnum::to_possible_value)
-            .collect();
+        let on_command_line: Vec<_> = TaskKind::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
         assert_eq!(on_command_line.len(), TaskKind::ALL.len());
         for (task, value) in TaskKind::ALL.iter().zip(&on_command_line) {
             assert_eq!(task.name(), value.get_name());

@@ -4,6 +4,7 @@ mod build_ebpf;
 mod generate;
 mod test;
 mod tidy;
+mod trace;
 mod workspace;
 
 use std::process::ExitCode;
@@ -13,6 +14,8 @@ use clap::Parser;
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", about = "Build, check and try out schedscope")]
 enum Command {
+    /// Run every concurrency model side by side, traced, and compare them.
+    Trace(trace::Arguments),
     /// Rebuild the committed BPF object from its sources.
     BuildEbpf(build_ebpf::Arguments),
     /// Run every test there is; installs what they need where it can.
@@ -25,6 +28,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Command::parse() {
+        Command::Trace(arguments) => trace::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),

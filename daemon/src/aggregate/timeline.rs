@@ -145,7 +145,8 @@ impl Timeline {
             let column = (at_ns - self.start_ns) / self.bin_ns;
             let end_ns = (self.start_ns + (column + 1) * self.bin_ns).min(to_ns);
             // Cumulative, so that rounding never loses a nanosecond.
-            let due_ns = u64::try_from(u128::from(amount_ns) * u128::from(end_ns - from_ns) / u128::from(span_ns)).unwrap_or(amount_ns);
+            let due_ns =
+                u64::try_from(u128::from(amount_ns) * u128::from(end_ns - from_ns) / u128::from(span_ns)).unwrap_or(amount_ns);
             let column = usize::try_from(column).unwrap_or(MAX_BINS - 1);
             if self.bins.len() <= column {
                 self.bins.resize_with(column + 1, || vec![Slice::default(); self.cpus]);

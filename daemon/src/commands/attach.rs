@@ -47,7 +47,10 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
     session.begin(&processes)?;
     if session.alive() == 0 {
         let pids: Vec<String> = args.pid.iter().map(ToString::to_string).collect();
-        anyhow::bail!("no thread of process {} could be traced: is it the process id, not a thread's, and in this pid namespace?", pids.join(", "));
+        anyhow::bail!(
+            "no thread of process {} could be traced: is it the process id, not a thread's, and in this pid namespace?",
+            pids.join(", ")
+        );
     }
     let end = args.duration.map(|seconds| tokio::time::Instant::now() + Duration::from_secs_f64(seconds));
     let mut pause = Duration::ZERO;
@@ -61,7 +64,8 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
             () = tokio::time::sleep(pause.min(left)) => pause = session.sample()?,
         }
     }
-    let name = args.name.unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let name =
+        args.name.unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
     let report = session.finish(None, name, Vec::new(), Exit::default(), allowed_cpus())?;
     deliver(&report, args.json.as_deref(), args.quiet)?;
     Ok(0)

@@ -1,6 +1,7 @@
 //! The subcommands: thin drivers over the library.
 
 pub mod attach;
+pub mod daemon;
 pub mod doctor;
 pub mod run;
 
@@ -30,7 +31,8 @@ fn deliver(report: &RunReport, json: Option<&Path>, quiet: bool) -> anyhow::Resu
         if path == Path::new("-") {
             std::io::stdout().write_all(text.as_bytes())?;
         } else {
-            std::fs::write(path, text).with_context(|| format!("cannot write {}: give --json a path in a directory that exists", path.display()))?;
+            std::fs::write(path, text)
+                .with_context(|| format!("cannot write {}: give --json a path in a directory that exists", path.display()))?;
         }
     }
     if !quiet {

@@ -160,8 +160,11 @@ impl Btf {
             let name = read_u32(&self.data, at).ok()?;
             let target = read_u32(&self.data, at + 4).ok()?;
             let raw = read_u32(&self.data, at + 8).ok()?;
-            let member =
-                if this.kflag { Member { bit_offset: raw & 0x00ff_ffff, bits: raw >> 24 } } else { Member { bit_offset: raw, bits: 0 } };
+            let member = if this.kflag {
+                Member { bit_offset: raw & 0x00ff_ffff, bits: raw >> 24 }
+            } else {
+                Member { bit_offset: raw, bits: 0 }
+            };
             if self.name(name) == wanted {
                 return Some((member, target));
             }

@@ -193,6 +193,9 @@ fn error_chain(error: &dyn std::error::Error) -> String {
 /// Keeps the end of a verifier log, which names the complaint; the whole runs to thousands of lines.
 fn shorten_verifier_log(text: &str) -> String {
     let Some((before, log)) = text.split_once("Verifier output:") else { return text.to_owned() };
-    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    // The log ends with statistics, one line before Linux 7.1 and more since; the complaint is what precedes them.
+    let is_statistics = |line: &str| line.starts_with("verification time ") || line.starts_with("processed ");
+    let complaint = log.lines().map(str::trim).take_while(|line| !is_statistics(line));
+    let lines: Vec<&str> = complaint.filter(|line| !line.is_empty()).collect();
     format!("{before}The verifier's last words: {}", lines[lines.len().saturating_sub(5)..].join(" | "))
 }

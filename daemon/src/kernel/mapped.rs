@@ -39,9 +39,8 @@ impl<T: Words> MappedArray<T> {
     pub(super) fn new(fd: BorrowedFd<'_>, entries: usize) -> io::Result<Self> {
         let bytes = entries.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a fresh mapping at an address of the kernel's choice; the result is checked.
-        let base = unsafe {
-            libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd.as_raw_fd(), 0)
-        };
+        let base =
+            unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

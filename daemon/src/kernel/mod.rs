@@ -160,6 +160,11 @@ impl Tracer {
         self.seed(&[Tgid(SEED_EVERY)], workload)
     }
 
+    /// Registers threads of the processes wanted so far whose fork was not seen.
+    pub fn seed_again(&mut self) -> Result<(), KernelError> {
+        load::run_iterator(&mut self.ebpf)
+    }
+
     /// Moves a thread to another workload, if it is still there.
     pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         if let Some(slot) = self.slot_of_tid.get(&tid) {
@@ -197,7 +202,9 @@ impl Tracer {
 
     fn thread_by_core(&self, slot: usize) -> Vec<u64> {
         let slots = self.records.slots();
-        self.thread_cpu.as_ref().map_or_else(Vec::new, |sums| (0..sums.len() / slots).map(|cpu| sums.read(cpu * slots + slot)).collect())
+        self.thread_cpu
+            .as_ref()
+            .map_or_else(Vec::new, |sums| (0..sums.len() / slots).map(|cpu| sums.read(cpu * slots + slot)).collect())
     }
 
     /// Takes over the slots of ended threads, copies what they hold and hands them back to the programs.

@@ -43,7 +43,8 @@ impl Records {
     pub(super) fn read(&self, slot: usize) -> Slot {
         let record = self.map.pointer(slot);
         // SAFETY: aligned words inside the mapping, written by the programs at any time.
-        let (task, start_ns) = unsafe { ((&raw const (*record).task).read_volatile(), (&raw const (*record).start_ns).read_volatile()) };
+        let (task, start_ns) =
+            unsafe { ((&raw const (*record).task).read_volatile(), (&raw const (*record).start_ns).read_volatile()) };
         if task == 0 {
             return if start_ns == 0 { Slot::NeverUsed } else { Slot::Free };
         }

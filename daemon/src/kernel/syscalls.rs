@@ -94,7 +94,8 @@ mod tests {
     #[test]
     fn every_listed_call_is_in_the_table_once() {
         let table = classes();
-        let mut listed: Vec<_> = CLASSES.iter().chain(LEGACY).flat_map(|(reason, calls)| calls.iter().map(|call| (*call, *reason))).collect();
+        let mut listed: Vec<_> =
+            CLASSES.iter().chain(LEGACY).flat_map(|(reason, calls)| calls.iter().map(|call| (*call, *reason))).collect();
         for (call, reason) in &listed {
             assert_eq!(usize::try_from(*call).ok().and_then(|call| table.get(call)), Some(&(*reason as u8)), "system call {call}");
         }

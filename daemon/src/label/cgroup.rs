@@ -4,13 +4,8 @@
 const ID_DIGITS: usize = 12;
 
 /// What runtimes write before the id, and the name shown for it.
-const RUNTIMES: [(&str, &str); 5] = [
-    ("docker-", "docker"),
-    ("libpod-", "podman"),
-    ("cri-containerd-", "containerd"),
-    ("crio-", "cri-o"),
-    ("lxc.payload.", "lxc"),
-];
+const RUNTIMES: [(&str, &str); 5] =
+    [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("lxc.payload.", "lxc")];
 
 /// The innermost systemd service or scope. Login sessions and systemd's own scope hold anything, so they name nothing.
 pub fn unit(path: &str) -> Option<&str> {

@@ -1,6 +1,4 @@
-use aya_ebpf::{
-    helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
 use schedscope_ebpf::{abi::Cause, loss::Loss};
 
 use crate::{

@@ -173,7 +173,10 @@ fn the_first_event_tells_what_a_seeded_thread_did() {
     let seeded = TaskClock::starting(Phase::Unseen, 100);
 
     let mut running = seeded;
-    assert_eq!(running.switch_out(150, Departure::Blocked, KernelGrowth { runtime_ns: 50, run_delay_ns: None }), Closed { on_cpu_ns: 50, ..Closed::default() });
+    assert_eq!(
+        running.switch_out(150, Departure::Blocked, KernelGrowth { runtime_ns: 50, run_delay_ns: None }),
+        Closed { on_cpu_ns: 50, ..Closed::default() }
+    );
 
     let mut runnable = seeded;
     assert_eq!(runnable.switch_in(150, 0), Closed { preempt_wait_ns: 50, ..Closed::default() });
@@ -207,17 +210,20 @@ fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
     clock.switch_in(0, 0);
     clock.switch_out(100_000, Departure::Preempted, KernelGrowth { runtime_ns: 100_000, run_delay_ns: Some(0) });
     // It resumed at some moment; the kernel ran it for 880 us until it is preempted again.
-    let growth = KernelGrowth { runtime_ns: 880_000, run_delay_ns: Some(20_000) };
+    let growth = KernelGrowth { runtime_ns: 880_000, run_delay_ns: None };
     let closed = clock.switch_out(1_000_000, Departure::Preempted, growth);
     assert_eq!((closed.on_cpu_ns, closed.preempt_wait_ns), (880_000, 20_000), "{closed:?}");
     assert_eq!(closed.loss, Some(Loss::SwitchInUnseen));
 
-    // The same after a sleep whose waking was not seen either.
+    // The same after a sleep whose waking was seen, and after one whose waking was not.
     clock.switch_in(1_000_000, 0);
     clock.switch_out(1_000_000, Departure::Blocked, NO_GROWTH);
-    let growth = KernelGrowth { runtime_ns: 300_000, run_delay_ns: Some(100_000) };
+    clock.waking(1_600_000);
+    let growth = KernelGrowth { runtime_ns: 300_000, run_delay_ns: None };
     let closed = clock.switch_out(2_000_000, Departure::Blocked, growth);
     assert_eq!((closed.on_cpu_ns, closed.wakeup_wait_ns, closed.blocked_ns), (300_000, 100_000, 600_000));
+    let closed = clock.switch_out(3_000_000, Departure::Blocked, growth);
+    assert_eq!((closed.on_cpu_ns, closed.wakeup_wait_ns, closed.blocked_ns), (300_000, 0, 700_000));
 }
 
 #[test]

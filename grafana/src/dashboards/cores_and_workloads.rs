@@ -229,7 +229,8 @@ fn health() -> Vec<Panel> {
             .query(&rate(&catalog::DAEMON_CPU).sum_by(&[]), ""),
         stat("Reading the counters", "s", "Duration of the last collection.")
             .query(&value(&catalog::COLLECTION_DURATION).max_by(&[]), ""),
-        stat("Series", "short", "Samples per scrape of the largest instance.").query(&value(&catalog::EXPOSITION_SERIES).max_by(&[]), ""),
+        stat("Series", "short", "Samples per scrape of the largest instance.")
+            .query(&value(&catalog::EXPOSITION_SERIES).max_by(&[]), ""),
         alarm("Failures", "ops", "Failed readings and requests refused, per second.")
             .query(&rate(&catalog::COLLECTION_ERRORS).sum_by(&[]).plus(&rate(&catalog::SCRAPES_REFUSED).sum_by(&[])), ""),
         lines("Lost observations by reason", "ops", "What each reason means is in docs/metrics.md.")

@@ -28,8 +28,7 @@ pub(crate) fn run(seconds: f64, leave: bool) -> Result<()> {
             }
             // With `leave` the first line says that the daemon runs; else there is only its report.
             let mut text = String::new();
-            from.read_to_string(&mut text)
-                .context("cannot read from the daemon")?;
+            from.read_to_string(&mut text).context("cannot read from the daemon")?;
             if text.is_empty() {
                 bail!("the daemon ended without a report");
             }
@@ -47,17 +46,8 @@ fn detach(seconds: f64, started_ns: u64, leave: bool, mut to: std::io::PipeWrite
         return Ok(());
     }
     sys::name_thread("daemon");
-    let mut report = Report::of_truth(
-        "double-fork",
-        "processes",
-        "100,000 multiplications",
-        1,
-        0,
-        0,
-    );
-    report.expected = Some(
-        json!({ "forks": 2, "tid_of_daemon": sys::thread_id(), "on_cpu_seconds_at_least": seconds * 0.5 }),
-    );
+    let mut report = Report::of_truth("double-fork", "processes", "100,000 multiplications", 1, 0, 0);
+    report.expected = Some(json!({ "forks": 2, "tid_of_daemon": sys::thread_id(), "on_cpu_seconds_at_least": seconds * 0.5 }));
     let first_ns = sys::monotonic_ns();
     report.start_seconds = Some(to_seconds(first_ns - started_ns));
     let mut to = if leave {

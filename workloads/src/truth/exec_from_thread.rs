@@ -35,21 +35,9 @@ pub(crate) fn run(work: u64) -> Result<()> {
         .spawn(move || {
             sys::name_thread("executor");
             thread::sleep(Duration::from_millis(20));
-            Command::new(program)
-                .args([
-                    "native",
-                    "--task",
-                    "spin",
-                    "--model",
-                    "serial",
-                    "--work",
-                    &work.to_string(),
-                ])
-                .exec()
+            Command::new(program).args(["native", "--task", "spin", "--model", "serial", "--work", &work.to_string()]).exec()
         })
         .context("cannot start a thread")?;
-    let error = executor
-        .join()
-        .map_err(|_| anyhow!("the executing thread panicked"))?;
+    let error = executor.join().map_err(|_| anyhow!("the executing thread panicked"))?;
     Err(error).context("cannot execute this program again")
 }

@@ -28,14 +28,7 @@ pub(crate) fn run(count: u64, parallel: u32, exec: bool) -> Result<Report> {
     }
     let wall_ns = sys::monotonic_ns() - started_ns;
     let workers = usize::try_from(parallel).unwrap_or(usize::MAX);
-    let mut report = Report::of_truth(
-        "fork-storm",
-        "processes",
-        "one process",
-        workers,
-        ended,
-        wall_ns,
-    );
+    let mut report = Report::of_truth("fork-storm", "processes", "one process", workers, ended, wall_ns);
     report.start_seconds = (ended > 0).then(|| seconds(wall_ns) / ended as f64);
     let execs = if exec { count } else { 0 };
     report.expected = Some(json!({ "forks": count, "execs": execs, "exits": count + 1 }));
@@ -45,10 +38,8 @@ pub(crate) fn run(count: u64, parallel: u32, exec: bool) -> Result<Report> {
 fn start(exec: bool) -> Result<()> {
     if exec {
         // `wait_any` reaps it; dropping the handle neither waits nor kills.
-        let _child: Child = Command::new(PROGRAM)
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot execute {PROGRAM}"))?;
+        let _child: Child =
+            Command::new(PROGRAM).stdin(Stdio::null()).spawn().with_context(|| format!("cannot execute {PROGRAM}"))?;
         return Ok(());
     }
     match sys::fork().context("cannot fork; raise `ulimit -u` or lower --parallel")? {

@@ -28,14 +28,9 @@ pub(crate) fn run(count: usize, seconds: f64) -> Result<Report> {
                 let _ = ready.send(());
                 gate.wait();
             };
-            if let Err(error) = thread::Builder::new()
-                .stack_size(STACK_BYTES)
-                .spawn_scoped(scope, body)
-            {
+            if let Err(error) = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, body) {
                 gate.open();
-                return Err(error).with_context(|| {
-                    format!("cannot start thread {index}; raise `ulimit -u` or lower --count")
-                });
+                return Err(error).with_context(|| format!("cannot start thread {index}; raise `ulimit -u` or lower --count"));
             }
         }
         all_ready.iter().take(count).for_each(drop);
@@ -45,14 +40,7 @@ pub(crate) fn run(count: usize, seconds: f64) -> Result<Report> {
         Ok(alive_ns)
     })?;
     let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth(
-        "many-threads",
-        "threads",
-        "one thread",
-        count,
-        count as u64,
-        wall_ns,
-    );
+    let mut report = Report::of_truth("many-threads", "threads", "one thread", count, count as u64, wall_ns);
     report.start_seconds = (count > 0).then(|| to_seconds(alive_ns - started_ns) / count as f64);
     report.expected = Some(json!({ "threads": count + 1, "peak_threads": count + 1 }));
     Ok(report)

@@ -10,10 +10,7 @@ use crate::sys;
 pub(crate) fn run(count: u64) -> Result<Report> {
     let cpus = sys::usable_cpus().context("cannot read the CPU affinity")?;
     let &[first, second, ..] = cpus.as_slice() else {
-        bail!(
-            "a migration needs two CPUs and this process may use {} only",
-            cpus.len()
-        );
+        bail!("a migration needs two CPUs and this process may use {} only", cpus.len());
     };
     sys::name_thread("migrate");
     sys::pin_to(first).context("cannot move to the first CPU")?;

@@ -40,9 +40,7 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
         })
     })?];
     for _ in 0..4 {
-        handles.push(spawn(move || {
-            repeat("mix-sleep", || thread::sleep(Duration::from_millis(5)))
-        })?);
+        handles.push(spawn(move || repeat("mix-sleep", || thread::sleep(Duration::from_millis(5))))?);
     }
     for _ in 0..2 {
         handles.push(spawn(move || repeat("mix-yield", sys::yield_now))?);
@@ -55,38 +53,16 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
     }
     let wall_ns = sys::monotonic_ns() - started_ns;
     let work = parts.iter().map(|(_, count, _)| count).sum();
-    let mut report = Report::of_truth(
-        "mixed",
-        "mixed",
-        "one step of any part",
-        parts.len(),
-        work,
-        wall_ns,
-    );
+    let mut report = Report::of_truth("mixed", "mixed", "one step of any part", parts.len(), work, wall_ns);
     report.work_by_worker = parts.iter().map(|(_, count, _)| *count).collect();
-    let of = |wanted: &str| {
-        parts
-            .iter()
-            .filter(|(name, ..)| *name == wanted)
-            .map(|(_, count, _)| count)
-            .sum::<u64>()
-    };
-    report.expected = Some(
-        json!({ "sleeps": of("mix-sleep"), "yields": of("mix-yield"), "children": of("mix-children") }),
-    );
-    report.kernel = parts
-        .into_iter()
-        .filter_map(|(_, _, counts)| counts)
-        .collect();
+    let of = |wanted: &str| parts.iter().filter(|(name, ..)| *name == wanted).map(|(_, count, _)| count).sum::<u64>();
+    report.expected = Some(json!({ "sleeps": of("mix-sleep"), "yields": of("mix-yield"), "children": of("mix-children") }));
+    report.kernel = parts.into_iter().filter_map(|(_, _, counts)| counts).collect();
     Ok(report)
 }
 
-fn spawn(
-    body: impl FnOnce() -> Result<Part> + Send + 'static,
-) -> Result<thread::JoinHandle<Result<Part>>> {
-    thread::Builder::new()
-        .spawn(body)
-        .context("cannot start a thread")
+fn spawn(body: impl FnOnce() -> Result<Part> + Send + 'static) -> Result<thread::JoinHandle<Result<Part>>> {
+    thread::Builder::new().spawn(body).context("cannot start a thread")
 }
 
 /// Games of ping-pong, fifty passes each; the players inherit the CPU of this thread.
@@ -106,10 +82,7 @@ fn children(goes_on: impl Fn() -> bool) -> Result<Part> {
     sys::name_thread("mix-children");
     let mut count = 0;
     while goes_on() {
-        let status = Command::new("/bin/true")
-            .stdin(Stdio::null())
-            .status()
-            .context("cannot execute /bin/true")?;
+        let status = Command::new("/bin/true").stdin(Stdio::null()).status().context("cannot execute /bin/true")?;
         count += u64::from(status.success());
     }
     Ok(("mix-children", count, Some(KernelCounts::of_this_thread())))

@@ -20,7 +20,5 @@ use crate::sys;
 /// The first CPU that we may use.
 fn first_cpu() -> Result<usize> {
     let cpus = sys::usable_cpus().context("cannot read the CPU affinity")?;
-    cpus.first()
-        .copied()
-        .context("this process may use no CPU at all")
+    cpus.first().copied().context("this process may use no CPU at all")
 }

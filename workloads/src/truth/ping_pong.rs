@@ -30,9 +30,7 @@ impl Player {
             if serves {
                 self.to.write_all(&ball).context("the other side is gone")?;
             }
-            self.from
-                .read_exact(&mut ball)
-                .context("the other side is gone")?;
+            self.from.read_exact(&mut ball).context("the other side is gone")?;
             if !serves {
                 self.to.write_all(&ball).context("the other side is gone")?;
             }
@@ -49,21 +47,10 @@ pub(crate) fn run(switches: u64, processes: bool, normal_policy: bool) -> Result
     sys::pin_to(first_cpu()?).context("cannot confine the process to one CPU")?;
     let rounds = switches.div_ceil(2);
     let started_ns = sys::monotonic_ns();
-    let kernel = if processes {
-        as_processes(rounds)
-    } else {
-        as_threads(rounds)
-    }?;
+    let kernel = if processes { as_processes(rounds) } else { as_threads(rounds) }?;
     let model = if processes { "processes" } else { "threads" };
     let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth(
-        "ping-pong",
-        model,
-        "one pass of a byte",
-        2,
-        2 * rounds,
-        wall_ns,
-    );
+    let mut report = Report::of_truth("ping-pong", model, "one pass of a byte", 2, 2 * rounds, wall_ns);
     let voluntary_at_least = if normal_policy { 0 } else { 2 * rounds - 2 };
     report.expected = Some(json!({
         "switches_at_least": 2 * rounds - 2,
@@ -77,29 +64,17 @@ pub(crate) fn run(switches: u64, processes: bool, normal_policy: bool) -> Result
 fn players() -> Result<(Player, Player)> {
     let (reply_from, reply_to) = pipe().context("cannot make a pipe")?;
     let (serve_from, serve_to) = pipe().context("cannot make a pipe")?;
-    let server = Player {
-        from: reply_from,
-        to: serve_to,
-    };
-    let receiver = Player {
-        from: serve_from,
-        to: reply_to,
-    };
+    let server = Player { from: reply_from, to: serve_to };
+    let receiver = Player { from: serve_from, to: reply_to };
     Ok((server, receiver))
 }
 
 /// Plays a game of two threads.
 pub(super) fn as_threads(rounds: u64) -> Result<Vec<KernelCounts>> {
     let (server, receiver) = players()?;
-    let other = thread::Builder::new()
-        .spawn(move || receiver.play("pong", rounds, false))
-        .context("cannot start a thread")?;
-    let this = thread::Builder::new()
-        .spawn(move || server.play("ping", rounds, true))
-        .context("cannot start a thread")?;
-    let join = |handle: thread::JoinHandle<Result<KernelCounts>>| {
-        handle.join().map_err(|_| anyhow!("a player panicked"))?
-    };
+    let other = thread::Builder::new().spawn(move || receiver.play("pong", rounds, false)).context("cannot start a thread")?;
+    let this = thread::Builder::new().spawn(move || server.play("ping", rounds, true)).context("cannot start a thread")?;
+    let join = |handle: thread::JoinHandle<Result<KernelCounts>>| handle.join().map_err(|_| anyhow!("a player panicked"))?;
     Ok(vec![join(this)?, join(other)?])
 }
 
@@ -110,29 +85,18 @@ fn as_processes(rounds: u64) -> Result<Vec<KernelCounts>> {
         Fork::Child => {
             // Without our copies of ping's ends, either side sees it when the other dies.
             drop((server, counts_from));
-            let sent = receiver
-                .play("pong", rounds, false)
-                .and_then(|counts| Ok(serde_json::to_writer(&mut counts_to, &counts)?));
+            let sent = receiver.play("pong", rounds, false).and_then(|counts| Ok(serde_json::to_writer(&mut counts_to, &counts)?));
             sys::exit_now(i32::from(sent.is_err()))
         }
         Fork::Parent => {
             drop((receiver, counts_to));
             let own = server.play("ping", rounds, true)?;
             let mut text = String::new();
-            counts_from
-                .read_to_string(&mut text)
-                .context("cannot read the other player's counters")?;
-            if sys::wait_any()
-                .context("cannot wait for the other player")?
-                .1
-                != 0
-            {
+            counts_from.read_to_string(&mut text).context("cannot read the other player's counters")?;
+            if sys::wait_any().context("cannot wait for the other player")?.1 != 0 {
                 bail!("the other player failed");
             }
-            Ok(vec![
-                own,
-                serde_json::from_str(&text).context("the other player sent no counters")?,
-            ])
+            Ok(vec![own, serde_json::from_str(&text).context("the other player sent no counters")?])
         }
     }
 }

@@ -26,11 +26,7 @@ pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {
     let mut handles = Vec::new();
     for index in 0..count {
         let builder = thread::Builder::new().stack_size(STACK_BYTES);
-        handles.push(
-            builder
-                .spawn(move || body(index))
-                .context("cannot start a thread; raise `ulimit -u` or lower --count")?,
-        );
+        handles.push(builder.spawn(move || body(index)).context("cannot start a thread; raise `ulimit -u` or lower --count")?);
     }
     let mut report = Report::of_truth("sleepers", "threads", "one sleep", count, 0, 0);
     for handle in handles {

@@ -30,21 +30,11 @@ pub(crate) fn run(count: u64, threads: u16) -> Result<Report> {
             }));
         }
         gate.open();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().map_err(|_| anyhow!("a thread panicked")))
-            .collect()
+        handles.into_iter().map(|handle| handle.join().map_err(|_| anyhow!("a thread panicked"))).collect()
     })?;
     let yields = count * u64::from(threads);
     let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth(
-        "yield-loop",
-        "threads",
-        "one sched_yield",
-        threads.into(),
-        yields,
-        wall_ns,
-    );
+    let mut report = Report::of_truth("yield-loop", "threads", "one sched_yield", threads.into(), yields, wall_ns);
     report.expected = Some(json!({ "yields": yields, "migrations_by_worker": 0 }));
     report.kernel = kernel;
     Ok(report)

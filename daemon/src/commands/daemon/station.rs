@@ -178,13 +178,7 @@ impl<K: KernelSide> Station<K> {
         let cost = |name| self.cost.closed.get(name).copied().unwrap_or_default();
         let program = |state: ProgramState| {
             let (run_ns, runs) = cost(state.name);
-            Program {
-                name: state.name,
-                attached: state.failure.is_none(),
-                run_ns,
-                runs,
-                recursion_misses: state.recursion_misses,
-            }
+            Program { name: state.name, attached: state.failure.is_none(), run_ns, runs, recursion_misses: state.recursion_misses }
         };
         self.kernel.programs().into_iter().map(program).collect()
     }

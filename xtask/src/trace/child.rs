@@ -1,0 +1,156 @@
+//! Running programs so that none outlives us, whether we end well, by Ctrl-C or by force.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::runtime::last_line;
+
+/// From one look at the stop flag to the next; rare enough not to disturb what is measured.
+const POLL: Duration = Duration::from_millis(100);
+/// What programs that were told to end may still do.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether the user wants us to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on Ctrl-C and its like set a flag instead of ending us.
+    pub(crate) fn install() -> Result<Stop> {
+        let stop = Stop::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop.0)).context("cannot handle signals")?;
+        }
+        Ok(stop)
+    }
+
+    /// True once the user asked.
+    pub(crate) fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a program to its end and returns what it printed. It is ended with all its children after `limit` or when the user wants
+/// to stop; both are errors.
+pub(crate) fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Output> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = spawn(command)?;
+    let group = child.id();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let began = Instant::now();
+    loop {
+        match receiver.recv_timeout(POLL) {
+            Ok(output) => return output.with_context(|| format!("cannot read from {name}")),
+            Err(RecvTimeoutError::Disconnected) => bail!("lost {name}"),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let is_late = began.elapsed() > limit;
+        if is_late || stop.is_requested() {
+            signal_group(group, SIGTERM);
+            if receiver.recv_timeout(GRACE).is_err() {
+                signal_group(group, libc::SIGKILL);
+                let _ = receiver.recv_timeout(GRACE);
+            }
+            bail!(if is_late { format!("did not end within {} s", limit.as_secs()) } else { "interrupted".to_owned() });
+        }
+    }
+}
+
+/// Starts a program in a process group of its own, with pipes; the kernel ends it if we die.
+fn spawn(command: &mut Command) -> Result<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+    // SAFETY: the closure runs between fork and exec and makes one system call, which is safe there.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start {name}"))
+}
+
+fn signal_group(group: u32, signal: libc::c_int) {
+    if let Ok(group) = libc::pid_t::try_from(group) {
+        // SAFETY: a system call without memory. The group's leader is ours and not reaped yet, or its pipes are still open and
+        // so the group is not empty: its id has not been given to others.
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
+/// A program that serves until we are done with it.
+pub(crate) struct Service {
+    child: Child,
+    first_line: String,
+}
+
+impl Service {
+    /// The local HTTP server of the fetch cells.
+    pub(crate) fn http(workloads: &Path) -> Result<Service> {
+        let mut service = Service::start(Command::new(workloads).args(["serve-http", "--delay-ms", "10"]))?;
+        let stdout = service.child.stdout.take().context("the HTTP server has no output")?;
+        BufReader::new(stdout).read_line(&mut service.first_line).context("cannot read the HTTP server's address")?;
+        service.first_line = service.first_line.trim().to_owned();
+        if service.first_line.is_empty() {
+            bail!("the local HTTP server did not start");
+        }
+        Ok(service)
+    }
+
+    /// Starts a service.
+    pub(crate) fn start(command: &mut Command) -> Result<Service> {
+        Ok(Service { child: spawn(command)?, first_line: String::new() })
+    }
+
+    /// What it printed first.
+    pub(crate) fn first_line(&self) -> &str {
+        &self.first_line
+    }
+
+    /// Why it ended, in its own words; waits until it has.
+    pub(crate) fn last_words(&mut self) -> String {
+        let mut text = Vec::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            // What can't be read is not worth a second error.
+            let _ = stderr.read_to_end(&mut text);
+        }
+        last_line(&text)
+    }
+
+    /// True if it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        signal_group(self.child.id(), SIGTERM);
+        let deadline = Instant::now() + GRACE;
+        while !self.has_ended() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        if !self.has_ended() {
+            signal_group(self.child.id(), libc::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The figures of a cell. Pure.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::cell::{Outcome, Row, Sample};
+
+/// What the table and the verdicts are made of. Rates and C and D are over the whole run, starting and ending included.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Figures {
+    /// Starting and working, as the workload measures it.
+    pub(crate) wall_seconds: f64,
+    /// From the command's first instruction to its end, as the tracer measures it.
+    pub(crate) outside_wall_seconds: f64,
+    /// Working alone: the first worker's begin to the last one's end.
+    pub(crate) work_seconds: f64,
+    /// Part of the outside wall time in which all workers were at work.
+    pub(crate) window_share: f64,
+    /// Units of work done.
+    pub(crate) work: f64,
+    /// Wall time of the serial twin over that of this cell.
+    pub(crate) speed_up: Option<f64>,
+    /// The same over the work alone, without what starting costs.
+    pub(crate) work_speed_up: Option<f64>,
+    /// C: mean number of threads on a CPU.
+    pub(crate) running_mean: f64,
+    /// D: mean number of threads running or runnable.
+    pub(crate) demand_mean: f64,
+    /// On how many CPUs the work was spread.
+    pub(crate) effective_cpus: f64,
+    /// Switches because a thread blocked.
+    pub(crate) voluntary_per_second: f64,
+    /// Switches although a thread could have gone on.
+    pub(crate) preempted_per_second: f64,
+    /// Moves to another CPU.
+    pub(crate) migrations_per_second: f64,
+    /// Waking to running, 99th percentile; none without a wake-up.
+    pub(crate) wakeup_latency_p99_seconds: Option<f64>,
+    /// Memory of all processes, shared pages counted once.
+    pub(crate) pss_bytes: Option<f64>,
+    /// From the call that starts a worker to its first instruction.
+    pub(crate) start_seconds: Option<f64>,
+    /// Part of all CPU time that other programs took meanwhile.
+    pub(crate) foreign_share: f64,
+    /// Observations that are missing.
+    pub(crate) lost: f64,
+}
+
+impl Figures {
+    /// Figures of one run.
+    pub(crate) fn of(sample: &Sample) -> Figures {
+        let Sample { workload, report, .. } = sample;
+        let per_second = |count: u64| ratio(count as f64, report.wall_seconds).unwrap_or(0.0);
+        let latency = &report.wakeup_latency_seconds;
+        let window = workload.window_monotonic_ns.map_or(0.0, |[begin, end]| end.saturating_sub(begin) as f64 / 1e9);
+        let capacity = report.wall_seconds * f64::from(report.cpus.online);
+        Figures {
+            wall_seconds: workload.wall_seconds,
+            outside_wall_seconds: report.wall_seconds,
+            work_seconds: workload.work_seconds,
+            window_share: ratio(window, report.wall_seconds).unwrap_or(0.0).min(1.0),
+            work: workload.work as f64,
+            speed_up: None,
+            work_speed_up: None,
+            running_mean: report.parallelism.running_mean,
+            demand_mean: report.parallelism.demand_mean,
+            effective_cpus: report.parallelism.effective_cpus,
+            voluntary_per_second: per_second(report.switches.voluntary),
+            preempted_per_second: per_second(report.switches.preempted),
+            migrations_per_second: per_second(report.migrations.total),
+            wakeup_latency_p99_seconds: (latency.count > 0).then_some(latency.p99),
+            pss_bytes: workload.pss_bytes.map(|bytes| bytes as f64),
+            start_seconds: workload.start_seconds,
+            foreign_share: ratio(report.host.foreign_on_cpu_seconds, capacity).unwrap_or(0.0),
+            lost: report.loss.total as f64,
+        }
+    }
+
+    /// Field by field the median of several runs; of the loss it is the sum, as a lost observation is never outvoted.
+    pub(crate) fn median(runs: &[Figures]) -> Option<Figures> {
+        let of = |field: fn(&Figures) -> f64| median(runs.iter().map(field));
+        let maybe = |field: fn(&Figures) -> Option<f64>| median(runs.iter().filter_map(field));
+        Some(Figures {
+            wall_seconds: of(|run| run.wall_seconds)?,
+            outside_wall_seconds: of(|run| run.outside_wall_seconds)?,
+            work_seconds: of(|run| run.work_seconds)?,
+            window_share: of(|run| run.window_share)?,
+            work: of(|run| run.work)?,
+            speed_up: maybe(|run| run.speed_up),
+            work_speed_up: maybe(|run| run.work_speed_up),
+            running_mean: of(|run| run.running_mean)?,
+            demand_mean: of(|run| run.demand_mean)?,
+            effective_cpus: of(|run| run.effective_cpus)?,
+            voluntary_per_second: of(|run| run.voluntary_per_second)?,
+            preempted_per_second: of(|run| run.preempted_per_second)?,
+            migrations_per_second: of(|run| run.migrations_per_second)?,
+            wakeup_latency_p99_seconds: maybe(|run| run.wakeup_latency_p99_seconds),
+            pss_bytes: maybe(|run| run.pss_bytes),
+            start_seconds: maybe(|run| run.start_seconds),
+            foreign_share: of(|run| run.foreign_share)?,
+            lost: runs.iter().map(|run| run.lost).sum(),
+        })
+    }
+}
+
+/// Adds the speed-ups, which need the serial twins.
+pub(crate) fn with_speed_ups(mut rows: Vec<Row>) -> Vec<Row> {
+    let key = |runtime: &str, id: &str| (runtime.to_owned(), id.to_owned());
+    let twins: HashMap<(String, String), Figures> =
+        rows.iter().filter_map(|row| Some((key(&row.cell.runtime, &row.cell.id), row.figures()?.clone()))).collect();
+    for row in &mut rows {
+        let Some(twin) = row.cell.serial_twin.as_ref().and_then(|twin| twins.get(&key(&row.cell.runtime, twin))) else { continue };
+        if let Outcome::Measured { figures, .. } = &mut row.outcome {
+            // Per unit of work, should a cell ever do another amount than its twin.
+            let amount = ratio(figures.work, twin.work).unwrap_or(1.0);
+            figures.speed_up = ratio(amount * twin.wall_seconds, figures.wall_seconds);
+            figures.work_speed_up = ratio(amount * twin.work_seconds, figures.work_seconds);
+        }
+    }
+    rows
+}
+
+/// The middle value, or the mean of the two; `None` of nothing.
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(f64::midpoint(values[middle], values[values.len() / 2]))
+}
+
+/// A quotient that is a number.
+fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
+    (divisor > 0.0).then(|| dividend / divisor).filter(|quotient| quotient.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn half_of_the_values_lie_on_either_side_of_the_median(values in prop::collection::vec(-1e9..1e9_f64, 1..20)) {
+            let middle = median(values.iter().copied()).unwrap();
+            let below = values.iter().filter(|value| **value < middle).count();
+            let above = values.iter().filter(|value| **value > middle).count();
+            prop_assert!(below <= values.len() / 2 && above <= values.len() / 2);
+        }
+
+        #[test]
+        fn ratios_are_numbers(dividend in any::<f64>(), divisor in any::<f64>()) {
+            prop_assert!(ratio(dividend, divisor).is_none_or(f64::is_finite));
+        }
+    }
+
+    #[test]
+    fn a_loss_in_one_run_of_three_is_not_outvoted() {
+        let run = |lost| Figures { lost, wall_seconds: 1.0, ..Figures::default() };
+        assert!((Figures::median(&[run(0.0), run(3.0), run(0.0)]).unwrap().lost - 3.0).abs() < 1e-9);
+        assert_eq!(Figures::median(&[]), None);
+    }
+}

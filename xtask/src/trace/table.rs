@@ -1,0 +1,177 @@
+//! The comparison table, as text and as Markdown.
+
+use std::fmt::Write;
+
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::{
+    cell::{Cell, Outcome, Row},
+    figures::Figures,
+};
+
+/// Headings; the first two columns are words, the others numbers.
+const HEADINGS: [&str; 14] =
+    ["model", "on", "n", "wall", "speed-up", "C", "D", "CPUs", "vol/s", "preempt/s", "migr/s", "p99 wake", "PSS", "start"];
+/// What the headings mean.
+const LEGEND: &str = "n: workers. wall: starting and working, as the workload measures it. speed-up: wall of serial / wall. C: mean number \
+of threads on a CPU.\nD: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. vol/s, preempt/s: \
+voluntary and\npreempted context switches. migr/s: moves to another CPU. p99 wake: from waking to running. PSS: memory, shared pages \
+counted once.\nstart: from the call that starts a worker to its first instruction. C, D and rates are over the whole run, starting \
+included.";
+/// Where the reason stands in the line of a cell that did not run.
+const REASON_COLUMN: usize = 32;
+
+/// Rows of one task.
+struct Section<'a> {
+    title: String,
+    rows: Vec<&'a Row>,
+}
+
+/// The table with a heading for each task and a legend.
+pub(crate) fn text(rows: &[Row]) -> String {
+    let sections = sections(rows);
+    let mut table = empty(presets::NOTHING);
+    table.add_rows(sections.iter().flat_map(|section| &section.rows).map(|row| cells(row)));
+    let drawn = table.trim_fmt();
+    let mut lines = drawn.lines().map(|line| line.strip_prefix(' ').unwrap_or(line));
+    let mut text = lines.next().unwrap_or_default().to_owned();
+    for section in sections {
+        let _ = write!(text, "\n\n{}", section.title);
+        for (row, line) in section.rows.iter().zip(&mut lines) {
+            text.push_str("\n  ");
+            match reason(row) {
+                Some(reason) => {
+                    let _ = write!(text, "{:<REASON_COLUMN$}{reason}", line.trim_end());
+                }
+                None => text.push_str(line),
+            }
+        }
+    }
+    // The rows are indented below their section's title, and so must be the headings.
+    format!("  {text}\n\n{LEGEND}\n")
+}
+
+/// The same for a document: one table for each task.
+pub(crate) fn markdown(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for section in sections(rows) {
+        let mut table = empty(presets::ASCII_MARKDOWN);
+        for row in &section.rows {
+            let mut cells = cells(row);
+            if let Some(reason) = reason(row) {
+                cells[3] = reason;
+            }
+            table.add_row(cells);
+        }
+        let _ = write!(text, "## {}\n\n{}\n\n", section.title, table.trim_fmt());
+    }
+    text + &LEGEND.replace('\n', " ") + "\n"
+}
+
+/// A title line for a cell, as the pictures bear it.
+pub(crate) fn summary(cell: &Cell, figures: &Figures) -> String {
+    let speed_up = figures.speed_up.filter(|_| !cell.is_serial()).map_or(String::new(), |value| format!(", {value:.2}x"));
+    let (wall, running, demand) = (seconds(figures.wall_seconds), figures.running_mean, figures.demand_mean);
+    format!("{} ({}): {wall}{speed_up}, C {running:.2}, D {demand:.2}", cell.label(), cell.workers)
+}
+
+fn empty(preset: &str) -> Table {
+    let mut table = Table::new();
+    table.load_preset(preset).set_header(HEADINGS);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_cell_alignment(if index < 2 { CellAlignment::Left } else { CellAlignment::Right });
+    }
+    table
+}
+
+/// Runs of rows with the same task.
+fn sections(rows: &[Row]) -> Vec<Section<'_>> {
+    let is_together = |a: &Row, b: &Row| (a.cell.kind, &a.cell.task) == (b.cell.kind, &b.cell.task);
+    let title = |rows: &[Row]| {
+        let first = &rows[0].cell;
+        let unit = rows.iter().filter(|row| !row.cell.is_native()).find_map(|row| row.cell.unit.as_deref());
+        let unit = unit.map_or_else(String::new, |unit| format!(" ({unit})"));
+        format!("{}: {}{unit}", first.kind.title(), first.task)
+    };
+    rows.chunk_by(is_together).map(|rows| Section { title: title(rows), rows: rows.iter().collect() }).collect()
+}
+
+/// Why a row has no figures.
+fn reason(row: &Row) -> Option<String> {
+    match &row.outcome {
+        Outcome::Measured { .. } => None,
+        Outcome::Skipped { why } => Some(format!("skipped: {why}")),
+        Outcome::Failed { why } => Some(format!("FAILED: {why}")),
+    }
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let mut cells = vec![row.cell.model.clone(), row.cell.runtime.clone()];
+    let Some(figures) = row.figures() else {
+        cells.resize(HEADINGS.len(), String::new());
+        return cells;
+    };
+    let maybe = |value: Option<f64>, shown: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), shown);
+    cells.extend([
+        row.cell.workers.to_string(),
+        seconds(figures.wall_seconds),
+        maybe(figures.speed_up, |value| format!("{value:.2}x")),
+        format!("{:.2}", figures.running_mean),
+        format!("{:.2}", figures.demand_mean),
+        format!("{:.1}", figures.effective_cpus),
+        rate(figures.voluntary_per_second),
+        rate(figures.preempted_per_second),
+        rate(figures.migrations_per_second),
+        maybe(figures.wakeup_latency_p99_seconds, seconds),
+        maybe(figures.pss_bytes, |bytes| format!("{:.1} MiB", bytes / f64::from(1 << 20))),
+        maybe(figures.start_seconds.filter(|_| row.cell.model != "serial"), seconds),
+    ]);
+    cells
+}
+
+/// Three digits and a unit.
+pub(crate) fn seconds(value: f64) -> String {
+    let (scaled, unit) = match value {
+        value if value >= 0.9995 => (value, "s"),
+        value if value >= 0.000_999_5 => (value * 1e3, "ms"),
+        value => (value * 1e6, "µs"),
+    };
+    let decimals = match scaled {
+        scaled if scaled >= 99.95 => 0,
+        scaled if scaled >= 9.995 => 1,
+        _ => 2,
+    };
+    format!("{scaled:.decimals$} {unit}")
+}
+
+/// A number per second; below ten with a decimal, as there the difference between one and two matters.
+pub(crate) fn rate(value: f64) -> String {
+    if value < 9.95 && value > 0.0 { format!("{value:.1}") } else { grouped(value) }
+}
+
+/// A whole number with a comma between thousands.
+fn grouped(value: f64) -> String {
+    let digits = format!("{value:.0}");
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(
+            [12.345, 1.0, 0.9996, 0.9994, 0.0123, 0.000_005].map(seconds),
+            ["12.3 s", "1.00 s", "1.00 s", "999 ms", "12.3 ms", "5.00 µs"]
+        );
+        assert_eq!([0.0, 0.26, 9.96, 1234.4, 1_234_567.0].map(rate), ["0", "0.3", "10", "1,234", "1,234,567"]);
+    }
+}

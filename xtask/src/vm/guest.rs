@@ -1,0 +1,110 @@
+//! The inside: this program as the first process of the machine. It runs the plan and reports over the second serial port; the
+//! first has the kernel's messages.
+
+use std::{
+    ffi::CString,
+    fs::{self, File, OpenOptions},
+    io::Write as _,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use super::plan::{Message, Outcome, PLAN, REPORT, Step, Write};
+
+const OUTPUT: &str = "/tmp/output.txt";
+/// More than a failing test prints; a serial port takes a second for 50 kB of an emulated machine.
+const OUTPUT_BYTES: usize = 16 * 1024;
+
+/// Runs the plan. The host ends the machine when it has read the last message.
+pub(crate) fn run() -> Result<()> {
+    for (kind, path) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/tmp")] {
+        mount(kind, path)?;
+    }
+    let mut port = OpenOptions::new().write(true).open("/dev/ttyS1").context("cannot open the second serial port")?;
+    let mut send = |message: &Message| -> Result<()> {
+        let line = serde_json::to_string(message)?;
+        writeln!(port, "{line}").context("cannot write to the second serial port")
+    };
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    send(&Message::Ready { release })?;
+    let plan: Vec<Step> = serde_json::from_slice(&fs::read(PLAN).with_context(|| format!("cannot read {PLAN}"))?)?;
+    for step in &plan {
+        let outcome = perform(step)
+            .unwrap_or_else(|error| Outcome { name: step.name.clone(), output: format!("{error:#}"), ..Outcome::default() });
+        send(&Message::Done(outcome))?;
+    }
+    send(&Message::End)?;
+    // The kernel panics if its first process ends.
+    loop {
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn mount(kind: &str, path: &str) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("cannot create {path}"))?;
+    let (kind_c, path_c) = (CString::new(kind)?, CString::new(path)?);
+    // SAFETY: the strings live through the call, and these file systems take no data.
+    let result = unsafe { libc::mount(kind_c.as_ptr(), path_c.as_ptr(), kind_c.as_ptr(), 0, std::ptr::null()) };
+    let error = std::io::Error::last_os_error();
+    // A kernel may mount /dev by itself.
+    if result != 0 && error.raw_os_error() != Some(libc::EBUSY) {
+        return Err(error).with_context(|| format!("cannot mount {path}"));
+    }
+    Ok(())
+}
+
+fn perform(step: &Step) -> Result<Outcome> {
+    let _ = fs::remove_file(REPORT);
+    let (program, arguments) = step.command.split_first().context("a step without a command")?;
+    let output = File::create(OUTPUT).with_context(|| format!("cannot create {OUTPUT}"))?;
+    let mut writes = step.writes.as_slice();
+    let start = Instant::now();
+    write_due(&mut writes, start)?;
+    let mut command = Command::new(program);
+    command.args(arguments).env("PATH", "/bin").env("HOME", "/tmp").env(crate::test::PRIVILEGED, "1");
+    command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+    let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+    let exit_code = wait(&mut child, step, &mut writes, start)?;
+    let wall_seconds = start.elapsed().as_secs_f64();
+    let printed = fs::read(OUTPUT).unwrap_or_default();
+    let tail = &printed[printed.len().saturating_sub(OUTPUT_BYTES)..];
+    let report = fs::read(REPORT).ok().and_then(|json| serde_json::from_slice(&json).ok()).map(shorten);
+    Ok(Outcome { name: step.name.clone(), exit_code, wall_seconds, output: String::from_utf8_lossy(tail).into_owned(), report })
+}
+
+/// Waits for the end, or brings it about when the time is over.
+fn wait(child: &mut Child, step: &Step, writes: &mut &[Write], start: Instant) -> Result<Option<i32>> {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.code());
+        }
+        if start.elapsed() > Duration::from_secs(step.timeout_seconds) {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        write_due(writes, start)?;
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Does the writes whose time has come.
+fn write_due(writes: &mut &[Write], start: Instant) -> Result<()> {
+    while let Some((first, rest)) = writes.split_first().filter(|(first, _)| start.elapsed() >= Duration::from_millis(first.after_ms)) {
+        fs::write(&first.path, &first.value).with_context(|| format!("cannot write {} to {}", first.value, first.path))?;
+        *writes = rest;
+    }
+    Ok(())
+}
+
+/// Takes off what is long.
+fn shorten(mut report: Value) -> Value {
+    if let Some(fields) = report.as_object_mut() {
+        fields.retain(|name, _| !matches!(name.as_str(), "threads" | "core_map"));
+    }
+    report
+}

@@ -7,7 +7,7 @@ use crate::commands::{attach::AttachArgs, daemon::DaemonArgs, run::RunArgs};
 /// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 ///
 /// Records context switches, wake-ups and CPU migrations of chosen programs with BPF and says in one sentence why a program
-/// does or does not use its cores. Needs root, or CAP_BPF and CAP_PERFMON, and Linux 5.10 or later with BTF.
+/// does or does not use its cores. Needs Linux 5.10 or later with BTF, and root or the capabilities for BPF and perf.
 #[derive(Debug, Parser)]
 #[command(name = "schedscope", version, max_term_width = 100)]
 pub struct Args {

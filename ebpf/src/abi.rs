@@ -26,6 +26,9 @@ pub mod program {
     /// Task iterator: registers what was alive before the attach.
     pub const SEED_TASKS: &str = "seed_tasks";
 
+    /// Empty programs and the hooks they can be attached to: what the kernel's own metering of a program costs.
+    pub const METERS: [(&str, &str); 2] = [("meter_switch", SCHED_SWITCH), ("meter_waking", SCHED_WAKING)];
+
     /// Every program attached to a tracepoint of the same name.
     pub const HOOKS: [&str; 7] = [
         SCHED_SWITCH,
@@ -84,7 +87,7 @@ pub struct KernelCounts {
     pub migrations: u64,
     /// `se.sum_exec_runtime`.
     pub runtime_ns: u64,
-    /// `sched_info.run_delay`; 0 without CONFIG_SCHED_INFO.
+    /// `sched_info.run_delay`; 0 without `CONFIG_SCHED_INFO`.
     pub run_delay_ns: u64,
 }
 
@@ -222,12 +225,12 @@ pub struct CpuRecord {
 const _: () = {
     assert!(size_of::<TaskClock>() == 40);
     // The two lines that every switch writes: the clock, and the counters.
-    assert!(size_of::<TaskRecord>() % 64 == 0 && offset_of!(TaskRecord, blocked_ns) == 128);
+    assert!(size_of::<TaskRecord>().is_multiple_of(64) && offset_of!(TaskRecord, blocked_ns) == 128);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
-    assert!(size_of::<Cell>() % 64 == 0);
+    assert!(size_of::<Cell>().is_multiple_of(64));
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));
-    assert!(size_of::<CpuRecord>() % 64 == 0);
+    assert!(size_of::<CpuRecord>().is_multiple_of(64));
     assert!(offset_of!(CpuRecord, loss) == 48);
 };

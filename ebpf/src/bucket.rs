@@ -32,6 +32,7 @@ pub fn index_of(value_ns: u64) -> usize {
     }
     let octave = floor_log2(below);
     // The bits after the leading one select the bucket inside the octave.
+    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are the ones wanted")]
     let sub = (below >> (octave - SUB_BITS)) as u32 & (SUB - 1);
     (SUB + (octave - LINEAR_SHIFT) * SUB + sub) as usize
 }
@@ -65,6 +66,7 @@ pub fn upper_bound_ns(index: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -98,7 +100,7 @@ mod tests {
 
         #[test]
         fn the_search_finds_the_highest_bit(value in 1_u64..) {
-            prop_assert_eq!(floor_log2(value), 63 - value.leading_zeros());
+            prop_assert_eq!(floor_log2(value), value.ilog2());
         }
 
         #[test]

@@ -270,7 +270,7 @@ metrics! {
     BPF_ATTACHED: Gauge, Bool, "bpf_program_attached", [PROGRAM],
         "1 if the BPF program is loaded and attached.", from "loader";
     BPF_RUN_SECONDS: Counter, Seconds, "bpf_program_run_seconds_total", [PROGRAM],
-        "Run time of the BPF program while it was being measured; divide its rate by that of bpf_measured_seconds_total.",
+        "Run time of the BPF program while it was being measured; divide its rate by that of `bpf_measured_seconds_total`.",
         from "bpf_prog_info::run_time_ns";
     BPF_RUNS: Counter, Count, "bpf_program_runs_total", [PROGRAM],
         "Runs of the BPF program while they were being measured.", from "bpf_prog_info::run_cnt";

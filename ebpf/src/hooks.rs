@@ -12,3 +12,5 @@ mod sched_process_exec;
 mod sched_process_free;
 
 mod seed_tasks;
+
+mod meters;

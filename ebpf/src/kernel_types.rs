@@ -154,7 +154,7 @@ impl Task {
         self.load(&TASK_RUNTIME)
     }
 
-    /// `sched_info.run_delay`, up to the last switch-in; `None` without CONFIG_SCHED_INFO.
+    /// `sched_info.run_delay`, up to the last switch-in; `None` without `CONFIG_SCHED_INFO`.
     #[inline(always)]
     pub(crate) fn run_delay_ns(self) -> Option<u64> {
         if TASK_RUN_DELAY.load() == ABSENT { None } else { Some(self.load(&TASK_RUN_DELAY)) }

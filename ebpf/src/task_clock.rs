@@ -120,7 +120,7 @@ impl Closed {
 pub struct KernelGrowth {
     /// Growth of `se.sum_exec_runtime` since the last switch-out.
     pub runtime_ns: u64,
-    /// Growth of `sched_info.run_delay` by the last switch-in, where that ended a pending wait; `None` without CONFIG_SCHED_INFO.
+    /// Growth of `sched_info.run_delay` by the last switch-in, where that ended a pending wait; `None` without `CONFIG_SCHED_INFO`.
     pub run_delay_ns: Option<u64>,
 }
 
@@ -206,7 +206,7 @@ impl TaskClock {
     #[inline(always)]
     fn begin_run(&mut self, cpu: u32, closed: &mut Closed) {
         let wait_ns = closed.wakeup_wait_ns + closed.preempt_wait_ns;
-        closed.correction_ns = self.carry_ns.max(-(wait_ns as i64));
+        closed.correction_ns = self.carry_ns.max(-wait_ns.cast_signed());
         self.carry_ns -= closed.correction_ns;
         self.phase = Phase::Running as u32;
         self.cpu = cpu;
@@ -231,7 +231,7 @@ impl TaskClock {
             return None;
         }
         self.since_ns = now_ns;
-        self.carry_ns += elapsed_ns as i64 - runtime_ns as i64;
+        self.carry_ns += elapsed_ns.cast_signed() - runtime_ns.cast_signed();
         self.phase = departure.leads_to() as u32;
         Some(runtime_ns)
     }
@@ -246,7 +246,7 @@ impl TaskClock {
             let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
             // The run time of a seeded thread may be behind by a tick, so its first run is taken by our clock.
             closed.on_cpu_ns = if running { growth.runtime_ns } else { elapsed_ns };
-            self.carry_ns += elapsed_ns as i64 - closed.on_cpu_ns as i64;
+            self.carry_ns += elapsed_ns.cast_signed() - closed.on_cpu_ns.cast_signed();
             if self.pending_ns != 0 {
                 settle(&mut closed, self.pending_ns, growth.run_delay_ns);
                 self.pending_ns = 0;

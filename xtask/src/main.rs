@@ -1,10 +1,12 @@
 //! Everything a developer runs on this repository, as `cargo xtask COMMAND`.
 
+mod bench;
 mod build_ebpf;
 mod generate;
 mod test;
 mod tidy;
 mod trace;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -20,6 +22,10 @@ enum Command {
     BuildEbpf(build_ebpf::Arguments),
     /// Run every test there is; installs what they need where it can.
     Test(test::Arguments),
+    /// Boot the kernels that schedscope promises to run on, and test it on each.
+    Vm(vm::Arguments),
+    /// Measure what tracing costs and write docs/overhead.md.
+    Bench(bench::Arguments),
     /// Write the files that are generated from the metric catalog: dashboards, rules, docs/metrics.md.
     Generate(generate::Arguments),
     /// Check the rules of the source tree that no compiler knows.
@@ -31,6 +37,8 @@ fn main() -> ExitCode {
         Command::Trace(arguments) => trace::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Vm(arguments) => vm::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Tidy => tidy::run(),
     };

@@ -20,10 +20,10 @@ mod results;
 mod runtime;
 mod table;
 
-use std::{path::PathBuf, time::Instant};
+use std::{io::Write, path::PathBuf, time::Instant};
 
 use anyhow::{Result, bail};
-use schedscope::report::Options;
+use schedscope::{preflight::kernel_release_name, report::Options};
 
 use cell::{Cell, Outcome, Row};
 use child::Stop;
@@ -64,6 +64,13 @@ pub(crate) struct Lab {
     pub(crate) is_complete: bool,
 }
 
+impl Lab {
+    /// Where it was measured.
+    pub(crate) fn place(&self) -> String {
+        format!("Linux {}, {} CPUs", kernel_release_name(), self.cpus)
+    }
+}
+
 /// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let programs = host::prepare(arguments)?;
@@ -78,6 +85,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let work_dir = results::prepare_directory(&programs.target)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let bench = plan::Bench { scale, cpus, url: server.first_line().to_owned(), directory: work_dir.clone() };
+    eprintln!("Finding out how fast this machine is ...");
     let cells = plan::cells(&runtimes, &bench, &selection, &stop)?;
     if !cells.iter().any(|cell| selection.matches(&cell.id)) {
         bail!("no cell matches {}; names are such as arithmetic-threads and native-hash-processes", selection.pattern());
@@ -121,7 +129,12 @@ fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: u16, stop: &S
 /// Prints the core maps, the table and the sentences; the last ones stay on the screen.
 fn show(lab: &Lab) {
     let options = Options::detect(&std::io::stdout());
-    println!("{}", core_maps::compact(&lab.rows, &options));
-    println!("{}", table::text(&lab.rows));
-    println!("{}", findings::text(&lab.findings));
+    say(&core_maps::compact(&lab.rows, &options));
+    say(&format!("{}\n\n{}", lab.place(), table::text(&lab.rows)));
+    say(&findings::text(&lab.findings));
+}
+
+/// Prints to standard output. A reader that went away, such as `head`, is no reason to fail.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{text}");
 }

@@ -4,9 +4,9 @@ mod distribution;
 mod timeline;
 
 pub use distribution::Distribution;
-pub use timeline::{Lane, Slice, Timeline};
+pub use timeline::{Column, Lane, Slice, Timeline};
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use schedscope_ebpf::{blocked::REASON_SLOTS, distance::Distance};
 
@@ -118,12 +118,12 @@ impl Aggregate {
         let count = snapshot.cells.first().map_or(0, Vec::len);
         let mut now: Vec<Totals> =
             (0..count).map(|index| Totals::closed(snapshot, WorkloadId(u32::try_from(index).unwrap_or(u32::MAX)))).collect();
-        let mut processes: BTreeMap<(u32, Tgid), ()> = BTreeMap::new();
+        let mut processes: BTreeSet<(u32, Tgid)> = BTreeSet::new();
         for thread in snapshot.threads.iter().filter(|thread| !thread.has_ended()) {
             let Some(totals) = now.get_mut(thread.workload().0 as usize) else { continue };
             totals.fold_open(thread, snapshot.taken_ns);
             totals.threads += 1;
-            if processes.insert((thread.workload().0, thread.tgid()), ()).is_none() {
+            if processes.insert((thread.workload().0, thread.tgid())) {
                 totals.processes += 1;
             }
         }

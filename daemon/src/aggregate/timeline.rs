@@ -36,6 +36,22 @@ pub struct Slice {
     pub busy_ns: u64,
 }
 
+/// One column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    /// By CPU number.
+    pub cores: Vec<Slice>,
+    /// Nanoseconds that threads waited for a CPU, summed.
+    pub runnable_ns: u64,
+}
+
+/// What a thread had done at the last sample.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    on_cpu_ns: Vec<u64>,
+    runnable_ns: u64,
+}
+
 /// The timeline of a run.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -43,11 +59,10 @@ pub struct Timeline {
     sampled_ns: u64,
     bin_ns: u64,
     cpus: usize,
-    /// `bins[column][cpu]`.
-    bins: Vec<Vec<Slice>>,
+    bins: Vec<Column>,
     lanes: Vec<Lane>,
     lane_of: HashMap<ThreadKey, usize>,
-    seen: HashMap<ThreadKey, Vec<u64>>,
+    seen: HashMap<ThreadKey, Seen>,
     idle_seen: Vec<u64>,
 }
 
@@ -66,7 +81,7 @@ impl Timeline {
             idle_seen: idle(snapshot),
         };
         for thread in &snapshot.threads {
-            timeline.seen.insert(key(thread), on_cpu(thread, snapshot.taken_ns));
+            timeline.seen.insert(key(thread), seen(thread, snapshot.taken_ns));
         }
         timeline
     }
@@ -78,16 +93,21 @@ impl Timeline {
             return;
         }
         for thread in snapshot.threads.iter().chain(&snapshot.released) {
-            let total = on_cpu(thread, now_ns);
-            let before = self.seen.insert(key(thread), total.clone());
-            for (cpu, &ns) in total.iter().enumerate() {
-                let grown_ns = ns.saturating_sub(before.as_ref().and_then(|before| before.get(cpu)).copied().unwrap_or(0));
+            let now = seen(thread, now_ns);
+            let before = self.seen.insert(key(thread), now.clone()).unwrap_or_default();
+            let waited_ns = now.runnable_ns.saturating_sub(before.runnable_ns);
+            let from_ns = self.sampled_ns.min(now_ns.saturating_sub(waited_ns));
+            self.spread(from_ns, now_ns, waited_ns, |column, ns| column.runnable_ns += ns);
+            for (cpu, &ns) in now.on_cpu_ns.iter().enumerate() {
+                let grown_ns = ns.saturating_sub(before.on_cpu_ns.get(cpu).copied().unwrap_or(0));
                 if grown_ns > 0 {
                     let lane = self.lane(thread);
                     self.lanes[lane].total_ns += grown_ns;
                     // A run that was noticed only when it ended began before the last sample.
                     let from_ns = self.sampled_ns.min(now_ns.saturating_sub(grown_ns));
-                    self.spread(cpu, from_ns, now_ns, grown_ns, |slice, ns| *slice.by_lane.entry(lane).or_default() += ns);
+                    self.spread(from_ns, now_ns, grown_ns, |column, ns| {
+                        *column.cores[cpu].by_lane.entry(lane).or_default() += ns;
+                    });
                 }
             }
         }
@@ -97,7 +117,7 @@ impl Timeline {
         let elapsed_ns = now_ns - self.sampled_ns;
         for (cpu, idle_ns) in idle(snapshot).into_iter().enumerate() {
             let grown_ns = idle_ns.saturating_sub(self.idle_seen[cpu]).min(elapsed_ns);
-            self.spread(cpu, self.sampled_ns, now_ns, elapsed_ns - grown_ns, |slice, ns| slice.busy_ns += ns);
+            self.spread(self.sampled_ns, now_ns, elapsed_ns - grown_ns, |column, ns| column.cores[cpu].busy_ns += ns);
             self.idle_seen[cpu] = self.idle_seen[cpu].max(idle_ns);
         }
         self.sampled_ns = now_ns;
@@ -115,7 +135,17 @@ impl Timeline {
 
     /// Slices of one core, by column.
     pub fn row(&self, cpu: usize) -> impl Iterator<Item = &Slice> {
-        self.bins.iter().filter_map(move |bin| bin.get(cpu))
+        self.bins.iter().filter_map(move |bin| bin.cores.get(cpu))
+    }
+
+    /// All columns, in order.
+    pub fn columns(&self) -> &[Column] {
+        &self.bins
+    }
+
+    /// When the first column begins.
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
     }
 
     fn lane(&mut self, thread: &Thread) -> usize {
@@ -130,7 +160,7 @@ impl Timeline {
     }
 
     /// Spreads `amount_ns` evenly over the columns between two times.
-    fn spread(&mut self, cpu: usize, from_ns: u64, to_ns: u64, amount_ns: u64, mut add: impl FnMut(&mut Slice, u64)) {
+    fn spread(&mut self, from_ns: u64, to_ns: u64, amount_ns: u64, mut add: impl FnMut(&mut Column, u64)) {
         let from_ns = from_ns.max(self.start_ns);
         let span_ns = to_ns.saturating_sub(from_ns);
         if span_ns == 0 {
@@ -149,10 +179,11 @@ impl Timeline {
                 u64::try_from(u128::from(amount_ns) * u128::from(end_ns - from_ns) / u128::from(span_ns)).unwrap_or(amount_ns);
             let column = usize::try_from(column).unwrap_or(MAX_BINS - 1);
             if self.bins.len() <= column {
-                self.bins.resize_with(column + 1, || vec![Slice::default(); self.cpus]);
+                let empty = Column { cores: vec![Slice::default(); self.cpus], runnable_ns: 0 };
+                self.bins.resize(column + 1, empty);
             }
             if due_ns > given_ns {
-                add(&mut self.bins[column][cpu], due_ns - given_ns);
+                add(&mut self.bins[column], due_ns - given_ns);
             }
             given_ns = due_ns;
             at_ns = end_ns;
@@ -161,12 +192,13 @@ impl Timeline {
 
     fn merge_pairs(&mut self) {
         self.bin_ns *= 2;
-        let mut merged: Vec<Vec<Slice>> = Vec::with_capacity(self.bins.len() / 2 + 1);
+        let mut merged: Vec<Column> = Vec::with_capacity(self.bins.len() / 2 + 1);
         for (column, bin) in std::mem::take(&mut self.bins).into_iter().enumerate() {
             if column % 2 == 0 {
                 merged.push(bin);
             } else if let Some(left) = merged.last_mut() {
-                for (into, from) in left.iter_mut().zip(bin) {
+                left.runnable_ns += bin.runnable_ns;
+                for (into, from) in left.cores.iter_mut().zip(bin.cores) {
                     into.busy_ns += from.busy_ns;
                     for (lane, ns) in from.by_lane {
                         *into.by_lane.entry(lane).or_default() += ns;
@@ -182,13 +214,13 @@ fn key(thread: &Thread) -> ThreadKey {
     (thread.record.tid, thread.record.start_ns)
 }
 
-/// On-CPU time by CPU, the run that is still open included.
-fn on_cpu(thread: &Thread, now_ns: u64) -> Vec<u64> {
-    let mut total = thread.on_cpu_ns_by_cpu.clone();
-    if let Some(cpu) = total.get_mut(thread.record.clock.cpu as usize) {
+/// On-CPU time by CPU and time waited, what is still open included.
+fn seen(thread: &Thread, now_ns: u64) -> Seen {
+    let mut on_cpu_ns = thread.on_cpu_ns_by_cpu.clone();
+    if let Some(cpu) = on_cpu_ns.get_mut(thread.record.clock.cpu as usize) {
         *cpu += thread.open(now_ns).on_cpu_ns;
     }
-    total
+    Seen { on_cpu_ns, runnable_ns: thread.times(now_ns).runnable_ns() }
 }
 
 fn idle(snapshot: &Snapshot) -> Vec<u64> {

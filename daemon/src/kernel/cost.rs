@@ -36,6 +36,39 @@ pub(super) fn read(ebpf: &Ebpf) -> Vec<ProgramCost> {
     program::HOOKS.into_iter().filter_map(|name| read_one(ebpf, name)).collect()
 }
 
+/// Cost of the empty programs of the bench.
+pub(super) fn read_meters(ebpf: &Ebpf) -> Vec<ProgramCost> {
+    program::METERS.into_iter().filter_map(|(name, _)| read_one(ebpf, name)).collect()
+}
+
+/// A BPF program of any process on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostProgram {
+    /// The kernel's number for it, never reused.
+    pub id: u32,
+    /// Its name, at most 15 characters.
+    pub name: String,
+    /// Time in it while statistics were on.
+    pub run_ns: u64,
+    /// Runs that were timed.
+    pub runs: u64,
+}
+
+/// Every BPF program loaded on the host, ours and others': for comparing costs.
+pub fn host_programs() -> Result<Vec<HostProgram>, KernelError> {
+    aya::programs::loaded_programs()
+        .map(|info| {
+            let info = info?;
+            Ok(HostProgram {
+                id: info.id(),
+                name: info.name_as_str().unwrap_or_default().to_owned(),
+                run_ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+                runs: info.run_count(),
+            })
+        })
+        .collect()
+}
+
 fn read_one(ebpf: &Ebpf, name: &'static str) -> Option<ProgramCost> {
     let Program::BtfTracePoint(hook) = ebpf.program(name)? else { return None };
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", hook.fd().ok()?.as_fd().as_raw_fd())).ok()?;

@@ -130,6 +130,17 @@ fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<O
     verified(hook.info())
 }
 
+/// Attaches the empty programs of the bench.
+pub(super) fn attach_meters(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let kernel = AyaBtf::from_sys_fs()?;
+    for (name, hook) in program::METERS {
+        let meter: &mut BtfTracePoint = program_mut(ebpf, name)?;
+        meter.load(hook, &kernel)?;
+        meter.attach()?;
+    }
+    Ok(())
+}
+
 fn verified(info: Result<aya::programs::ProgramInfo, aya::programs::ProgramError>) -> Result<Option<u32>, KernelError> {
     Ok(info?.verified_instruction_count())
 }

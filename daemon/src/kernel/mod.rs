@@ -15,7 +15,7 @@ mod mapped;
 mod records;
 mod resume;
 
-pub use cost::{ProgramCost, StatsGuard, enable_stats};
+pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
 pub use load::{ProgramStatus, Sizes};
 
 use std::{collections::HashMap, io};
@@ -143,6 +143,16 @@ impl Tracer {
     /// What each program has cost while statistics were on.
     pub fn costs(&self) -> Vec<ProgramCost> {
         cost::read(&self.ebpf)
+    }
+
+    /// Attaches the empty programs that tell what metering costs.
+    pub fn attach_meters(&mut self) -> Result<(), KernelError> {
+        load::attach_meters(&mut self.ebpf)
+    }
+
+    /// What the empty programs have cost.
+    pub fn meter_costs(&self) -> Vec<ProgramCost> {
+        cost::read_meters(&self.ebpf)
     }
 
     /// Begins to trace processes that are alive, their descendants included from now on.

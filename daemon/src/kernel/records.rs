@@ -54,7 +54,7 @@ impl Records {
             let copy = self.map.read(slot);
             fence(Ordering::Acquire);
             // Pairs with `begin` and `finish` in the programs' `charge`: odd while the record is written.
-            if before % 2 == 0 && before == self.sequence(record) {
+            if before.is_multiple_of(2) && before == self.sequence(record) {
                 return Slot::Used(Box::new(copy));
             }
             std::hint::spin_loop();

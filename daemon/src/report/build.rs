@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
 
 use super::schema::{
-    Check, CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, Parallelism, Quantiles,
-    Residual, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+    Check, CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
+    Quantiles, Residual, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
 };
 use crate::{
-    aggregate::{Distribution, Timeline, Totals, busy_cpus, effective_cpus},
+    aggregate::{Column, Distribution, Timeline, Totals, busy_cpus, effective_cpus},
     model,
     snapshot::{Cpu, Losses, Thread, Times},
 };
@@ -98,6 +98,7 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
         loss: losses(&measured.losses),
         check: check(threads),
         core_map: core_map(measured.timeline, measured.online),
+        over_time: over_time(measured.timeline),
         host: host(measured, wall_ns),
     };
     report.model = model::classify(&report);
@@ -279,6 +280,17 @@ fn core_map(timeline: &Timeline, online: &[u32]) -> Option<CoreMap> {
         .map(|lane| CoreMapThread { tid: lane.tid, tgid: lane.tgid, comm: lane.comm.clone() })
         .collect();
     Some(CoreMap { bin_seconds: seconds(timeline.bin_ns()), rows, threads })
+}
+
+fn over_time(timeline: &Timeline) -> Option<OverTime> {
+    let columns = timeline.columns();
+    let on_cpu_ns = |column: &Column| column.cores.iter().flat_map(|slice| slice.by_lane.values()).sum();
+    (!columns.is_empty()).then(|| OverTime {
+        begin_monotonic_ns: timeline.start_ns(),
+        bin_seconds: seconds(timeline.bin_ns()),
+        on_cpu_seconds: columns.iter().map(|column| seconds(on_cpu_ns(column))).collect(),
+        runnable_seconds: columns.iter().map(|column| seconds(column.runnable_ns)).collect(),
+    })
 }
 
 fn host(measured: &Measured<'_>, wall_ns: u64) -> Host {

@@ -59,8 +59,44 @@ pub struct RunReport {
     /// Which thread was on which core when; absent if nothing was sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core_map: Option<CoreMap>,
+    /// C and D over time; absent if nothing was sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub over_time: Option<OverTime>,
     /// What other tasks did on the CPUs meanwhile.
     pub host: Host,
+}
+
+/// Time summed over threads, in columns of equal length from the begin on; the last may be cut short by the end.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct OverTime {
+    /// When the first column begins, `CLOCK_MONOTONIC`.
+    pub begin_monotonic_ns: u64,
+    /// Length of a column.
+    pub bin_seconds: f64,
+    /// On a CPU, by column.
+    pub on_cpu_seconds: Vec<f64>,
+    /// Waiting for a CPU, by column.
+    pub runnable_seconds: Vec<f64>,
+}
+
+impl OverTime {
+    /// C and D between two times, `CLOCK_MONOTONIC`; columns at the ends count by the part that lies inside. `None` if nothing does.
+    pub fn means(&self, from_ns: u64, to_ns: u64) -> Option<(f64, f64)> {
+        let seconds = |ns: u64| (ns as f64 - self.begin_monotonic_ns as f64) / 1e9;
+        let (from, to) = (seconds(from_ns).max(0.0), seconds(to_ns).min(self.bin_seconds * self.on_cpu_seconds.len() as f64));
+        if to <= from || self.bin_seconds <= 0.0 {
+            return None;
+        }
+        let inside = |columns: &[f64]| -> f64 {
+            let part = |index: usize| {
+                let begin = index as f64 * self.bin_seconds;
+                ((begin + self.bin_seconds).min(to) - begin.max(from)).max(0.0) / self.bin_seconds
+            };
+            columns.iter().enumerate().map(|(index, amount)| amount * part(index)).sum()
+        };
+        let (on_cpu, runnable) = (inside(&self.on_cpu_seconds), inside(&self.runnable_seconds));
+        Some((on_cpu / (to - from), (on_cpu + runnable) / (to - from)))
+    }
 }
 
 /// How the command ended; both `null` while it runs or after `attach`.
@@ -286,4 +322,25 @@ pub struct Host {
     pub switches_from_idle: u64,
     /// Kernel release.
     pub kernel: String,
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::OverTime;
+
+    #[test]
+    fn a_window_counts_the_parts_of_columns_inside_it() {
+        let over_time = OverTime {
+            begin_monotonic_ns: 1_000_000_000,
+            bin_seconds: 1.0,
+            on_cpu_seconds: vec![0.0, 2.0, 2.0, 0.0],
+            runnable_seconds: vec![0.0, 2.0, 2.0, 0.0],
+        };
+        assert_eq!(over_time.means(2_000_000_000, 4_000_000_000), Some((2.0, 4.0)));
+        let (running, demand) = over_time.means(1_000_000_000, 5_000_000_000).unwrap();
+        assert!((running - 1.0).abs() < 1e-9 && (demand - 2.0).abs() < 1e-9);
+        assert_eq!(over_time.means(2_500_000_000, 3_000_000_000), Some((2.0, 4.0)));
+        assert_eq!(over_time.means(9_000_000_000, 10_000_000_000), None);
+    }
 }

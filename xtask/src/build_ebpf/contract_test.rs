@@ -29,7 +29,12 @@ fn symbols(of_section: impl Fn(&str) -> bool) -> BTreeSet<String> {
 #[test]
 fn programs_are_those_of_the_contract() {
     let in_object = symbols(|section| section.starts_with("tp_btf/") || section.starts_with("iter/"));
-    let in_contract = program::HOOKS.iter().chain([&program::SEED_TASKS]).map(|&name| name.to_owned()).collect();
+    let in_contract = program::HOOKS
+        .iter()
+        .chain([&program::SEED_TASKS])
+        .chain(program::METERS.iter().map(|(name, _)| name))
+        .map(|&name| name.to_owned())
+        .collect();
     assert_eq!(in_object, in_contract);
 }
 

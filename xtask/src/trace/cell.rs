@@ -78,7 +78,7 @@ impl Cell {
         self.runtime == super::runtime::NATIVE
     }
 
-    /// True if it runs one process after the other: nothing to compare it with.
+    /// True if it is its own twin: there is nothing to compare it with.
     pub(crate) fn is_serial(&self) -> bool {
         self.serial_twin.as_ref() == Some(&self.id)
     }

@@ -154,3 +154,48 @@ impl Drop for Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended_with_its_children() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // Neither the shell nor its child heeds the polite signal.
+        let script = "trap '' TERM; echo $$ > \"$1\"; sleep 300 & wait; sleep 300";
+        let began = Instant::now();
+        let mut command = Command::new("sh");
+        let error = output(command.args(["-c", script, "sh"]).arg(file.path()), POLL * 2, &Stop::default()).unwrap_err();
+        assert!(error.to_string().contains("did not end within"), "{error}");
+        assert!(began.elapsed() < GRACE * 3);
+        let group: libc::pid_t = std::fs::read_to_string(file.path()).unwrap().trim().parse().unwrap();
+        // SAFETY: a system call without memory; signal 0 only asks.
+        let is_gone = || unsafe { libc::kill(-group, 0) } != 0;
+        while !is_gone() {
+            assert!(began.elapsed() < GRACE * 5, "the group is still there");
+            thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn a_request_to_stop_ends_the_program() {
+        let stop = Stop::default();
+        stop.0.store(true, Ordering::Relaxed);
+        let error = output(Command::new("sleep").arg("300"), Duration::from_secs(300), &stop).unwrap_err();
+        assert_eq!(error.to_string(), "interrupted");
+    }
+
+    #[test]
+    fn what_a_program_prints_comes_back() {
+        let output = output(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), GRACE, &Stop::default()).unwrap();
+        assert_eq!((output.status.code(), &output.stdout[..], &output.stderr[..]), (Some(3), &b"out\n"[..], &b"err\n"[..]));
+        assert!(output_of_nothing().contains("cannot start /nonexistent"));
+    }
+
+    fn output_of_nothing() -> String {
+        format!("{:#}", output(&mut Command::new("/nonexistent"), GRACE, &Stop::default()).unwrap_err())
+    }
+}

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::cell::{Outcome, Row, Sample};
 
-/// What the table and the verdicts are made of. Rates and C and D are over the whole run, starting and ending included.
+/// What the table and the verdicts are made of. C and D are over the window in which all workers were at work, where there was
+/// one; rates are over the whole run, starting and ending included.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Figures {
     /// Starting and working, as the workload measures it.
@@ -54,6 +55,13 @@ impl Figures {
         let per_second = |count: u64| ratio(count as f64, report.wall_seconds).unwrap_or(0.0);
         let latency = &report.wakeup_latency_seconds;
         let window = workload.window_monotonic_ns.map_or(0.0, |[begin, end]| end.saturating_sub(begin) as f64 / 1e9);
+        let whole = (report.parallelism.running_mean, report.parallelism.demand_mean);
+        let at_work = workload
+            .window_monotonic_ns
+            .and_then(|[begin, end]| report.over_time.as_ref()?.means(begin, end))
+            // A window of a few columns is shorter than what sampling resolves.
+            .filter(|_| window > 10.0 * report.over_time.as_ref().map_or(0.0, |over_time| over_time.bin_seconds));
+        let (running_mean, demand_mean) = at_work.unwrap_or(whole);
         let capacity = report.wall_seconds * f64::from(report.cpus.online);
         Figures {
             wall_seconds: workload.wall_seconds,
@@ -63,8 +71,8 @@ impl Figures {
             work: workload.work as f64,
             speed_up: None,
             work_speed_up: None,
-            running_mean: report.parallelism.running_mean,
-            demand_mean: report.parallelism.demand_mean,
+            running_mean,
+            demand_mean,
             effective_cpus: report.parallelism.effective_cpus,
             voluntary_per_second: per_second(report.switches.voluntary),
             preempted_per_second: per_second(report.switches.preempted),

@@ -128,7 +128,7 @@ pub(crate) fn text(findings: &[Finding]) -> String {
     let are_several = findings.iter().any(|finding| finding.runtime != first.runtime);
     let mut text = String::from("What the kernel saw:\n");
     for finding in findings {
-        let runtime = if are_several { format!("Python {}: ", finding.runtime) } else { String::new() };
+        let runtime = if are_several { format!("({}) ", finding.runtime) } else { String::new() };
         let _ = writeln!(text, "- {runtime}{}", finding.sentence);
     }
     text

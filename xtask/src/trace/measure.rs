@@ -57,8 +57,7 @@ pub(crate) fn run(cell: &Cell, programs: &Programs, runs: &mut Runs, stop: &Stop
         runs.skipped = Some(why.clone());
         return Ok(());
     }
-    let file =
-        tempfile::Builder::new().prefix("schedscope-run-").suffix(".json").tempfile().context("cannot create a temporary file")?;
+    let file = tempfile::NamedTempFile::new_in(programs.target.join("trace")).context("cannot create a temporary file")?;
     let mut command = Command::new(&programs.schedscope);
     command.args(["run", "--quiet", "--name", &cell.label(), "--json"]).arg(file.path()).arg("--");
     command.arg(&cell.program).args(&cell.arguments);

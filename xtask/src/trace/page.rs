@@ -37,8 +37,8 @@ pub(crate) fn html(lab: &Lab) -> String {
     let mut page = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <title>Core maps</title><style>{STYLE}</style><h1>Which thread had which core when</h1>\
-         <p>One row per core, time from left to right, the height of a bar is the busy share. {} CPUs.</p>",
-        lab.cpus
+         <p>One row per core, time from left to right, the height of a bar is the busy share. {}.</p>",
+        escape(&lab.place())
     );
     page.push_str("<ul>");
     for finding in &lab.findings {
@@ -57,7 +57,7 @@ pub(crate) fn html(lab: &Lab) -> String {
         let _ = write!(page, "<p class=\"said\">{}</p>", escape(&sentence(report)));
         page.push_str(&picture(report));
     }
-    let _ = write!(page, "<h2>All figures</h2><pre>{}</pre></html>\n", escape(&table::text(&lab.rows)));
+    let _ = writeln!(page, "<h2>All figures</h2><pre>{}</pre></html>", escape(&table::text(&lab.rows)));
     page
 }
 
@@ -144,12 +144,14 @@ struct Bar {
 
 impl Bar {
     /// Makes the last bar of the list longer if this one continues it.
-    fn join(self, list: &mut Vec<Bar>) {
-        match list.last_mut() {
-            Some(last) if last.column + last.length == self.column && (last.top, last.height) == (self.top, self.height) => {
-                last.length += 1
+    fn join(self, bars: &mut Vec<Bar>) {
+        match bars.last_mut() {
+            Some(before)
+                if before.column + before.length == self.column && (before.top, before.height) == (self.top, self.height) =>
+            {
+                before.length += 1;
             }
-            _ => list.push(self),
+            _ => bars.push(self),
         }
     }
 

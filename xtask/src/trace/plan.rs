@@ -1,5 +1,7 @@
 //! Which cells to run, with how much work and how many workers.
 
+mod scale;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -14,35 +16,7 @@ use super::{
     child::Stop,
     runtime::{Listed, NATIVE, Runtime},
 };
-
-/// How much is run.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Scale {
-    /// Tasks that are left out.
-    left_out: &'static [&'static str],
-    /// Length of a serial run of computing.
-    serial_seconds: f64,
-    /// Length of one simulated download.
-    download_seconds: &'static str,
-    /// Pause between two numbers that are printed.
-    print_seconds: &'static str,
-    /// Pages fetched.
-    fetches: u32,
-}
-
-impl Scale {
-    /// Less than a minute on two CPUs.
-    pub(crate) const QUICK: Scale = Scale {
-        left_out: &["json", "mutex", "sleep", "request", "convoy", "lag"],
-        serial_seconds: 1.0,
-        download_seconds: "0.25",
-        print_seconds: "0.1",
-        fetches: 64,
-    };
-    /// Less than five minutes.
-    pub(crate) const FULL: Scale =
-        Scale { left_out: &[], serial_seconds: 2.5, download_seconds: "2", print_seconds: "1", fetches: 128 };
-}
+pub(crate) use scale::Scale;
 
 /// Workers of a computing cell: more than the CPUs of a small machine, so that demand shows, and no more than a table can compare.
 const CPU_WORKERS: std::ops::RangeInclusive<usize> = 4..=8;
@@ -218,6 +192,7 @@ fn parameters(listed: &Listed, workers: usize, bench: &Bench, rates: &Rates) -> 
             add("--work", DOWNLOADS.to_string());
         }
         "print-numbers" => add("--pause", print_seconds.to_owned()),
+        "sleep" | "request" => add("--work", bench.scale.pauses.to_string()),
         "fetch" => {
             add("--url", bench.url.clone());
             add("--work", fetches.to_string());
@@ -279,6 +254,22 @@ mod tests {
         assert_eq!(ids("b-*"), ["b-threads"]);
         assert!(ids("c").is_empty());
         assert!(Selection::new(Some("[")).is_err());
+    }
+
+    #[test]
+    fn a_model_does_the_work_of_its_serial_twin() {
+        let bench = Bench { scale: Scale::FULL, cpus: 3, url: "http://127.0.0.1:1/".into(), directory: ".".into() };
+        let rates = Rates::from([("arithmetic".to_owned(), 1234.5), ("file-read".to_owned(), 77.7)]);
+        let work = |task: &str, model: &str| {
+            let cell = Listed { task: task.into(), model: model.into(), ..listed("a", "a") };
+            let parameters = parameters(&cell, 4, &bench, &rates);
+            let place = parameters.iter().position(|parameter| parameter == "--work");
+            place.map(|place| parameters[place + 1].clone())
+        };
+        for task in ["arithmetic", "file-read", "fetch", "sleep", "request"] {
+            assert!(work(task, "serial").is_some(), "{task}");
+            assert_eq!(work(task, "serial"), work(task, "threads"), "{task}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Lab,
     cell::{Outcome, Row},
-    core_maps, findings, host, page, table,
+    core_maps, findings, host, page, say, table,
 };
 use crate::workspace::root;
 
@@ -43,8 +43,8 @@ pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<String>, elapse
     }
     let mut written = vec!["table.txt", "table.md", "core-maps.txt", "core-maps.html", "results.json", "cells/"];
     let says = findings::text(&lab.findings);
-    put(directory, "table.txt", &format!("{}\n{says}", table::text(&lab.rows)))?;
-    put(directory, "table.md", &format!("# Concurrency models on {} CPUs\n\n{says}\n{}", lab.cpus, table::markdown(&lab.rows)))?;
+    put(directory, "table.txt", &format!("{}\n\n{}\n{says}", lab.place(), table::text(&lab.rows)))?;
+    put(directory, "table.md", &format!("# Concurrency models on {}\n\n{says}\n{}", lab.place(), table::markdown(&lab.rows)))?;
     put(directory, "core-maps.txt", &core_maps::full(&lab.rows, &Options::default()))?;
     put(directory, "core-maps.html", &page::html(lab))?;
     let no_metrics = match metrics {
@@ -58,7 +58,7 @@ pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<String>, elapse
     put(directory, "results.json", &to_text(&lab_json(lab, elapsed, no_metrics.as_deref()))?)?;
     host::give_to_user(directory);
     let shown = directory.strip_prefix(root()).unwrap_or(directory);
-    println!("Written to {}: {}. It took {:.0} s.", shown.display(), written.join(", "), elapsed.as_secs_f64());
+    say(&format!("Written to {}: {}. It took {:.0} s.", shown.display(), written.join(", "), elapsed.as_secs_f64()));
     if let Some(why) = no_metrics {
         eprintln!("No metrics were written: {why}.");
     }

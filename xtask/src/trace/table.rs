@@ -16,8 +16,8 @@ const HEADINGS: [&str; 14] =
 const LEGEND: &str = "n: workers. wall: starting and working, as the workload measures it. speed-up: wall of serial / wall. C: mean number \
 of threads on a CPU.\nD: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. vol/s, preempt/s: \
 voluntary and\npreempted context switches. migr/s: moves to another CPU. p99 wake: from waking to running. PSS: memory, shared pages \
-counted once.\nstart: from the call that starts a worker to its first instruction. C, D and rates are over the whole run, starting \
-included.";
+counted once.\nstart: from the call that starts a worker to its first instruction. C and D are \
+over the time in which all workers\nwere at work, rates over the whole run.";
 /// Where the reason stands in the line of a cell that did not run.
 const REASON_COLUMN: usize = 32;
 
@@ -70,7 +70,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
 
 /// A title line for a cell, as the pictures bear it.
 pub(crate) fn summary(cell: &Cell, figures: &Figures) -> String {
-    let speed_up = figures.speed_up.filter(|_| !cell.is_serial()).map_or(String::new(), |value| format!(", {value:.2}x"));
+    let speed_up = figures.speed_up.filter(|_| !cell.is_serial()).map_or(String::new(), |value| format!(", {}", factor(value)));
     let (wall, running, demand) = (seconds(figures.wall_seconds), figures.running_mean, figures.demand_mean);
     format!("{} ({}): {wall}{speed_up}, C {running:.2}, D {demand:.2}", cell.label(), cell.workers)
 }
@@ -115,7 +115,7 @@ fn cells(row: &Row) -> Vec<String> {
     cells.extend([
         row.cell.workers.to_string(),
         seconds(figures.wall_seconds),
-        maybe(figures.speed_up, |value| format!("{value:.2}x")),
+        maybe(figures.speed_up, factor),
         format!("{:.2}", figures.running_mean),
         format!("{:.2}", figures.demand_mean),
         format!("{:.1}", figures.effective_cpus),
@@ -142,6 +142,15 @@ pub(crate) fn seconds(value: f64) -> String {
         _ => 2,
     };
     format!("{scaled:.decimals$} {unit}")
+}
+
+/// How many times as fast: two decimals, or as many as a small one needs.
+pub(crate) fn factor(value: f64) -> String {
+    match value {
+        value if value >= 0.0995 => format!("{value:.2}x"),
+        value if value >= 0.009_95 => format!("{value:.3}x"),
+        value => format!("{value:.4}x"),
+    }
 }
 
 /// A number per second; below ten with a decimal, as there the difference between one and two matters.
@@ -172,6 +181,7 @@ mod tests {
             [12.345, 1.0, 0.9996, 0.9994, 0.0123, 0.000_005].map(seconds),
             ["12.3 s", "1.00 s", "1.00 s", "999 ms", "12.3 ms", "5.00 µs"]
         );
+        assert_eq!([1.234, 0.1, 0.0234, 0.00234].map(factor), ["1.23x", "0.10x", "0.023x", "0.0023x"]);
         assert_eq!([0.0, 0.26, 9.96, 1234.4, 1_234_567.0].map(rate), ["0", "0.3", "10", "1,234", "1,234,567"]);
     }
 }

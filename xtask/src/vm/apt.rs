@@ -149,8 +149,10 @@ mod tests {
     #[test]
     fn mirrors_are_known_by_the_name_of_the_archive() {
         let uris = "https://packages.example/tools/\nhttp://mirror.example/debian/\nhttp://mirror.example/debian-security/\n";
-        let expected =
-            Mirrors { main: "http://mirror.example/debian/".into(), security: Some("http://mirror.example/debian-security/".into()) };
+        let expected = Mirrors {
+            main: "http://mirror.example/debian/".into(),
+            security: Some("http://mirror.example/debian-security/".into()),
+        };
         assert_eq!(Mirrors::among(uris), Some(expected));
         assert_eq!(Mirrors::among("http://mirror.example/debian\n").unwrap().security, None);
         assert_eq!(Mirrors::among("http://mirror.example/ubuntu/\n"), None);

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::plan::{Message, Outcome, PLAN, REPORT, Step, Write};
+use super::plan::{Message, Outcome, PLAN, PRIVILEGED, REPORT, Step, Write};
 
 const OUTPUT: &str = "/tmp/output.txt";
 /// More than a failing test prints; a serial port takes a second for 50 kB of an emulated machine.
@@ -21,9 +21,11 @@ const OUTPUT_BYTES: usize = 16 * 1024;
 
 /// Runs the plan. The host ends the machine when it has read the last message.
 pub(crate) fn run() -> Result<()> {
-    for (kind, path) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tmpfs", "/tmp")] {
+    for (kind, path) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
         mount(kind, path)?;
     }
+    // In memory like everything here. No file system of its own, which would hide programs that were built below this path.
+    fs::create_dir_all("/tmp").context("cannot create /tmp")?;
     let mut port = OpenOptions::new().write(true).open("/dev/ttyS1").context("cannot open the second serial port")?;
     let mut send = |message: &Message| -> Result<()> {
         let line = serde_json::to_string(message)?;
@@ -33,8 +35,11 @@ pub(crate) fn run() -> Result<()> {
     send(&Message::Ready { release })?;
     let plan: Vec<Step> = serde_json::from_slice(&fs::read(PLAN).with_context(|| format!("cannot read {PLAN}"))?)?;
     for step in &plan {
-        let outcome = perform(step)
-            .unwrap_or_else(|error| Outcome { name: step.name.clone(), output: format!("{error:#}"), ..Outcome::default() });
+        let outcome = perform(step).unwrap_or_else(|error| Outcome {
+            name: step.name.clone(),
+            output: format!("{error:#}"),
+            ..Outcome::default()
+        });
         send(&Message::Done(outcome))?;
     }
     send(&Message::End)?;
@@ -65,7 +70,7 @@ fn perform(step: &Step) -> Result<Outcome> {
     let start = Instant::now();
     write_due(&mut writes, start)?;
     let mut command = Command::new(program);
-    command.args(arguments).env("PATH", "/bin").env("HOME", "/tmp").env(crate::test::PRIVILEGED, "1");
+    command.args(arguments).env("PATH", "/bin").env("HOME", "/tmp").env(PRIVILEGED, "1");
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
     let exit_code = wait(&mut child, step, &mut writes, start)?;
@@ -94,7 +99,9 @@ fn wait(child: &mut Child, step: &Step, writes: &mut &[Write], start: Instant) -
 
 /// Does the writes whose time has come.
 fn write_due(writes: &mut &[Write], start: Instant) -> Result<()> {
-    while let Some((first, rest)) = writes.split_first().filter(|(first, _)| start.elapsed() >= Duration::from_millis(first.after_ms)) {
+    while let Some((first, rest)) =
+        writes.split_first().filter(|(first, _)| start.elapsed() >= Duration::from_millis(first.after_ms))
+    {
         fs::write(&first.path, &first.value).with_context(|| format!("cannot write {} to {}", first.value, first.path))?;
         *writes = rest;
     }

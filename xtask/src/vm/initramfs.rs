@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    io::{Cursor, Write as _},
+    io::Write as _,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     process::Command,
@@ -64,7 +64,7 @@ impl Initramfs {
             writer.write_all(content)?;
             writer.finish()?;
         }
-        cpio::newc::trailer(Cursor::new(&mut archive)).map(|_| ())?;
+        cpio::newc::trailer(&mut archive)?;
         Ok(archive)
     }
 
@@ -72,7 +72,8 @@ impl Initramfs {
     fn entries(&self) -> impl Iterator<Item = (&Path, u32, &[u8])> {
         let console = Path::new("/dev/console");
         let paths = self.files.keys().map(PathBuf::as_path).chain([console]);
-        let directories: BTreeSet<&Path> = paths.flat_map(|path| path.ancestors().skip(1)).filter(|dir| dir.parent().is_some()).collect();
+        let directories: BTreeSet<&Path> =
+            paths.flat_map(|path| path.ancestors().skip(1)).filter(|dir| dir.parent().is_some()).collect();
         let directories = directories.into_iter().map(|dir| (dir, DIRECTORY, &[][..]));
         let files = self.files.iter().map(|(path, (mode, content))| (path.as_path(), *mode, content.as_slice()));
         directories.chain([(console, CONSOLE, &[][..])]).chain(files)
@@ -130,7 +131,8 @@ mod tests {
             found.push((entry.name().to_owned(), entry.mode(), entry.file_size()));
             rest = reader.finish().unwrap();
         }
-        let expected = [("a", DIRECTORY, 0), ("a/b", DIRECTORY, 0), ("dev", DIRECTORY, 0), ("dev/console", CONSOLE, 0), ("a/b/c", FILE, 7)];
+        let expected =
+            [("a", DIRECTORY, 0), ("a/b", DIRECTORY, 0), ("dev", DIRECTORY, 0), ("dev/console", CONSOLE, 0), ("a/b/c", FILE, 7)];
         assert_eq!(found[..5], expected.map(|(name, mode, size)| (name.to_owned(), mode, size)));
         assert_eq!(found[5], ("init".to_owned(), LINK, 6));
     }

@@ -61,7 +61,8 @@ pub(crate) fn select(names: &[String]) -> Result<Vec<&'static Kernel>> {
             format!("no kernel {name} here: choose from {}, oldest, newest", known.join(", "))
         }),
     };
-    let mut chosen: Vec<&Kernel> = if names.is_empty() { KERNELS.iter().collect() } else { names.iter().map(find).collect::<Result<_>>()? };
+    let mut chosen: Vec<&Kernel> =
+        if names.is_empty() { KERNELS.iter().collect() } else { names.iter().map(find).collect::<Result<_>>()? };
     chosen.dedup();
     Ok(chosen)
 }
@@ -117,7 +118,8 @@ fn fetch(kernel: &Kernel, mirrors: &Mirrors, dir: &Path) -> Result<Image> {
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let path = dir.join("vmlinuz");
     fs::copy(&source, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    let image = Image { sha256: sha256(&path)?, package: package.name, version: package.version, package_sha256: package.sha256, path };
+    let image =
+        Image { sha256: sha256(&path)?, package: package.name, version: package.version, package_sha256: package.sha256, path };
     // Last, since it is what makes the cache valid.
     let note = dir.join("image.json");
     fs::write(&note, serde_json::to_vec_pretty(&image)?).with_context(|| format!("cannot write {}", note.display()))?;
@@ -134,7 +136,10 @@ fn image_in(contents: &Path) -> Result<PathBuf> {
 }
 
 fn debian_architecture() -> Result<String> {
-    Ok(output(Command::new("dpkg").arg("--print-architecture")).context("getting kernels needs Debian or Ubuntu")?.trim().to_owned())
+    Ok(output(Command::new("dpkg").arg("--print-architecture"))
+        .context("getting kernels needs Debian or Ubuntu")?
+        .trim()
+        .to_owned())
 }
 
 fn sha256(path: &Path) -> Result<String> {

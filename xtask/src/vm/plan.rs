@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const PLAN: &str = "/plan.json";
 /// File that a traced step writes its report to.
 pub(crate) const REPORT: &str = "/tmp/report.json";
+/// Set for the tests that load BPF programs; without it they leave themselves out.
+pub(crate) const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 
 /// CPUs of the machine: 2 sockets of 2 cores of 2 threads. Neighbours in number are siblings, 0 to 3 are one socket and one node.
 pub(crate) const CPUS: u32 = 8;
@@ -108,7 +110,10 @@ pub(crate) fn steps(tests: &[String]) -> Vec<Step> {
     }
     steps.push(traced("SCHED_FIFO", Expect::Exact, &["chrt", "--fifo", "10"], &["ping-pong", "--switches", "500"]));
     steps.push(Step {
-        writes: vec![write(400, "/sys/devices/system/cpu/cpu5/online", "0"), write(1200, "/sys/devices/system/cpu/cpu5/online", "1")],
+        writes: vec![
+            write(400, "/sys/devices/system/cpu/cpu5/online", "0"),
+            write(1200, "/sys/devices/system/cpu/cpu5/online", "1"),
+        ],
         ..traced("CPU hotplug", Expect::Exact, &[], &["mixed", "--seconds", "2"])
     });
     steps.extend(tests.iter().map(|path| {

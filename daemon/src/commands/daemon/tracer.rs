@@ -46,7 +46,7 @@ fn give_memory_back() {
 impl KernelSide for HostTracer {
     fn threads(&mut self) -> Result<Snapshot> {
         self.scans += 1;
-        if self.scans % SCANS_PER_LISTING == 0 {
+        if self.scans.is_multiple_of(SCANS_PER_LISTING) {
             self.tracer.seed_again()?;
         }
         Ok(self.tracer.snapshot(Depth::Threads)?)

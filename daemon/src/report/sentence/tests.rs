@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::super::samples::{Sample, any_report};
 use super::*;
 
-#[test]
-fn each_kind_of_program_gets_its_true_sentence() {
-    let cases = [
+/// Programs that want the CPU, and programs that wait for something else.
+fn wanting_and_waiting() -> Vec<(Sample, &'static str)> {
+    vec![
         (Sample::new(2, 4.0), "No thread of this program was seen, so nothing can be said about its use of the cores."),
         (
             Sample::new(2, 4.0).thread("spin", [4.0, 0.0], &[]),
@@ -51,6 +51,12 @@ fn each_kind_of_program_gets_its_true_sentence() {
             Sample::new(2, 4.0).threads(64, "tick", [0.004, 0.036], &[("sleep", 3.96)]),
             "64 threads want 0.64 cores and get 0.06 of 2: 99 % of their time they sleep; 90 % of the time they could run they wait for a CPU.",
         ),
+    ]
+}
+
+/// Programs that something or somebody keeps from the CPU.
+fn limited() -> Vec<(Sample, &'static str)> {
+    vec![
         (
             Sample::new(2, 4.0).thread("reader", [1.6, 0.0], &[("disk", 2.4)]),
             "1 thread keeps 0.40 of 2 cores busy: 60 % of its time it waits for the disk, and a single thread cannot use more than one.",
@@ -90,9 +96,13 @@ fn each_kind_of_program_gets_its_true_sentence() {
             Sample::new(8, 4.0).threads(8, "lock", [0.5, 0.02], &[("futex", 2.0), ("sleep", 1.48)]),
             "8 threads want 1.04 cores and get 1.00 of 8: 50 % of their time they wait for locks or other threads, 37 % they sleep.",
         ),
-    ];
+    ]
+}
+
+#[test]
+fn each_kind_of_program_gets_its_true_sentence() {
+    let cases = wanting_and_waiting().into_iter().chain(limited());
     let wrong: Vec<String> = cases
-        .into_iter()
         .map(|(sample, expected)| (sentence(&sample.report()), expected))
         .filter(|(text, expected)| text != expected)
         .map(|(text, expected)| format!("    {text}\nnot {expected}"))

@@ -69,14 +69,14 @@ fn speed(view: &View, question: &'static str, who: &str, task: &str, cell: Seen,
     let serial = view.cell(&cell.row.cell.task, "serial")?;
     let mut cells = vec![serial, cell];
     let workers = cell.workers();
-    let mut demand = format!("they want {:.1} cores", cell.figures.demand_mean);
+    let mut demand = format!("want {:.1} cores", cell.figures.demand_mean);
     if let Some(contrast) = contrast {
         cells.push(contrast);
         let _ = write!(demand, ", where {} processes want {:.1}", contrast.workers(), contrast.figures.demand_mean);
     }
     let (verdict, sentence) = if let Some(why) = view.obstacle_to_speed(&cells) {
         let told = if obstacle(&cells, FOREIGN_MAX_DEMAND).is_none() {
-            format!(" Of {workers} workers, {demand}.")
+            format!(" Their demand is clear: {workers} of them {demand}.")
         } else {
             String::new()
         };
@@ -89,7 +89,7 @@ fn speed(view: &View, question: &'static str, who: &str, task: &str, cell: Seen,
             _ => format!("{who} speed up {task} only in part"),
         };
         let got = format!("{workers} of them are {speed_up:.2}x as fast as serial on {} CPUs", view.cpus);
-        (verdict, format!("{claim}: {got}; {demand}."))
+        (verdict, format!("{claim}: {got}; they {demand}."))
     };
     Some(finding(view, question, verdict, sentence, &cells))
 }

@@ -99,7 +99,11 @@ fn a_starved_machine_tells_demand_but_no_speed() {
     figures_of(&mut rows, 0).running_mean = 3.0;
     let finding = &of(&rows, 4)[0];
     assert_eq!(finding.verdict, Verdict::Inconclusive);
-    assert!(finding.sentence.contains("got only 3.00 of 4 CPUs. Of 4 workers, they want 1.2 cores"), "{}", finding.sentence);
+    assert!(
+        finding.sentence.contains("got only 3.00 of 4 CPUs. Their demand is clear: 4 of them want 1.2 cores"),
+        "{}",
+        finding.sentence
+    );
     rows.remove(0);
     assert!(of(&rows, 4)[0].sentence.contains("calibration cell did not run"));
 }

@@ -1,0 +1,20 @@
+//! Tests that load BPF programs.
+//!
+//! - [`host`], [`traced`], [`exact`]: what this host has, a traced run, and what must hold in every report.
+//! - [`truth`]: workloads whose tasks, switches and migrations are known beforehand.
+//! - [`oracle`]: the same figures from other parts of the kernel: resource usage, perf events, `/proc`.
+//! - [`models`]: C and D of the concurrency models.
+//! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
+//! - [`daemon`]: the daemon over HTTP.
+
+mod exact;
+mod host;
+mod traced;
+
+mod cli;
+mod daemon;
+mod leftovers;
+mod models;
+mod oracle;
+mod signals;
+mod truth;

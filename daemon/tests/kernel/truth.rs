@@ -1,0 +1,257 @@
+//! Counts against workloads whose tasks, switches and migrations are known beforehand, and against the kernel's own.
+
+use std::collections::BTreeSet;
+
+use schedscope::report::{RunReport, schema::ThreadReport};
+use serde_json::Value;
+
+use super::{
+    exact::assert_exact,
+    host::{has_cpus, is_privileged, python, workloads},
+    traced::{Traced, run_with, workload},
+};
+
+/// Switches of a thread between reading its own counters and its end: a lock or two, and the last one.
+const AFTER_READING: u64 = 12;
+
+/// Compares with what threads of the workload read of themselves in the kernel shortly before their end.
+fn assert_threads_read_the_same(traced: &Traced) {
+    let workload = traced.workload();
+    let tasks = workload["kernel"].as_array().unwrap();
+    assert!(!tasks.is_empty(), "{workload}");
+    for task in tasks {
+        let thread = thread(&traced.report, &task["tid"]);
+        let pairs = [
+            (Some(thread.voluntary), task["voluntary"].as_u64()),
+            (Some(thread.preempted + thread.yielded), task["involuntary"].as_u64()),
+            (task["migrations"].as_u64().map(|_| thread.migrations), task["migrations"].as_u64()),
+        ];
+        for (ours, read) in pairs {
+            let (Some(ours), Some(read)) = (ours, read) else { continue };
+            assert!((read..=read + AFTER_READING).contains(&ours), "ours {ours}, read {read}: {task} {thread:?}");
+        }
+    }
+}
+
+fn thread<'a>(report: &'a RunReport, tid: &Value) -> &'a ThreadReport {
+    let found = report.threads.iter().find(|thread| u64::from(thread.tid) == tid.as_u64().unwrap());
+    found.unwrap_or_else(|| panic!("thread {tid} is not in the report"))
+}
+
+/// Whether this kernel tells what a thread waits for; before 5.15 it does not.
+fn has_reasons(report: &RunReport) -> bool {
+    // Every workload here waits for a thread or a child of its own.
+    ["futex", "child_wait", "sleep"]
+        .iter()
+        .any(|reason| report.blocked_seconds_by_reason.get(*reason).is_some_and(|time| *time > 0.0))
+}
+
+#[test]
+fn ping_pong_switches_once_for_each_pass() {
+    if !is_privileged() {
+        return;
+    }
+    for extra in [&[][..], &["--processes"], &["--normal-policy"]] {
+        let arguments: Vec<&str> = ["ping-pong", "--switches", "40000"].into_iter().chain(extra.iter().copied()).collect();
+        let traced = workload(&arguments);
+        assert_exact(&traced.report);
+        assert_threads_read_the_same(&traced);
+        let switches = &traced.report.switches;
+        // Whoever is preempted by a stranger after it has passed the byte may find the reply there when it wants to block.
+        assert!(switches.voluntary + switches.preempted >= traced.expected("voluntary_at_least"), "{switches:?}");
+        assert!(switches.voluntary + switches.preempted >= traced.expected("switches_at_least"), "{switches:?}");
+        assert_eq!(switches.yielded, 0);
+        assert_eq!(traced.report.tasks.processes, if extra == ["--processes"] { 2 } else { 1 });
+    }
+}
+
+#[test]
+fn yields_are_told_from_preemptions() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["yield-loop", "--count", "10000", "--threads", "2"]);
+    assert_exact(&traced.report);
+    assert_threads_read_the_same(&traced);
+    let switches = &traced.report.switches;
+    if has_reasons(&traced.report) {
+        // A yield does not switch when nobody else is there, as at the end.
+        assert!((1_000..=traced.expected("yields")).contains(&switches.yielded), "{switches:?}");
+    } else {
+        assert_eq!(switches.yielded, 0, "this kernel does not tell yields: {switches:?}");
+        assert!(switches.preempted >= 1_000, "{switches:?}");
+    }
+}
+
+#[test]
+fn every_forced_migration_is_counted() {
+    if !is_privileged() || !has_cpus(2) {
+        return;
+    }
+    let traced = workload(&["migrate", "--count", "997"]);
+    assert_exact(&traced.report);
+    assert_threads_read_the_same(&traced);
+    // Before the loop it may have been moved by the load balancer and by its first confinement.
+    let caused = traced.report.migrations.total - traced.expected("migrations_before");
+    assert_eq!(caused, traced.expected("migrations"), "{:?}", traced.report.migrations);
+}
+
+#[test]
+fn sleepers_block_and_nothing_else() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["sleepers", "--count", "16", "--seconds", "1", "--pause", "0.01"]);
+    assert_exact(&traced.report);
+    assert_threads_read_the_same(&traced);
+    let report = &traced.report;
+    assert!(report.switches.voluntary >= traced.expected("voluntary_at_least"), "{:?}", report.switches);
+    assert!(report.wakeup_latency_seconds.count >= traced.expected("voluntary_at_least"), "{:?}", report.wakeup_latency_seconds);
+    if has_reasons(report) {
+        // Sixteen threads sleep for a second; all else is starting, ending and waiting for each other.
+        let slept = report.blocked_seconds_by_reason["sleep"];
+        assert!((13.0..17.0).contains(&slept), "{slept} s: {:?}", report.blocked_seconds_by_reason);
+    }
+}
+
+#[test]
+fn ten_thousand_processes_are_all_traced() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["fork-storm", "--count", "10000", "--parallel", "4"]);
+    let tasks = &traced.report.tasks;
+    assert_eq!((tasks.processes, tasks.threads), (10_001, 10_001), "{tasks:?}");
+    assert!((2..=5).contains(&tasks.peak_threads), "{tasks:?}");
+    assert_exact(&traced.report);
+}
+
+#[test]
+fn processes_that_execute_are_counted_once() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["fork-storm", "--count", "97", "--exec"]);
+    assert_eq!(traced.report.tasks.processes, 98, "{:?}", traced.report.tasks);
+    assert_eq!(traced.report.threads.iter().filter(|thread| thread.comm == "true").count(), 97);
+    assert_exact(&traced.report);
+}
+
+#[test]
+fn two_thousand_threads_fit() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["many-threads", "--count", "2000", "--seconds", "0.3"]);
+    let tasks = &traced.report.tasks;
+    assert_eq!((tasks.processes, tasks.threads, tasks.peak_threads), (1, 2001, traced.expected("peak_threads")), "{tasks:?}");
+    assert_exact(&traced.report);
+}
+
+#[test]
+fn a_daemon_that_detaches_stays_in_the_workload() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["double-fork", "--seconds", "0.3", "--leave"]);
+    assert_exact(&traced.report);
+    assert_eq!(traced.report.tasks.processes, 3, "{:?}", traced.report.tasks);
+    let workload = traced.workload();
+    let daemon = thread(&traced.report, &workload["expected"]["tid_of_daemon"]);
+    assert_eq!(daemon.comm, "daemon");
+    // It works for 0.3 s by the wall clock, whoever else wants the CPU.
+    assert!(daemon.lifetime_seconds >= 0.3 && daemon.on_cpu_seconds + daemon.runnable_seconds >= 0.29, "{daemon:?}");
+}
+
+#[test]
+fn an_exec_from_a_thread_goes_on_as_the_same_process() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["exec-from-thread", "--work", "200"]);
+    assert_exact(&traced.report);
+    let report = &traced.report;
+    assert_eq!(report.tasks.processes, 1, "{:?}", report.tasks);
+    let tgids: BTreeSet<u32> = report.threads.iter().map(|thread| thread.tgid).collect();
+    assert_eq!(tgids.len(), 1, "{:?}", report.threads);
+    // The thread that executed did the work afterwards, under the process's id.
+    let busiest = &report.threads[0];
+    assert_eq!(busiest.tid, busiest.tgid, "{busiest:?}");
+    assert_eq!(traced.workload()["work"], 200);
+}
+
+#[test]
+fn a_mixture_of_everything_adds_up() {
+    if !is_privileged() {
+        return;
+    }
+    let traced = workload(&["mixed", "--seconds", "2"]);
+    assert_exact(&traced.report);
+    assert_threads_read_the_same(&traced);
+    let children = traced.report.threads.iter().filter(|thread| thread.comm == "true").count();
+    assert_eq!(children as u64, traced.expected("children"));
+}
+
+/// Two workers that each say who they are and how much CPU time they have used.
+const MULTIPROCESSING: &str = "
+import multiprocessing, os, sys, time
+def work(seconds):
+    while time.process_time() < seconds:
+        sum(i * i for i in range(1000))
+    os.write(1, b'%d %f\\n' % (os.getpid(), time.process_time()))
+if __name__ == '__main__':
+    context = multiprocessing.get_context(sys.argv[1])
+    workers = [context.Process(target=work, args=(0.5,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+";
+
+#[test]
+fn the_workers_of_multiprocessing_are_followed_however_they_are_started() {
+    if !is_privileged() {
+        return;
+    }
+    let Some(python) = python() else { return };
+    let script = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
+    std::fs::write(&script, MULTIPROCESSING).unwrap();
+    let path = script.path().to_str().unwrap();
+    for (method, processes) in [("fork", 3), ("spawn", 4), ("forkserver", 5)] {
+        let traced = run_with(&["--wait-all"], &[&python, path, method]);
+        assert!(traced.status.success(), "{method}: {}", traced.status);
+        assert_exact(&traced.report);
+        // Spawn and forkserver have a process that tracks resources, and forkserver the server.
+        assert_eq!(traced.report.tasks.processes, processes, "{method}: {:?}", traced.report.tasks);
+        let workers: Vec<(u32, f64)> = traced.stdout.lines().map(worker).collect();
+        assert_eq!(workers.len(), 2, "{}", traced.stdout);
+        for (pid, used) in workers {
+            let of_worker = traced.report.threads.iter().filter(|thread| thread.tgid == pid);
+            let ours: f64 = of_worker.map(|thread| thread.on_cpu_seconds).sum();
+            // After asking for its time the worker only ends.
+            assert!((used * 0.999..used + 0.1).contains(&ours), "{method}: ours {ours}, its own clock {used}");
+        }
+    }
+}
+
+fn worker(line: &str) -> (u32, f64) {
+    let (pid, used) = line.split_once(' ').unwrap();
+    (pid.parse().unwrap(), used.parse().unwrap())
+}
+
+#[test]
+fn two_runs_at_once_do_not_see_each_other() {
+    if !is_privileged() {
+        return;
+    }
+    let program = workloads();
+    let [left, right] = ["300", "700"].map(|count| {
+        let program = program.clone();
+        std::thread::spawn(move || run_with(&["--wait-all"], &[&program, "fork-storm", "--count", count]))
+    });
+    for (run, processes) in [(left, 301), (right, 701)] {
+        let traced = run.join().unwrap();
+        assert_eq!(traced.report.tasks.processes, processes);
+        assert_exact(&traced.report);
+    }
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask bench`: what tracing costs, measured at the worst case, beside a tool that does a part of it.
+//!
+//! The load is `perf bench sched pipe` on one CPU: two processes that do nothing but switch. Cost per event comes from the
+//! kernel's own statistics, less what they count for an empty program on the same hook in the same run; the slow-down is wall
+//! time with statistics off, in interleaved pairs.
+
+mod daemon_cost;
+mod events;
+mod pipe;
+mod report;
+mod rival;
+mod slowdown;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{cargo, root, run as run_command, target_dir};
+
+/// What `cargo xtask bench` is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Repeats of every measurement; the median is reported.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
+    repeats: u32,
+    /// Round trips of one run of the load.
+    #[arg(long, default_value_t = 400_000)]
+    round_trips: u32,
+    /// Print the table only, and leave docs/overhead.md alone.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    // SAFETY: it only reads the process's own user id.
+    if unsafe { libc::geteuid() } != 0 {
+        bail!("measuring needs root: run `sudo -E env \"PATH=$PATH\" cargo xtask bench`");
+    }
+    pipe::require()?;
+    run_command(cargo().args(["build", "--release", "--quiet", "-p", "schedscope"]))?;
+    let binary = target_dir().join("release/schedscope");
+    let repeats = arguments.repeats;
+
+    eprintln!("cost per event, {repeats} runs");
+    let events = events::measure(repeats, arguments.round_trips)?;
+    eprintln!("the same load under runqlat");
+    let rival = rival::measure(repeats, arguments.round_trips)?;
+    eprintln!("slow-down, {} interleaved pairs", repeats * 2 - 1);
+    let slowdown = slowdown::measure(&binary, repeats * 2 - 1, arguments.round_trips)?;
+    eprintln!("the daemon under load");
+    let daemon = daemon_cost::measure(&binary)?;
+
+    let text = report::markdown(&report::Measured { events, rival, slowdown, daemon, arguments });
+    println!("{text}");
+    if !arguments.dry_run {
+        std::fs::write(root().join("docs/overhead.md"), text)?;
+    }
+    Ok(())
+}
+
+/// The middle value; of an even number the higher one of the two.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}

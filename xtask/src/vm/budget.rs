@@ -1,0 +1,93 @@
+//! How many instructions the verifier may walk per program and kernel: growth that nobody meant ends at a limit on some kernel.
+
+use std::{collections::BTreeMap, fs};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::workspace::{read_text, root};
+
+/// The committed budget, relative to the root.
+const FILE: &str = "ebpf/verifier-budget.toml";
+
+const HEADER: &str = "\
+# Instructions that each kernel's verifier walked, by program; `cargo xtask vm` fails if one walks more than the tolerance above.
+# Written by `cargo xtask vm --set-budget`. Linux before 5.16 does not tell.
+";
+
+/// Instructions by program; `None` where the kernel does not tell.
+pub(crate) type Counts = BTreeMap<String, Option<u32>>;
+
+/// The budget of every kernel.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Budget {
+    /// By how much a count may exceed it.
+    tolerance_percent: u32,
+    /// By kernel and program.
+    instructions: BTreeMap<String, BTreeMap<String, u32>>,
+}
+
+impl Budget {
+    pub(crate) fn read() -> Result<Self> {
+        toml::from_str(&read_text(&root().join(FILE))?).with_context(|| format!("{FILE} is not a budget"))
+    }
+
+    /// An empty one, to be filled by [`Budget::set`].
+    pub(crate) fn empty() -> Self {
+        Self { tolerance_percent: 10, instructions: BTreeMap::new() }
+    }
+
+    pub(crate) fn write(&self) -> Result<()> {
+        let text = format!("{HEADER}{}", toml::to_string(self)?);
+        fs::write(root().join(FILE), text).with_context(|| format!("cannot write {FILE}"))
+    }
+
+    /// Takes what was counted as the budget of a kernel.
+    pub(crate) fn set(&mut self, kernel: &str, counts: &Counts) {
+        let told: BTreeMap<String, u32> = counts.iter().filter_map(|(name, count)| Some((name.clone(), (*count)?))).collect();
+        if !told.is_empty() {
+            self.instructions.insert(kernel.to_owned(), told);
+        }
+    }
+
+    /// What exceeds the budget of a kernel, or is not in it.
+    pub(crate) fn excesses(&self, kernel: &str, counts: &Counts) -> Vec<String> {
+        let budget = self.instructions.get(kernel);
+        let check = |(name, count): (&String, &Option<u32>)| {
+            let count = (*count)?;
+            let Some(&allowed) = budget.and_then(|budget| budget.get(name)) else {
+                return Some(format!("{name} walks {count} instructions and has no budget in {FILE}"));
+            };
+            let most = u64::from(allowed) * u64::from(100 + self.tolerance_percent) / 100;
+            (u64::from(count) > most)
+                .then(|| format!("{name} walks {count} instructions, its budget is {allowed} and {most} the most"))
+        };
+        counts.iter().filter_map(check).collect()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn counts(count: Option<u32>) -> Counts {
+        BTreeMap::from([("sched_switch".to_owned(), count)])
+    }
+
+    #[test]
+    fn growth_within_the_tolerance_is_no_excess() {
+        let mut budget = Budget::empty();
+        budget.set("6.1", &counts(Some(1000)));
+        assert!(budget.excesses("6.1", &counts(Some(1100))).is_empty());
+        assert_eq!(budget.excesses("6.1", &counts(Some(1101))).len(), 1);
+        assert!(budget.excesses("6.12", &counts(Some(1))).first().unwrap().contains("no budget"));
+        assert!(budget.excesses("5.10", &counts(None)).is_empty());
+    }
+
+    #[test]
+    fn the_committed_budget_can_be_read_back() {
+        let text = toml::to_string(&Budget::read().unwrap()).unwrap();
+        assert_eq!(format!("{HEADER}{text}"), read_text(&root().join(FILE)).unwrap());
+    }
+}

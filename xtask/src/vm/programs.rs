@@ -1,0 +1,80 @@
+//! The programs that go into the machines.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::{cargo, find_program, output, root, run, target_dir};
+
+/// What workloads and tests call by name.
+const FROM_THE_HOST: [&str; 7] = ["cat", "chrt", "false", "sh", "sleep", "taskset", "true"];
+
+/// Programs of this host.
+pub(crate) struct Programs {
+    /// The first process.
+    pub init: PathBuf,
+    /// All of them, tests included.
+    pub files: Vec<PathBuf>,
+    /// Paths of the tests that need a kernel.
+    pub tests: Vec<String>,
+}
+
+/// Builds schedscope, the workloads and the tests, and finds the others.
+pub(crate) fn build(release: bool) -> Result<Programs> {
+    let profile: &[&str] = if release { &["--release"] } else { &[] };
+    let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];
+    run(cargo().args(["build", "--locked", "--bins"]).args(packages).args(profile))?;
+    let built = target_dir().join(if release { "release" } else { "debug" });
+    let init = env::current_exe().context("cannot find this program")?;
+    let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
+    for name in FROM_THE_HOST {
+        files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
+    }
+    let tests = build_tests(profile)?;
+    files.extend(tests.iter().map(PathBuf::from));
+    Ok(Programs { init, files, tests })
+}
+
+/// Builds the tests in `daemon/tests`, if there are any, and returns their paths.
+fn build_tests(profile: &[&str]) -> Result<Vec<String>> {
+    let is_test = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
+    let sources = fs::read_dir(root().join("daemon/tests")).into_iter().flatten();
+    if !sources.filter_map(Result::ok).any(|entry| is_test(&entry.path())) {
+        return Ok(Vec::new());
+    }
+    let messages = output(
+        cargo()
+            .args(["test", "--locked", "--no-run", "--message-format", "json", "--package", "schedscope", "--test", "*"])
+            .args(profile)
+            .stderr(std::process::Stdio::inherit()),
+    )?;
+    let tests = test_programs(&messages);
+    if tests.is_empty() {
+        bail!("cargo built no program from daemon/tests");
+    }
+    Ok(tests)
+}
+
+/// Paths of the test programs in cargo's messages.
+fn test_programs(messages: &str) -> Vec<String> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let tests = messages.filter(|message| message.pointer("/profile/test").and_then(serde_json::Value::as_bool) == Some(true));
+    tests.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::test_programs;
+
+    #[test]
+    fn only_tests_with_a_program_count() {
+        let messages = "{\"reason\":\"compiler-artifact\",\"profile\":{\"test\":false},\"executable\":\"/t/schedscope\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"profile\":{\"test\":true},\"executable\":\"/t/truth-1a\"}\n\
+                        {\"reason\":\"compiler-artifact\",\"profile\":{\"test\":true},\"executable\":null}\n\
+                        {\"reason\":\"build-finished\",\"success\":true}\n";
+        assert_eq!(test_programs(messages), ["/t/truth-1a"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! Whether a step showed what it had to. Pure.
+
+use serde_json::Value;
+
+use super::{
+    budget::Counts,
+    plan::{Expect, Outcome, Step},
+};
+
+/// Counts are equal or wrong.
+const COUNTS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
+/// Part of the kernel's on-CPU time by which ours may be off.
+const ON_CPU_TOLERANCE: f64 = 0.001;
+/// Or so much for each thread, whose last switch is seen a moment before the kernel closes its account.
+const ON_CPU_TOLERANCE_SECONDS: f64 = 100e-6;
+
+/// What to say of a step.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Verdict {
+    /// Name of the step.
+    pub step: String,
+    /// Why it failed.
+    pub failure: Option<String>,
+    /// What was measured.
+    pub measured: String,
+    /// Programs that were loaded, if it was the step that tells.
+    pub programs: Counts,
+    /// Tests that passed, if it was tests.
+    pub tests_passed: usize,
+    /// Tests that left themselves out, each with its reason.
+    pub tests_skipped: Vec<String>,
+}
+
+/// Judges one step.
+pub(crate) fn judge(step: &Step, outcome: &Outcome) -> Verdict {
+    let mut verdict = Verdict { step: step.name.clone(), ..Verdict::default() };
+    let result = match &step.expect {
+        Expect::Success => Ok(String::new()),
+        Expect::Doctor => doctor(outcome, &mut verdict),
+        Expect::Tests => tests(outcome, &mut verdict),
+        Expect::Exact => exact(outcome).map(|(_, measured)| measured),
+        Expect::Migrations { distance, at_least } => exact(outcome).and_then(|(report, measured)| {
+            let seen = number(report, &format!("/migrations/by_distance/{distance}"));
+            let others = number(report, "/migrations/total") - seen;
+            // Some of the others bring the workload to its first CPU.
+            let is_right = seen >= *at_least as f64 && others < *at_least as f64 / 10.0;
+            let found = format!("{seen} migrations at distance {distance}, {others} at others");
+            if is_right { Ok(format!("{measured}; {found}")) } else { Err(format!("{found}; at least {at_least} and hardly any")) }
+        }),
+    };
+    let exit = match outcome.exit_code {
+        Some(0) => None,
+        Some(code) => Some(format!("exit code {code}\n{}", outcome.output.trim_end())),
+        None => Some(format!("killed, or never started, after {:.0} s\n{}", outcome.wall_seconds, outcome.output.trim_end())),
+    };
+    match result {
+        Ok(measured) => {
+            verdict.measured = measured;
+            verdict.failure = exit;
+        }
+        Err(why) => verdict.failure = Some(exit.map_or(why.clone(), |exit| format!("{why}; {exit}"))),
+    }
+    verdict
+}
+
+/// Reads the lines about programs, of which none may be missing.
+fn doctor(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
+    let mut failures = Vec::new();
+    for line in outcome.output.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (name, count) = match words.as_slice() {
+            ["ok", "program", name, "loaded"] => (*name, None),
+            ["ok", "program", name, count, "instructions", "verified"] => (*name, count.parse().ok()),
+            ["less", "program", ..] => {
+                failures.push(line.trim());
+                continue;
+            }
+            _ => continue,
+        };
+        verdict.programs.insert(name.to_owned(), count);
+    }
+    match (failures.is_empty(), verdict.programs.len()) {
+        (true, 0) => Err("no program was loaded".to_owned()),
+        (true, count) => Ok(format!("{count} programs loaded")),
+        (false, _) => Err(failures.join("\n")),
+    }
+}
+
+/// Reads what Rust's test harness prints.
+fn tests(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
+    let summary = outcome.output.lines().rev().find_map(|line| line.trim().strip_prefix("test result: "));
+    let Some(summary) = summary else { return Err("the tests did not come to an end".to_owned()) };
+    let passed = summary.split(['.', ';']).find_map(|part| part.trim().strip_suffix(" passed")?.parse::<usize>().ok());
+    verdict.tests_skipped =
+        outcome.output.lines().filter_map(|line| Some(line.strip_prefix("skipped: ")?.trim().to_owned())).collect();
+    verdict.tests_passed = passed.unwrap_or(0).saturating_sub(verdict.tests_skipped.len());
+    if summary.starts_with("ok") { Ok(format!("{} tests passed", verdict.tests_passed)) } else { Err(summary.to_owned()) }
+}
+
+/// Compares a traced run with the kernel's own numbers.
+fn exact(outcome: &Outcome) -> Result<(&Value, String), String> {
+    let Some(report) = &outcome.report else { return Err("no report".to_owned()) };
+    let threads = number(report, "/check/threads");
+    let mut wrong = Vec::new();
+    if threads == 0.0 {
+        wrong.push("no thread could be compared with the kernel".to_owned());
+    }
+    let differing = number(report, "/check/threads_differing");
+    if differing != 0.0 {
+        wrong.push(format!("{differing} of {threads} threads differ from the kernel"));
+    }
+    let lost = number(report, "/loss/total");
+    if lost != 0.0 {
+        wrong.push(format!("{lost} observations lost: {}", reasons(report)));
+    }
+    let mut on_cpu = 0.0;
+    for residual in report.pointer("/check/residuals").and_then(Value::as_array).into_iter().flatten() {
+        let quantity = residual["quantity"].as_str().unwrap_or_default();
+        let (kernel, difference) = (number(residual, "/kernel"), number(residual, "/difference"));
+        if COUNTS.contains(&quantity) && difference != 0.0 {
+            wrong.push(format!("{quantity} {difference:+}"));
+        }
+        if quantity == "sum_exec_runtime_seconds" {
+            on_cpu = if kernel > 0.0 { difference.abs() / kernel } else { f64::from(u8::from(difference != 0.0)) };
+            if on_cpu > ON_CPU_TOLERANCE && difference.abs() > ON_CPU_TOLERANCE_SECONDS * threads {
+                wrong.push(format!("on-CPU time {difference:+.6} s of {kernel:.6} s"));
+            }
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong.join("; "));
+    }
+    let switches: f64 = ["voluntary", "preempted", "yielded"].map(|kind| number(report, &format!("/switches/{kind}"))).iter().sum();
+    let migrations = number(report, "/migrations/total");
+    Ok((
+        report,
+        format!(
+            "{threads} threads, {switches} switches, {migrations} migrations equal; on-CPU time off by {:.4} %",
+            on_cpu * 100.0
+        ),
+    ))
+}
+
+fn reasons(report: &Value) -> String {
+    let by_reason = report.pointer("/loss/by_reason").and_then(Value::as_object);
+    let named = by_reason.into_iter().flatten().filter(|(_, count)| count.as_f64() != Some(0.0));
+    named.map(|(reason, count)| format!("{reason} {count}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The number there; not a number, which equals and exceeds nothing, if it is missing.
+fn number(value: &Value, pointer: &str) -> f64 {
+    value.pointer(pointer).and_then(Value::as_f64).unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use serde_json::json;
+
+use super::*;
+
+fn step(expect: Expect) -> Step {
+    Step { name: "step".into(), expect, command: Vec::new(), timeout_seconds: 1, writes: Vec::new() }
+}
+
+fn printed(output: &str) -> Outcome {
+    Outcome { exit_code: Some(0), output: output.into(), ..Outcome::default() }
+}
+
+/// A run of two threads whose counts differ by that from the kernel's.
+fn traced(difference: f64, on_cpu_difference: f64, lost: u64) -> Outcome {
+    let report = json!({
+        "check": { "threads": 2, "threads_differing": u8::from(difference != 0.0), "residuals": [
+            { "quantity": "nvcsw", "ours": 10.0 + difference, "kernel": 10.0, "difference": difference },
+            { "quantity": "sum_exec_runtime_seconds", "ours": 1.0, "kernel": 1.0, "difference": on_cpu_difference },
+        ] },
+        "loss": { "total": lost, "by_reason": { "task_table_full": lost, "other": 0 } },
+        "switches": { "voluntary": 10, "preempted": 3, "yielded": 0 },
+        "migrations": { "total": 520, "by_distance": { "smt": 505, "llc": 15 } },
+    });
+    Outcome { exit_code: Some(0), report: Some(report), ..Outcome::default() }
+}
+
+#[test]
+fn programs_are_read_with_and_without_a_count() {
+    let output = "ok    hook sched_switch          3 arguments\n\
+                  ok    program sched_switch       17270 instructions verified\n\
+                  ok    program seed_tasks         loaded\n";
+    let verdict = judge(&step(Expect::Doctor), &printed(output));
+    assert_eq!(verdict.failure, None);
+    let expected = [("sched_switch".to_owned(), Some(17270)), ("seed_tasks".to_owned(), None)];
+    assert_eq!(verdict.programs, Counts::from(expected));
+    assert!(judge(&step(Expect::Doctor), &printed("")).failure.is_some());
+}
+
+#[test]
+fn a_program_that_is_refused_fails_with_the_reason() {
+    let output = "ok    program sched_switch       loaded\nless  program sched_waking       access beyond the end\n";
+    let failure = judge(&step(Expect::Doctor), &printed(output)).failure;
+    assert!(failure.is_some_and(|why| why.contains("access beyond the end")));
+}
+
+#[test]
+fn any_difference_loss_or_exit_code_fails() {
+    let passes = |outcome: &Outcome| judge(&step(Expect::Exact), outcome).failure.is_none();
+    assert!(passes(&traced(0.0, 0.0, 0)));
+    assert!(passes(&traced(0.0, 0.0009, 0)), "within the tolerance");
+    assert!(!passes(&traced(0.0, -0.0011, 0)));
+    assert!(!passes(&traced(-1.0, 0.0, 0)));
+    assert!(!passes(&traced(0.0, 0.0, 1)));
+    assert!(!passes(&Outcome { exit_code: Some(1), ..traced(0.0, 0.0, 0) }));
+    assert!(!passes(&Outcome { exit_code: None, ..traced(0.0, 0.0, 0) }));
+    assert!(!passes(&printed("no report")));
+    assert!(!passes(&Outcome { exit_code: Some(0), report: Some(json!({})), ..Outcome::default() }));
+}
+
+#[test]
+fn a_loss_is_named() {
+    let failure = judge(&step(Expect::Exact), &traced(0.0, 0.0, 7)).failure;
+    assert_eq!(failure.as_deref(), Some("7 observations lost: task_table_full 7"));
+}
+
+#[test]
+fn migrations_count_at_their_own_distance_alone() {
+    let passes = |distance: &str| {
+        let expect = Expect::Migrations { distance: distance.into(), at_least: 500 };
+        judge(&step(expect), &traced(0.0, 0.0, 0)).failure.is_none()
+    };
+    assert!(passes("smt"));
+    assert!(!passes("llc"));
+    assert!(!passes("remote"));
+}
+
+#[test]
+fn tests_are_counted_without_those_that_left_themselves_out() {
+    let output = "skipped: one CPU\ntest result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.0s\n";
+    let verdict = judge(&step(Expect::Tests), &printed(output));
+    assert_eq!((verdict.failure.as_ref(), verdict.tests_passed, verdict.tests_skipped.len()), (None, 4, 1));
+    let failed = judge(&step(Expect::Tests), &printed(&output.replace("ok. 5 passed; 0", "FAILED. 4 passed; 1")));
+    assert!(failed.failure.is_some());
+    assert!(judge(&step(Expect::Tests), &printed("running 5 tests\n")).failure.is_some());
+}

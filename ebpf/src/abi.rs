@@ -5,7 +5,9 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::{blocked::REASON_SLOTS, bucket::BUCKETS, distance::Distance, loss::LOSS_SLOTS, task_clock::TaskClock};
+use crate::{
+    blocked::REASON_SLOTS, bucket::BUCKETS, distance::Distance, loss::LOSS_SLOTS, switch_clock::SwitchClock, task_clock::TaskClock,
+};
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
 pub mod program {
@@ -217,6 +219,8 @@ pub struct CpuRecord {
     pub switches: u64,
     /// Of these, away from the idle task.
     pub switches_from_idle: u64,
+    /// See [`SwitchClock`].
+    pub clock: SwitchClock,
     /// By [`crate::loss::Loss`].
     pub loss: [u64; LOSS_SLOTS],
 }
@@ -232,5 +236,5 @@ const _: () = {
     assert!(size_of::<Cell>().is_multiple_of(64));
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
-    assert!(offset_of!(CpuRecord, loss) == 48);
+    assert!(offset_of!(CpuRecord, loss) == 64);
 };

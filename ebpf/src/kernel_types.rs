@@ -37,6 +37,9 @@ frozen! {
     TASK_RUN_DELAY = ABSENT;
     TASK_IOWAIT_WORD = ABSENT;
     TASK_IOWAIT_MASK = 0;
+    TASK_CFS_RQ = ABSENT;
+    CFS_RQ_RQ = ABSENT;
+    RQ_CLOCK = ABSENT;
     REGS_SYSCALL = ABSENT;
     HAS_PREV_STATE = 0;
     HAS_TASK_PT_REGS = 0;
@@ -158,6 +161,21 @@ impl Task {
     #[inline(always)]
     pub(crate) fn run_delay_ns(self) -> Option<u64> {
         if TASK_RUN_DELAY.load() == ABSENT { None } else { Some(self.load(&TASK_RUN_DELAY)) }
+    }
+
+    /// Clock of the run queue that the task is on, up to date in `sched_switch`; `None` without `CONFIG_FAIR_GROUP_SCHED`.
+    #[inline(always)]
+    pub(crate) fn rq_clock_ns(self) -> Option<u64> {
+        if TASK_CFS_RQ.load() == ABSENT || CFS_RQ_RQ.load() == ABSENT || RQ_CLOCK.load() == ABSENT {
+            return None;
+        }
+        let cfs_rq: *const u8 = self.load(&TASK_CFS_RQ);
+        // SAFETY: pointer members of trusted structs, at offsets that the verifier checks. Every task has a `cfs_rq`, of whatever
+        // class it is: `set_task_rq` in kernel/sched/sched.h.
+        unsafe {
+            let rq = *cfs_rq.add(CFS_RQ_RQ.load() as usize).cast::<*const u8>();
+            Some(*rq.add(RQ_CLOCK.load() as usize).cast::<u64>())
+        }
     }
 
     /// `se.nr_migrations`.

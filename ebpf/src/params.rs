@@ -47,6 +47,10 @@ pub const FIELDS: &[Field] = &[
     field("TASK_RUNTIME", "task_struct", &[&["se", "sum_exec_runtime"]]),
     // Needs CONFIG_SCHED_INFO.
     optional("TASK_RUN_DELAY", "task_struct", &[&["sched_info", "run_delay"]]),
+    // To the run queue, where the kernel schedules groups (CONFIG_FAIR_GROUP_SCHED).
+    optional("TASK_CFS_RQ", "task_struct", &[&["se", "cfs_rq"]]),
+    optional("CFS_RQ_RQ", "cfs_rq", &[&["rq"]]),
+    optional("RQ_CLOCK", "rq", &[&["clock"]]),
     // x86-64, then aarch64.
     optional("REGS_SYSCALL", "pt_regs", &[&["orig_ax"], &["syscallno"]]),
 ];

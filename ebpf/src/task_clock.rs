@@ -144,6 +144,9 @@ pub struct TaskClock {
     pub carry_ns: i64,
 }
 
+/// Clocks of different CPUs may disagree by this much on the time of two events one after the other; that is no contradiction.
+const CLOCK_ERROR_NS: u64 = 50_000;
+
 /// Most by which the kernel's clock and ours may disagree on how long one wait was.
 const SLACK_NS: u64 = 100_000;
 
@@ -167,7 +170,7 @@ impl TaskClock {
     #[inline(always)]
     pub fn end_wait(&mut self, now_ns: u64, cpu: u32) -> Option<Closed> {
         let mut closed = Closed { observed: true, ..Closed::default() };
-        let elapsed_ns = now_ns.checked_sub(self.since_ns)?;
+        let elapsed_ns = self.since_to(now_ns)?;
         if self.phase == Phase::Blocked as u32 && self.waking_ns != 0 {
             // The waker may have stamped the time before the switch-out was stamped.
             closed.blocked_ns = self.waking_ns.saturating_sub(self.since_ns).min(elapsed_ns);
@@ -177,7 +180,7 @@ impl TaskClock {
         } else {
             return None;
         }
-        self.since_ns = now_ns;
+        self.since_ns += elapsed_ns;
         self.begin_run(cpu, &mut closed);
         Some(closed)
     }
@@ -226,11 +229,11 @@ impl TaskClock {
     /// not one.
     #[inline(always)]
     pub fn end_run(&mut self, now_ns: u64, departure: Departure, runtime_ns: u64) -> Option<u64> {
-        let elapsed_ns = now_ns.checked_sub(self.since_ns)?;
+        let elapsed_ns = self.since_to(now_ns)?;
         if self.phase != Phase::Running as u32 || self.pending_ns != 0 {
             return None;
         }
-        self.since_ns = now_ns;
+        self.since_ns += elapsed_ns;
         self.carry_ns += elapsed_ns.cast_signed() - runtime_ns.cast_signed();
         self.phase = departure.leads_to() as u32;
         Some(runtime_ns)
@@ -356,18 +359,29 @@ impl TaskClock {
         closed
     }
 
+    /// Length of the open interval; `None` if `now_ns` lies before its start by more than clocks can be wrong.
+    #[inline(always)]
+    fn since_to(&self, now_ns: u64) -> Option<u64> {
+        if now_ns >= self.since_ns {
+            Some(now_ns - self.since_ns)
+        } else if self.since_ns - now_ns <= CLOCK_ERROR_NS {
+            Some(0)
+        } else {
+            None
+        }
+    }
+
     /// Moves the start of the open interval to `now_ns` and returns its length. The start never moves back.
     #[inline(always)]
     fn elapse(&mut self, now_ns: u64, loss: &mut Option<Loss>) -> u64 {
         if self.phase == Phase::Dead as u32 {
             return 0;
         }
-        if now_ns < self.since_ns {
+        let Some(elapsed_ns) = self.since_to(now_ns) else {
             *loss = Some(Loss::ClockInversion);
             return 0;
-        }
-        let elapsed_ns = now_ns - self.since_ns;
-        self.since_ns = now_ns;
+        };
+        self.since_ns += elapsed_ns;
         elapsed_ns
     }
 }

@@ -50,9 +50,6 @@ pub(crate) struct Arguments {
     /// Mirror of Debian to get kernels from; otherwise the one that this host's apt sources name.
     #[arg(long, value_name = "URI")]
     mirror: Option<String>,
-    /// Build with optimisations. The programs in the kernel are the same either way.
-    #[arg(long)]
-    release: bool,
     /// Keep the initramfs, and all that the machines said, in target/vm.
     #[arg(long)]
     keep: bool,
@@ -100,7 +97,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         .collect::<Result<_>>()?;
     let dir = target_dir().join("vm");
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let programs = programs::build(arguments.release)?;
+    let programs = programs::build()?;
     let steps = plan::steps(&programs.tests);
     let initramfs = dir.join("initramfs.cpio");
     pack(&programs, &steps, &initramfs)?;

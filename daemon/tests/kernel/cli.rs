@@ -1,1 +1,227 @@
+//! What the user sees: exit codes, messages, streams.
 
+use std::{
+    fs,
+    io::Write,
+    os::unix::{
+        fs::PermissionsExt,
+        process::{CommandExt, ExitStatusExt},
+    },
+    process::{Command, Output, Stdio},
+    thread,
+};
+
+use schedscope::report::RunReport;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    exact::assert_exact,
+    host::{self, is_privileged},
+    traced,
+};
+
+/// Our own failure under `run`, told apart from the command's codes.
+const OWN_FAILURE: i32 = 125;
+/// A user with no privileges.
+const NOBODY: u32 = 65_534;
+
+fn schedscope(arguments: &[&str]) -> Output {
+    Command::new(host::schedscope()).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Standard error, which must be one line that begins with our name.
+fn complaint(output: &Output) -> String {
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(text.starts_with("schedscope: ") && !text.contains("panicked"), "{text}");
+    text
+}
+
+#[test]
+fn a_command_that_cannot_be_started_is_named_and_has_the_shells_code() {
+    if !is_privileged() {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("not-executable");
+    fs::write(&file, "echo no\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    for (command, code, reason) in
+        [("no-such-command-at-all", 127, "not found"), (file.to_str().unwrap(), 126, "execut"), ("/", 126, "execut")]
+    {
+        let output = schedscope(&["run", "--", command]);
+        assert_eq!(output.status.code(), Some(code), "{command}");
+        let text = complaint(&output);
+        assert!(text.contains(command) && text.contains(reason), "{text}");
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn the_exit_code_is_the_commands() {
+    if !is_privileged() {
+        return;
+    }
+    for (script, code, exit) in [
+        ("exit 0", 0, (Some(0), None)),
+        ("exit 7", 7, (Some(7), None)),
+        ("exit 255", 255, (Some(255), None)),
+        ("kill -TERM $$", 128 + 15, (None, Some(15))),
+        ("kill -SEGV $$", 128 + 11, (None, Some(11))),
+    ] {
+        let traced = traced::run(&["sh", "-c", script]);
+        assert_eq!(traced.status.code(), Some(code), "{script}");
+        assert_eq!((traced.report.exit.code, traced.report.exit.signal), exit, "{script}");
+    }
+}
+
+#[test]
+fn a_command_that_ends_at_once_has_a_whole_report() {
+    if !is_privileged() {
+        return;
+    }
+    for _ in 0..5 {
+        let report = traced::run(&["true"]).report;
+        assert_eq!((report.tasks.processes, report.tasks.threads), (1, 1), "{:?}", report.tasks);
+        assert!((1e-5..1.0).contains(&report.wall_seconds), "{}", report.wall_seconds);
+        assert!(report.time_seconds.on_cpu > 0.0 && report.threads[0].comm == "true", "{:?}", report.threads);
+        assert_exact(&report);
+    }
+}
+
+#[test]
+fn the_commands_streams_are_its_own() {
+    if !is_privileged() {
+        return;
+    }
+    let mut tracer = Command::new(host::schedscope());
+    tracer.args(["run", "--", "sh", "-c", "cat; echo to-stderr >&2"]);
+    let mut tracer = tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
+    let mut stdin = tracer.stdin.take().unwrap();
+    let sent = bytes.clone();
+    let sender = thread::spawn(move || stdin.write_all(&sent).unwrap());
+    let output = tracer.wait_with_output().unwrap();
+    sender.join().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout == bytes, "{} bytes came back of {}", output.stdout.len(), bytes.len());
+    let report = String::from_utf8(output.stderr).unwrap();
+    assert!(report.starts_with("to-stderr\n") && report.lines().count() > 5, "{report}");
+    assert!(!report.contains('\x1b'), "colours without a terminal: {report:?}");
+}
+
+#[test]
+fn json_goes_to_standard_output_on_request() {
+    if !is_privileged() {
+        return;
+    }
+    let output = schedscope(&["run", "--quiet", "--name", "a name", "--json", "-", "--", "true"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["schema"], &report["name"]), (&Value::from("schedscope.run/1"), &Value::from("a name")));
+    assert_eq!(output.stderr, b"");
+    // The contract: names may be added, not taken away.
+    let has = |object: &Value, names: &str| {
+        for name in names.split(' ') {
+            assert!(object.get(name).is_some(), "no {name} in {object}");
+        }
+    };
+    has(&report, "wall_seconds exit cpus tasks parallelism time_seconds blocked_seconds_by_reason switches migrations");
+    has(&report, "wakeup_latency_seconds preemption_wait_seconds timeslice_seconds on_cpu_seconds_by_cpu threads model loss check");
+    has(&report["exit"], "code signal");
+    has(&report["cpus"], "online allowed");
+    has(&report["tasks"], "processes threads peak_threads");
+    has(&report["parallelism"], "running_mean demand_mean effective_cpus");
+    has(&report["time_seconds"], "on_cpu runnable blocked");
+    has(&report["blocked_seconds_by_reason"], "gil futex sleep poll disk page_fault stopped other");
+    has(&report["switches"], "voluntary preempted yielded");
+    has(&report["migrations"], "total at_wakeup while_queued by_distance");
+    has(&report["migrations"]["by_distance"], "smt llc node remote");
+    has(&report["wakeup_latency_seconds"], "count p50 p90 p99 max");
+    has(&report["threads"][0], "tid tgid ppid comm on_cpu_seconds runnable_seconds blocked_seconds voluntary preempted yielded");
+    has(&report["threads"][0], "migrations on_cpu_seconds_by_cpu");
+    has(&report["model"], "name confidence evidence");
+    has(&report["loss"], "total by_reason");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_a_failure() {
+    if !is_privileged() {
+        return;
+    }
+    let output = schedscope(&["run", "--quiet", "--json", "/no/such/directory/report.json", "--", "true"]);
+    assert_eq!(output.status.code(), Some(OWN_FAILURE));
+    let text = complaint(&output);
+    assert!(text.contains("/no/such/directory/report.json"), "{text}");
+}
+
+#[test]
+fn a_process_that_is_not_there_is_named() {
+    if !is_privileged() {
+        return;
+    }
+    // Above the kernel's highest process id.
+    let output = schedscope(&["attach", "--pid", "4194305"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(complaint(&output).contains("no process 4194305"), "{output:?}");
+}
+
+#[test]
+fn attach_ends_after_its_time() {
+    if !is_privileged() {
+        return;
+    }
+    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let output = schedscope(&["attach", "--quiet", "--json", "-", "--duration", "0.5", "--pid", &sleeper.id().to_string()]);
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    let report: RunReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((report.exit.code, report.exit.signal), (None, None));
+    assert!((0.5..1.5).contains(&report.wall_seconds), "{}", report.wall_seconds);
+    // It slept all the time, and that wait has not ended.
+    assert!(report.time_seconds.blocked > 0.49 && report.time_seconds.on_cpu < 0.01, "{:?}", report.time_seconds);
+}
+
+#[test]
+fn a_user_without_privileges_is_told_what_to_do() {
+    if !is_privileged() {
+        return;
+    }
+    // Nobody may not enter the directories above the real one.
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("schedscope");
+    if fs::copy(host::schedscope(), &program).is_err() {
+        println!("skipped: the program is not at {}", host::schedscope().display());
+        return;
+    }
+    let own = std::process::id().to_string();
+    for (arguments, code) in
+        [(&["run", "--", "true"][..], OWN_FAILURE), (&["attach", "--pid", &own], 1), (&["daemon", "--listen", "127.0.0.1:0"], 1)]
+    {
+        let output = Command::new(&program).args(arguments).uid(NOBODY).gid(NOBODY).current_dir("/").output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", output.status);
+        assert_eq!(output.status.signal(), None);
+        let text = complaint(&output);
+        assert!(text.contains("sudo") || text.contains("CAP_BPF"), "{text}");
+    }
+    let doctor = Command::new(&program).arg("doctor").uid(NOBODY).gid(NOBODY).output().unwrap();
+    assert_eq!(doctor.status.code(), Some(1));
+    let text = String::from_utf8(doctor.stdout).unwrap();
+    assert!(text.lines().any(|line| line.starts_with("NO") && line.contains("privileges")), "{text}");
+}
+
+#[test]
+fn doctor_loads_every_program() {
+    if !is_privileged() {
+        return;
+    }
+    let output = schedscope(&["doctor"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for hook in
+        ["sched_switch", "sched_waking", "sched_wakeup_new", "sched_migrate_task", "sched_process_fork", "sched_process_exec"]
+    {
+        assert!(text.lines().any(|line| line.starts_with("ok") && line.contains(&format!("program {hook} "))), "{hook}: {text}");
+    }
+}

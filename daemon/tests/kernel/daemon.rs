@@ -1,1 +1,230 @@
+//! The daemon over HTTP.
 
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::process::CommandExt,
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use procfs::process::Process;
+use tempfile::TempDir;
+
+use super::{
+    host::{self, comes_true, has_program, is_privileged},
+    leftovers::{assert_gone, wait_for_programs},
+    signals::send,
+};
+
+/// A spinning thread that a rule gives its own name.
+const RULES: &str = "[[workload]]\nname = \"spinner\"\nmatch = { comm = \"spin-test\" }\n";
+
+/// A daemon, killed if the test fails.
+struct Daemon {
+    process: Child,
+    address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended long since, as it should.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Daemon {
+    fn start() -> Daemon {
+        let dir = TempDir::new().unwrap();
+        let config = dir.path().join("schedscope.toml");
+        fs::write(&config, RULES).unwrap();
+        // Free until somebody takes it between here and there.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new(host::schedscope());
+        command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
+        let process = command.stderr(Stdio::null()).spawn().unwrap();
+        let daemon = Daemon { process, address, _dir: dir };
+        assert!(comes_true(20, || try_get(address, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))));
+        daemon
+    }
+
+    /// The body of an answer.
+    fn get(&self, path: &str) -> String {
+        let answer = try_get(self.address, path).expect("the daemon does not answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("no end of the headers");
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        body.to_owned()
+    }
+}
+
+fn try_get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Series with their values.
+fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.rsplit_once(' ').map(|(series, value)| (series, value.parse().unwrap())).unwrap())
+}
+
+/// Sum of the series that begin so.
+fn sum(text: &str, series: &str) -> f64 {
+    samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
+}
+
+/// Names of the metrics that must never go down.
+fn counters(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect()
+}
+
+/// A thread on CPU 0 that never blocks and that nearly nobody can preempt.
+fn spinner() -> Child {
+    let mut command = Command::new("sh");
+    command.args(["-c", "printf spin-test > /proc/$$/comm; while :; do :; done"]);
+    // SAFETY: between fork and exec the closure makes system calls only.
+    unsafe {
+        command.pre_exec(|| {
+            let mut set: libc::cpu_set_t = std::mem::zeroed();
+            libc::CPU_SET(0, &mut set);
+            if libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) != 0
+                || libc::setpriority(libc::PRIO_PROCESS, 0, -20) != 0
+            {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    command.spawn().unwrap()
+}
+
+/// Seconds that the kernel has let a process wait for a CPU.
+fn waited_seconds(process: &Child) -> f64 {
+    Process::new(process.id().cast_signed()).unwrap().schedstat().unwrap().run_delay as f64 / 1e9
+}
+
+#[test]
+fn a_thread_that_never_blocks_is_seen_running_at_every_scrape() {
+    if !is_privileged() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let mut spinner = spinner();
+    let on_cpu = |text: &str| sum(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
+    assert!(comes_true(10, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
+
+    let (mut before, mut asked) = (daemon.get("/metrics"), Instant::now());
+    let mut waited = waited_seconds(&spinner);
+    for scrape in 0..30 {
+        sleep(Duration::from_millis(300));
+        let text = daemon.get("/metrics");
+        let (now, wall) = (Instant::now(), asked.elapsed().as_secs_f64());
+        let waited_now = waited_seconds(&spinner);
+        let (grown, kept_off) = (on_cpu(&text) - on_cpu(&before), waited_now - waited);
+        // A scrape may be some milliseconds later after its question than the one before, and a wait may be open.
+        let c = grown / wall;
+        assert!((c + kept_off / wall - 1.0).abs() < 0.1, "scrape {scrape}: C = {c}, kept off for {kept_off} s of {wall} s");
+        for name in counters(&before) {
+            for (series, value) in samples(&before).filter(|(series, _)| series.split('{').next() == Some(name)) {
+                let later = samples(&text).find(|(other, _)| *other == series).map(|(_, value)| value);
+                assert!(later.is_some_and(|later| later >= value), "scrape {scrape}: {series} was {value} and is {later:?}");
+            }
+        }
+        (before, asked, waited) = (text, now, waited_now);
+    }
+    let total = on_cpu(&before);
+    let kernel = Process::new(spinner.id().cast_signed()).unwrap().schedstat().unwrap().sum_exec_runtime as f64 / 1e9;
+    // Before its first scan the daemon counted it as `other`.
+    assert!((kernel - 1.0..=kernel + 0.01).contains(&total), "ours {total} s, the kernel's {kernel} s");
+    spinner.kill().unwrap();
+    spinner.wait().unwrap();
+}
+
+#[test]
+fn prometheus_accepts_the_metrics_without_a_complaint() {
+    if !is_privileged() {
+        return;
+    }
+    if !has_program("promtool") {
+        println!("skipped: no promtool; the package prometheus has it");
+        return;
+    }
+    let daemon = Daemon::start();
+    let text = daemon.get("/metrics");
+    assert!(text.contains("schedscope_workload_on_cpu_seconds_total{"), "{text}");
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut promtool = promtool.spawn().unwrap();
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty() && output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
+fn status_lists_the_programs_and_sigterm_ends_it_cleanly() {
+    if !is_privileged() {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    let status: serde_json::Value = serde_json::from_str(&daemon.get("/status")).unwrap();
+    let attached = status["programs"].as_array().unwrap().iter().filter(|program| program["attached"] == true);
+    assert!(attached.count() >= 7, "{status}");
+    assert_eq!(daemon.get("/healthz"), "ok\n");
+    assert!(daemon.get("/").contains("/metrics"));
+    let programs = wait_for_programs(daemon.process.id());
+    send(daemon.process.id(), libc::SIGTERM);
+    assert_eq!(daemon.process.wait().unwrap().code(), Some(0));
+    assert_gone(&programs);
+}
+
+#[test]
+fn a_killed_daemon_leaves_nothing_behind() {
+    if !is_privileged() {
+        return;
+    }
+    let mut daemon = Daemon::start();
+    let programs = wait_for_programs(daemon.process.id());
+    daemon.process.kill().unwrap();
+    daemon.process.wait().unwrap();
+    assert_gone(&programs);
+}
+
+#[test]
+fn slow_clients_do_not_keep_others_waiting() {
+    if !is_privileged() {
+        return;
+    }
+    let daemon = Daemon::start();
+    // One says nothing, one stops in the middle, one asks and does not read.
+    let _silent = TcpStream::connect(daemon.address).unwrap();
+    let mut halting = TcpStream::connect(daemon.address).unwrap();
+    halting.write_all(b"GET /metrics HT").unwrap();
+    let mut deaf = TcpStream::connect(daemon.address).unwrap();
+    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert!(daemon.get("/metrics").contains("schedscope_"));
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_one_line_and_a_failure() {
+    if !is_privileged() {
+        return;
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let output = Command::new(host::schedscope()).args(["daemon", "--listen", &address]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.lines().count() == 1 && text.contains(&address) && text.contains("--listen"), "{text}");
+}

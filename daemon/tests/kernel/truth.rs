@@ -188,8 +188,8 @@ fn a_mixture_of_everything_adds_up() {
     let traced = workload(&["mixed", "--seconds", "2"]);
     assert_exact(&traced.report);
     assert_threads_read_the_same(&traced);
-    let children = traced.report.threads.iter().filter(|thread| thread.comm == "true").count();
-    assert_eq!(children as u64, traced.expected("children"));
+    // The memory of ended tasks is used again and again here: a stale record must not keep a new task out.
+    assert_eq!(traced.report.tasks.processes, 1 + traced.expected("children"), "{:?}", traced.report.loss);
 }
 
 /// Two workers that each say who they are and how much CPU time they have used.

@@ -24,10 +24,11 @@ use crate::{
 #[btf_tracepoint(function = "sched_switch")]
 fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a helper without preconditions.
-    let (now_ns, cpu) = unsafe { (bpf_ktime_get_ns(), bpf_get_smp_processor_id()) };
+    let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(cpu_record) = this_cpu(cpu) else { return 0 };
     // SAFETY: both arguments are trusted task pointers.
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
+    let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
     account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
 
@@ -40,6 +41,20 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         switch_in(cpu, next, traced, now_ns);
     }
     0
+}
+
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now.
+#[inline(always)]
+fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
+    let rq_clock_ns = prev.rq_clock_ns();
+    if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
+        // A new offset may be smaller than the last one.
+        return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };
+    }
+    // SAFETY: a helper without preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let now_ns = rq_clock_ns.map_or(now_ns, |rq_clock_ns| cpu.clock.measure(rq_clock_ns, now_ns));
+    if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
 }
 
 /// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.

@@ -22,24 +22,24 @@ pub(crate) struct Programs {
     pub tests: Vec<String>,
 }
 
-/// Builds schedscope, the workloads and the tests, and finds the others.
-pub(crate) fn build(release: bool) -> Result<Programs> {
-    let profile: &[&str] = if release { &["--release"] } else { &[] };
+/// Builds schedscope, the workloads and the tests, and finds the others. Emulation makes everything slower by a factor of ten or
+/// more, and without optimisation by ten again.
+pub(crate) fn build() -> Result<Programs> {
     let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];
-    run(cargo().args(["build", "--locked", "--bins"]).args(packages).args(profile))?;
-    let built = target_dir().join(if release { "release" } else { "debug" });
+    run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
+    let built = target_dir().join("release");
     let init = env::current_exe().context("cannot find this program")?;
     let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
     for name in FROM_THE_HOST {
         files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
     }
-    let tests = build_tests(profile)?;
+    let tests = build_tests()?;
     files.extend(tests.iter().map(PathBuf::from));
     Ok(Programs { init, files, tests })
 }
 
 /// Builds the tests in `daemon/tests`, if there are any, and returns their paths.
-fn build_tests(profile: &[&str]) -> Result<Vec<String>> {
+fn build_tests() -> Result<Vec<String>> {
     let is_test = |path: &Path| path.extension().is_some_and(|extension| extension == "rs");
     let sources = fs::read_dir(root().join("daemon/tests")).into_iter().flatten();
     if !sources.filter_map(Result::ok).any(|entry| is_test(&entry.path())) {
@@ -47,8 +47,18 @@ fn build_tests(profile: &[&str]) -> Result<Vec<String>> {
     }
     let messages = output(
         cargo()
-            .args(["test", "--locked", "--no-run", "--message-format", "json", "--package", "schedscope", "--test", "*"])
-            .args(profile)
+            .args([
+                "test",
+                "--release",
+                "--locked",
+                "--no-run",
+                "--message-format",
+                "json",
+                "--package",
+                "schedscope",
+                "--test",
+                "*",
+            ])
             .stderr(std::process::Stdio::inherit()),
     )?;
     let tests = test_programs(&messages);

@@ -1,0 +1,95 @@
+//! `CLOCK_MONOTONIC` at a context switch without reading a clock.
+//!
+//! The scheduler has just read its own: the run queue's clock is the time at which it was entered, which is also where the kernel
+//! ends one task's run time and begins the other's. It counts the same nanoseconds as `CLOCK_MONOTONIC` from another start and
+//! without its corrections (at most 500 ppm), so an offset kept per CPU converts it, and a millisecond later is measured anew.
+//! Reading a clock takes a third of the time of a switch's program, and more on a virtual machine.
+
+/// Offset between the two clocks on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct SwitchClock {
+    /// `CLOCK_MONOTONIC` less the run queue's clock, wrapping.
+    offset_ns: u64,
+    /// The run queue's clock when the offset was measured; 0 before.
+    measured_at_ns: u64,
+}
+
+/// How long an offset holds: at 500 ppm it is wrong by 0.5 us then.
+const HOLDS_NS: u64 = 1_000_000;
+/// An offset this far from the last one is no measuring error: a clock was set or stood still.
+const JUMP_NS: u64 = 1_000_000;
+/// What corrections may move the offset by in any case between two measurements.
+const DRIFT_NS: u64 = 500;
+
+impl SwitchClock {
+    /// The time of a switch, or `None` if the offset has to be measured first.
+    #[inline(always)]
+    pub fn convert(&self, rq_clock_ns: u64) -> Option<u64> {
+        let age_ns = rq_clock_ns.wrapping_sub(self.measured_at_ns);
+        if self.measured_at_ns == 0 || age_ns > HOLDS_NS { None } else { Some(rq_clock_ns.wrapping_add(self.offset_ns)) }
+    }
+
+    /// Takes both clocks, read one after the other, and returns the time of the switch.
+    ///
+    /// The reading of `CLOCK_MONOTONIC` comes some time after the scheduler's, so every measured offset is too large; the smallest is
+    /// the best. It may grow only as fast as corrections can make it.
+    #[inline(always)]
+    pub fn measure(&mut self, rq_clock_ns: u64, monotonic_ns: u64) -> u64 {
+        let measured_ns = monotonic_ns.wrapping_sub(rq_clock_ns);
+        let change_ns = measured_ns.wrapping_sub(self.offset_ns).cast_signed();
+        let age_ns = rq_clock_ns.wrapping_sub(self.measured_at_ns);
+        if self.measured_at_ns == 0 || change_ns < 0 || change_ns.cast_unsigned() > JUMP_NS {
+            self.offset_ns = measured_ns;
+        } else {
+            // 1/2048 is 488 ppm.
+            self.offset_ns = self.offset_ns.wrapping_add(change_ns.cast_unsigned().min(DRIFT_NS.max(age_ns >> 11)));
+        }
+        self.measured_at_ns = rq_clock_ns;
+        rq_clock_ns.wrapping_add(self.offset_ns)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Switches at any times, the monotonic clock read up to 20 us after the scheduler's and running up to 500 ppm off.
+        #[test]
+        fn converted_times_stay_within_the_reading_error(
+            steps in prop::collection::vec((1_u64..3_000_000, 300_u64..20_000), 1..200),
+            ppm in -500_i64..500,
+        ) {
+            let mut clock = SwitchClock::default();
+            let mut rq_ns = 1_000_000_000_u64;
+            for (step, late) in steps {
+                rq_ns += step;
+                let drift_ns = i64::try_from(rq_ns / 1_000_000).unwrap() * ppm;
+                let true_ns = (rq_ns + 5_000_000_000).wrapping_add_signed(drift_ns);
+                let now_ns = clock.convert(rq_ns).unwrap_or_else(|| clock.measure(rq_ns, true_ns + late));
+                // Never later than the latest reading could be, never earlier than corrections can explain.
+                prop_assert!(now_ns <= true_ns + 20_000 + 1_000, "{} ns late", now_ns - true_ns);
+                prop_assert!(now_ns + 5_000 >= true_ns, "{} ns early", true_ns - now_ns);
+            }
+        }
+    }
+
+    #[test]
+    fn an_offset_holds_for_a_millisecond() {
+        let mut clock = SwitchClock::default();
+        assert_eq!(clock.convert(7), None);
+        assert_eq!(clock.measure(1_000, 5_000), 5_000);
+        assert_eq!(clock.convert(2_000), Some(6_000));
+        assert_eq!(clock.convert(1_000 + HOLDS_NS + 1), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_believed_at_once() {
+        let mut clock = SwitchClock::default();
+        clock.measure(1_000, 5_000);
+        assert_eq!(clock.measure(2_000_000, 3_000_000_000), 3_000_000_000);
+    }
+}

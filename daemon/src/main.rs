@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Run(args) => block_on(commands::run::run(args)),
         Command::Attach(args) => block_on(commands::attach::attach(args)),
-        Command::Daemon(args) => commands::daemon::run(&args).map(|()| 0),
+        Command::Daemon(args) => {
+            log_to_stderr();
+            commands::daemon::run(&args).map(|()| 0)
+        }
         Command::Doctor => commands::doctor::doctor(),
     };
     let code = result.unwrap_or_else(|error| {
@@ -32,4 +35,12 @@ fn main() -> ExitCode {
 /// One thread: signals, timers and a child to wait for need no more.
 fn block_on(future: impl Future<Output = anyhow::Result<i32>>) -> anyhow::Result<i32> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
+}
+
+/// What the daemon has to say; `RUST_LOG` chooses how much.
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::builder()
+        .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
+        .from_env_lossy();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

@@ -33,6 +33,8 @@ pub enum Loss {
     /// The kernel had counted a migration of which no event was seen. It was added, with the distance between the CPUs of the
     /// thread's last two runs.
     MigrationUnseen = 11,
+    /// A new task lies where an ended one did whose freeing was not seen. Its slot was freed now.
+    FreeUnseen = 12,
 }
 
 /// What a loss does to the figures.
@@ -46,7 +48,7 @@ pub enum Harm {
 
 impl Loss {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Loss; 12] = [
+    pub const ALL: [Loss; 13] = [
         Loss::TaskTableFull,
         Loss::PidBeyondTable,
         Loss::SwitchOutUnseen,
@@ -59,6 +61,7 @@ impl Loss {
         Loss::NoCounters,
         Loss::SlotLeaked,
         Loss::MigrationUnseen,
+        Loss::FreeUnseen,
     ];
 
     /// The value of the `reason` label and of the key in JSON.
@@ -76,6 +79,7 @@ impl Loss {
             Loss::NoCounters => "no_counters",
             Loss::SlotLeaked => "slot_leaked",
             Loss::MigrationUnseen => "migration_unseen",
+            Loss::FreeUnseen => "free_unseen",
         }
     }
 
@@ -84,7 +88,7 @@ impl Loss {
     /// A broken chain is not one by itself: where it concerns a traced thread, that thread's own events show it too.
     pub const fn harm(self) -> Harm {
         match self {
-            Loss::SwitchInUnseen | Loss::MigrationUnseen | Loss::SwitchChainBroken => Harm::Repaired,
+            Loss::SwitchInUnseen | Loss::MigrationUnseen | Loss::FreeUnseen | Loss::SwitchChainBroken => Harm::Repaired,
             _ => Harm::Missing,
         }
     }

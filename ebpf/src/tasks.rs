@@ -98,6 +98,45 @@ fn take_slot(cpu: u32) -> Option<u32> {
     Some(slot)
 }
 
+/// Enters a thread's slot under its address; false if it has one already.
+///
+/// The fork hook and the iterator may both meet a thread: whoever enters it first has it. An entry of an ended thread, or of one
+/// with another pid, is left over from a task whose freeing was not seen, and gives way.
+#[inline(always)]
+fn claim(address: u64, tid: u32, slot: u32, cpu: u32) -> bool {
+    if SLOT_OF_TASK.insert(&address, &slot, u64::from(BPF_NOEXIST)).is_ok() {
+        return true;
+    }
+    // SAFETY: the value is copied at once.
+    let Some(left_over) = (unsafe { SLOT_OF_TASK.get(&address) }).copied() else {
+        lose_on(cpu, Loss::TaskTableFull);
+        return false;
+    };
+    let Some(old) = record(left_over) else { return false };
+    if old.task == address && old.tid == tid && old.clock.phase != Phase::Dead as u32 {
+        return false;
+    }
+    lose_on(cpu, Loss::FreeUnseen);
+    give_up(left_over, old.tid, cpu);
+    SLOT_OF_TASK.insert(&address, &slot, 0).is_ok()
+}
+
+/// Queues the slot of an ended thread for user space, and clears its pid if no later thread has it.
+#[inline(always)]
+fn give_up(slot: u32, tid: u32, cpu: u32) {
+    if let Some(entry) = entry(tid) {
+        // SAFETY: `entry` points into a map value.
+        unsafe {
+            if *entry == slot {
+                *entry = 0;
+            }
+        }
+    }
+    if DEAD_SLOTS.push(&slot, 0).is_err() {
+        lose_on(cpu, Loss::SlotLeaked);
+    }
+}
+
 /// Begins to trace `task` in `workload`. `phase` is `New` for a forked thread, else `Unseen` with `seeded_as` for what it does.
 /// False if it could not, or if another hook was faster.
 #[inline(always)]
@@ -138,8 +177,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
-    // The fork hook and the iterator may both meet a thread: the hash decides who has it.
-    if SLOT_OF_TASK.insert(&task.address(), &slot, u64::from(BPF_NOEXIST)).is_err() {
+    if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {
             lose_on(cpu, Loss::SlotLeaked);
@@ -151,21 +189,19 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     true
 }
 
-/// Ends the tracing of a thread whose memory goes away and queues its slot for user space.
+/// Ends the tracing of a task whose memory goes away, if it was traced. Found by address alone: its pid may be another's by now.
 #[inline(always)]
-pub(crate) fn release(task: Task, traced: &Traced, cpu: u32) {
-    let _ = SLOT_OF_TASK.remove(&task.address());
-    if let Some(entry) = entry(task.tid()) {
-        // SAFETY: `entry` points into a map value. A later thread with this pid may have its own slot there already.
-        unsafe {
-            if *entry == traced.slot {
-                *entry = 0;
-            }
-        }
+pub(crate) fn release(task: Task, cpu: u32) {
+    let address = task.address();
+    // SAFETY: the value is copied at once.
+    let Some(slot) = (unsafe { SLOT_OF_TASK.get(&address) }).copied() else { return };
+    let _ = SLOT_OF_TASK.remove(&address);
+    let Some(ended) = record(slot) else { return };
+    if ended.clock.phase != Phase::Dead as u32 {
+        ended.clock.phase = Phase::Dead as u32;
+        lose_on(cpu, Loss::EndUnseen);
     }
-    if DEAD_SLOTS.push(&traced.slot, 0).is_err() {
-        lose_on(cpu, Loss::SlotLeaked);
-    }
+    give_up(slot, ended.tid, cpu);
 }
 
 /// A thread's pid changed from `old_tid`: its record follows.

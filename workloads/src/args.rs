@@ -40,7 +40,7 @@ pub(crate) enum Command {
     },
     /// Two tasks on one CPU pass a byte to and fro: each pass is one context switch.
     ///
-    /// They run under `SCHED_BATCH`, where a wake-up never preempts, so that each switch is a voluntary one.
+    /// They run under `SCHED_BATCH`, where a wake-up never preempts, so that a switch is a voluntary one unless a stranger interferes.
     PingPong {
         /// Context switches to cause, both tasks together.
         #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(2..))]

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{allowed_cpus, deliver, require_host, run::Interrupts};
+use super::{JsonOutput, allowed_cpus, deliver, require_host, run::Interrupts};
 use crate::{report::schema::Exit, session::Session, snapshot::Tgid};
 
 /// Arguments of `schedscope attach`.
@@ -35,6 +35,7 @@ fn positive_seconds(text: &str) -> Result<f64, String> {
 /// Traces until the processes end, the time is up, or it is interrupted.
 pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
     let topology = require_host()?;
+    let json = JsonOutput::open(args.json.as_deref())?;
     for pid in &args.pid {
         let process = i32::try_from(*pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
         if process.is_none() {
@@ -67,6 +68,6 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
     let name =
         args.name.unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
     let report = session.finish(None, name, Vec::new(), Exit::default(), allowed_cpus())?;
-    deliver(&report, args.json.as_deref(), args.quiet)?;
+    deliver(&report, json, args.quiet)?;
     Ok(0)
 }

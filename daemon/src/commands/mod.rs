@@ -23,23 +23,33 @@ fn require_host() -> anyhow::Result<Topology> {
     Ok(Topology::read()?)
 }
 
-/// Prints the report to standard error, which leaves the command's own output alone, and writes the JSON if asked.
-fn deliver(report: &RunReport, json: Option<&Path>, quiet: bool) -> anyhow::Result<()> {
-    if let Some(path) = json {
-        let mut text = serde_json::to_string_pretty(report)?;
-        text.push('\n');
+/// Where the JSON goes. Opened before anything is traced: a path that cannot be written must not cost a run.
+struct JsonOutput(Box<dyn Write>);
+
+impl JsonOutput {
+    fn open(path: Option<&Path>) -> anyhow::Result<Option<JsonOutput>> {
+        let Some(path) = path else { return Ok(None) };
         if path == Path::new("-") {
-            std::io::stdout().write_all(text.as_bytes())?;
-        } else {
-            std::fs::write(path, text)
-                .with_context(|| format!("cannot write {}: give --json a path in a directory that exists", path.display()))?;
+            return Ok(Some(JsonOutput(Box::new(std::io::stdout()))));
         }
+        let file = std::fs::File::create(path)
+            .with_context(|| format!("cannot write {}: give --json a file in a directory that exists", path.display()))?;
+        Ok(Some(JsonOutput(Box::new(file))))
     }
+}
+
+/// Prints the report to standard error, which leaves the command's own output alone, and writes the JSON if asked.
+fn deliver(report: &RunReport, json: Option<JsonOutput>, quiet: bool) -> anyhow::Result<()> {
     if !quiet {
         let stderr = std::io::stderr();
         let text = render(report, &Options::detect(&stderr));
         // A reader that went away is no reason to fail.
         let _ = stderr.lock().write_all(text.as_bytes());
+    }
+    if let Some(JsonOutput(mut output)) = json {
+        let mut text = serde_json::to_string_pretty(report)?;
+        text.push('\n');
+        output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write the JSON")?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::ExitStatus, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{allowed_cpus, deliver, require_host};
+use super::{JsonOutput, allowed_cpus, deliver, require_host};
 use crate::{
     report::schema::Exit,
     session::Session,
@@ -38,6 +38,7 @@ pub struct RunArgs {
 /// Runs the command and returns the code to exit with.
 pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let topology = require_host()?;
+    let json = JsonOutput::open(args.json.as_deref())?;
     let allowed = allowed_cpus();
     let name = args.name.clone().unwrap_or_else(|| program_name(&args.command));
     // Before the fork: a signal must not end us while the child waits.
@@ -67,7 +68,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     }
     let window_of = if args.wait_all { None } else { Some(leader) };
     let report = session.finish(window_of, name, args.command, exit_of(status), allowed)?;
-    deliver(&report, args.json.as_deref(), args.quiet)?;
+    deliver(&report, json, args.quiet)?;
     Ok(exit_code(status))
 }
 

@@ -145,12 +145,13 @@ fn json_goes_to_standard_output_on_request() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_a_failure() {
+fn a_report_that_cannot_be_written_is_a_failure_before_the_command_runs() {
     if !is_privileged() {
         return;
     }
-    let output = schedscope(&["run", "--quiet", "--json", "/no/such/directory/report.json", "--", "true"]);
+    let output = schedscope(&["run", "--quiet", "--json", "/no/such/directory/report.json", "--", "echo", "ran"]);
     assert_eq!(output.status.code(), Some(OWN_FAILURE));
+    assert!(output.stdout.is_empty(), "the command ran for nothing");
     let text = complaint(&output);
     assert!(text.contains("/no/such/directory/report.json"), "{text}");
 }

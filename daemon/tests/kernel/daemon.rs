@@ -1,10 +1,10 @@
 //! The daemon over HTTP.
 
 use std::{
+    collections::HashMap,
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -14,39 +14,34 @@ use procfs::process::Process;
 use tempfile::TempDir;
 
 use super::{
-    host::{self, comes_true, has_program, is_privileged},
+    host::{self, Guarded, comes_true, has_program, is_privileged},
     leftovers::{assert_gone, wait_for_programs},
     signals::send,
 };
 
-/// A spinning thread that a rule gives its own name.
-const RULES: &str = "[[workload]]\nname = \"spinner\"\nmatch = { comm = \"spin-test\" }\n";
-
-/// A daemon, killed if the test fails.
-struct Daemon {
-    process: Child,
-    address: SocketAddr,
-    _dir: TempDir,
+/// The spinning thread's name, which no other run of these tests uses.
+fn spinner_name() -> String {
+    format!("spin-{}", std::process::id())
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended long since, as it should.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+/// A daemon that serves.
+struct Daemon {
+    process: Guarded,
+    address: SocketAddr,
+    _dir: TempDir,
 }
 
 impl Daemon {
     fn start() -> Daemon {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("schedscope.toml");
-        fs::write(&config, RULES).unwrap();
+        let rule = format!("[[workload]]\nname = \"spinner\"\nmatch = {{ comm = \"{}\" }}\n", spinner_name());
+        fs::write(&config, rule).unwrap();
         // Free until somebody takes it between here and there.
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = Command::new(host::schedscope());
         command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
-        let process = command.stderr(Stdio::null()).spawn().unwrap();
+        let process = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
         let daemon = Daemon { process, address, _dir: dir };
         assert!(comes_true(20, || try_get(address, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))));
         daemon
@@ -86,66 +81,69 @@ fn counters(text: &str) -> Vec<&str> {
     text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect()
 }
 
-/// A thread on CPU 0 that never blocks and that nearly nobody can preempt.
-fn spinner() -> Child {
-    let mut command = Command::new("sh");
-    command.args(["-c", "printf spin-test > /proc/$$/comm; while :; do :; done"]);
-    // SAFETY: between fork and exec the closure makes system calls only.
-    unsafe {
-        command.pre_exec(|| {
-            let mut set: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(0, &mut set);
-            if libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set) != 0
-                || libc::setpriority(libc::PRIO_PROCESS, 0, -20) != 0
-            {
-                return Err(std::io::Error::last_os_error());
-            }
-            Ok(())
-        });
-    }
-    command.spawn().unwrap()
+/// A thread that never blocks, confined to CPU 0.
+fn spinner() -> Guarded {
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0", "sh", "-c", "printf \"$0\" > /proc/$$/comm; while :; do :; done", &spinner_name()]);
+    Guarded(command.spawn().unwrap())
 }
 
-/// Seconds that the kernel has let a process wait for a CPU.
-fn waited_seconds(process: &Child) -> f64 {
-    Process::new(process.id().cast_signed()).unwrap().schedstat().unwrap().run_delay as f64 / 1e9
+/// When a reading that was asked for was taken: after the first, before the second.
+#[derive(Clone, Copy)]
+struct Taken(Instant, Instant);
+
+/// A scrape and when it was taken.
+fn scrape(daemon: &Daemon) -> (String, Taken) {
+    let asked = Instant::now();
+    (daemon.get("/metrics"), Taken(asked, Instant::now()))
+}
+
+fn assert_never_down(before: &str, after: &str) {
+    let after: HashMap<&str, f64> = samples(after).collect();
+    let counters = counters(before);
+    for (series, value) in samples(before).filter(|(series, _)| counters.iter().any(|name| series.split('{').next() == Some(name)))
+    {
+        let later = after.get(series);
+        assert!(later.is_some_and(|later| *later >= value), "{series} was {value} and is {later:?}");
+    }
 }
 
 #[test]
-fn a_thread_that_never_blocks_is_seen_running_at_every_scrape() {
+fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     if !is_privileged() {
         return;
     }
     let daemon = Daemon::start();
-    let mut spinner = spinner();
+    let spinner = spinner();
     let on_cpu = |text: &str| sum(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
-    assert!(comes_true(10, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
+    let demand = |text: &str| on_cpu(text) + sum(text, "schedscope_workload_runnable_seconds_total{workload=\"spinner\"");
+    assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
+    sleep(Duration::from_millis(300));
 
-    let (mut before, mut asked) = (daemon.get("/metrics"), Instant::now());
-    let mut waited = waited_seconds(&spinner);
-    for scrape in 0..30 {
+    let (first, first_taken) = scrape(&daemon);
+    let (mut before, mut taken) = (first.clone(), first_taken);
+    for number in 1..=30 {
+        // Longer than scrapes share a reading.
         sleep(Duration::from_millis(300));
-        let text = daemon.get("/metrics");
-        let (now, wall) = (Instant::now(), asked.elapsed().as_secs_f64());
-        let waited_now = waited_seconds(&spinner);
-        let (grown, kept_off) = (on_cpu(&text) - on_cpu(&before), waited_now - waited);
-        // A scrape may be some milliseconds later after its question than the one before, and a wait may be open.
-        let c = grown / wall;
-        assert!((c + kept_off / wall - 1.0).abs() < 0.1, "scrape {scrape}: C = {c}, kept off for {kept_off} s of {wall} s");
-        for name in counters(&before) {
-            for (series, value) in samples(&before).filter(|(series, _)| series.split('{').next() == Some(name)) {
-                let later = samples(&text).find(|(other, _)| *other == series).map(|(_, value)| value);
-                assert!(later.is_some_and(|later| later >= value), "scrape {scrape}: {series} was {value} and is {later:?}");
-            }
-        }
-        (before, asked, waited) = (text, now, waited_now);
+        let (text, now) = scrape(&daemon);
+        assert_never_down(&before, &text);
+        let grown = demand(&text) - demand(&before);
+        let (least, most) = ((now.0 - taken.1).as_secs_f64() - 0.005, (now.1 - taken.0).as_secs_f64() + 0.005);
+        assert!((least..=most).contains(&grown), "scrape {number}: D grew by {grown} s in {least} to {most} s");
+        (before, taken) = (text, now);
     }
-    let total = on_cpu(&before);
-    let kernel = Process::new(spinner.id().cast_signed()).unwrap().schedstat().unwrap().sum_exec_runtime as f64 / 1e9;
-    // Before its first scan the daemon counted it as `other`.
-    assert!((kernel - 1.0..=kernel + 0.01).contains(&total), "ours {total} s, the kernel's {kernel} s");
-    spinner.kill().unwrap();
-    spinner.wait().unwrap();
+    let blocked = "schedscope_workload_blocked_seconds_total{workload=\"spinner\"";
+    assert!(sum(&before, blocked) - sum(&first, blocked) < 0.01, "it never blocks");
+    let (ours, kernel) = (on_cpu(&before), kernel_seconds(&spinner));
+    // Until its first scan the daemon counted it as `other`; and time passes between its reading and ours.
+    let late = 0.02 + taken.0.elapsed().as_secs_f64();
+    assert!((kernel - 1.0 - late..=kernel + 0.02).contains(&ours), "ours {ours} s, the kernel's {kernel} s");
+}
+
+/// Seconds on a CPU by the kernel's account, which is a tick old.
+fn kernel_seconds(process: &Child) -> f64 {
+    let process = Process::new(process.id().cast_signed()).unwrap();
+    process.schedstat().unwrap().sum_exec_runtime as f64 / 1e9
 }
 
 #[test]

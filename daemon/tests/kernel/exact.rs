@@ -7,6 +7,15 @@ use schedscope::report::{
 
 /// Two sums of the same nanoseconds in another order, as seconds.
 const ROUNDING_SECONDS: f64 = 1e-6;
+/// The longest that kernels have.
+const TICK_SECONDS: f64 = 0.01;
+/// Above this share of the CPUs used by others a run gets too little to be judged by.
+pub(crate) const STARVED: f64 = 0.6;
+
+/// Share of the host's CPU time that others used.
+pub(crate) fn foreign_share(report: &RunReport) -> f64 {
+    report.host.foreign_on_cpu_seconds / (report.wall_seconds * f64::from(report.cpus.online))
+}
 
 /// Fails unless all tasks ended, nothing is missing, every count is the kernel's, and every nanosecond is in one place only.
 pub(crate) fn assert_exact(report: &RunReport) {
@@ -32,11 +41,14 @@ fn counts_are_the_kernels(report: &RunReport) {
     let check = &report.check;
     assert_eq!(check.threads_differing, 0, "{check:?}");
     assert_eq!(check.residuals.len(), 5);
+    // On a starved host the first thread may still run, or wait to, when it is registered: what the kernel knows of that run is a
+    // tick old.
+    let tick = if foreign_share(report) > STARVED { TICK_SECONDS } else { 0.0 };
     for residual in &check.residuals {
         let allowed = match residual.quantity.as_str() {
-            "sum_exec_runtime_seconds" => 1e-3 * residual.kernel + 50e-6 * check.threads as f64,
+            "sum_exec_runtime_seconds" => 1e-3 * residual.kernel + 50e-6 * check.threads as f64 + tick,
             // The kernel takes its time stamps before ours, and of a wake-up from another CPU only when it queues the thread.
-            "run_delay_seconds" => 1e-2 * residual.kernel + 50e-6 * check.threads as f64 + 2e-6 * switches(report) as f64,
+            "run_delay_seconds" => 1e-2 * residual.kernel + 50e-6 * check.threads as f64 + 2e-6 * switches(report) as f64 + tick,
             _ => 0.0,
         };
         assert!(residual.difference.abs() <= allowed, "{residual:?}, allowed {allowed}");

@@ -3,8 +3,9 @@
 use std::{
     env,
     ffi::OsStr,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Child, Command},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -28,6 +29,31 @@ pub(crate) fn has_cpus(count: usize) -> bool {
         println!("skipped: needs {count} CPUs and may use {usable}");
     }
     usable >= count
+}
+
+/// A process that does not outlive the test, however that ends.
+pub(crate) struct Guarded(pub(crate) Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // It may have ended long since, as it should.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Deref for Guarded {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Guarded {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
 }
 
 /// The program under test.

@@ -6,7 +6,7 @@
 use schedscope::report::RunReport;
 
 use super::{
-    exact::assert_consistent,
+    exact::{STARVED, assert_consistent, foreign_share},
     host::{has_cpus, is_privileged, python, workloads},
     traced::{run, workload},
 };
@@ -64,26 +64,33 @@ fn traced_python(script: &str, arguments: &[&str]) -> Option<RunReport> {
     Some(traced.report)
 }
 
-/// Share of the host's CPU time that others used.
-fn foreign(report: &RunReport) -> f64 {
-    report.host.foreign_on_cpu_seconds / (report.wall_seconds * f64::from(report.cpus.online))
-}
-
 fn figures(report: &RunReport) -> String {
     let (c, d) = (report.parallelism.running_mean, report.parallelism.demand_mean);
-    format!("C = {c:.3}, D = {d:.3}, {:.0} % of the CPUs used by others, {:?}", 100.0 * foreign(report), report.model)
+    format!("C = {c:.3}, D = {d:.3}, {:.0} % of the CPUs used by others, {:?}", 100.0 * foreign_share(report), report.model)
+}
+
+/// Whether others left too little for D to mean anything; says so.
+fn is_starved(report: &RunReport) -> bool {
+    let is_starved = foreign_share(report) > STARVED;
+    if is_starved {
+        println!("not judged, since others use this host: C, D and the model; {}", figures(report));
+    }
+    is_starved
 }
 
 /// `count` workers that want a CPU all the time, and nobody else.
 fn assert_parallel(report: &RunReport, count: u32, model: &str) {
     let (c, d, wanted) = (report.parallelism.running_mean, report.parallelism.demand_mean, f64::from(count));
     let figures = figures(report);
+    assert!(c <= 1.02 * f64::from(count.min(report.cpus.allowed)), "{figures}");
+    if is_starved(report) {
+        return;
+    }
     // Starting an interpreter and the workers takes up to a tenth of a run, more where others want the CPU too.
     assert!((0.85 * wanted..=1.02 * wanted + 0.1).contains(&d), "{figures}");
     let cpus = f64::from(count.min(report.cpus.allowed));
-    assert!(c <= 1.02 * cpus, "{figures}");
     assert_eq!(report.model.name, model, "{figures}");
-    if foreign(report) < QUIET {
+    if foreign_share(report) < QUIET {
         assert!(c > 0.92 * cpus, "{figures}");
     } else {
         println!("not judged, since this host is busy: C > 0.92 x {cpus}; {figures}");
@@ -96,9 +103,12 @@ fn python_threads_take_turns() {
     let figures = figures(&report);
     assert!(report.parallelism.running_mean <= 1.05, "{figures}");
     assert_eq!((report.tasks.processes, report.tasks.threads), (1, 3), "{figures}");
+    if is_starved(&report) {
+        return;
+    }
     // The one without the GIL waits for it, blocked; under load the one with it may be kept from the CPU, runnable.
     assert!((0.85..1.75).contains(&report.parallelism.demand_mean), "{figures}");
-    if foreign(&report) < QUIET {
+    if foreign_share(&report) < QUIET {
         assert!(report.parallelism.running_mean > 0.92, "{figures}");
         assert_eq!(report.model.name, "threads (taking turns)", "{figures}");
     } else {
@@ -123,7 +133,8 @@ fn coroutines_are_one_task_that_is_seldom_busy() {
     let Some(report) = traced_python(ASYNCIO, &[]) else { return };
     let figures = figures(&report);
     assert_eq!(report.tasks.threads, 1, "{figures}");
-    assert!(report.parallelism.demand_mean < 0.6 && report.parallelism.running_mean < 0.5, "{figures}");
+    assert!(report.parallelism.running_mean < 0.5, "{figures}");
+    assert!(report.parallelism.demand_mean < 0.6 || is_starved(&report), "{figures}");
     // All wake-ups of one turn of the loop are one: far fewer than the 12,800 sleeps.
     assert!((50..4_000).contains(&report.switches.voluntary), "{:?}", report.switches);
 }
@@ -172,7 +183,7 @@ fn more_threads_than_cpus_wait_for_their_turn() {
     ]);
     let report = &traced.report;
     let figures = figures(report);
-    assert!((2.7..=3.1).contains(&report.parallelism.demand_mean), "{figures}");
+    assert!((2.7..=3.1).contains(&report.parallelism.demand_mean) || is_starved(report), "{figures}");
     assert!(report.parallelism.running_mean <= 1.02, "{figures}");
     // Started on any CPU, then confined to one.
     assert!(report.parallelism.effective_cpus < 1.05, "{figures}");

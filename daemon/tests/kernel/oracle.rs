@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     exact::{assert_consistent, assert_exact},
-    host::{self, comes_true, has_cpus, is_privileged},
+    host::{self, Guarded, comes_true, has_cpus, is_privileged},
     leftovers::wait_for_programs,
     signals::send,
 };
@@ -27,7 +27,7 @@ const SEEDING: Duration = Duration::from_millis(500);
 
 /// `schedscope attach` at work.
 struct Attached {
-    tracer: Child,
+    tracer: Guarded,
     dir: TempDir,
 }
 
@@ -37,7 +37,7 @@ impl Attached {
         let mut command = Command::new(host::schedscope());
         command.args(["attach", "--quiet", "--json"]).arg(dir.path().join("report.json"));
         command.args(processes.iter().flat_map(|process| ["--pid".to_owned(), process.id().to_string()]));
-        let tracer = command.spawn().unwrap();
+        let tracer = Guarded(command.spawn().unwrap());
         wait_for_programs(tracer.id());
         sleep(SEEDING);
         Attached { tracer, dir }
@@ -122,10 +122,10 @@ fn wait_for_state(process: &Child, state: char) {
 }
 
 /// A shell that becomes the workload once it is told to.
-fn waiting_workload(arguments: &[&str]) -> Child {
+fn waiting_workload(arguments: &[&str]) -> Guarded {
     let mut shell = Command::new("sh");
     shell.args(["-c", "read line; exec \"$0\" \"$@\""]).arg(host::workloads()).args(arguments);
-    let child = shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let child = Guarded(shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     wait_for_state(&child, 'S');
     child
 }
@@ -209,7 +209,7 @@ fn threads_that_were_there_before_agree_with_proc() {
         return;
     }
     let start = |arguments: &[&str]| {
-        let child = Command::new(host::workloads()).args(arguments).stdout(Stdio::null()).spawn().unwrap();
+        let child = Guarded(Command::new(host::workloads()).args(arguments).stdout(Stdio::null()).spawn().unwrap());
         sleep(Duration::from_millis(200));
         child
     };
@@ -218,22 +218,24 @@ fn threads_that_were_there_before_agree_with_proc() {
         start(&["sleepers", "--count", "8", "--seconds", "60", "--pause", "0.003"]),
     ];
     let freeze = || {
-        processes.iter().for_each(|process| send(process.id(), libc::SIGSTOP));
-        processes.iter().for_each(|process| wait_for_state(process, 'T'));
+        for process in &processes {
+            send(process.id(), libc::SIGSTOP);
+        }
+        for process in &processes {
+            wait_for_state(process, 'T');
+        }
     };
     freeze();
-    let before = processes.each_ref().map(counters);
-    let attached = Attached::to(&processes.each_ref());
-    processes.iter().for_each(|process| send(process.id(), libc::SIGCONT));
+    let before = processes.each_ref().map(|process| counters(process));
+    let attached = Attached::to(&processes.each_ref().map(|process| &**process));
+    for process in &processes {
+        send(process.id(), libc::SIGCONT);
+    }
     sleep(Duration::from_secs(1));
     freeze();
-    let after = processes.each_ref().map(counters);
+    let after = processes.each_ref().map(|process| counters(process));
     send(attached.tracer.id(), libc::SIGINT);
     let report = attached.report();
-    for mut process in processes {
-        process.kill().unwrap();
-        process.wait().unwrap();
-    }
 
     assert_consistent(&report);
     assert_eq!((report.tasks.processes, report.tasks.still_alive), (2, 4 + 9), "{:?}", report.tasks);

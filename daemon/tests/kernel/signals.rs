@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread::sleep,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use schedscope::report::RunReport;
 use tempfile::TempDir;
 
 use super::{
-    host::{self, comes_true, is_privileged},
+    host::{self, Guarded, comes_true, is_privileged},
     leftovers::{assert_gone, wait_for_programs},
 };
 
@@ -31,7 +31,7 @@ fn send_to_group(pid: u32, signal: i32) {
 
 /// A tracer in a process group of its own and the command that it runs.
 struct Running {
-    tracer: Child,
+    tracer: Guarded,
     command: u32,
     dir: TempDir,
 }
@@ -45,7 +45,7 @@ fn start(script: &str) -> Running {
     let mut line = String::new();
     BufReader::new(tracer.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let command = line.trim().parse().unwrap_or_else(|_| panic!("the command did not start: {line:?}"));
-    Running { tracer, command, dir }
+    Running { tracer: Guarded(tracer), command, dir }
 }
 
 impl Running {

@@ -57,8 +57,6 @@ fn ping_pong_switches_once_for_each_pass() {
         assert_exact(&traced.report);
         assert_threads_read_the_same(&traced);
         let switches = &traced.report.switches;
-        // Whoever is preempted by a stranger after it has passed the byte may find the reply there when it wants to block.
-        assert!(switches.voluntary + switches.preempted >= traced.expected("voluntary_at_least"), "{switches:?}");
         assert!(switches.voluntary + switches.preempted >= traced.expected("switches_at_least"), "{switches:?}");
         assert_eq!(switches.yielded, 0);
         assert_eq!(traced.report.tasks.processes, if extra == ["--processes"] { 2 } else { 1 });
@@ -75,8 +73,9 @@ fn yields_are_told_from_preemptions() {
     assert_threads_read_the_same(&traced);
     let switches = &traced.report.switches;
     if has_reasons(&traced.report) {
-        // A yield does not switch when nobody else is there, as at the end.
-        assert!((1_000..=traced.expected("yields")).contains(&switches.yielded), "{switches:?}");
+        // A yield does not switch when nobody else is there, as at the end. Who is preempted on the way back from one still shows
+        // that system call.
+        assert!((1_000..=traced.expected("yields") + 10).contains(&switches.yielded), "{switches:?}");
     } else {
         assert_eq!(switches.yielded, 0, "this kernel does not tell yields: {switches:?}");
         assert!(switches.preempted >= 1_000, "{switches:?}");

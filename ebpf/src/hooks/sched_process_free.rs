@@ -1,11 +1,6 @@
 use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{loss::Loss, task_clock::Phase};
 
-use crate::{
-    charge::lose_on,
-    kernel_types::Task,
-    tasks::{find, release},
-};
+use crate::{kernel_types::Task, tasks::release};
 
 /// A task's memory goes away, a grace period after it was reaped. Its last switch has closed the ledger long before.
 ///
@@ -15,13 +10,7 @@ use crate::{
 fn sched_process_free(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is a trusted task pointer.
     let task = unsafe { Task::from_raw(ctx.arg(0)) };
-    let Some(traced) = find(task) else { return 0 };
     // SAFETY: a helper without preconditions.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    if traced.record.clock.phase != Phase::Dead as u32 {
-        traced.record.clock.phase = Phase::Dead as u32;
-        lose_on(cpu, Loss::EndUnseen);
-    }
-    release(task, &traced, cpu);
+    release(task, unsafe { bpf_get_smp_processor_id() });
     0
 }

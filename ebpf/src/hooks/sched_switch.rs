@@ -11,7 +11,7 @@ use schedscope_ebpf::{
 };
 
 use crate::{
-    charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, this_cpu},
+    charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
     kernel_types::{HAS_PREV_STATE, SYSCALL_YIELD, Task, class_of},
     tasks::{Traced, find_by},
 };
@@ -119,6 +119,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             record.voluntary += 1;
             cell.voluntary += 1;
             record.reason = Reason::Other as u32;
+            settle_end(record, cell);
             record.kernel_after = prev.counts();
             prev.read_comm(&mut record.comm);
         }

@@ -3,7 +3,8 @@
 //! On one CPU the CPU must change hands once for each pass: N passes are N switches, half of them each task's. Under
 //! the normal policy a write may let the woken reader preempt the writer, which makes a good part of them involuntary
 //! (four in ten where this was written). Under `SCHED_BATCH` a wake-up never preempts, so the writer goes on to its
-//! read and blocks: all of them are voluntary. A few more come from starting and ending.
+//! read and blocks: nearly all of them are voluntary, unless a stranger preempts it in between. A few more come from
+//! starting and ending.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::thread;
@@ -51,11 +52,7 @@ pub(crate) fn run(switches: u64, processes: bool, normal_policy: bool) -> Result
     let model = if processes { "processes" } else { "threads" };
     let wall_ns = sys::monotonic_ns() - started_ns;
     let mut report = Report::of_truth("ping-pong", model, "one pass of a byte", 2, 2 * rounds, wall_ns);
-    let voluntary_at_least = if normal_policy { 0 } else { 2 * rounds - 2 };
-    report.expected = Some(json!({
-        "switches_at_least": 2 * rounds - 2,
-        "voluntary_at_least": voluntary_at_least,
-    }));
+    report.expected = Some(json!({ "switches_at_least": 2 * rounds - 2 }));
     report.kernel = kernel;
     Ok(report)
 }

@@ -4,7 +4,9 @@
 use std::{
     ffi::CString,
     fs::{self, File, OpenOptions},
-    io::Write as _,
+    io::{self, Write as _},
+    net::UdpSocket,
+    os::fd::AsRawFd,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -13,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::plan::{Message, Outcome, PLAN, PRIVILEGED, REPORT, Step, Write};
+use super::plan::{EMULATED, Message, Outcome, PLAN, PRIVILEGED, REPORT, Step, Write};
 
 const OUTPUT: &str = "/tmp/output.txt";
 /// More than a failing test prints; a serial port takes a second for 50 kB of an emulated machine.
@@ -26,6 +28,7 @@ pub(crate) fn run() -> Result<()> {
     }
     // In memory like everything here. No file system of its own, which would hide programs that were built below this path.
     fs::create_dir_all("/tmp").context("cannot create /tmp")?;
+    raise_loopback().context("cannot bring up the loopback interface")?;
     let mut port = OpenOptions::new().write(true).open("/dev/ttyS1").context("cannot open the second serial port")?;
     let mut send = |message: &Message| -> Result<()> {
         let line = serde_json::to_string(message)?;
@@ -54,12 +57,25 @@ fn mount(kind: &str, path: &str) -> Result<()> {
     let (kind_c, path_c) = (CString::new(kind)?, CString::new(path)?);
     // SAFETY: the strings live through the call, and these file systems take no data.
     let result = unsafe { libc::mount(kind_c.as_ptr(), path_c.as_ptr(), kind_c.as_ptr(), 0, std::ptr::null()) };
-    let error = std::io::Error::last_os_error();
+    let error = io::Error::last_os_error();
     // A kernel may mount /dev by itself.
     if result != 0 && error.raw_os_error() != Some(libc::EBUSY) {
         return Err(error).with_context(|| format!("cannot mount {path}"));
     }
     Ok(())
+}
+
+/// Servers and their clients in the tests are on 127.0.0.1.
+fn raise_loopback() -> io::Result<()> {
+    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    // SAFETY: a plain structure of integers, for which zeros are valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = libc::c_char::try_from(b'l').unwrap_or_default();
+    request.ifr_name[1] = libc::c_char::try_from(b'o').unwrap_or_default();
+    request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or_default();
+    // SAFETY: the request names an interface and flags, and lives through the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn perform(step: &Step) -> Result<Outcome> {
@@ -70,7 +86,7 @@ fn perform(step: &Step) -> Result<Outcome> {
     let start = Instant::now();
     write_due(&mut writes, start)?;
     let mut command = Command::new(program);
-    command.args(arguments).env("PATH", "/bin").env("HOME", "/tmp").env(PRIVILEGED, "1");
+    command.args(arguments).env("PATH", "/bin").env("HOME", "/tmp").env(PRIVILEGED, "1").env(EMULATED, "1");
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
     let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
     let exit_code = wait(&mut child, step, &mut writes, start)?;

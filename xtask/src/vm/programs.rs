@@ -24,7 +24,7 @@ pub(crate) struct Programs {
 
 /// Builds schedscope, the workloads and the tests, and finds the others. Emulation makes everything slower by a factor of ten or
 /// more, and without optimisation by ten again.
-pub(crate) fn build() -> Result<Programs> {
+pub(crate) fn build(skip_tests: bool) -> Result<Programs> {
     let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];
     run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
     let built = target_dir().join("release");
@@ -33,7 +33,7 @@ pub(crate) fn build() -> Result<Programs> {
     for name in FROM_THE_HOST {
         files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
     }
-    let tests = build_tests()?;
+    let tests = if skip_tests { Vec::new() } else { build_tests()? };
     files.extend(tests.iter().map(PathBuf::from));
     Ok(Programs { init, files, tests })
 }

@@ -37,6 +37,7 @@ const STEP_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Arguments of `vm`.
 #[derive(clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Arguments {
     /// Kernels to boot, such as 5.10; `oldest` and `newest` are names too. All of them if none is given.
     #[arg(value_name = "KERNEL")]

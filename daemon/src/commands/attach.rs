@@ -1,8 +1,8 @@
 //! `schedscope attach`: processes that already run.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
 
-use super::{JsonOutput, allowed_cpus, deliver, require_host, run::Interrupts};
+use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, run::Interrupts};
 use crate::{report::schema::Exit, session::Session, snapshot::Tgid};
 
 /// Arguments of `schedscope attach`.
@@ -14,15 +14,9 @@ pub struct AttachArgs {
     /// Stop after this many seconds; without it when the processes end, or at Ctrl-C
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
     pub duration: Option<f64>,
-    /// Name of the run in the report
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Write the report as JSON to FILE, or to standard output for `-`
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Do not print the report; useful with --json
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// What becomes of the report
+    #[command(flatten)]
+    pub report: ReportArgs,
 }
 
 fn positive_seconds(text: &str) -> Result<f64, String> {
@@ -35,7 +29,7 @@ fn positive_seconds(text: &str) -> Result<f64, String> {
 /// Traces until the processes end, the time is up, or it is interrupted.
 pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
     let topology = require_host()?;
-    let json = JsonOutput::open(args.json.as_deref())?;
+    let json = JsonOutput::open(args.report.json.as_deref())?;
     for pid in &args.pid {
         let process = i32::try_from(*pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
         if process.is_none() {
@@ -65,9 +59,11 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
             () = tokio::time::sleep(pause.min(left)) => pause = session.sample()?,
         }
     }
-    let name =
-        args.name.unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let name = args
+        .report
+        .name
+        .unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
     let report = session.finish(None, name, Vec::new(), Exit::default(), allowed_cpus())?;
-    deliver(&report, json, args.quiet)?;
+    deliver(&report, json, args.report.quiet)?;
     Ok(0)
 }

@@ -5,7 +5,10 @@ pub mod daemon;
 pub mod doctor;
 pub mod run;
 
-use std::{io::Write, path::Path};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 
@@ -21,6 +24,20 @@ fn require_host() -> anyhow::Result<Topology> {
         anyhow::bail!("{}", lack.detail);
     }
     Ok(Topology::read()?)
+}
+
+/// What becomes of the report, the same for every way to trace.
+#[derive(Debug, clap::Args)]
+pub struct ReportArgs {
+    /// Name of the run in the report; the command or the process if not given
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
+    /// Write the report as JSON to FILE, or to standard output for `-`
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Do not print the report; useful with --json
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// Where the JSON goes. Opened before anything is traced: a path that cannot be written must not cost a run.

@@ -1,10 +1,10 @@
 //! `schedscope run`: one command and all its descendants, from the first instruction.
 
-use std::{path::PathBuf, process::ExitStatus, time::Duration};
+use std::{process::ExitStatus, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{JsonOutput, allowed_cpus, deliver, require_host};
+use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
 use crate::{
     report::schema::Exit,
     session::Session,
@@ -18,15 +18,9 @@ const SETTLE: Duration = Duration::from_millis(30);
 /// Arguments of `schedscope run`.
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// Name of the run in the report; the command's name if not given
-    #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
-    /// Write the report as JSON to FILE, or to standard output for `-`
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Do not print the report; useful with --json
-    #[arg(long, short)]
-    pub quiet: bool,
+    /// What becomes of the report
+    #[command(flatten)]
+    pub report: ReportArgs,
     /// Go on until every descendant has ended, not only the command itself
     #[arg(long)]
     pub wait_all: bool,
@@ -38,9 +32,9 @@ pub struct RunArgs {
 /// Runs the command and returns the code to exit with.
 pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let topology = require_host()?;
-    let json = JsonOutput::open(args.json.as_deref())?;
+    let json = JsonOutput::open(args.report.json.as_deref())?;
     let allowed = allowed_cpus();
-    let name = args.name.clone().unwrap_or_else(|| program_name(&args.command));
+    let name = args.report.name.clone().unwrap_or_else(|| program_name(&args.command));
     // Before the fork: a signal must not end us while the child waits.
     let mut interrupts = Interrupts::listen()?;
     let mut session = Session::start(topology)?;
@@ -68,7 +62,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     }
     let window_of = if args.wait_all { None } else { Some(leader) };
     let report = session.finish(window_of, name, args.command, exit_of(status), allowed)?;
-    deliver(&report, json, args.quiet)?;
+    deliver(&report, json, args.report.quiet)?;
     Ok(exit_code(status))
 }
 

@@ -38,14 +38,14 @@ pub(super) fn markdown(measured: &Measured<'_>) -> String {
         arguments.repeats,
         arguments.round_trips
     );
-    for Goal { what, measured, goal, met } in event_goals(measured).into_iter().chain(host_goals(measured)) {
+    for Row { what, measured, goal, met } in event_goals(measured).into_iter().chain(host_goals(measured)) {
         let _ = writeln!(text, "| {what} | {measured} | {goal} | {} |", if met { "yes" } else { "**no**" });
     }
     text + &per_program(measured) + &method(measured)
 }
 
 /// A row of the table.
-struct Goal {
+struct Row {
     what: String,
     measured: String,
     goal: String,
@@ -53,11 +53,11 @@ struct Goal {
 }
 
 /// What an event costs.
-fn event_goals(measured: &Measured<'_>) -> Vec<Goal> {
+fn event_goals(measured: &Measured<'_>) -> Vec<Row> {
     let Measured { events, rival, .. } = measured;
     let net = |hook| events.net.get(hook).copied().unwrap_or(f64::NAN);
     let (switch, waking) = (net(program::SCHED_SWITCH), net(program::SCHED_WAKING));
-    let row = |what: &str, ns: f64, goal: f64| Goal {
+    let row = |what: &str, ns: f64, goal: f64| Row {
         what: what.to_owned(),
         measured: format!("{ns:.0} ns"),
         goal: format!("<= {goal} ns"),
@@ -72,7 +72,7 @@ fn event_goals(measured: &Measured<'_>) -> Vec<Goal> {
         let floor = |hook| events.meters.get(hook).copied().unwrap_or(0.0);
         let theirs = rival.switch_ns - floor(program::SCHED_SWITCH) + rival.wakeup_ns - floor(program::SCHED_WAKING);
         let share = (switch + waking) / theirs;
-        goals.push(Goal {
+        goals.push(Row {
             what: "a switch and a wake-up, against libbpf-tools runqlat".to_owned(),
             measured: format!("{:.0} ns against {theirs:.0} ns: {share:.2}", switch + waking),
             goal: format!("<= {:.2}", goal::RIVAL_SHARE),
@@ -83,9 +83,9 @@ fn event_goals(measured: &Measured<'_>) -> Vec<Goal> {
 }
 
 /// What it costs the load and the host.
-fn host_goals(measured: &Measured<'_>) -> Vec<Goal> {
+fn host_goals(measured: &Measured<'_>) -> Vec<Row> {
     let Measured { slowdown, daemon, .. } = measured;
-    let below = |what: String, measured: String, goal: String, met: bool| Goal { what, measured, goal, met };
+    let below = |what: String, measured: String, goal: String, met: bool| Row { what, measured, goal, met };
     vec![
         below(
             "slow-down of `perf bench sched pipe` on one CPU".to_owned(),

@@ -144,7 +144,7 @@ fn debian_architecture() -> Result<String> {
 
 fn sha256(path: &Path) -> Result<String> {
     let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:x}", Sha256::digest(&content)))
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ fn main() -> ExitCode {
             log_to_stderr();
             commands::daemon::run(&args).map(|()| 0)
         }
+        Command::Check => commands::check::check(),
+        Command::CheckLoad(args) => commands::check::check_load(&args),
         Command::Doctor => commands::doctor::doctor(),
     };
     let code = result.unwrap_or_else(|error| {

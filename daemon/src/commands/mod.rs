@@ -1,6 +1,7 @@
 //! The subcommands: thin drivers over the library.
 
 pub mod attach;
+pub mod check;
 pub mod daemon;
 pub mod doctor;
 pub mod run;

@@ -226,3 +226,19 @@ fn doctor_loads_every_program() {
         assert!(text.lines().any(|line| line.starts_with("ok") && line.contains(&format!("program {hook} "))), "{hook}: {text}");
     }
 }
+
+#[test]
+fn check_finds_the_figures_equal_to_the_kernels() {
+    if !is_privileged() {
+        return;
+    }
+    let output = schedscope(&["check"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    for quantity in ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds"] {
+        let line =
+            text.lines().find(|line| line.trim_start().starts_with(quantity)).unwrap_or_else(|| panic!("{quantity}: {text}"));
+        assert!(line.trim_end().ends_with("ok"), "{line}");
+    }
+    assert_eq!(output.stderr, b"");
+}

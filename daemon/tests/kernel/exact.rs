@@ -47,8 +47,9 @@ fn counts_are_the_kernels(report: &RunReport) {
     for residual in &check.residuals {
         let allowed = match residual.quantity.as_str() {
             "sum_exec_runtime_seconds" => 1e-3 * residual.kernel + 50e-6 * check.threads as f64 + tick,
-            // The kernel takes its time stamps before ours, and of a wake-up from another CPU only when it queues the thread.
-            "run_delay_seconds" => 1e-2 * residual.kernel + 50e-6 * check.threads as f64 + 2e-6 * switches(report) as f64 + tick,
+            // Ours begins at the waking. The kernel's begins when the thread is queued, for a wake-up from another CPU after an
+            // interrupt there, which on a loaded virtual machine takes tens of microseconds. Not a bound of the product's.
+            "run_delay_seconds" => 2e-2 * residual.kernel + 50e-6 * check.threads as f64 + 20e-6 * switches(report) as f64 + tick,
             _ => 0.0,
         };
         assert!(residual.difference.abs() <= allowed, "{residual:?}, allowed {allowed}");
@@ -66,7 +67,7 @@ fn lives_are_partitioned(threads: &[ThreadReport]) {
     for thread in threads {
         let ThreadReport { on_cpu_seconds, runnable_seconds, blocked_seconds, lifetime_seconds, .. } = thread;
         let gap = (on_cpu_seconds + runnable_seconds + blocked_seconds - lifetime_seconds).abs();
-        assert!(gap <= 1e-3 * lifetime_seconds + 100e-6, "{gap} s of this thread's life are missing or double: {thread:?}");
+        assert!(gap <= 1e-3 * lifetime_seconds + 30e-6, "{gap} s of this thread's life are missing or double: {thread:?}");
         assert_near(thread.on_cpu_seconds_by_cpu.values().sum(), *on_cpu_seconds, "time by CPU of a thread");
         assert_near(thread.blocked_seconds_by_reason.values().sum(), *blocked_seconds, "blocked time by reason of a thread");
         gaps += gap;

@@ -93,15 +93,15 @@ fn compare(report: &RunReport) -> Vec<Line> {
         difference: format!("{:+}", report.check.threads_differing),
         verdict: Some(report.check.threads_differing == 0),
     });
-    let parts: f64 =
+    let charged: f64 =
         report.threads.iter().map(|thread| thread.on_cpu_seconds + thread.runnable_seconds + thread.blocked_seconds).sum();
-    let lives: f64 = report.threads.iter().map(|thread| thread.lifetime_seconds).sum();
+    let lived: f64 = report.threads.iter().map(|thread| thread.lifetime_seconds).sum();
     lines.push(Line {
         what: "running + runnable + blocked".to_owned(),
-        ours: format!("{parts:.6}"),
-        kernel: format!("{lives:.6} lived"),
-        difference: format!("{:+.6}", parts - lives),
-        verdict: Some((parts - lives).abs() <= TIME_BOUND * lives),
+        ours: format!("{charged:.6}"),
+        kernel: format!("{lived:.6} lived"),
+        difference: format!("{:+.6}", charged - lived),
+        verdict: Some((charged - lived).abs() <= TIME_BOUND * lived),
     });
     lines.push(Line {
         what: "observations missing".to_owned(),

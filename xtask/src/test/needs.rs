@@ -106,13 +106,9 @@ impl Host {
         for package in packages {
             self.require_apt(package)?;
         }
-        let install = || {
-            let mut command = Command::new("apt-get");
-            command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
-            run(command.env("DEBIAN_FRONTEND", "noninteractive"))
-        };
-        // Old lists name files that the mirror no longer has.
-        install().or_else(|_| self.update().and_then(|()| install()))
+        let mut command = Command::new("apt-get");
+        command.args(["install", "--yes", "--no-install-recommends"]).args(packages);
+        run(command.env("DEBIAN_FRONTEND", "noninteractive"))
     }
 
     fn update(&mut self) -> Result<()> {
@@ -128,9 +124,8 @@ impl Host {
         if !self.can_install {
             bail!("installing packages needs root on Debian or Ubuntu");
         }
-        if !has_candidate(package) {
-            self.update()?;
-        }
+        // A list as old as the machine's image may name a compiler that is too old, or a file that is gone.
+        self.update()?;
         if !has_candidate(package) {
             bail!("the package sources of this host have no {package}");
         }

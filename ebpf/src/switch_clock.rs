@@ -8,16 +8,20 @@
 /// Offset between the two clocks on one CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
+#[expect(clippy::struct_field_names, reason = "units are in the names")]
 pub struct SwitchClock {
     /// `CLOCK_MONOTONIC` less the run queue's clock, wrapping.
     offset_ns: u64,
     /// The run queue's clock when the offset was measured; 0 before.
     measured_at_ns: u64,
+    /// A growth too large to be believed the first time; 0 if the last measurement was an ordinary one.
+    suspect_ns: u64,
 }
 
 /// How long an offset holds: at 500 ppm it is wrong by 0.5 us then.
 const HOLDS_NS: u64 = 1_000_000;
-/// An offset this far from the last one is no measuring error: a clock was set or stood still.
+/// An offset that has grown by this much is either wrong, because the (virtual) CPU stood still between the two readings, or a clock
+/// was set: then the next measurement says the same.
 const JUMP_NS: u64 = 1_000_000;
 /// What corrections may move the offset by in any case between two measurements.
 const DRIFT_NS: u64 = 500;
@@ -38,13 +42,21 @@ impl SwitchClock {
     pub fn measure(&mut self, rq_clock_ns: u64, monotonic_ns: u64) -> u64 {
         let measured_ns = monotonic_ns.wrapping_sub(rq_clock_ns);
         let change_ns = measured_ns.wrapping_sub(self.offset_ns).cast_signed();
+        let grown_ns = change_ns.cast_unsigned();
         let age_ns = rq_clock_ns.wrapping_sub(self.measured_at_ns);
-        if self.measured_at_ns == 0 || change_ns < 0 || change_ns.cast_unsigned() > JUMP_NS {
+        if self.measured_at_ns == 0 || change_ns < 0 {
             self.offset_ns = measured_ns;
-        } else {
+        } else if grown_ns <= JUMP_NS {
             // 1/2048 is 488 ppm.
-            self.offset_ns = self.offset_ns.wrapping_add(change_ns.cast_unsigned().min(DRIFT_NS.max(age_ns >> 11)));
+            self.offset_ns = self.offset_ns.wrapping_add(grown_ns.min(DRIFT_NS.max(age_ns >> 11)));
+        } else if self.suspect_ns == 0 || grown_ns.abs_diff(self.suspect_ns) > JUMP_NS {
+            // Not believed yet. The offset keeps its age, so the next switch measures again.
+            self.suspect_ns = grown_ns;
+            return rq_clock_ns.wrapping_add(self.offset_ns);
+        } else {
+            self.offset_ns = measured_ns;
         }
+        self.suspect_ns = 0;
         self.measured_at_ns = rq_clock_ns;
         rq_clock_ns.wrapping_add(self.offset_ns)
     }
@@ -87,9 +99,20 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_believed_at_once() {
+    fn a_clock_that_was_set_is_believed_the_second_time() {
         let mut clock = SwitchClock::default();
         clock.measure(1_000, 5_000);
-        assert_eq!(clock.measure(2_000_000, 3_000_000_000), 3_000_000_000);
+        assert_eq!(clock.measure(2_000_000, 3_000_000_000), 2_004_000);
+        assert_eq!(clock.convert(2_000_001), None);
+        assert_eq!(clock.measure(2_100_000, 3_000_100_000), 3_000_100_000);
+    }
+
+    #[test]
+    fn a_cpu_that_stood_still_between_the_readings_does_not_move_time() {
+        let mut clock = SwitchClock::default();
+        clock.measure(1_000, 5_000);
+        // 30 ms passed after the scheduler read its clock.
+        assert_eq!(clock.measure(2_000_000, 32_004_000), 2_004_000);
+        assert_eq!(clock.measure(33_000_000, 33_004_200), 33_004_200);
     }
 }

@@ -33,7 +33,7 @@ use verdict::Verdict;
 /// An emulated machine boots in 4 to 8 seconds; this is for one that is starved.
 const BOOT_PATIENCE: Duration = Duration::from_secs(180);
 /// Above what a step may take by itself, to start it and to send its output.
-const STEP_PATIENCE: Duration = Duration::from_secs(120);
+const STEP_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Arguments of `vm`.
 #[derive(clap::Args)]
@@ -71,8 +71,10 @@ pub(crate) struct KernelResult {
     /// `uname -r`, once it has booted.
     release: Option<String>,
     verdicts: Vec<Verdict>,
-    /// Why the run did not come to its end.
-    broken: Option<String>,
+    /// The run did not come to its end, nor did the second.
+    is_broken: bool,
+    /// The machine fell silent once.
+    has_been_retried: bool,
     /// Programs over their budget.
     excesses: Vec<String>,
     wall_seconds: f64,
@@ -80,7 +82,7 @@ pub(crate) struct KernelResult {
 
 impl KernelResult {
     fn has_passed(&self) -> bool {
-        self.broken.is_none() && self.excesses.is_empty() && self.verdicts.iter().all(|verdict| verdict.failure.is_none())
+        !self.is_broken && self.excesses.is_empty() && self.verdicts.iter().all(|verdict| verdict.failure.is_none())
     }
 }
 
@@ -145,11 +147,27 @@ fn try_kernel(
 ) -> KernelResult {
     println!("\n== Linux {} ({} {})", kernel.version, image.package, image.version);
     let start = Instant::now();
-    let mut result =
-        KernelResult { kernel, release: None, verdicts: Vec::new(), broken: None, excesses: Vec::new(), wall_seconds: 0.0 };
-    if let Err(error) = run_plan(image, initramfs, steps, &mut result) {
+    let mut result = KernelResult {
+        kernel,
+        release: None,
+        verdicts: Vec::new(),
+        is_broken: false,
+        has_been_retried: false,
+        excesses: Vec::new(),
+        wall_seconds: 0.0,
+    };
+    // A machine with 5.10 has been seen to fall silent, at no step in particular and rarely; whether the kernel or the emulator stood
+    // still is not known. The second run tells a rare stop from one that our programs cause every time; the table shows it.
+    for is_last in [false, true] {
+        let Err(error) = run_plan(image, initramfs, steps, &mut result) else { break };
         println!("NO    {error:#}");
-        result.broken = Some(format!("{error:#}"));
+        if is_last {
+            result.is_broken = true;
+        } else {
+            println!("      once more from the start");
+            result.has_been_retried = true;
+            result.verdicts.clear();
+        }
     }
     for verdict in result.verdicts.iter().filter(|verdict| !verdict.programs.is_empty()) {
         if set {

@@ -47,12 +47,13 @@ fn counts_are_the_kernels(report: &RunReport) {
     for residual in &check.residuals {
         let allowed = match residual.quantity.as_str() {
             "sum_exec_runtime_seconds" => 1e-3 * residual.kernel + 50e-6 * check.threads as f64 + tick,
-            // Ours begins at the waking. The kernel's begins when the thread is queued, for a wake-up from another CPU after an
-            // interrupt there, which on a loaded virtual machine takes tens of microseconds. Not a bound of the product's.
-            "run_delay_seconds" => 2e-2 * residual.kernel + 50e-6 * check.threads as f64 + 20e-6 * switches(report) as f64 + tick,
+            "run_delay_seconds" => 2e-2 * residual.kernel + 50e-6 * check.threads as f64 + 2e-6 * switches(report) as f64 + tick,
             _ => 0.0,
         };
-        assert!(residual.difference.abs() <= allowed, "{residual:?}, allowed {allowed}");
+        // Our wait begins at the waking. The kernel's begins when the thread is queued, for a wake-up from another CPU after an
+        // interrupt there, which takes tens of microseconds on a virtual machine; so ours may be longer, never shorter.
+        let longer = if residual.quantity == "run_delay_seconds" { 100e-6 * report.switches.voluntary as f64 } else { 0.0 };
+        assert!((-allowed..=allowed + longer).contains(&residual.difference), "{residual:?}, allowed {allowed} and {longer}");
     }
 }
 

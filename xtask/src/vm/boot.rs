@@ -32,8 +32,7 @@ impl Machine {
         let mut command = Command::new(find_qemu()?);
         command.args(HARDWARE).args(["-smp", &format!("{CPUS},sockets=2,cores=2,threads=2")]);
         command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
-        // Against an attacker that is not here: on 5.10 they make everything five times slower under emulation.
-        command.args(["-append", "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off rdinit=/init -- vm --guest"]);
+        command.args(["-append", KERNEL_ARGUMENTS]);
         command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
         // SAFETY: prctl may be called between fork and exec, and touches no memory of ours.
         unsafe {
@@ -96,6 +95,10 @@ impl Drop for Machine {
         let _ = self.qemu.wait();
     }
 }
+
+/// Warnings are shown. The mitigations are against an attacker who is not here, and take time. The emulated processor's clock is one
+/// for all CPUs, though a starved host makes the kernel doubt it.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable rdinit=/init -- vm --guest";
 
 /// Two nodes of memory, one for each socket, and no more devices than the serial ports. An AMD processor would need a feature that
 /// emulation lacks to show its threads.

@@ -136,7 +136,7 @@ pub(crate) fn steps(tests: &[String]) -> Vec<Step> {
 
 fn step(name: &str, expect: Expect, command: &[&str]) -> Step {
     let command = command.iter().map(ToString::to_string).collect();
-    Step { name: name.to_owned(), expect, command, timeout_seconds: 180, writes: Vec::new() }
+    Step { name: name.to_owned(), expect, command, timeout_seconds: 120, writes: Vec::new() }
 }
 
 /// A workload with known truth under `schedscope run`. The tool has the same limits as the workload.

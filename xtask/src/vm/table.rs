@@ -75,7 +75,12 @@ pub(crate) fn summary(results: &[KernelResult]) -> Table {
             tests.to_string(),
             skipped.to_string(),
             format!("{:.0} s", result.wall_seconds),
-            if result.has_passed() { "passed" } else { "FAILED" }.to_owned(),
+            match (result.has_passed(), result.has_been_retried) {
+                (true, false) => "passed",
+                (true, true) => "passed, the second time",
+                (false, _) => "FAILED",
+            }
+            .to_owned(),
         ]);
     }
     table

@@ -173,11 +173,9 @@ impl TaskClock {
     pub fn irregular_switch_out(&mut self, now_ns: u64, departure: Departure, growth: KernelGrowth) -> Closed {
         let running = self.phase == Phase::Running as u32;
         let mut closed = Closed { observed: running, ..Closed::default() };
-        if running || self.phase == Phase::Unseen as u32 {
-            // A thread that leaves a CPU was on it, also before tracing began.
+        if running {
             let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
-            // The run time of a seeded thread may be behind by a tick, so its first run is taken by our clock.
-            closed.on_cpu_ns = if running { growth.runtime_ns } else { elapsed_ns };
+            closed.on_cpu_ns = growth.runtime_ns;
             self.carry_ns += elapsed_ns.cast_signed() - closed.on_cpu_ns.cast_signed();
             if self.pending_ns != 0 {
                 settle(&mut closed, self.pending_ns, growth.run_delay_ns);
@@ -193,15 +191,17 @@ impl TaskClock {
         closed
     }
 
-    /// Closes a wait and the run after it, between which no event was seen.
+    /// Closes a wait and the run after it, between which no event was seen. For a seeded thread it may all have been a run.
     #[inline(always)]
     fn resume_unseen(&mut self, now_ns: u64, runtime_ns: u64, closed: &mut Closed) {
-        closed.loss = Some(Loss::SwitchInUnseen);
         let since_ns = self.since_ns;
         let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
         closed.on_cpu_ns = runtime_ns.min(elapsed_ns);
         let off_ns = elapsed_ns - closed.on_cpu_ns;
-        if self.phase != Phase::Blocked as u32 {
+        if self.phase != Phase::Unseen as u32 || off_ns > SLACK_NS {
+            closed.loss = Some(Loss::SwitchInUnseen);
+        }
+        if self.phase != Phase::Blocked as u32 && self.phase != Phase::Unseen as u32 {
             closed.preempt_wait_ns = off_ns;
         } else if self.waking_ns != 0 {
             closed.blocked_ns = self.waking_ns.saturating_sub(since_ns).min(off_ns);

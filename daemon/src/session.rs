@@ -20,6 +20,8 @@ const WORKLOAD: WorkloadId = WorkloadId(1);
 const TASKS: u32 = 16_384;
 /// Ended threads kept for the report; above it the least busy are forgotten, the totals are not.
 const MAX_ENDED: usize = 65_536;
+/// Longest pause between samples: slots of ended threads are handed back at a sample, and a storm of forks needs them.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// Sampling may take one part in this many of the time.
 const SAMPLING_BUDGET: u32 = 50;
 
@@ -70,7 +72,7 @@ impl Session {
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
-        Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))))
+        Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
     }
 
     /// Threads alive at the last sample.

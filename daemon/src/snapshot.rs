@@ -178,7 +178,11 @@ impl Snapshot {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use schedscope_ebpf::{abi::KernelCounts, task_clock::TaskClock};
+    use schedscope_ebpf::{
+        abi::KernelCounts,
+        gil::{AddressRange, RANGES},
+        task_clock::TaskClock,
+    };
 
     use super::*;
 
@@ -210,6 +214,10 @@ pub(crate) mod tests {
             kernel_before: KernelCounts::default(),
             kernel_after: KernelCounts::default(),
             comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+            gil: [AddressRange::EMPTY; RANGES],
+            gil_waits: 0,
+            gil_handoffs: 0,
+            gil_interval_ns: 0,
         };
         Thread { record, on_cpu_ns_by_cpu: Vec::new() }
     }

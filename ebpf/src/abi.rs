@@ -6,7 +6,13 @@
 use core::mem::{offset_of, size_of};
 
 use crate::{
-    blocked::REASON_SLOTS, bucket::BUCKETS, distance::Distance, loss::LOSS_SLOTS, switch_clock::SwitchClock, task_clock::TaskClock,
+    blocked::REASON_SLOTS,
+    bucket::BUCKETS,
+    distance::Distance,
+    gil::{self, AddressRange},
+    loss::LOSS_SLOTS,
+    switch_clock::SwitchClock,
+    task_clock::TaskClock,
 };
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
@@ -147,6 +153,14 @@ pub struct TaskRecord {
     pub kernel_after: KernelCounts,
     /// Name at the fork, the last exec or the end, whichever was last. Not always terminated, not always UTF-8.
     pub comm: [u8; 16],
+    /// Where its process keeps the locks of its Python interpreters. Written by user space, inherited through fork, cleared at exec.
+    pub gil: [AddressRange; gil::RANGES],
+    /// Times it blocked inside [`Self::gil`], for whatever [`gil::GilWait`].
+    pub gil_waits: u64,
+    /// Of these, times it had handed the lock over because another thread asked for it.
+    pub gil_handoffs: u64,
+    /// Switch interval of its last wait for the lock; 0 if it was not told.
+    pub gil_interval_ns: u64,
 }
 
 /// What a migration interrupted.
@@ -195,6 +209,8 @@ pub struct Cell {
     pub threads_started: u64,
     /// Of these, leaders of a new process.
     pub processes_started: u64,
+    /// Interpreter locks handed over because another thread asked.
+    pub gil_handoffs: u64,
     /// Switch-in to switch-out.
     pub timeslice: Histogram,
     /// First waking to switch-in.
@@ -234,7 +250,7 @@ const _: () = {
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
     assert!(size_of::<Cell>().is_multiple_of(64));
-    assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));
+    assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 3));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
     assert!(offset_of!(CpuRecord, loss) == 72);
 };

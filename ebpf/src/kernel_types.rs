@@ -41,6 +41,10 @@ frozen! {
     CFS_RQ_RQ = ABSENT;
     RQ_CLOCK = ABSENT;
     REGS_SYSCALL = ABSENT;
+    REGS_ARGUMENT_0 = ABSENT;
+    REGS_ARGUMENT_1 = ABSENT;
+    REGS_ARGUMENT_3 = ABSENT;
+    REGS_CODE_SEGMENT = ABSENT;
     HAS_PREV_STATE = 0;
     HAS_TASK_PT_REGS = 0;
     SYSCALL_YIELD = ABSENT;
@@ -130,16 +134,20 @@ impl Task {
         self.load::<u32>(&TASK_IOWAIT_WORD) & TASK_IOWAIT_MASK.load() != 0
     }
 
-    /// The system call it is in: `None` where the kernel cannot tell, a negative number outside of any.
+    /// The registers that it entered the kernel with: `None` where the kernel does not give them (before 5.15).
     #[inline(always)]
-    pub(crate) fn syscall(self) -> Option<i32> {
+    pub(crate) fn registers(self) -> Option<Registers> {
         if HAS_TASK_PT_REGS.load() == 0 || REGS_SYSCALL.load() == ABSENT {
             return None;
         }
         // SAFETY: the helper takes a trusted task and returns a trusted, never null `struct pt_regs *` (kernel/trace/bpf_trace.c).
-        let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8;
-        // SAFETY: as in `load`. 32 bits are all of the member on aarch64 and its low half on x86-64.
-        Some(unsafe { *regs.add(REGS_SYSCALL.load() as usize).cast::<i32>() })
+        Some(Registers(unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8))
+    }
+
+    /// The system call it is in: `None` where that cannot be told, a negative number outside of any.
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> Option<i32> {
+        self.registers()?.syscall()
     }
 
     /// The name; zeros if it cannot be read.
@@ -195,6 +203,52 @@ impl Task {
             run_delay_ns: self.run_delay_ns().unwrap_or(0),
         }
     }
+}
+
+/// A `struct pt_regs *` that the verifier trusts.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers(*const u8);
+
+impl Registers {
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: &Global<u32>) -> T {
+        // SAFETY: as in `Task::load`.
+        unsafe { *self.0.add(offset.load() as usize).cast::<T>() }
+    }
+
+    /// The number of the system call, negative outside of any; `None` for a 32-bit program on x86-64, which has other numbers.
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> Option<i32> {
+        if REGS_CODE_SEGMENT.load() != ABSENT && self.load::<u16>(&REGS_CODE_SEGMENT) == USER_CODE_32 {
+            return None;
+        }
+        // 32 bits are all of the member on aarch64 and its low half on x86-64.
+        Some(self.load(&REGS_SYSCALL))
+    }
+
+    /// The first two arguments of the system call and the fourth.
+    #[inline(always)]
+    pub(crate) fn futex_arguments(self) -> Option<FutexArguments> {
+        if REGS_ARGUMENT_0.load() == ABSENT || REGS_ARGUMENT_1.load() == ABSENT || REGS_ARGUMENT_3.load() == ABSENT {
+            return None;
+        }
+        Some(FutexArguments {
+            address: self.load(&REGS_ARGUMENT_0),
+            operation: self.load(&REGS_ARGUMENT_1),
+            timeout: self.load(&REGS_ARGUMENT_3),
+        })
+    }
+}
+
+/// `__USER32_CS` of x86-64 (`arch/x86/include/asm/segment.h`).
+const USER_CODE_32: u16 = 0x23;
+
+/// What `futex(2)` was called with: `(uint32_t *uaddr, int futex_op, uint32_t val, const struct timespec *timeout, ...)`.
+pub(crate) struct FutexArguments {
+    pub(crate) address: u64,
+    pub(crate) operation: u32,
+    /// Address of the timespec, 0 for none.
+    pub(crate) timeout: u64,
 }
 
 /// Blocked reason of a system call number.

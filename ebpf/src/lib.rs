@@ -8,6 +8,7 @@
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`blocked`]: why a thread left the CPU.
+//! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
 //! - [`loss`]: every way an observation can be missing.
@@ -23,6 +24,7 @@ pub mod task_clock;
 pub mod blocked;
 pub mod bucket;
 pub mod distance;
+pub mod gil;
 pub mod loss;
 
 #[cfg(not(target_arch = "bpf"))]

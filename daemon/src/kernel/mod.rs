@@ -24,7 +24,10 @@ use aya::{
     Ebpf,
     maps::{MapData, Queue, Stack},
 };
-use schedscope_ebpf::abi::{Cell, CpuRecord, SEED_EVERY, map};
+use schedscope_ebpf::{
+    abi::{Cell, CpuRecord, SEED_EVERY, map},
+    gil::{AddressRange, RANGES},
+};
 
 use crate::{
     snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
@@ -179,6 +182,13 @@ impl Tracer {
     pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         if let Some(slot) = self.slot_of_tid.get(&tid) {
             self.records.set_workload(*slot, workload.0);
+        }
+    }
+
+    /// Tells the programs where this thread's process keeps its interpreters' locks; threads and processes it starts inherit it.
+    pub fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]) {
+        if let Some(slot) = self.slot_of_tid.get(&tid) {
+            self.records.set_gil(*slot, ranges);
         }
     }
 

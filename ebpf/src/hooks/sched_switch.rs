@@ -1,18 +1,21 @@
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
     blocked::{self, Reason},
+    gil::{self, GilWait},
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
 
 use crate::{
     charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
-    kernel_types::{HAS_PREV_STATE, SYSCALL_YIELD, Task, class_of},
+    kernel_types::{HAS_PREV_STATE, Registers, SYSCALL_YIELD, Task, class_of},
     tasks::{Traced, find_by},
 };
 
@@ -106,6 +109,9 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
             record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(class_of)));
+            if record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
+                classify_futex(prev, record, cell, now_ns);
+            }
         }
         Departure::Preempted => {
             record.preempted += 1;
@@ -131,6 +137,34 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         lose_on(cpu, Loss::MigrationUnseen);
     }
     finish(record);
+}
+
+/// Tells a wait for an interpreter's lock from a wait for another futex.
+#[inline(never)]
+fn classify_futex(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64) {
+    let Some(arguments) = prev.registers().and_then(Registers::futex_arguments) else { return };
+    if !record.gil.iter().any(|range| range.contains(arguments.address)) {
+        return;
+    }
+    record.reason = Reason::Gil as u32;
+    record.gil_waits += 1;
+    match GilWait::of(arguments.operation, arguments.timeout) {
+        GilWait::ForMutex => {}
+        GilWait::HandOff => {
+            record.gil_handoffs += 1;
+            cell.gil_handoffs += 1;
+        }
+        GilWait::ForLock => {
+            let mut deadline = [0_u64; 2];
+            // SAFETY: the destination is 16 bytes, as a timespec; the helper fails softly if the page is not there.
+            let failed = unsafe { bpf_probe_read_user(deadline.as_mut_ptr().cast(), 16, arguments.timeout as *const c_void) };
+            if failed == 0 {
+                if let Some(interval_ns) = gil::interval_ns(arguments.operation, deadline[0], deadline[1], now_ns) {
+                    record.gil_interval_ns = interval_ns;
+                }
+            }
+        }
+    }
 }
 
 /// The cases that are rare, out of the way of the common one. Returns the on-CPU time, which the caller charges.

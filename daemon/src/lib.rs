@@ -21,6 +21,7 @@ pub mod model;
 pub mod report;
 
 pub mod config;
+pub mod python;
 pub mod label;
 
 pub mod expose;

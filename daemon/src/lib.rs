@@ -20,8 +20,10 @@ pub mod session;
 pub mod model;
 pub mod report;
 
-pub mod config;
+pub mod interpreters;
 pub mod python;
+
+pub mod config;
 pub mod label;
 
 pub mod expose;

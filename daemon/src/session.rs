@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     aggregate::{Aggregate, Timeline},
+    interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
     report::{
         RunReport,
@@ -31,6 +32,7 @@ pub struct Session {
     topology: Topology,
     aggregate: Aggregate,
     timeline: Timeline,
+    interpreters: Interpreters,
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
@@ -48,6 +50,7 @@ impl Session {
             topology,
             aggregate: Aggregate::default(),
             timeline: Timeline::starting(&first),
+            interpreters: Interpreters::default(),
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
@@ -64,12 +67,14 @@ impl Session {
         self.timeline = Timeline::starting(&first);
         self.host_before = host(&first);
         self.alive = first.threads.len();
+        self.locate_locks(&first);
         Ok(())
     }
 
     /// Takes a sample and returns how long to wait for the next one.
     pub fn sample(&mut self) -> Result<Duration, KernelError> {
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
+        self.locate_locks(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
         Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
@@ -78,6 +83,13 @@ impl Session {
     /// Threads alive at the last sample.
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// Tells the kernel side where the traced Pythons keep their locks.
+    fn locate_locks(&mut self, snapshot: &Snapshot) {
+        for (tid, ranges) in self.interpreters.update(snapshot) {
+            self.tracer.set_gil(tid, ranges);
+        }
     }
 
     fn take(&mut self, snapshot: Snapshot) {
@@ -136,6 +148,7 @@ impl Session {
             allowed,
             totals: self.aggregate.totals(WORKLOAD).unwrap_or(&empty),
             threads: &threads,
+            interpreters: &self.interpreters,
             losses,
             timeline: &self.timeline,
             host: HostCounters {

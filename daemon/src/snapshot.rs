@@ -215,8 +215,11 @@ pub(crate) mod tests {
             kernel_after: KernelCounts::default(),
             comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
             gil: [AddressRange::EMPTY; RANGES],
+            epoll_waits: 0,
             gil_waits: 0,
+            gil_turns: 0,
             gil_handoffs: 0,
+            on_cpu_at_gil_ns: 0,
             gil_interval_ns: 0,
         };
         Thread { record, on_cpu_ns_by_cpu: Vec::new() }

@@ -155,12 +155,19 @@ pub struct TaskRecord {
     pub comm: [u8; 16],
     /// Where its process keeps the locks of its Python interpreters. Written by user space, inherited through fork, cleared at exec.
     pub gil: [AddressRange; gil::RANGES],
+    /// Times it blocked in epoll.
+    pub epoll_waits: u64,
     /// Times it blocked inside [`Self::gil`], for whatever [`gil::GilWait`].
     pub gil_waits: u64,
-    /// Of these, times it had handed the lock over because another thread asked for it.
+    /// Of these, after a run in which it had the lock: not those that only asked for it again.
+    pub gil_turns: u64,
+    /// Of these, times it had handed the lock over because another thread asked for it, and waited for that thread to take it. A
+    /// thread that takes it at once is not waited for.
     pub gil_handoffs: u64,
     /// Switch interval of its last wait for the lock; 0 if it was not told.
     pub gil_interval_ns: u64,
+    /// [`Self::on_cpu_ns`] when it last blocked there.
+    pub on_cpu_at_gil_ns: u64,
 }
 
 /// What a migration interrupted.

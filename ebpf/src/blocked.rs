@@ -5,6 +5,31 @@ pub const REASON_SLOTS: usize = 16;
 /// Entries of the system call table; numbers above it are classed as [`Reason::Other`].
 pub const SYSCALLS: usize = 512;
 
+/// How a system call's entry in the table is read: the reason in the low bits, and what else has to be looked at.
+pub mod class {
+    /// The bits that hold the [`super::Reason`].
+    pub const REASON: u8 = 0x0f;
+    /// epoll: counted by itself, since it is what event loops wait in.
+    pub const EPOLL: u8 = 0x20;
+    /// Waits for files unless its first argument, their number, is 0: then it is a timed sleep.
+    pub const FILES_0: u8 = 0x40;
+    /// The same with the second argument.
+    pub const FILES_1: u8 = 0x80;
+}
+
+/// The reason a class stands for, given the call's first two arguments; `None` where they are not known.
+///
+/// `select` and `poll` on no file at all are an old way to sleep: CPython's `time.sleep` before 3.11 is one.
+#[inline(always)]
+pub fn reason_of_class(class: u8, arguments: Option<(u64, u64)>) -> u8 {
+    let files = match arguments {
+        Some((files, _)) if class & class::FILES_0 != 0 => files as u32,
+        Some((_, files)) if class & class::FILES_1 != 0 => files as u32,
+        _ => 1,
+    };
+    if files == 0 { Reason::Sleep as u8 } else { class & class::REASON }
+}
+
 /// Bits of the task state, from the kernel's `include/linux/sched.h`; these have not changed since 4.14.
 pub mod state {
     /// `TASK_UNINTERRUPTIBLE`.
@@ -111,6 +136,19 @@ mod tests {
             assert_eq!(*reason as usize, index, "{}", reason.name());
         }
         assert!(Reason::ALL.len() <= REASON_SLOTS);
+    }
+
+    #[test]
+    fn polling_nothing_is_sleeping() {
+        let poll = Reason::Poll as u8;
+        assert_eq!(reason_of_class(poll | class::FILES_0, Some((0, 7))), Reason::Sleep as u8);
+        assert_eq!(reason_of_class(poll | class::FILES_0, Some((3, 0))), poll);
+        assert_eq!(reason_of_class(poll | class::FILES_1, Some((7, 0))), Reason::Sleep as u8);
+        // An `int` or `unsigned int`: what the upper half of the register holds does not count.
+        assert_eq!(reason_of_class(poll | class::FILES_1, Some((7, 1 << 32))), Reason::Sleep as u8);
+        assert_eq!(reason_of_class(poll | class::FILES_1, None), poll);
+        assert_eq!(reason_of_class(poll | class::EPOLL, Some((0, 0))), poll);
+        assert!(Reason::ALL.iter().all(|reason| *reason as u8 & !class::REASON == 0));
     }
 
     #[test]

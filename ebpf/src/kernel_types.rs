@@ -226,16 +226,16 @@ impl Registers {
         Some(self.load(&REGS_SYSCALL))
     }
 
-    /// The first two arguments of the system call and the fourth.
+    /// The arguments of the system call.
     #[inline(always)]
-    pub(crate) fn futex_arguments(self) -> Option<FutexArguments> {
+    pub(crate) fn arguments(self) -> Option<Arguments> {
         if REGS_ARGUMENT_0.load() == ABSENT || REGS_ARGUMENT_1.load() == ABSENT || REGS_ARGUMENT_3.load() == ABSENT {
             return None;
         }
-        Some(FutexArguments {
-            address: self.load(&REGS_ARGUMENT_0),
-            operation: self.load(&REGS_ARGUMENT_1),
-            timeout: self.load(&REGS_ARGUMENT_3),
+        Some(Arguments {
+            first: self.load(&REGS_ARGUMENT_0),
+            second: self.load(&REGS_ARGUMENT_1),
+            fourth: self.load(&REGS_ARGUMENT_3),
         })
     }
 }
@@ -243,12 +243,11 @@ impl Registers {
 /// `__USER32_CS` of x86-64 (`arch/x86/include/asm/segment.h`).
 const USER_CODE_32: u16 = 0x23;
 
-/// What `futex(2)` was called with: `(uint32_t *uaddr, int futex_op, uint32_t val, const struct timespec *timeout, ...)`.
-pub(crate) struct FutexArguments {
-    pub(crate) address: u64,
-    pub(crate) operation: u32,
-    /// Address of the timespec, 0 for none.
-    pub(crate) timeout: u64,
+/// What a system call was called with, as far as anything here depends on it.
+pub(crate) struct Arguments {
+    pub(crate) first: u64,
+    pub(crate) second: u64,
+    pub(crate) fourth: u64,
 }
 
 /// Blocked reason of a system call number.

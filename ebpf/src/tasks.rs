@@ -179,8 +179,11 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
     new.gil = [AddressRange::EMPTY; RANGES];
+    new.epoll_waits = 0;
     new.gil_waits = 0;
+    new.gil_turns = 0;
     new.gil_handoffs = 0;
+    new.on_cpu_at_gil_ns = 0;
     new.gil_interval_ns = 0;
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;

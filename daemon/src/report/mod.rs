@@ -14,6 +14,7 @@
 
 pub mod build;
 pub mod core_map;
+mod gil;
 pub mod options;
 mod palette;
 mod reason;

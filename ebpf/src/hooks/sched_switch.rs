@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
-    blocked::{self, Reason},
+    blocked::{self, Reason, class},
     gil::{self, GilWait},
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
@@ -87,7 +87,8 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         lose_on(cpu, Loss::NoCounters);
         return;
     };
-    let syscall = if preempt { None } else { prev.syscall() };
+    let registers = if preempt { None } else { prev.registers() };
+    let syscall = registers.and_then(Registers::syscall);
     let departure = Departure::classify(preempt, prev_state, syscall == Some(SYSCALL_YIELD.load() as i32));
     let runtime_ns = prev.runtime_ns();
     let grown_ns = runtime_ns.saturating_sub(record.runtime_at_departure_ns);
@@ -108,9 +109,10 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             record.voluntary += 1;
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
-            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(class_of)));
-            if record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
-                classify_futex(prev, record, cell, now_ns);
+            let class = syscall.map_or(Reason::Unknown as u8, class_of);
+            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(|_| class & class::REASON)));
+            if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
+                look_closer(prev, record, cell, now_ns, class);
             }
         }
         Departure::Preempted => {
@@ -139,16 +141,27 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     finish(record);
 }
 
-/// Tells a wait for an interpreter's lock from a wait for another futex.
+/// Looks at the arguments of the system call where its number does not tell all: a wait for an interpreter's lock is a futex wait,
+/// and polling no file is sleeping.
 #[inline(never)]
-fn classify_futex(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64) {
-    let Some(arguments) = prev.registers().and_then(Registers::futex_arguments) else { return };
-    if !record.gil.iter().any(|range| range.contains(arguments.address)) {
+fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
+    let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
+    if class & !class::REASON != 0 {
+        if record.reason == Reason::Poll as u32 {
+            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first, arguments.second))));
+            record.epoll_waits += u64::from(class & class::EPOLL != 0);
+        }
+        return;
+    }
+    let (address, operation) = (arguments.first, arguments.second as u32);
+    if !record.gil.iter().any(|range| range.contains(address)) {
         return;
     }
     record.reason = Reason::Gil as u32;
     record.gil_waits += 1;
-    match GilWait::of(arguments.operation, arguments.timeout) {
+    record.gil_turns += u64::from(record.on_cpu_ns - record.on_cpu_at_gil_ns > gil::TURN_NS);
+    record.on_cpu_at_gil_ns = record.on_cpu_ns;
+    match GilWait::of(operation, arguments.fourth) {
         GilWait::ForMutex => {}
         GilWait::HandOff => {
             record.gil_handoffs += 1;
@@ -157,9 +170,9 @@ fn classify_futex(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: 
         GilWait::ForLock => {
             let mut deadline = [0_u64; 2];
             // SAFETY: the destination is 16 bytes, as a timespec; the helper fails softly if the page is not there.
-            let failed = unsafe { bpf_probe_read_user(deadline.as_mut_ptr().cast(), 16, arguments.timeout as *const c_void) };
+            let failed = unsafe { bpf_probe_read_user(deadline.as_mut_ptr().cast(), 16, arguments.fourth as *const c_void) };
             if failed == 0 {
-                if let Some(interval_ns) = gil::interval_ns(arguments.operation, deadline[0], deadline[1], now_ns) {
+                if let Some(interval_ns) = gil::interval_ns(operation, deadline[0], deadline[1], now_ns) {
                     record.gil_interval_ns = interval_ns;
                 }
             }

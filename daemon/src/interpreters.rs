@@ -9,9 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use schedscope_ebpf::gil::{AddressRange, RANGES};
+use schedscope_ebpf::{
+    catalog::GIL_NAMES,
+    gil::{AddressRange, RANGES},
+};
 
 use crate::{
+    model::Python,
     python::{GilKind, Interpreter, Resolver, Unresolved},
     snapshot::{Snapshot, Tgid, Thread, Tid},
 };
@@ -99,6 +103,28 @@ impl Interpreters {
     /// Why the locks of a process that is a Python are not known; `None` if they are, or if it is none.
     pub fn why_unresolved(&self, tgid: Tgid) -> Option<&'static str> {
         self.processes.get(&tgid).and_then(reason)
+    }
+
+    /// What a process has for locks; `None` if it is no Python.
+    pub fn python(&self, tgid: Tgid) -> Option<Python> {
+        match self.of(tgid) {
+            Some(interpreter) if gil_name(interpreter) == GIL_NAMES[2] => Some(Python::FreeThreaded),
+            Some(interpreter) if interpreter.gils.len() > 1 => Some(Python::ManyGils),
+            Some(_) => Some(Python::OneGil),
+            None => self.why_unresolved(tgid).map(|_| Python::Unresolved),
+        }
+    }
+
+    /// Processes alive that run a Python, by who shares its lock, in the order of [`GIL_NAMES`].
+    pub fn alive(&self) -> [u64; GIL_NAMES.len()] {
+        let mut counts = [0; GIL_NAMES.len()];
+        for process in self.processes.values() {
+            if let Finding::Python(interpreter) = &process.finding {
+                let place = GIL_NAMES.iter().position(|name| *name == gil_name(interpreter));
+                counts[place.unwrap_or(GIL_NAMES.len() - 1)] += 1;
+            }
+        }
+        counts
     }
 
     /// Every kind of interpreter that was seen.
@@ -191,6 +217,17 @@ impl Interpreters {
             *place = AddressRange { start: range.start, end: range.end };
         }
         (thread.record.gil != ranges).then(|| (thread.tid(), ranges))
+    }
+}
+
+/// Who shares a lock, as it is written in reports and labels.
+pub fn gil_name(interpreter: &Interpreter) -> &'static str {
+    match interpreter.kind {
+        GilKind::PerProcess => GIL_NAMES[0],
+        GilKind::PerInterpreter => GIL_NAMES[1],
+        GilKind::FreeThreaded if interpreter.gils.iter().any(|gil| gil.enabled) => GIL_NAMES[3],
+        GilKind::FreeThreaded => GIL_NAMES[2],
+        GilKind::Unknown => GIL_NAMES[4],
     }
 }
 

@@ -13,9 +13,15 @@ use crate::report::schema::Estimate;
 /// What the start and the end of a process cost where nobody measured it: a fork of a small interpreter.
 pub const START_SECONDS: f64 = 0.005;
 
-/// The estimate for a program bound by the lock; `None` for any other, which has nothing to gain by it.
+/// Time spent waiting for a CPU, as a part of that spent running or waiting for the lock, above which the ledger tells more of the
+/// host's other load than of the program.
+const CROWDED: f64 = 0.25;
+
+/// The estimate for a program bound by the lock; `None` for any other, which has nothing to gain by it, and on a crowded host.
 pub fn of(name: Name, facts: &Facts, start_seconds_per_process: f64) -> Option<Estimate> {
-    (name == Name::ThreadsGilBound && facts.wall > 0.0).then(|| {
+    let sum = |of: fn(&ThreadFacts) -> f64| facts.workers().map(of).sum::<f64>();
+    let crowded = sum(|worker| worker.runnable) > CROWDED * sum(|worker| worker.on_cpu + worker.gil);
+    (name == Name::ThreadsGilBound && facts.wall > 0.0 && !crowded).then(|| {
         let workers: Vec<&ThreadFacts> = facts.workers().collect();
         let without_gil = unbound_seconds(facts.wall, &workers, f64::from(facts.cores));
         Estimate {
@@ -75,6 +81,17 @@ mod tests {
     fn other_waits_remain() {
         // One thread computes a second, the other sleeps two seconds and waits one for the lock.
         assert!(is_near(estimate(3.0, 2, &[(1.0, 0.0, 2.0), (0.5, 0.5, 2.5)]).without_gil_wall_seconds, 3.0));
+    }
+
+    #[test]
+    fn a_crowded_host_gives_none() {
+        let threads =
+            vec![
+                ThreadFacts { tgid: 1, on_cpu: 1.0, runnable: 4.0, gil: 3.0, blocked: 3.0, life: 8.0, ..ThreadFacts::default() };
+                2
+            ];
+        let facts = Facts::new(8.0, &threads, &std::collections::BTreeMap::new());
+        assert_eq!(of(Name::ThreadsGilBound, &facts, 0.0), None);
     }
 
     #[test]

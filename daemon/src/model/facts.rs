@@ -115,7 +115,7 @@ impl Facts {
             let is_loop = is_loop(thread, wall);
             let works = most > 0.0 && thread.wanted() >= WORKER_SHARE * most;
             // A loop that hands all work to others is busy by itself with next to nothing, and is what holds the program together.
-            if !works && !(is_loop && thread.is_main) {
+            if (!works || coordinates(thread, most)) && !(is_loop && thread.is_main) {
                 continue;
             }
             let process = processes.entry(thread.tgid).or_default();
@@ -155,6 +155,11 @@ impl Facts {
     pub fn workers_at_once(&self) -> f64 {
         if self.wall > 0.0 { self.workers().map(|worker| worker.life).sum::<f64>() / self.wall } else { 0.0 }
     }
+}
+
+/// It starts others and waits for them.
+fn coordinates(thread: &ThreadFacts, most: f64) -> bool {
+    thread.wanted() < 0.5 * most && thread.blocked_otherwise() >= 0.5 * thread.life
 }
 
 fn is_loop(thread: &ThreadFacts, wall: f64) -> bool {

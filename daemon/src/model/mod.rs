@@ -4,10 +4,12 @@
 //! - [`name`]: the model and the evidence for it.
 //! - [`advice`]: one sentence that follows.
 //! - [`estimate`]: the wall time of the same work done otherwise.
+//! - [`live`]: the model of each workload of the daemon's, window by window.
 
 pub mod advice;
 pub mod estimate;
 pub mod facts;
+pub mod live;
 pub mod name;
 
 use std::collections::BTreeMap;

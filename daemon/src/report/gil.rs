@@ -9,8 +9,7 @@ use super::{
     schema::{GilReport, InterpreterReport, ThreadGil},
 };
 use crate::{
-    interpreters::{Interpreters, Kind},
-    python::{GilKind, Interpreter},
+    interpreters::{Interpreters, Kind, gil_name},
     snapshot::Thread,
 };
 
@@ -61,17 +60,6 @@ fn interpreter(Kind { interpreter, processes }: &Kind) -> InterpreterReport {
     }
 }
 
-/// Who shares a lock.
-pub(crate) fn gil_name(interpreter: &Interpreter) -> &'static str {
-    match interpreter.kind {
-        GilKind::PerProcess => "per_process",
-        GilKind::PerInterpreter => "per_interpreter",
-        GilKind::FreeThreaded if interpreter.gils.iter().any(|gil| gil.enabled) => "free_threaded_but_enabled",
-        GilKind::FreeThreaded => "free_threaded",
-        GilKind::Unknown => "unknown",
-    }
-}
-
 /// Python processes by tgid, for the model.
 pub(super) fn by_process(threads: &[Thread], interpreters: &Interpreters) -> BTreeMap<u32, crate::model::Python> {
     let mut pythons = BTreeMap::new();
@@ -80,15 +68,8 @@ pub(super) fn by_process(threads: &[Thread], interpreters: &Interpreters) -> BTr
         if pythons.contains_key(&tgid.0) {
             continue;
         }
-        if let Some(interpreter) = interpreters.of(tgid) {
-            let python = match gil_name(interpreter) {
-                "free_threaded" => crate::model::Python::FreeThreaded,
-                _ if interpreter.gils.len() > 1 => crate::model::Python::ManyGils,
-                _ => crate::model::Python::OneGil,
-            };
+        if let Some(python) = interpreters.python(tgid) {
             pythons.insert(tgid.0, python);
-        } else if interpreters.why_unresolved(tgid).is_some() {
-            pythons.insert(tgid.0, crate::model::Python::Unresolved);
         }
     }
     pythons

@@ -72,13 +72,13 @@ const MAX_INTERVAL_NS: u64 = 100_000_000_000;
 /// The switch interval that a wait for the lock began with, from its deadline on `CLOCK_MONOTONIC`; short by the microseconds that
 /// the thread took to get into the system call. `None` if the deadline is on another clock or passed.
 #[inline(always)]
-pub const fn interval_ns(operation: u32, deadline_s: u64, deadline_ns: u64, now_ns: u64) -> Option<u64> {
+pub const fn interval_ns(operation: u32, seconds: u64, nanoseconds: u64, now_ns: u64) -> Option<u64> {
     if operation & CLOCK_REALTIME != 0 || operation & !FLAGS == WAIT {
         return None;
     }
-    let deadline_ns = deadline_s.wrapping_mul(1_000_000_000).wrapping_add(deadline_ns);
-    let interval_ns = deadline_ns.wrapping_sub(now_ns);
-    if interval_ns == 0 || interval_ns > MAX_INTERVAL_NS { None } else { Some(interval_ns) }
+    let deadline_ns = seconds.wrapping_mul(1_000_000_000).wrapping_add(nanoseconds);
+    let left_ns = deadline_ns.wrapping_sub(now_ns);
+    if left_ns == 0 || left_ns > MAX_INTERVAL_NS { None } else { Some(left_ns) }
 }
 
 #[cfg(test)]

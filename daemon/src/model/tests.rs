@@ -102,13 +102,13 @@ fn the_advice_says_what_waits() {
 
 prop_compose! {
     fn thread()(
-        tgid in 1_u32..4, is_main: bool, parts in prop::array::uniform4(0.0..1.0_f64), voluntary in 0_u64..10_000, epoll in 0.0..1.0_f64,
+        tgid in 1_u32..4, is_main: bool, parts in prop::array::uniform4(0.0..1.0_f64), voluntary in 0_u64..10_000, epoll in 0_u64..=100,
     ) -> ThreadFacts {
         let sum: f64 = parts.iter().sum::<f64>() + 1e-9;
         let [on_cpu, runnable, gil, other] = parts.map(|part| part / sum * WALL);
         ThreadFacts {
             tgid, is_main, on_cpu, runnable, gil, futex: other / 2.0, blocked: gil + other, life: WALL, voluntary,
-            epoll_waits: (voluntary as f64 * epoll) as u64,
+            epoll_waits: voluntary * epoll / 100,
         }
     }
 }

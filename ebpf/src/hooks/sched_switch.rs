@@ -148,7 +148,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
     let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
     if class & !class::REASON != 0 {
         if record.reason == Reason::Poll as u32 {
-            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first, arguments.second))));
+            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
             record.epoll_waits += u64::from(class & class::EPOLL != 0);
         }
         return;

@@ -63,10 +63,10 @@ fn gil(report: &RunReport) -> Vec<String> {
         let interval =
             gil.switch_interval_seconds.map_or(String::new(), |interval| format!(", switch interval {}", duration(interval)));
         lines.push(format!(
-            "  GIL: {} of waiting, {} forced hand-offs seen ({}/s){interval}{}",
+            "  GIL: {} of waiting, {} forced hand-offs seen ({:.0}/s){interval}{}",
             duration(gil.wait_seconds),
             grouped(gil.handoffs),
-            grouped(gil.handoffs_per_second.round() as u64),
+            gil.handoffs_per_second,
             hold(report),
         ));
     }

@@ -1,7 +1,7 @@
 //! `cargo xtask trace`: the lab. Runs every concurrency model side by side on the running kernel and says what the kernel saw.
 //!
 //! In reading order: [`host`] builds and makes sure that tracing is possible, [`runtime`] finds out what can be run, [`plan`] and
-//! [`calibrate`] say how much of it, [`child`] and [`measure`] run it, [`figures`] and [`findings`] draw the conclusions (both
+//! [`calibrate`] say how much of it, [`child`] and [`measure`] run it, [`figures`] and [`claims`] draw the conclusions (both
 //! pure), [`table`], [`core_maps`] and [`page`] show them, [`results`] writes them down.
 
 mod calibrate;
@@ -9,7 +9,7 @@ mod cell;
 mod child;
 mod core_maps;
 mod figures;
-mod findings;
+mod claims;
 mod host;
 mod measure;
 mod metrics;
@@ -18,6 +18,7 @@ mod plan;
 mod progress;
 mod results;
 mod runtime;
+mod steal;
 mod table;
 
 use std::{io::Write, path::PathBuf, time::Instant};
@@ -27,7 +28,7 @@ use schedscope::{preflight::kernel_release_name, report::Options};
 
 use cell::{Cell, Outcome, Row};
 use child::Stop;
-use findings::Finding;
+use claims::Judged;
 use plan::{Scale, Selection};
 use progress::Progress;
 use runtime::Runtime;
@@ -44,9 +45,10 @@ pub(crate) struct Arguments {
     /// Run only the cells whose name matches, such as 'arithmetic-*' or 'native-*'; their serial twins are added.
     #[arg(long, value_name = "GLOB")]
     cells: Option<String>,
-    /// Runs of each cell; the median counts.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
-    repeats: u16,
+    /// Runs of each cell; the median counts. By default three of the cells that a claim rests on and one of the others, with
+    /// --quick one of each.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
+    repeats: Option<u16>,
     /// Everything is built already, for this directory of build products; how the command calls itself through sudo.
     #[arg(long, value_name = "DIR", hide = true)]
     built_in: Option<PathBuf>,
@@ -57,7 +59,7 @@ pub(crate) struct Lab {
     /// Figures for all cells, in the order of the table.
     pub(crate) rows: Vec<Row>,
     /// What they say.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) judged: Vec<Judged>,
     /// CPUs that this process may use.
     pub(crate) cpus: usize,
     /// False after Ctrl-C.
@@ -91,10 +93,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("no cell matches {}; names are such as arithmetic-threads and native-hash-processes", selection.pattern());
     }
 
-    let (rows, is_complete) = measure_all(&cells, &programs, arguments.repeats, &stop)?;
+    let (rows, is_complete) = measure_all(&cells, &programs, |cell| repeats(arguments, scale, cell), &stop)?;
     let metrics = if is_complete { metrics::scrape(&programs, &cells, &stop) } else { Err(anyhow::anyhow!("interrupted")) };
     drop(server);
-    let lab = Lab { findings: findings::of(&rows, cpus), rows, cpus, is_complete };
+    let lab = Lab { judged: claims::of(&rows, cpus), rows, cpus, is_complete };
     show(&lab);
     results::write(&lab, &work_dir, metrics, began.elapsed())?;
     if !is_complete {
@@ -106,12 +108,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// How often a cell is run.
+fn repeats(arguments: &Arguments, scale: Scale, cell: &Cell) -> u16 {
+    let is_once = cell.skipped.is_some() || !claims::is_looked_at(&cell.id);
+    arguments.repeats.unwrap_or(if is_once { 1 } else { scale.repeats })
+}
+
 /// Runs the cells, all of them once before any a second time, so that a disturbance does not hit one cell alone.
-fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: u16, stop: &Stop) -> Result<(Vec<Row>, bool)> {
+fn measure_all(
+    cells: &[Cell],
+    programs: &host::Programs,
+    repeats: impl Fn(&Cell) -> u16,
+    stop: &Stop,
+) -> Result<(Vec<Row>, bool)> {
     let mut measured: Vec<measure::Runs> = cells.iter().map(|_| measure::Runs::default()).collect();
-    let mut progress = Progress::new(cells.len() * usize::from(repeats));
-    'all: for _ in 0..repeats {
-        for (cell, runs) in cells.iter().zip(&mut measured) {
+    let mut progress = Progress::new(cells.iter().map(|cell| usize::from(repeats(cell))).sum());
+    let rounds = cells.iter().map(&repeats).max().unwrap_or(0);
+    'all: for round in 0..rounds {
+        for (cell, runs) in cells.iter().zip(&mut measured).filter(|(cell, _)| round < repeats(cell)) {
             progress.begin(&cell.label());
             measure::run(cell, programs, runs, stop)?;
             if stop.is_requested() {
@@ -131,7 +145,7 @@ fn show(lab: &Lab) {
     let options = Options::detect(&std::io::stdout());
     say(&core_maps::compact(&lab.rows, &options));
     say(&format!("{}\n\n{}", lab.place(), table::text(&lab.rows)));
-    say(&findings::text(&lab.findings));
+    say(&claims::text(&lab.judged));
 }
 
 /// Prints to standard output. A reader that went away, such as `head`, is no reason to fail.

@@ -78,7 +78,9 @@ fn become_root(arguments: &Arguments, target: &Path) -> Result<Programs> {
     if let Some(cells) = &arguments.cells {
         command.args(["--cells", cells]);
     }
-    command.args(["--repeats", &arguments.repeats.to_string()]);
+    if let Some(repeats) = arguments.repeats {
+        command.args(["--repeats", &repeats.to_string()]);
+    }
     Err(command.exec()).context("cannot start sudo")
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{
     Lab,
     cell::{Outcome, Row},
-    core_maps, findings, host, page, say, table,
+    claims, core_maps, host, page, say, table,
 };
 use crate::workspace::root;
 
@@ -42,7 +42,7 @@ pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<String>, elapse
         }
     }
     let mut written = vec!["table.txt", "table.md", "core-maps.txt", "core-maps.html", "results.json", "cells/"];
-    let says = findings::text(&lab.findings);
+    let says = claims::text(&lab.judged);
     put(directory, "table.txt", &format!("{}\n\n{}\n{says}", lab.place(), table::text(&lab.rows)))?;
     put(directory, "table.md", &format!("# Concurrency models on {}\n\n{says}\n{}", lab.place(), table::markdown(&lab.rows)))?;
     put(directory, "core-maps.txt", &core_maps::full(&lab.rows, &Options::default()))?;
@@ -72,7 +72,7 @@ fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
         .map(|row| {
             let mut value = json!({ "cell": row.cell });
             match &row.outcome {
-                Outcome::Measured { figures, samples } => {
+                Outcome::Measured { figures, samples, .. } => {
                     value["runs"] = json!(samples.len());
                     value["figures"] = json!(figures);
                     value["file"] = json!(file_of(row));
@@ -88,7 +88,7 @@ fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
         "complete": lab.is_complete,
         "elapsed_seconds": elapsed.as_secs_f64(),
         "host": { "kernel": kernel_release_name(), "cpus": lab.cpus },
-        "findings": lab.findings,
+        "claims": lab.judged,
         "cells": cells,
         "metrics_missing": no_metrics,
     })
@@ -96,7 +96,7 @@ fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
 
 /// All runs of a cell, whole.
 fn cell_json(row: &Row) -> Option<Value> {
-    let Outcome::Measured { figures, samples } = &row.outcome else { return None };
+    let Outcome::Measured { figures, samples, .. } = &row.outcome else { return None };
     let runs: Vec<Value> = samples.iter().map(|sample| json!({ "workload": sample.said, "run": sample.report })).collect();
     let command: Vec<_> = row.cell.arguments.iter().map(|argument| argument.to_string_lossy()).collect();
     Some(json!({

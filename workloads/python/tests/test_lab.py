@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 import cells  # noqa: E402  (found through the line above)
 import file_read  # noqa: E402
-import lab  # noqa: E402
+import jobs  # noqa: E402
 import measure  # noqa: E402
 from tasks import TASKS  # noqa: E402
 
@@ -221,7 +221,7 @@ class Parts(unittest.TestCase):
     def test_shares_add_up_and_differ_by_one_at_most(self):
         for total in range(50):
             for workers in range(1, 9):
-                parts = lab.shares(total, workers)
+                parts = jobs.shares(total, workers)
                 self.assertEqual((len(parts), sum(parts)), (workers, total))
                 self.assertLessEqual(max(parts) - min(parts), 1)
 

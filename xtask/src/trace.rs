@@ -8,8 +8,9 @@ mod calibrate;
 mod cell;
 mod child;
 mod core_maps;
+mod estimates;
 mod figures;
-mod claims;
+pub(crate) mod claims;
 mod host;
 mod measure;
 mod metrics;
@@ -19,6 +20,7 @@ mod progress;
 mod results;
 mod runtime;
 mod steal;
+mod sweep;
 mod table;
 
 use std::{io::Write, path::PathBuf, time::Instant};
@@ -29,6 +31,7 @@ use schedscope::{preflight::kernel_release_name, report::Options};
 use cell::{Cell, Outcome, Row};
 use child::Stop;
 use claims::Judged;
+use estimates::Compared;
 use plan::{Scale, Selection};
 use progress::Progress;
 use runtime::Runtime;
@@ -49,6 +52,12 @@ pub(crate) struct Arguments {
     /// --quick one of each.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
     repeats: Option<u16>,
+    /// Run the sweep alone: the same computing on 1, 2, 4, 8, … workers of each kind. It is part of the full lab.
+    #[arg(long, conflicts_with_all = ["quick", "cells", "docs"])]
+    sweep: bool,
+    /// Write docs/claims/ from what this run measures.
+    #[arg(long, conflicts_with_all = ["quick", "cells"])]
+    docs: bool,
     /// Everything is built already, for this directory of build products; how the command calls itself through sudo.
     #[arg(long, value_name = "DIR", hide = true)]
     built_in: Option<PathBuf>,
@@ -60,6 +69,10 @@ pub(crate) struct Lab {
     pub(crate) rows: Vec<Row>,
     /// What they say.
     pub(crate) judged: Vec<Judged>,
+    /// What processes would take, and what they took.
+    pub(crate) estimates: Vec<Compared>,
+    /// The cells of the sweep, apart from the others.
+    pub(crate) sweep: Vec<Row>,
     /// CPUs that this process may use.
     pub(crate) cpus: usize,
     /// False after Ctrl-C.
@@ -87,22 +100,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let work_dir = results::prepare_directory(&programs.target)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let bench = plan::Bench { scale, cpus, url: server.first_line().to_owned(), directory: work_dir.clone() };
-    eprintln!("Finding out how fast this machine is ...");
-    let cells = plan::cells(&runtimes, &bench, &selection, &stop)?;
-    if !cells.iter().any(|cell| selection.matches(&cell.id)) {
+    let cells = if arguments.sweep {
+        Vec::new()
+    } else {
+        eprintln!("Finding out how fast this machine is ...");
+        plan::cells(&runtimes, &bench, &selection, &stop)?
+    };
+    if !arguments.sweep && !cells.iter().any(|cell| selection.matches(&cell.id)) {
         bail!("no cell matches {}; names are such as arithmetic-threads and native-hash-processes", selection.pattern());
     }
+    let is_swept = arguments.sweep || !arguments.quick && arguments.cells.is_none();
+    let sweep_cells = if is_swept { sweep::cells(&runtimes, cpus) } else { Vec::new() };
 
     let (rows, is_complete) = measure_all(&cells, &programs, |cell| repeats(arguments, scale, cell), &stop)?;
-    let metrics = if is_complete { metrics::scrape(&programs, &cells, &stop) } else { Err(anyhow::anyhow!("interrupted")) };
+    let (sweep, is_swept_whole) = measure_all(&sweep_cells, &programs, |_| arguments.repeats.unwrap_or(1), &stop)?;
+    let is_complete = is_complete && is_swept_whole;
+    let metrics = match is_complete {
+        true if arguments.sweep => Ok(None),
+        true => metrics::scrape(&programs, &cells, &stop).map(Some),
+        false => Err(anyhow::anyhow!("interrupted")),
+    };
     drop(server);
-    let lab = Lab { judged: claims::of(&rows, cpus), rows, cpus, is_complete };
+    let lab = Lab { judged: claims::of(&rows, cpus), estimates: estimates::of(&rows), rows, sweep, cpus, is_complete };
     show(&lab);
     results::write(&lab, &work_dir, metrics, began.elapsed())?;
     if !is_complete {
         bail!("interrupted: not all cells were run");
     }
-    if lab.rows.iter().any(|row| matches!(row.outcome, Outcome::Failed { .. })) {
+    if arguments.docs {
+        results::write_claims(&lab)?;
+    }
+    if lab.rows.iter().chain(&lab.sweep).any(|row| matches!(row.outcome, Outcome::Failed { .. })) {
         bail!("some cells failed: see the table");
     }
     Ok(())
@@ -143,9 +171,17 @@ fn measure_all(
 /// Prints the core maps, the table and the sentences; the last ones stay on the screen.
 fn show(lab: &Lab) {
     let options = Options::detect(&std::io::stdout());
+    if !lab.sweep.is_empty() {
+        let (points, missing) = sweep::points(&lab.sweep);
+        say(&sweep::text(&points, &missing, lab.cpus));
+    }
+    if lab.rows.is_empty() {
+        return;
+    }
     say(&core_maps::compact(&lab.rows, &options));
     say(&format!("{}\n\n{}", lab.place(), table::text(&lab.rows)));
     say(&claims::text(&lab.judged));
+    say(&estimates::text(&lab.estimates));
 }
 
 /// Prints to standard output. A reader that went away, such as `head`, is no reason to fail.

@@ -60,19 +60,25 @@ def all_cells():
     cells = []
     for task, row in TASKS.items():
         for model in FEW_MODELS.get(task) or MODELS_OF_KIND[row.kind]:
-            oldest = "3.12" if model == "subinterpreters" else "3.8"
             cells.append(
                 Cell(
                     "%s-%s" % (task, model),
                     model,
                     task,
                     row.kind,
-                    oldest,
+                    oldest_python(task, model),
                     "%s-serial" % task,
                     default_workers(task, model),
                 )
             )
     return cells + latency_cells() + claim_cells.all_cells()
+
+
+def oldest_python(task, model):
+    """The first version that has what the cell needs."""
+    if model == "subinterpreters":
+        return "3.12"
+    return "3.8" if model in ("asyncio", "hybrid") or task in ("fetch", "file-read") else "3.6"
 
 
 def latency_cells():

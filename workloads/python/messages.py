@@ -140,8 +140,8 @@ def beside(context, model, work):
         if process.exitcode:
             raise RuntimeError("the other process ended with exit code %s" % process.exitcode)
 
-    process.start()
     before = signal.signal(signal.SIGCHLD, on_child)
+    process.start()
     try:
         yield ours
         process.join()

@@ -7,10 +7,10 @@
 mod calibrate;
 mod cell;
 mod child;
+pub(crate) mod claims;
 mod core_maps;
 mod estimates;
 mod figures;
-pub(crate) mod claims;
 mod host;
 mod measure;
 mod metrics;
@@ -143,12 +143,7 @@ fn repeats(arguments: &Arguments, scale: Scale, cell: &Cell) -> u16 {
 }
 
 /// Runs the cells, all of them once before any a second time, so that a disturbance does not hit one cell alone.
-fn measure_all(
-    cells: &[Cell],
-    programs: &host::Programs,
-    repeats: impl Fn(&Cell) -> u16,
-    stop: &Stop,
-) -> Result<(Vec<Row>, bool)> {
+fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: impl Fn(&Cell) -> u16, stop: &Stop) -> Result<(Vec<Row>, bool)> {
     let mut measured: Vec<measure::Runs> = cells.iter().map(|_| measure::Runs::default()).collect();
     let mut progress = Progress::new(cells.iter().map(|cell| usize::from(repeats(cell))).sum());
     let rounds = cells.iter().map(&repeats).max().unwrap_or(0);

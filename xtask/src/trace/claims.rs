@@ -208,10 +208,10 @@ fn sum_up(judged: &mut Judged, readings: &[Reading], claim: &Claim) {
         judged.why = Some(why.unwrap_or_else(|| "its cells did not report what it takes".to_owned()));
     } else if holds >= enough {
         judged.verdict = Verdict::Holds;
-        judged.finer = claim.finer_if_it_holds.to_owned();
+        claim.finer_if_it_holds.clone_into(&mut judged.finer);
     } else if fails >= enough {
         judged.verdict = Verdict::DoesNotHold;
-        judged.finer = claim.finer_if_not.to_owned();
+        claim.finer_if_not.clone_into(&mut judged.finer);
     } else {
         let why = reason(|call| if let Call::Between(why) = call { Some(why) } else { None });
         judged.why = Some(why.unwrap_or_else(|| format!("it held in {holds} of {used} rounds and not in {fails}")));

@@ -11,7 +11,21 @@ use super::{
 
 /// Headings; the first two columns and the last are words, the others numbers.
 const HEADINGS: [&str; 16] = [
-    "model", "on", "n", "wall", "speed-up", "C", "D", "CPUs", "GIL", "vol/s", "preempt/s", "migr/s", "p99 wake", "PSS", "start",
+    "model",
+    "on",
+    "n",
+    "wall",
+    "speed-up",
+    "C",
+    "D",
+    "CPUs",
+    "GIL",
+    "vol/s",
+    "preempt/s",
+    "migr/s",
+    "p99 wake",
+    "PSS",
+    "start",
     "it is",
 ];
 /// What the headings mean.
@@ -82,7 +96,11 @@ fn empty(preset: &str) -> Table {
     let mut table = Table::new();
     table.load_preset(preset).set_header(HEADINGS);
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_cell_alignment(if index < 2 || index == HEADINGS.len() - 1 { CellAlignment::Left } else { CellAlignment::Right });
+        column.set_cell_alignment(if index < 2 || index == HEADINGS.len() - 1 {
+            CellAlignment::Left
+        } else {
+            CellAlignment::Right
+        });
     }
     table
 }

@@ -168,7 +168,7 @@ pub(super) fn too_many(view: &View) -> Option<Reading> {
     let throughput = |cell: Seen| cell.detail("units_per_second").unwrap_or_else(|| cell.work_per_second());
     let gain = throughput(four) / throughput(one).max(1e-9);
     let (before, after) = (one.figures.queued_share, four.figures.queued_share);
-    let waits = after >= (WAITS_MORE * before).min(0.5).max(0.1);
+    let waits = after >= (WAITS_MORE * before).clamp(0.1, 0.5);
     let call = call(waits && gain <= NO_GAIN, gain > NO_GAIN, || {
         format!("they wait {:.0} % of their time for a CPU, and {:.0} % with one worker per CPU", 100.0 * after, 100.0 * before)
     });

@@ -33,9 +33,8 @@ pub(super) fn cooperative(view: &View) -> Option<Reading> {
     let threads = view.cell("arithmetic-threads")?;
     let (short, long) = (view.cell(SHORT), view.cell(LONG));
     // Per second of CPU time, as whoever does not run cannot be asked for the lock.
-    let forced = |cell: Seen| {
-        cell.figures.handoffs_per_second * cell.figures.outside_wall_seconds / cell.figures.on_cpu_seconds.max(1e-3)
-    };
+    let forced =
+        |cell: Seen| cell.figures.handoffs_per_second * cell.figures.outside_wall_seconds / cell.figures.on_cpu_seconds.max(1e-3);
     let ratio = short.zip(long).map(|(short, long)| forced(short) / forced(long).max(0.1));
     let cells: Vec<Seen> = [Some(threads), short, long].into_iter().flatten().collect();
     let follows = !view.can_tell_speed(&cells) || ratio.is_none_or(|ratio| ratio >= FOLLOWS_INTERVAL);
@@ -81,11 +80,12 @@ pub(super) fn convoy(view: &View) -> Option<Reading> {
     let call = if near.is_gil_unresolved() {
         Call::Between("the interpreter's lock was not found".to_owned())
     } else {
-        call(
-            waiting <= DOES_NOT_MATTER && can_tell && !held_up,
-            waiting >= MATTERS && (held_up || !can_tell),
-            || format!("it waits {:.0} % of its life for the GIL and answers {quotient:.1}x as often beside a process", 100.0 * waiting),
-        )
+        call(waiting <= DOES_NOT_MATTER && can_tell && !held_up, waiting >= MATTERS && (held_up || !can_tell), || {
+            format!(
+                "it waits {:.0} % of its life for the GIL and answers {quotient:.1}x as often beside a process",
+                100.0 * waiting
+            )
+        })
     };
     let told = |cell: Option<Seen>| cell.filter(|_| can_tell).map(|cell| cell.work_per_second());
     Some(

@@ -40,7 +40,15 @@ fn figures(speed_up: f64, demand: f64, gil_share: f64) -> Figures {
 }
 
 impl Bench {
-    fn add(&mut self, runtime: &str, id: &str, workers: usize, runs: Vec<Figures>, details: &serde_json::Value, threads: &[ThreadReport]) {
+    fn add(
+        &mut self,
+        runtime: &str,
+        id: &str,
+        workers: usize,
+        runs: Vec<Figures>,
+        details: &serde_json::Value,
+        threads: &[ThreadReport],
+    ) {
         let details = details.as_object().cloned().unwrap_or_default();
         let report = RunReport { threads: threads.to_vec(), ..RunReport::default() };
         let workload = Workload { details, ..Workload::default() };

@@ -32,7 +32,9 @@ pub(crate) fn text(judged: &[Judged]) -> String {
     let rounds = judged.iter().map(|one| one.rounds).max().unwrap_or(0);
     let note = match rounds {
         0 | 1 => "One run of each cell, so nothing is known of how much the figures vary; --repeats 5 tells.".to_owned(),
-        more => format!("Medians of {more} runs of each cell; in brackets the smallest and the largest where they differ by more than a tenth."),
+        more => format!(
+            "Medians of {more} runs of each cell; in brackets the smallest and the largest where they differ by more than a tenth."
+        ),
     };
     let _ = writeln!(text, "\n{note}");
     text

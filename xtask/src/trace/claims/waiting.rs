@@ -30,7 +30,8 @@ pub(super) fn overlap(view: &View) -> Option<Reading> {
     let gains: Vec<f64> = cells.iter().map(|cell| cell.figures.work_speed_up).collect::<Option<_>>()?;
     let workers = cells[0].workers();
     let least = gains.iter().copied().fold(f64::INFINITY, f64::min);
-    let call = call(least >= OVERLAPPING * workers, least <= NO_OVERLAP, || format!("the slowest is {least:.2}x as fast as serial"));
+    let call =
+        call(least >= OVERLAPPING * workers, least <= NO_OVERLAP, || format!("the slowest is {least:.2}x as fast as serial"));
     Some(
         Reading::new(call)
             .with("downloads", Unit::Count, workers)

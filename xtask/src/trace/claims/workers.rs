@@ -30,7 +30,9 @@ pub(super) fn sharing(view: &View) -> Option<Reading> {
 }
 
 pub(super) fn cost_rule() -> String {
-    format!("Holds if a process takes at least {CLEARLY_MORE}x as long to start as a thread and {CLEARLY_MORE}x as much memory. Does not hold if it takes less of either.")
+    format!(
+        "Holds if a process takes at least {CLEARLY_MORE}x as long to start as a thread and {CLEARLY_MORE}x as much memory. Does not hold if it takes less of either."
+    )
 }
 
 pub(super) fn cost(view: &View) -> Option<Reading> {
@@ -77,7 +79,8 @@ pub(super) fn updates(view: &View) -> Option<Reading> {
 }
 
 pub(super) fn crash_rule() -> String {
-    "Holds if of four threads none survives the segmentation fault of one, and of four processes three do. Does not hold otherwise.".to_owned()
+    "Holds if of four threads none survives the segmentation fault of one, and of four processes three do. Does not hold otherwise."
+        .to_owned()
 }
 
 pub(super) fn crash(view: &View) -> Option<Reading> {

@@ -105,7 +105,18 @@ fn draw(series: &Series, value: fn(&Point) -> f64, top: f64) -> String {
 fn table(points: &[Point]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([
-        "workers", "on", "n", "C/n", "D/n", "speed-up", "vol/s", "preempt/s", "GIL", "CPU queue", "turn", "others",
+        "workers",
+        "on",
+        "n",
+        "C/n",
+        "D/n",
+        "speed-up",
+        "vol/s",
+        "preempt/s",
+        "GIL",
+        "CPU queue",
+        "turn",
+        "others",
     ]);
     let percent = |part: f64| format!("{:.0} %", 100.0 * part);
     for point in points {

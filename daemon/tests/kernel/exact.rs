@@ -8,7 +8,7 @@ use schedscope::report::{
 /// Two sums of the same nanoseconds in another order, as seconds.
 const ROUNDING_SECONDS: f64 = 1e-6;
 /// The longest that kernels have.
-const TICK_SECONDS: f64 = 0.01;
+pub(crate) const TICK_SECONDS: f64 = 0.01;
 /// Above this share of the CPUs used by others a run gets too little to be judged by.
 pub(crate) const STARVED: f64 = 0.6;
 

@@ -7,6 +7,7 @@
 //! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP.
 
+mod degraded;
 mod exact;
 mod host;
 mod traced;

@@ -12,8 +12,8 @@ use schedscope_ebpf::{
 
 use crate::{
     charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
-    kernel_types::{HAS_PREV_STATE, SYSCALL_YIELD, Task, class_of},
-    tasks::{Traced, find_by},
+    kernel_types::{HAS_PREV_STATE, Task, class_of},
+    tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
 
 /// Closes an interval of the thread that leaves the CPU and of the one that comes onto it.
@@ -32,9 +32,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
     account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
 
-    if let Some(traced) = find_by(prev, prev_tid) {
-        let preempt = ctx.arg::<u64>(0) & 1 != 0;
-        let prev_state = if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let preempt = || ctx.arg::<u64>(0) & 1 != 0;
+    let prev_state = || if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let leaving = || if !preempt() && prev_state() != 0 { LEAVING_VOLUNTARILY } else { LEAVING_INVOLUNTARILY };
+    if let Some(traced) = find_leaving(prev, prev_tid, leaving) {
+        let (preempt, prev_state) = (preempt(), prev_state());
         switch_out(cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {
@@ -85,7 +87,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         return;
     };
     let syscall = if preempt { None } else { prev.syscall() };
-    let departure = Departure::classify(preempt, prev_state, syscall == Some(SYSCALL_YIELD.load() as i32));
+    let departure = Departure::classify(preempt, prev_state, prev.is_yielding(syscall));
     let runtime_ns = prev.runtime_ns();
     let grown_ns = runtime_ns.saturating_sub(record.runtime_at_departure_ns);
     let from = record.clock.cpu;

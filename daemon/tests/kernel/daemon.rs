@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    exact::TICK_SECONDS,
     host::{self, Guarded, comes_true, has_program, is_privileged},
     leftovers::{assert_gone, wait_for_programs},
     served::{Daemon, assert_never_down, rule, scrape, sum},
@@ -40,12 +41,21 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
     sleep(Duration::from_millis(300));
 
+    let kernels_before = kernel_seconds(&spinner);
+    let steal_before = steal_seconds();
     let (first, first_taken) = scrape(&daemon);
+    let kernels_after = kernel_seconds(&spinner);
     let (mut before, mut taken) = (first.clone(), first_taken);
     for number in 1..=30 {
         // Longer than scrapes share a reading.
         sleep(Duration::from_millis(300));
+        let least = kernel_seconds(&spinner) - kernels_after - TICK_SECONDS;
         let (text, now) = scrape(&daemon);
+        // C is the kernel's at every scrape, though the thread may never switch; the kernel's own account is a tick old. Until it
+        // switches, time that a hypervisor took from it is not told apart.
+        let most = kernel_seconds(&spinner) - kernels_before + TICK_SECONDS + (steal_seconds() - steal_before);
+        let ran = on_cpu(&text) - on_cpu(&first);
+        assert!((least..=most).contains(&ran), "scrape {number}: it ran {ran} s, by the kernel {least} to {most} s");
         assert_never_down(&before, &text);
         let grown = demand(&text) - demand(&before);
         let (least, most) = ((now.0 - taken.1).as_secs_f64() - 0.005, (now.1 - taken.0).as_secs_f64() + 0.005);
@@ -58,6 +68,13 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     // Until its first scan the daemon counted it as `other`; and time passes between its reading and ours.
     let late = 0.02 + taken.0.elapsed().as_secs_f64();
     assert!((kernel - 1.0 - late..=kernel + 0.02).contains(&ours), "ours {ours} s, the kernel's {kernel} s");
+}
+
+/// Time that a hypervisor has taken from this host's CPUs, by the kernel's account in ticks.
+fn steal_seconds() -> f64 {
+    use procfs::CurrentSI;
+    let total = procfs::KernelStats::current().unwrap().total;
+    total.steal.unwrap_or(0) as f64 / procfs::ticks_per_second() as f64
 }
 
 /// Seconds on a CPU by the kernel's account, which is a tick old.

@@ -21,6 +21,7 @@ mod degraded;
 mod leftovers;
 mod models;
 mod oracle;
+mod outages;
 mod policies;
 mod seeded;
 mod signals;

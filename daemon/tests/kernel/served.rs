@@ -1,7 +1,7 @@
 //! A daemon under test and what it serves.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
@@ -70,9 +70,16 @@ pub(crate) fn sum(text: &str, series: &str) -> f64 {
     samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
 }
 
-/// Names of the metrics that must never go down.
-pub(crate) fn counters(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect()
+/// Names of the series that must never go down: counters, and the parts of histograms.
+pub(crate) fn counters(text: &str) -> HashSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .flat_map(|(name, kind)| match kind {
+            "counter" => vec![name.to_owned()],
+            "histogram" => ["bucket", "sum", "count"].map(|part| format!("{name}_{part}")).to_vec(),
+            _ => Vec::new(),
+        })
+        .collect()
 }
 
 /// When a reading that was asked for was taken: after the first, before the second.
@@ -88,7 +95,8 @@ pub(crate) fn scrape(daemon: &Daemon) -> (String, Taken) {
 pub(crate) fn assert_never_down(before: &str, after: &str) {
     let after: HashMap<&str, f64> = samples(after).collect();
     let counters = counters(before);
-    for (series, value) in samples(before).filter(|(series, _)| counters.iter().any(|name| series.split('{').next() == Some(name)))
+    for (series, value) in
+        samples(before).filter(|(series, _)| series.split('{').next().is_some_and(|name| counters.contains(name)))
     {
         let later = after.get(series);
         assert!(later.is_some_and(|later| *later >= value), "{series} was {value} and is {later:?}");

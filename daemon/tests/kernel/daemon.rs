@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    exact::TICK_SECONDS,
+    exact::{TICK_SECONDS, steal_seconds},
     host::{self, Guarded, comes_true, has_program, is_privileged},
     leftovers::{assert_gone, wait_for_programs},
     served::{Daemon, assert_never_down, rule, scrape, sum},
@@ -68,13 +68,6 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     // Until its first scan the daemon counted it as `other`; and time passes between its reading and ours.
     let late = 0.02 + taken.0.elapsed().as_secs_f64();
     assert!((kernel - 1.0 - late..=kernel + 0.02).contains(&ours), "ours {ours} s, the kernel's {kernel} s");
-}
-
-/// Time that a hypervisor has taken from this host's CPUs, by the kernel's account in ticks.
-fn steal_seconds() -> f64 {
-    use procfs::CurrentSI;
-    let total = procfs::KernelStats::current().unwrap().total;
-    total.steal.unwrap_or(0) as f64 / procfs::ticks_per_second() as f64
 }
 
 /// Seconds on a CPU by the kernel's account, which is a tick old.

@@ -3,6 +3,7 @@
 use std::{
     process::{Child, Command, Stdio},
     thread::sleep,
+    time::{Duration, Instant},
 };
 
 use schedscope::{
@@ -71,15 +72,20 @@ fn without_the_task_iterator_threads_that_were_there_are_registered() {
         let mut command = Command::new(workloads());
         Guarded(command.args(arguments).stdout(Stdio::null()).spawn().unwrap())
     };
-    let mut spinning = start(&["native", "--task", "spin", "--model", "threads", "--workers", "3", "--seconds", "2"]);
-    let mut sleeping = start(&["sleepers", "--count", "8", "--seconds", "2", "--pause", "0.003"]);
+    let mut spinning = start(&["native", "--task", "spin", "--model", "threads", "--workers", "3", "--seconds", "600"]);
+    let mut sleeping = start(&["sleepers", "--count", "8", "--seconds", "600", "--pause", "0.003"]);
     let threads = |process: &Child| std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap().count();
     assert!(comes_true(10, || threads(&spinning) == 4 && threads(&sleeping) == 9));
     let mut session = session_without(&[program::SEED_TASKS]);
     session.begin(&[Tgid(spinning.id()), Tgid(sleeping.id())]).unwrap();
     assert_eq!(session.alive(), 13);
+    let end = Instant::now() + Duration::from_secs(1);
     while session.alive() > 0 {
         sleep(session.sample().unwrap());
+        if Instant::now() > end {
+            spinning.kill().unwrap();
+            sleeping.kill().unwrap();
+        }
         // Reaped, or they stay for ever.
         let _ = (spinning.try_wait().unwrap(), sleeping.try_wait().unwrap());
     }

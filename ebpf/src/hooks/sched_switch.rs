@@ -6,6 +6,7 @@ use aya_ebpf::{
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
     blocked::{self, Reason},
+    cpu_account::Switched,
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
@@ -30,7 +31,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
-    account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
+    let (leaves, comes) = (Switched { task: prev.address(), tid: prev_tid }, Switched { task: next.address(), tid: next_tid });
+    cpu_record.switch(leaves, comes, now_ns);
 
     let preempt = || ctx.arg::<u64>(0) & 1 != 0;
     let prev_state = || if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
@@ -57,26 +59,6 @@ fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
     let now_ns = unsafe { bpf_ktime_get_ns() };
     let now_ns = rq_clock_ns.map_or(now_ns, |rq_clock_ns| cpu.clock.measure(rq_clock_ns, now_ns));
     if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
-}
-
-/// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.
-#[inline(always)]
-fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
-    if cpu.task != prev && cpu.task != 0 {
-        lose(cpu, Loss::SwitchChainBroken);
-    }
-    // Pid 0 is the idle task of every CPU; nothing per thread is ever kept under it.
-    if prev_tid == 0 {
-        cpu.switches_from_idle += 1;
-        // Also when the switch to it was not seen: then the CPU was idle for nearly all of that time.
-        if cpu.since_ns != 0 {
-            cpu.idle_ns += now_ns.saturating_sub(cpu.since_ns);
-        }
-    }
-    cpu.idle = u64::from(next_tid == 0);
-    cpu.task = next;
-    cpu.since_ns = now_ns;
-    cpu.switches += 1;
 }
 
 #[inline(always)]

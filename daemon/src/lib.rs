@@ -21,8 +21,8 @@ pub mod model;
 pub mod report;
 
 pub mod config;
-pub mod python;
 pub mod label;
+pub mod python;
 
 pub mod expose;
 pub mod server;

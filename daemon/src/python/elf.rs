@@ -60,8 +60,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
             memory_bytes: header.p_memsz(endian),
             is_executable: header.p_flags(endian) & elf::PF_X != 0,
         });
-        let mut elf =
-            Self { data, endian, header, segments: segments.collect(), tables: Tables::default(), needed: Vec::new() };
+        let mut elf = Self { data, endian, header, segments: segments.collect(), tables: Tables::default(), needed: Vec::new() };
         if let Some(dynamic) = headers.iter().find(|header| header.p_type(endian) == elf::PT_DYNAMIC) {
             elf.read_dynamic(dynamic.p_offset(endian), dynamic.p_filesz(endian));
         }

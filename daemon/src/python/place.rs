@@ -43,8 +43,7 @@ pub struct Mapping {
 pub fn places(segments: &[Segment], mappings: &[Mapping], file: MappedFile, vaddr: u64, bytes: u64) -> Vec<AddressRange> {
     let Some(segment) = segments.iter().find(|segment| holds(segment, vaddr, bytes)) else { return Vec::new() };
     let of_file = || mappings.iter().filter(|mapping| mapping.file == Some(file));
-    let mut biases: Vec<u64> =
-        of_file().flat_map(|mapping| segments.iter().filter_map(|segment| bias(segment, mapping))).collect();
+    let mut biases: Vec<u64> = of_file().flat_map(|mapping| segments.iter().filter_map(|segment| bias(segment, mapping))).collect();
     biases.sort_unstable();
     biases.dedup();
     let is_code = |wanted: u64| {
@@ -79,8 +78,8 @@ fn bias(segment: &Segment, mapping: &Mapping) -> Option<u64> {
 fn is_data(mappings: &[Mapping], file: MappedFile, range: AddressRange, base: u64) -> bool {
     let mut reached = range.start;
     for mapping in mappings.iter().filter(|mapping| mapping.range.end > range.start) {
-        let belongs = mapping.file.is_none()
-            || mapping.file == Some(file) && mapping.range.start.wrapping_sub(mapping.offset) == base;
+        let belongs =
+            mapping.file.is_none() || mapping.file == Some(file) && mapping.range.start.wrapping_sub(mapping.offset) == base;
         if mapping.range.start > reached || !mapping.is_private_writable || !belongs {
             return false;
         }

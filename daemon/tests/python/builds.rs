@@ -142,19 +142,17 @@ fn library(directory: &Path, ending: &str) -> Option<PathBuf> {
 }
 
 /// Builds the program with a library, and runs it.
-fn embed(directory: &Path, name: &str, python: &Python, library: &Path) -> Option<Running> {
+fn embed(directory: &Path, name: &str, python: &Python, library: &Path, linking: &[&str]) -> Option<Running> {
     let source = directory.join("embed.c");
     fs::write(&source, EMBED).unwrap();
     let program = directory.join(name);
     let mut compiler = Command::new("cc");
-    compiler.arg(&source).arg("-o").arg(&program).arg(library).args(["-lpthread", "-ldl", "-lutil", "-lm"]);
+    compiler.arg(&source).arg("-o").arg(&program).arg(library).args(&python.linker_arguments).args(linking);
     compiler.arg(format!("-Wl,-rpath,{}", library.parent().unwrap().display()));
-    match compiler.status() {
-        Ok(status) if status.success() => {}
-        other => {
-            println!("skipped {}: cc: {other:?}", library.display());
-            return None;
-        }
+    let output = compiler.output();
+    if !output.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("skipped: {compiler:?}: {output:?}");
+        return None;
     }
     Some(Running::start(Command::new(&program).env("PYTHONHOME", &python.prefix).arg(SPIN)))
 }
@@ -169,9 +167,28 @@ fn embedded_with_a_shared_library() {
         return;
     };
     let library = library(&python.library_dir, ".so").unwrap();
-    let Some(process) = embed(directory.path(), "server", python, &library) else { return };
+    let Some(process) = embed(directory.path(), "server", python, &library, &[]) else { return };
     let found = process.resolve();
     assert!(found.object.starts_with(&python.library_dir), "{found:?}");
+    assert_waits_for_the_gil(&process, &found);
+}
+
+/// Linked into a program that exports it, in the hash table that came before the present one.
+#[test]
+fn embedded_with_the_old_hash_table() {
+    let directory = tempfile::tempdir().unwrap();
+    let pythons = all();
+    // Before 3.10 there is no section that would be found instead.
+    let is_wanted = |python: &&Python| matches!(python.minor(), (3, 8 | 9));
+    let library = |python: &Python| library(&python.static_library_dir, ".a");
+    let Some(python) = pythons.iter().filter(is_wanted).find(|python| library(python).is_some()) else {
+        println!("skipped: no static libpython of 3.8 or 3.9");
+        return;
+    };
+    let linking = ["-rdynamic", "-Wl,--hash-style=sysv"];
+    let Some(process) = embed(directory.path(), "server", python, &library(python).unwrap(), &linking) else { return };
+    let found = process.resolve();
+    assert_eq!(found.found, Found::Symbol);
     assert_waits_for_the_gil(&process, &found);
 }
 
@@ -187,7 +204,7 @@ fn embedded_without_exported_symbols() {
     match with_libraries.clone().rfind(has_section) {
         None => println!("skipped: no static libpython of 3.10 or later"),
         Some(python) => {
-            let Some(process) = embed(directory.path(), "server", python, &library(python).unwrap()) else { return };
+            let Some(process) = embed(directory.path(), "server", python, &library(python).unwrap(), &[]) else { return };
             let found = process.resolve();
             assert_eq!(found.found, Found::Section);
             assert_waits_for_the_gil(&process, &found);
@@ -196,7 +213,7 @@ fn embedded_without_exported_symbols() {
     match with_libraries.rfind(|python| !has_section(python)) {
         None => println!("skipped: no static libpython before 3.10"),
         Some(python) => {
-            let Some(process) = embed(directory.path(), "python3", python, &library(python).unwrap()) else { return };
+            let Some(process) = embed(directory.path(), "python3", python, &library(python).unwrap(), &[]) else { return };
             let error = process.try_resolve().unwrap_err();
             assert_eq!(error, Unresolved::NoSymbols { object: "python3".into() });
         }

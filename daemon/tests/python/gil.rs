@@ -125,12 +125,16 @@ fn a_second_interpreter_has_its_own_gil() {
         assert!(!found.runtime.contains(found.gils[1].range.start), "{found:?}");
         assert_eq!(found.wait_ranges().ranges, [found.runtime, found.gils[1].range]);
 
-        // Starting the second interpreter's threads takes other locks.
-        std::thread::sleep(Duration::from_millis(500));
-        let waits = sample(process.tgid(), 4 * ENOUGH, PATIENCE);
-        let of = |gil: usize| waits.iter().filter(|address| found.gils[gil].range.contains(**address)).count();
-        assert!(of(0) > ENOUGH / 4 && of(1) > ENOUGH / 4, "{python:?}: {} and {} of {}", of(0), of(1), waits.len());
-        assert_eq!(of(0) + of(1), waits.len(), "{python:?}");
+        // Starting threads takes other locks, and under load it takes a while; once all compute there are no other waits.
+        let batch = || {
+            let waits = sample(process.tgid(), 2 * ENOUGH, PATIENCE);
+            let of = |gil: usize| waits.iter().filter(|address| found.gils[gil].range.contains(**address)).count();
+            (of(0), of(1), waits.len())
+        };
+        let is_settled = |(first, second, all): &(usize, usize, usize)| *first > 0 && *second > 0 && first + second == *all;
+        assert!((0..20).map(|_| batch()).any(|counts| is_settled(&counts)), "{python:?}: {:?}", batch());
+        let (first, second, all) = batch();
+        assert!(first > ENOUGH / 8 && second > ENOUGH / 8 && first + second == all, "{python:?}: {first} and {second} of {all}");
     }
 }
 

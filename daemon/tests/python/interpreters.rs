@@ -23,6 +23,7 @@ print(sys.executable)
 print(sys.prefix)
 print(v('LIBPL'))
 print(v('LIBDIR'))
+print(' '.join(v(name) or '' for name in ('LIBS', 'SYSLIBS', 'MODLIBS')))
 ";
 
 /// An interpreter, by its own account.
@@ -37,6 +38,8 @@ pub(crate) struct Python {
     /// Where its static library is, if it has one.
     pub(crate) static_library_dir: PathBuf,
     pub(crate) library_dir: PathBuf,
+    /// What a program needs that the static library is linked into.
+    pub(crate) linker_arguments: Vec<String>,
 }
 
 impl Python {
@@ -57,6 +60,7 @@ impl Python {
             prefix: next()?.into(),
             static_library_dir: next()?.into(),
             library_dir: next()?.into(),
+            linker_arguments: next()?.split_whitespace().map(ToOwned::to_owned).collect(),
         })
     }
 

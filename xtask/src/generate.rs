@@ -21,10 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Texts by path from the root.
 fn generated() -> BTreeMap<PathBuf, String> {
-    let mut files: BTreeMap<PathBuf, String> =
-        schedscope_grafana::generate().into_iter().map(|(path, text)| (path.into(), text)).collect();
-    files.insert("docs/metrics.md".into(), schedscope_grafana::metrics_markdown());
-    files
+    schedscope_grafana::generate().into_iter().map(|(path, text)| (path.into(), text)).collect()
 }
 
 fn write() -> Result<()> {

@@ -7,7 +7,8 @@
 //! - [`panel`]: one kind of panel each, with a unit and a sentence on how to read it.
 //! - [`dashboard`], [`variables`]: rows of panels and the frame around them.
 //! - [`dashboards`]: what is shown.
-//! - [`metrics_doc`]: the text of `docs/metrics.md`.
+//! - [`rules`]: recording rules and alerts.
+//! - [`metrics_doc`], [`dashboards_doc`], [`alerts_doc`]: the texts of `docs/metrics.md` and so on.
 
 pub mod foreign;
 pub mod promql;
@@ -19,17 +20,33 @@ pub mod variables;
 
 pub mod dashboards;
 
+pub mod rules;
+
+pub mod alerts_doc;
+pub mod dashboards_doc;
 pub mod metrics_doc;
 
-pub use metrics_doc::metrics_markdown;
+use rules::{alerts_yaml, recordings_yaml};
 
 /// Every generated file: its path from the root of the repository, and its text.
-pub fn generate() -> Vec<(String, String)> {
+///
+/// # Errors
+/// If a rule cannot be written as YAML, which the tests rule out.
+pub fn generate() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
     let dashboards = dashboards::all().into_iter();
     let mut files: Vec<(String, String)> =
         dashboards.map(|dashboard| (format!("grafana/dashboards/{}.json", dashboard.uid), dashboard.json_text())).collect();
-    files.push(("docs/metrics.md".to_owned(), metrics_markdown()));
-    files
+    files.extend(
+        [
+            ("grafana/prometheus/rules/schedscope-recordings.yml", recordings_yaml()?),
+            ("grafana/prometheus/rules/schedscope-alerts.yml", alerts_yaml()?),
+            ("docs/metrics.md", metrics_doc::metrics_markdown()),
+            ("docs/dashboards.md", dashboards_doc::dashboards_markdown()),
+            ("docs/alerts.md", alerts_doc::alerts_markdown()),
+        ]
+        .map(|(path, text)| (path.to_owned(), text)),
+    );
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod core_map;
 mod fleet;
 mod health;
 mod latency;
-mod measures;
+pub(crate) mod measures;
 mod models;
 
 use crate::dashboard::Dashboard;

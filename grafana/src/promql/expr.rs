@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use schedscope_ebpf::catalog;
+
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
@@ -44,6 +46,17 @@ impl Expr {
     /// What the result counts.
     pub fn quantity(&self) -> Quantity {
         self.quantity
+    }
+
+    /// Only the recorded series of one reason for which threads are blocked.
+    ///
+    /// # Panics
+    /// If this is no recorded series with a reason, or there is no such reason.
+    #[must_use]
+    pub fn of_reason(&self, reason: &str) -> Expr {
+        self.check_has(&["reason"]);
+        assert!(!self.text.contains(['(', '{']) && catalog::BLOCKED_REASONS.contains(&reason), "{self} for {reason}");
+        Expr { text: format!(r#"{}{{reason="{reason}"}}"#, self.text), ..self.clone() }
     }
 
     /// Sum of two expressions of the same kind.
@@ -93,16 +106,6 @@ impl Expr {
         let mut joined = self.binary(&operator, info, self.quantity);
         joined.labels.push(label);
         joined
-    }
-
-    /// These series, and those of `other` that have no counterpart here.
-    ///
-    /// # Panics
-    /// If labels or quantities differ.
-    #[must_use]
-    pub fn or(&self, other: &Expr) -> Expr {
-        self.check_same(other);
-        self.binary("or", other, self.quantity)
     }
 
     /// These series where `condition` has one with the same labels.

@@ -134,6 +134,13 @@ impl Series {
         self
     }
 
+    /// Only the series of jobs whose name matches, for rules that look at what every job has.
+    #[must_use]
+    pub fn of_job(mut self, pattern: &str) -> Series {
+        self.filters.push(format!(r#"job=~"{pattern}""#));
+        self
+    }
+
     /// Sum, keeping `labels`.
     #[must_use]
     pub fn sum_by(&self, labels: &[&'static str]) -> Expr {

@@ -2,6 +2,8 @@
 
 mod layout;
 mod lint;
+mod provisioning;
+mod rules;
 mod schema;
 mod selectors;
 
@@ -28,7 +30,7 @@ fn name<'a>(dashboard: &'a Value, panel: &'a Value) -> String {
 #[test]
 fn what_is_committed_is_what_is_generated() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    for (path, text) in generate() {
+    for (path, text) in generate().unwrap() {
         let path = format!("{root}/{path}");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
@@ -41,7 +43,7 @@ fn what_is_committed_is_what_is_generated() {
 #[test]
 fn no_file_is_left_of_a_dashboard_that_is_gone() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards");
-    let generated: Vec<String> = generate().into_iter().map(|(path, _)| path).collect();
+    let generated: Vec<String> = generate().unwrap().into_iter().map(|(path, _)| path).collect();
     for entry in std::fs::read_dir(directory).unwrap() {
         let file = format!("grafana/dashboards/{}", entry.unwrap().file_name().to_str().unwrap());
         assert!(generated.contains(&file), "{file} is generated from nothing");
@@ -50,7 +52,7 @@ fn no_file_is_left_of_a_dashboard_that_is_gone() {
 
 #[test]
 fn the_document_names_every_metric() {
-    let text = metrics_markdown();
+    let text = metrics_doc::metrics_markdown();
     assert!(schedscope_ebpf::catalog::ALL.iter().all(|metric| text.contains(metric.name)));
     assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| line.ends_with('|')));
 }

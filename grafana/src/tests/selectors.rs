@@ -16,13 +16,17 @@ const FIXED_WINDOWS: [&str; 2] = [catalog::BPF_RUN_SECONDS.name, catalog::BPF_ME
 
 /// One selector of an expression, and the function directly around it.
 #[derive(Debug)]
-struct Selected {
+pub(super) struct Selected {
     selector: VectorSelector,
     function: Option<String>,
     is_range: bool,
 }
 
 impl Selected {
+    pub(super) fn name(&self) -> String {
+        self.selector.name.clone().unwrap()
+    }
+
     fn metric(&self) -> &'static Metric {
         let name = self.selector.name.as_deref().unwrap();
         let of_histogram = ["_bucket", "_count", "_sum"].iter().find_map(|suffix| name.strip_suffix(suffix));
@@ -44,7 +48,7 @@ impl Selected {
 }
 
 /// The selectors of an expression whose variables of Grafana's have been replaced.
-fn selected(expr: &Expr) -> Vec<Selected> {
+pub(super) fn selected(expr: &Expr) -> Vec<Selected> {
     let mut found = Vec::new();
     collect(expr, None, &mut found);
     found

@@ -214,7 +214,7 @@ impl Interpreters {
     fn missing(&self, thread: &Thread) -> Option<(Tid, [AddressRange; RANGES])> {
         let mut ranges = [AddressRange::EMPTY; RANGES];
         for (place, range) in ranges.iter_mut().zip(self.of(thread.tgid())?.wait_ranges().ranges) {
-            *place = AddressRange { start: range.start, end: range.end };
+            *place = range;
         }
         (thread.record.gil != ranges).then(|| (thread.tid(), ranges))
     }

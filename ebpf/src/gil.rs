@@ -5,10 +5,10 @@
 //! the lock. `Python/ceval_gil.c`: <https://github.com/python/cpython/blob/v3.13.0/Python/ceval_gil.c>.
 
 /// Ranges per process: the main interpreter's lock and those of sub-interpreters that have their own.
-pub const RANGES: usize = 4;
+pub const RANGES: usize = 8;
 
 /// User addresses from `start` up to, not including, `end`. Empty if `end` is 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct AddressRange {
     /// First address.
@@ -21,10 +21,21 @@ impl AddressRange {
     /// Contains nothing.
     pub const EMPTY: AddressRange = AddressRange { start: 0, end: 0 };
 
+    /// `bytes` from `start` on; cut at the end of the address space.
+    pub const fn new(start: u64, bytes: u64) -> AddressRange {
+        AddressRange { start, end: start.saturating_add(bytes) }
+    }
+
     /// Whether `address` lies in it.
     #[inline(always)]
     pub const fn contains(&self, address: u64) -> bool {
         self.start <= address && address < self.end
+    }
+}
+
+impl core::fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:#x}..{:#x}", self.start, self.end)
     }
 }
 

@@ -24,6 +24,8 @@ frozen! {
     TASK_PID = ABSENT;
     TASK_TGID = ABSENT;
     TASK_REAL_PARENT = ABSENT;
+    TASK_GROUP_LEADER = ABSENT;
+    TASK_START_TIME = ABSENT;
     TASK_COMM = ABSENT;
     TASK_STATE = ABSENT;
     TASK_ON_RQ = ABSENT;
@@ -45,10 +47,14 @@ frozen! {
     REGS_ARGUMENT_1 = ABSENT;
     REGS_ARGUMENT_3 = ABSENT;
     REGS_CODE_SEGMENT = ABSENT;
+    REGS_RESULT = ABSENT;
     HAS_PREV_STATE = 0;
     HAS_TASK_PT_REGS = 0;
     SYSCALL_YIELD = ABSENT;
 }
+
+/// `-ENOSYS`, with which x86-64 enters every system call (`arch/x86/entry/entry_64.S`).
+const NO_RESULT: i32 = -38;
 
 /// Blocked reason of each system call, by number.
 #[unsafe(no_mangle)]
@@ -89,12 +95,30 @@ impl Task {
         self.load(&TASK_TGID)
     }
 
+    /// The thread that forked it, or who took its place when that ended.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Task {
+        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
+        unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) }
+    }
+
+    /// The main thread of its process.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Task {
+        // SAFETY: as in `parent`.
+        unsafe { Task::from_raw(self.load(&TASK_GROUP_LEADER)) }
+    }
+
     /// Process id of the parent.
     #[inline(always)]
     pub(crate) fn ppid(self) -> u32 {
-        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
-        let parent = unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) };
-        parent.tgid()
+        self.parent().tgid()
+    }
+
+    /// When it was forked, `CLOCK_MONOTONIC`; 0 where the kernel does not tell.
+    #[inline(always)]
+    pub(crate) fn start_ns(self) -> u64 {
+        if TASK_START_TIME.load() == ABSENT { 0 } else { self.load(&TASK_START_TIME) }
     }
 
     /// CPU it runs on or is queued on. At `sched_migrate_task` still the one it comes from.
@@ -142,12 +166,6 @@ impl Task {
         }
         // SAFETY: the helper takes a trusted task and returns a trusted, never null `struct pt_regs *` (kernel/trace/bpf_trace.c).
         Some(Registers(unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8))
-    }
-
-    /// The system call it is in: `None` where that cannot be told, a negative number outside of any.
-    #[inline(always)]
-    pub(crate) fn syscall(self) -> Option<i32> {
-        self.registers()?.syscall()
     }
 
     /// The name; zeros if it cannot be read.
@@ -224,6 +242,14 @@ impl Registers {
         }
         // 32 bits are all of the member on aarch64 and its low half on x86-64.
         Some(self.load(&REGS_SYSCALL))
+    }
+
+    /// Whether it is inside `sched_yield`, given the system call it is in. Whoever is preempted on the way back from one still shows
+    /// the call, but on x86-64 its result as well.
+    #[inline(always)]
+    pub(crate) fn is_yielding(self, syscall: Option<i32>) -> bool {
+        let in_call = syscall == Some(SYSCALL_YIELD.load() as i32);
+        in_call && (REGS_RESULT.load() == ABSENT || self.load::<i32>(&REGS_RESULT) == NO_RESULT)
     }
 
     /// The arguments of the system call.

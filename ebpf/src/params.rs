@@ -59,6 +59,10 @@ pub const FIELDS: &[Field] = &[
     optional("REGS_ARGUMENT_3", "pt_regs", &[&["r10"], &["regs", "3"]]),
     // x86-64 only: tells a 32-bit program, whose system calls have other numbers.
     optional("REGS_CODE_SEGMENT", "pt_regs", &[&["cs"]]),
+    // x86-64, where the register holds an error until the system call has returned.
+    optional("REGS_RESULT", "pt_regs", &[&["ax"]]),
+    optional("TASK_START_TIME", "task_struct", &[&["start_time"]]),
+    field("TASK_GROUP_LEADER", "task_struct", &[&["group_leader"]]),
 ];
 
 /// Global with the byte offset of the word that holds `task_struct.in_iowait`, a bit field.

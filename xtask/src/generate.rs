@@ -22,9 +22,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 /// Texts by path from the root.
 fn generated() -> Result<BTreeMap<PathBuf, String>> {
-    let mut files: BTreeMap<PathBuf, String> =
-        schedscope_grafana::generate().into_iter().map(|(path, text)| (path.into(), text)).collect();
-    files.insert("docs/metrics.md".into(), schedscope_grafana::metrics_markdown());
+    let files = schedscope_grafana::generate().context("cannot make the rules")?;
+    let mut files: BTreeMap<PathBuf, String> = files.into_iter().map(|(path, text)| (path.into(), text)).collect();
     files.extend(claims::pages::committed()?);
     Ok(files)
 }

@@ -6,14 +6,14 @@
 
 mod calibrate;
 mod cell;
-mod child;
+pub(crate) mod child;
 pub(crate) mod claims;
 mod core_maps;
 mod estimates;
 mod figures;
 mod host;
 mod measure;
-mod metrics;
+pub(crate) mod metrics;
 mod page;
 mod plan;
 mod progress;

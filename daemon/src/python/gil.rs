@@ -108,6 +108,13 @@ pub trait Memory {
         self.read(address, &mut bytes)?;
         Some(u64::from_ne_bytes(bytes))
     }
+
+    /// A number of four bytes.
+    fn read_i32(&self, address: u64) -> Option<i32> {
+        let mut bytes = [0; 4];
+        self.read(address, &mut bytes)?;
+        Some(i32::from_ne_bytes(bytes))
+    }
 }
 
 /// The GILs of an interpreter whose `_PyRuntime` is at `runtime`, that of the main interpreter first; empty if Python has not
@@ -154,8 +161,7 @@ fn pointer(memory: &impl Memory, base: u64, offset: u64) -> Option<u64> {
 /// The GIL at an address, if what is there looks like one that has been set up.
 fn read_gil(address: u64, interpreter: i64, members: Members, memory: &impl Memory) -> Option<Gil> {
     let at = |offset: u64| memory.read_u64(address.checked_add(offset)?);
-    // Of the two members with four bytes, the upper half of what is read is padding.
-    let int = |offset: u64| Some((at(offset)? as u32).cast_signed());
+    let int = |offset: u64| memory.read_i32(address.checked_add(offset)?);
     let switch_interval_us = at(members.switch_interval)?;
     let is_gil = (1..=SWITCH_INTERVAL_US_MAX).contains(&switch_interval_us) && (0..=1).contains(&int(members.locked)?);
     let enabled = match members.enabled {

@@ -5,12 +5,21 @@ use super::Version;
 /// What the names say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
-    /// The first file that belongs to a CPython, and the version in its name.
-    pub cpython: Option<(String, Option<Version>)>,
+    /// A file that belongs to a CPython; one with a version in its name if there is one.
+    pub cpython: Option<PythonFile>,
     /// Another implementation of Python.
     pub other: Option<&'static str>,
     /// The C library is musl.
     pub is_musl: bool,
+}
+
+/// A file that belongs to a CPython.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonFile {
+    /// Without its directory.
+    pub name: String,
+    /// As far as the name says it.
+    pub version: Option<Version>,
 }
 
 impl Hints {
@@ -20,7 +29,7 @@ impl Hints {
         if let Some(name) = executable.map(file_name) {
             hints.other = if name.starts_with("pypy") { Some("PyPy") } else { None }
                 .or_else(|| name.starts_with("graalpy").then_some("GraalPy"));
-            hints.add_cpython(name, interpreter_version(name));
+            hints.add_cpython(interpreter(name));
         }
         for name in mapped.map(file_name) {
             if name.starts_with("libpypy") {
@@ -30,19 +39,17 @@ impl Hints {
             } else if name.starts_with("ld-musl-") || name.starts_with("libc.musl-") {
                 hints.is_musl = true;
             } else {
-                hints.add_cpython(name, library_version(name).or_else(|| extension_version(name)));
+                hints.add_cpython(library(name).or_else(|| extension(name)));
             }
         }
         hints
     }
 
-    fn add_cpython(&mut self, name: &str, version: Option<Option<Version>>) {
-        let Some(version) = version else { return };
-        match &mut self.cpython {
-            // A name with a version says more than one without.
-            Some((_, None)) if version.is_some() => self.cpython = Some((name.to_owned(), version)),
-            Some(_) => {}
-            None => self.cpython = Some((name.to_owned(), version)),
+    fn add_cpython(&mut self, file: Option<PythonFile>) {
+        let Some(file) = file else { return };
+        // A name with a version says more than one without.
+        if self.cpython.as_ref().is_none_or(|known| known.version.is_none() && file.version.is_some()) {
+            self.cpython = Some(file);
         }
     }
 }
@@ -53,24 +60,25 @@ fn file_name(path: &str) -> &str {
 }
 
 /// `python`, `python3`, `python3.11`, `python3.13t`, `python3.11-dbg`; but not `python3-config`.
-fn interpreter_version(name: &str) -> Option<Option<Version>> {
+fn interpreter(name: &str) -> Option<PythonFile> {
     let rest = name.strip_prefix("python")?;
     let (number, build) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
-    matches!(build, "" | "t" | "d" | "m" | "td" | "dm" | "-dbg").then(|| dotted(number))
+    let is_known = matches!(build, "" | "t" | "d" | "m" | "td" | "dm" | "-dbg");
+    is_known.then(|| PythonFile { name: name.to_owned(), version: dotted(number) })
 }
 
-/// `libpython3.8.so.1.0`, `libpython2.7.so`.
-fn library_version(name: &str) -> Option<Option<Version>> {
+/// `libpython3.8.so.1.0`, `libpython3.6m.so`.
+fn library(name: &str) -> Option<PythonFile> {
     let (number, _) = name.strip_prefix("libpython")?.split_once(".so")?;
-    Some(dotted(number.trim_end_matches(|c: char| c.is_ascii_alphabetic())))
+    let version = dotted(number.trim_end_matches(|c: char| c.is_ascii_alphabetic()));
+    Some(PythonFile { name: name.to_owned(), version })
 }
 
 /// `_queue.cpython-311-x86_64-linux-gnu.so`.
-fn extension_version(name: &str) -> Option<Option<Version>> {
+fn extension(name: &str) -> Option<PythonFile> {
     let (_, tag) = name.rsplit_once(".cpython-")?;
-    let digits = tag.split(|c: char| !c.is_ascii_digit()).next()?;
-    let (major, minor) = digits.split_at_checked(1)?;
-    Some(numbered(major, minor))
+    let (major, minor) = tag.split(|c: char| !c.is_ascii_digit()).next()?.split_at_checked(1)?;
+    Some(PythonFile { name: name.to_owned(), version: numbered(major, minor) })
 }
 
 fn dotted(number: &str) -> Option<Version> {
@@ -88,8 +96,8 @@ mod tests {
     use super::*;
 
     fn version_by(executable: &str, mapped: &[&str]) -> Option<String> {
-        let (_, version) = Hints::collect(Some(executable), mapped.iter().copied()).cpython?;
-        Some(version.map_or_else(|| "?".to_owned(), |version| version.to_string()))
+        let file = Hints::collect(Some(executable), mapped.iter().copied()).cpython?;
+        Some(file.version.map_or_else(|| "?".to_owned(), |version| version.to_string()))
     }
 
     #[test]

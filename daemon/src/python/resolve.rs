@@ -71,10 +71,18 @@ struct Unread {
     why: String,
 }
 
+/// A file of a process that defines `_PyRuntime`.
+struct Runtime {
+    image: Arc<Image>,
+    object: String,
+    /// Where it is; empty if the mappings do not fit the file.
+    places: Vec<AddressRange>,
+}
+
 /// What all files of a process said.
 #[derive(Default)]
 struct Survey {
-    runtimes: Vec<(Arc<Image>, String, Vec<AddressRange>)>,
+    runtimes: Vec<Runtime>,
     needs_libpython: bool,
     unread: Vec<Unread>,
 }
@@ -95,19 +103,19 @@ impl Resolver {
         }
         let executable = executable.as_deref().and_then(Path::to_str);
         let hints = Hints::collect(executable, maps.iter().filter_map(path));
-        let Some((image, object, places)) = first_runtime(&survey)? else { return none(survey, hints, executable) };
+        let Some((first, runtime)) = first_runtime(&survey)? else { return none(survey, hints, executable) };
         if hints.is_musl {
             return Err(Unresolved::WaitsOnStack);
         }
-        let all = survey.runtimes.iter().flat_map(|(_, _, places)| places.iter().copied());
-        let runtime = places[0];
+        let all = survey.runtimes.iter().flat_map(|found| found.places.iter().copied());
+        let memory = ProcessMemory::open(&process);
         Ok(Some(Interpreter {
-            version: image.version,
-            kind: image.kind(),
+            version: first.image.version,
+            kind: first.image.kind(),
             runtime,
-            gils: ProcessMemory::open(&process).map(|memory| read_gils(image, runtime, &memory)).unwrap_or_default(),
-            object: PathBuf::from(object),
-            found: image.found,
+            gils: memory.map(|memory| read_gils(&first.image, runtime, &memory)).unwrap_or_default(),
+            object: PathBuf::from(&first.object),
+            found: first.image.found,
             further_runtimes: all.filter(|place| *place != runtime).collect(),
         }))
     }
@@ -130,7 +138,7 @@ impl Resolver {
                 Ok(Known::Python(image)) => {
                     let (vaddr, bytes) = (image.runtime_vaddr, image.runtime_bytes);
                     let places = place::places(&image.segments, &mappings, file, vaddr, bytes);
-                    survey.runtimes.push((image, path.to_owned(), places));
+                    survey.runtimes.push(Runtime { image, object: path.to_owned(), places });
                 }
                 Ok(Known::NeedsLibpython) => survey.needs_libpython = true,
                 Ok(Known::Other) => {}
@@ -189,14 +197,12 @@ fn reach(process: &Process, map: &MemoryMap) -> io::Result<(PathBuf, Metadata)> 
 
 /// The runtime that the process uses: that of the executable, else of the file mapped first. If both define it the dynamic loader
 /// binds all to the executable's.
-fn first_runtime(survey: &Survey) -> Result<Option<(&Image, &str, &[AddressRange])>, Unresolved> {
-    let mapped = survey.runtimes.iter().find(|(_, _, places)| !places.is_empty());
-    if let Some((image, object, places)) = mapped {
-        return Ok(Some((image, object, places)));
-    }
-    match survey.runtimes.first() {
-        Some((_, object, _)) => Err(Unresolved::NotMapped { object: object.clone() }),
-        None => Ok(None),
+fn first_runtime(survey: &Survey) -> Result<Option<(&Runtime, AddressRange)>, Unresolved> {
+    let mapped = survey.runtimes.iter().find_map(|runtime| Some((runtime, *runtime.places.first()?)));
+    match (mapped, survey.runtimes.first()) {
+        (Some(first), _) => Ok(Some(first)),
+        (None, Some(unmapped)) => Err(Unresolved::NotMapped { object: unmapped.object.clone() }),
+        (None, None) => Ok(None),
     }
 }
 
@@ -205,7 +211,7 @@ fn none(survey: Survey, hints: Hints, executable: Option<&str>) -> Result<Option
     if let Some(name) = hints.other {
         return Err(Unresolved::OtherImplementation(name));
     }
-    let Some((object, version)) = hints.cpython else {
+    let Some(file) = hints.cpython else {
         // Whatever its name, the executable could hold an interpreter.
         let unread = survey.unread.into_iter().find(|unread| Some(unread.path.as_str()) == executable);
         return match unread {
@@ -214,14 +220,15 @@ fn none(survey: Survey, hints: Hints, executable: Option<&str>) -> Result<Option
             None => Ok(None),
         };
     };
-    match version {
-        Some(version) if (version.major, version.minor) < (3, 7) => return Err(Unresolved::UnsupportedVersion(version)),
-        _ if survey.needs_libpython && !object.starts_with("libpython") => return Err(Unresolved::Starting),
-        _ => {}
+    if let Some(version) = file.version.filter(|version| (version.major, version.minor) < (3, 7)) {
+        return Err(Unresolved::UnsupportedVersion(version));
+    }
+    if survey.needs_libpython && !file.name.starts_with("libpython") {
+        return Err(Unresolved::Starting);
     }
     match survey.unread.into_iter().next() {
         Some(unread) => Err(Unresolved::NotReadable { what: unread.path, why: unread.why }),
-        None => Err(Unresolved::NoSymbols { object }),
+        None => Err(Unresolved::NoSymbols { object: file.name }),
     }
 }
 

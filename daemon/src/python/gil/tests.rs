@@ -13,7 +13,7 @@ struct Words(HashMap<u64, u64>);
 
 impl Memory for Words {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
-        buffer.copy_from_slice(&self.0.get(&address)?.to_ne_bytes());
+        buffer.copy_from_slice(&self.0.get(&address)?.to_ne_bytes()[..buffer.len()]);
         Some(())
     }
 }
@@ -110,9 +110,9 @@ proptest! {
         words.gil(RUNTIME.start + 0x2000, WITH_GIL, interval_us, 1, 0);
         let mut head = RUNTIME.start + 0x1000;
         let mut expected = vec![RUNTIME.start + 0x2000];
-        for (index, owns) in own.into_iter().enumerate() {
+        for (index, (owns, id)) in own.into_iter().zip(1_i64..).enumerate() {
             let gil = if owns { at(index) + 0x8000 } else { RUNTIME.start + 0x2000 };
-            words.interpreter(at(index), index as i64 + 1, gil, head);
+            words.interpreter(at(index), id, gil, head);
             head = at(index);
             if owns {
                 words.gil(gil, WITH_GIL, interval_us, 0, 0);

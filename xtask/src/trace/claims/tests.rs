@@ -218,6 +218,59 @@ fn disturbed_rounds_do_not_count_and_one_in_five_may_differ() {
     assert_eq!(bench.verdict("hybrid-keeps-the-loop-responsive").verdict, Verdict::Inconclusive);
 }
 
+/// The verdict after a change of one cell's runs.
+fn with(id: &str, claim: &str, change: impl Fn(&mut Figures)) -> Verdict {
+    let mut bench = with_gil();
+    bench.runs(id).iter_mut().for_each(change);
+    bench.verdict(claim).verdict
+}
+
+#[test]
+fn verdicts_change_at_their_tolerances() {
+    use Verdict::{DoesNotHold, Holds, Inconclusive};
+    let speed = |gain| with("arithmetic-processes-fork", "processes-speed-up-computing", |run| run.work_speed_up = Some(gain));
+    assert_eq!([2.8, 2.79, 1.16, 1.15].map(speed), [Holds, Inconclusive, Inconclusive, DoesNotHold]);
+    let threads = |gain| with("arithmetic-threads", "threads-do-not-speed-up-computing", |run| run.work_speed_up = Some(gain));
+    assert_eq!([1.15, 1.16, 2.79, 2.8].map(threads), [Holds, Inconclusive, Inconclusive, DoesNotHold]);
+    let overlap = |gain| with("download-processes-fork", "waiting-overlaps", |run| run.work_speed_up = Some(gain));
+    assert_eq!([3.2, 3.19, 1.16, 1.15].map(overlap), [Holds, Inconclusive, Inconclusive, DoesNotHold]);
+    let turns = |running| with("arithmetic-threads", "one-thread-at-a-time", |run| run.running_mean = running);
+    assert_eq!([1.05, 1.06, 1.29, 1.3].map(turns), [Holds, Inconclusive, Inconclusive, DoesNotHold]);
+    let waits = |share| with("arithmetic-threads", "one-thread-at-a-time", |run| run.gil_share = share);
+    assert_eq!([0.375, 0.374].map(waits), [Holds, Inconclusive]);
+    let start = |seconds| with("startup-processes-fork", "threads-cost-less", |run| run.start_seconds = Some(seconds));
+    assert_eq!([2.1e-4, 1.9e-4, 0.9e-4].map(start), [Holds, Inconclusive, DoesNotHold]);
+    let lag = |seconds| with("lag-process-pool", "hybrid-keeps-the-loop-responsive", |run| run.latency_p99_seconds = Some(seconds));
+    assert_eq!([0.0079, 0.0081, 0.04].map(lag), [Holds, Inconclusive, DoesNotHold]);
+    let queue = |share| with("oversubscribed-processes-4x", "too-many-workers-hurt", |run| run.queued_share = share);
+    assert_eq!([0.1, 0.09].map(queue), [Holds, Inconclusive]);
+    let forced = |rate| with("arithmetic-threads", "gil-switching-is-cooperative", |run| run.handoffs_per_second = rate);
+    // On-CPU time is 1.2 times the wall time.
+    assert_eq!([6.1, 5.9, 0.0].map(forced), [DoesNotHold, Inconclusive, Holds]);
+    let interval = |rate| with("arithmetic-threads-interval-0.5ms", "gil-switching-is-cooperative", |run| run.handoffs_per_second = rate);
+    assert_eq!([271.0, 269.0].map(interval), [DoesNotHold, Inconclusive]);
+    let echoes = |work| with("convoy-process", "gil-does-not-matter-for-io", |run| run.work = work);
+    assert_eq!([400.0, 399.0].map(echoes), [DoesNotHold, Inconclusive]);
+    let switches = |rate| with("sleep-asyncio", "asyncio-switches-less", |run| run.voluntary_per_second = rate);
+    assert_eq!([60.0, 61.0, 300.0].map(switches), [Holds, Inconclusive, DoesNotHold]);
+}
+
+#[test]
+fn a_machine_is_fit_up_to_its_bounds() {
+    let load = |id: &'static str, claim: &'static str| move |share| with(id, claim, |run| run.foreign_share = share) != Verdict::Inconclusive;
+    assert_eq!([0.05, 0.051].map(load("oversubscribed-processes-1x", "too-many-workers-hurt")), [true, false]);
+    assert_eq!([0.3, 0.31].map(load("lag-in-loop", "hybrid-keeps-the-loop-responsive")), [true, false]);
+    assert_eq!([0.97, 0.98].map(load("arithmetic-threads", "one-thread-at-a-time")), [true, false]);
+    assert_eq!([0.97, 1.0].map(load("crash-threads", "a-crash-takes-all-threads")), [true, true]);
+    let stolen = |share| with("lag-in-loop", "hybrid-keeps-the-loop-responsive", |run| run.steal_share = share);
+    assert_eq!([0.01, 0.011].map(stolen), [Verdict::Holds, Verdict::Inconclusive]);
+    let got = |running| with(CALIBRATION, "too-many-workers-hurt", |run| run.running_mean = running);
+    assert_eq!([3.68, 3.67].map(got), [Verdict::Holds, Verdict::Inconclusive]);
+    let judged = of(&with_gil().0, 1);
+    let speed = judged.iter().find(|judged| judged.claim == "too-many-workers-hurt");
+    assert_eq!(speed.and_then(|judged| judged.why.as_deref()), Some("with one CPU nothing can run in parallel"));
+}
+
 #[test]
 fn cells_that_did_not_run_give_their_reason() {
     let mut bench = with_gil();

@@ -247,7 +247,8 @@ fn verdicts_change_at_their_tolerances() {
     let forced = |rate| with("arithmetic-threads", "gil-switching-is-cooperative", |run| run.handoffs_per_second = rate);
     // On-CPU time is 1.2 times the wall time.
     assert_eq!([6.1, 5.9, 0.0].map(forced), [DoesNotHold, Inconclusive, Holds]);
-    let interval = |rate| with("arithmetic-threads-interval-0.5ms", "gil-switching-is-cooperative", |run| run.handoffs_per_second = rate);
+    let interval =
+        |rate| with("arithmetic-threads-interval-0.5ms", "gil-switching-is-cooperative", |run| run.handoffs_per_second = rate);
     assert_eq!([271.0, 269.0].map(interval), [DoesNotHold, Inconclusive]);
     let echoes = |work| with("convoy-process", "gil-does-not-matter-for-io", |run| run.work = work);
     assert_eq!([400.0, 399.0].map(echoes), [DoesNotHold, Inconclusive]);
@@ -257,7 +258,9 @@ fn verdicts_change_at_their_tolerances() {
 
 #[test]
 fn a_machine_is_fit_up_to_its_bounds() {
-    let load = |id: &'static str, claim: &'static str| move |share| with(id, claim, |run| run.foreign_share = share) != Verdict::Inconclusive;
+    let load = |id: &'static str, claim: &'static str| {
+        move |share| with(id, claim, |run| run.foreign_share = share) != Verdict::Inconclusive
+    };
     assert_eq!([0.05, 0.051].map(load("oversubscribed-processes-1x", "too-many-workers-hurt")), [true, false]);
     assert_eq!([0.3, 0.31].map(load("lag-in-loop", "hybrid-keeps-the-loop-responsive")), [true, false]);
     assert_eq!([0.97, 0.98].map(load("arithmetic-threads", "one-thread-at-a-time")), [true, false]);

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use schedscope::report::{RunReport, schema::{OverTime, ThreadReport}};
+use schedscope::report::{
+    RunReport,
+    schema::{OverTime, ThreadReport},
+};
 
 use super::{
     super::cell::{Cell, Kind, Latency, Workload},
@@ -56,14 +59,16 @@ fn sample() -> Sample {
     report.time_seconds.runnable = 2.0;
     report.preemption_wait_seconds.p50 = 0.004;
     report.gil.handoffs_per_second = 180.0;
-    report.threads = [0.75, 0.25].map(|gil| ThreadReport {
-        tgid: 1,
-        on_cpu_seconds: 1.0,
-        blocked_seconds: gil,
-        blocked_seconds_by_reason: [("gil".to_owned(), gil)].into(),
-        lifetime_seconds: 1.0 + gil,
-        ..ThreadReport::default()
-    }).into();
+    report.threads = [0.75, 0.25]
+        .map(|gil| ThreadReport {
+            tgid: 1,
+            on_cpu_seconds: 1.0,
+            blocked_seconds: gil,
+            blocked_seconds_by_reason: [("gil".to_owned(), gil)].into(),
+            lifetime_seconds: 1.0 + gil,
+            ..ThreadReport::default()
+        })
+        .into();
     Sample { said: serde_json::Value::Null, workload, report, steal_share: 0.02 }
 }
 

@@ -43,7 +43,7 @@ pub(super) fn cooperative(view: &View) -> Option<Reading> {
     let call = if threads.is_gil_unresolved() {
         Call::Between("the interpreter's lock was not found".to_owned())
     } else {
-        call(waits && forced(threads) < 0.1, waits && is_forced && follows, || match ratio {
+        call(waits && forced(threads) < 0.1 && view.can_tell_speed(&cells), waits && is_forced && follows, || match ratio {
             _ if !waits => "the threads do not wait for a GIL".to_owned(),
             Some(ratio) if is_forced => format!("at 0.5 ms it changes hands {ratio:.1}x as often as at 50 ms"),
             _ => format!("it was taken away {:.1} times per second of CPU time", forced(threads)),

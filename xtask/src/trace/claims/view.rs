@@ -58,6 +58,11 @@ impl Seen<'_> {
         self.sample?.report.gil.switch_interval_seconds
     }
 
+    /// Whether the interpreter has a GIL in use, as it says itself; not every one does.
+    pub(super) fn says_gil(&self) -> Option<bool> {
+        self.sample?.said.pointer("/interpreter/gil")?.as_bool()
+    }
+
     /// True if a Python ran whose locks were not found: its waits for them look like any others.
     pub(super) fn is_gil_unresolved(&self) -> bool {
         self.sample.is_some_and(|sample| !sample.report.gil.unresolved.is_empty())

@@ -102,7 +102,7 @@ impl Bench {
 fn echo(gil_seconds: f64) -> ThreadReport {
     ThreadReport {
         comm: "echo".to_owned(),
-        lifetime_seconds: 1.0,
+        on_cpu_seconds: 1.0 - gil_seconds,
         blocked_seconds_by_reason: [("gil".to_owned(), gil_seconds)].into(),
         ..ThreadReport::default()
     }

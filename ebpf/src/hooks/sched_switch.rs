@@ -6,14 +6,15 @@ use aya_ebpf::{
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
     blocked::{self, Reason},
+    cpu_account::Switched,
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
 
 use crate::{
     charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
-    kernel_types::{HAS_PREV_STATE, SYSCALL_YIELD, Task, class_of},
-    tasks::{Traced, find_by},
+    kernel_types::{HAS_PREV_STATE, Task, class_of},
+    tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
 
 /// Closes an interval of the thread that leaves the CPU and of the one that comes onto it.
@@ -30,11 +31,14 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
-    account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
+    let (leaves, comes) = (Switched { task: prev.address(), tid: prev_tid }, Switched { task: next.address(), tid: next_tid });
+    cpu_record.switch(leaves, comes, now_ns);
 
-    if let Some(traced) = find_by(prev, prev_tid) {
-        let preempt = ctx.arg::<u64>(0) & 1 != 0;
-        let prev_state = if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let preempt = || ctx.arg::<u64>(0) & 1 != 0;
+    let prev_state = || if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let leaving = || if !preempt() && prev_state() != 0 { LEAVING_VOLUNTARILY } else { LEAVING_INVOLUNTARILY };
+    if let Some(traced) = find_leaving(prev, prev_tid, leaving) {
+        let (preempt, prev_state) = (preempt(), prev_state());
         switch_out(cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {
@@ -57,26 +61,6 @@ fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
     if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
 }
 
-/// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.
-#[inline(always)]
-fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
-    if cpu.task != prev && cpu.task != 0 {
-        lose(cpu, Loss::SwitchChainBroken);
-    }
-    // Pid 0 is the idle task of every CPU; nothing per thread is ever kept under it.
-    if prev_tid == 0 {
-        cpu.switches_from_idle += 1;
-        // Also when the switch to it was not seen: then the CPU was idle for nearly all of that time.
-        if cpu.since_ns != 0 {
-            cpu.idle_ns += now_ns.saturating_sub(cpu.since_ns);
-        }
-    }
-    cpu.idle = u64::from(next_tid == 0);
-    cpu.task = next;
-    cpu.since_ns = now_ns;
-    cpu.switches += 1;
-}
-
 #[inline(always)]
 fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, prev_state: u32) {
     let Traced { slot, record } = traced;
@@ -85,7 +69,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         return;
     };
     let syscall = if preempt { None } else { prev.syscall() };
-    let departure = Departure::classify(preempt, prev_state, syscall == Some(SYSCALL_YIELD.load() as i32));
+    let departure = Departure::classify(preempt, prev_state, prev.is_yielding(syscall));
     let runtime_ns = prev.runtime_ns();
     let grown_ns = runtime_ns.saturating_sub(record.runtime_at_departure_ns);
     let from = record.clock.cpu;

@@ -70,8 +70,7 @@ impl Prometheus {
     /// Fails if it has ended.
     pub(super) fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
-            let port = "is its port taken? --prometheus-port chooses another";
-            bail!("Prometheus ended ({port}): {}", last_error(&self.log));
+            bail!("Prometheus ended: {}", last_error(&self.log));
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     has_daemon(arguments.daemon)?;
     let listen = free(arguments.prometheus_port, "--prometheus-port")?;
     let scratch = tempfile::tempdir().context("cannot create a temporary directory")?;
-    let settings = Settings { daemon: arguments.daemon, listen, scrape_seconds: arguments.scrape_seconds };
+    let settings = Settings { daemon: arguments.daemon, listen, scrape_seconds: arguments.scrape_seconds, scrapes_itself: false };
     let mut prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop)?;
     println!("Prometheus scrapes {} every {} s.", arguments.daemon, arguments.scrape_seconds);
     let mut grafana = start_grafana(arguments, scratch.path(), &prometheus, &stop)?;

@@ -7,6 +7,7 @@
 //! - [`abi`]: records shared through maps, map and program names, layouts asserted at compile time.
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
+//! - [`residual`]: our counts of a thread against the kernel's.
 //! - [`blocked`]: why a thread left the CPU.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
@@ -17,6 +18,7 @@
 #![expect(clippy::inline_always, reason = "a call in BPF costs a frame and hides bounds from the verifier")]
 
 pub mod abi;
+pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;
 

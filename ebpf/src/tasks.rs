@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{KernelCounts, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Ending, KernelCounts, Moves, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     loss::Loss,
     params::MAX_THREAD_CPUS,
@@ -177,6 +177,8 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
+    new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
+    new.moves = Moves { at_switch: 0, again: 0, unseen: 0, reserved: 0 };
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {

@@ -127,6 +127,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     // What the kernel has counted and we have not: its event was not seen.
     let unseen = prev.migrations().wrapping_sub(record.migrations_expected);
     if unseen != 0 {
+        record.moves.unseen += unseen as u32;
         add_migrations(record, cell, Cause::WhileQueued, from, cpu, unseen);
         lose_on(cpu, Loss::MigrationUnseen);
     }

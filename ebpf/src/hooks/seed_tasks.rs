@@ -1,11 +1,17 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
-use schedscope_ebpf::{abi::SEED_EVERY, task_clock::Phase};
+use schedscope_ebpf::{
+    abi::{SEED_EVERY, TaskRecord},
+    blocked::state,
+    residual::{Residuals, is_comparable},
+    task_clock::Phase,
+};
 
 use crate::{
+    charge::barrier,
     kernel_types::Task,
-    maps::SEED_TGIDS,
+    maps::{SEED_TGIDS, WAITING},
     tasks::{admit, find},
 };
 
@@ -35,7 +41,8 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     // SAFETY: the values are copied at once.
     let wanted = unsafe { SEED_TGIDS.get(&tgid).or_else(|| SEED_TGIDS.get(&every)) };
     let Some(workload) = wanted.copied() else { return 0 };
-    if find(task).is_some() {
+    if let Some(traced) = find(task) {
+        compare(task, traced.record);
         return 0;
     }
     // Only a hint for readings before its first event, which tells for certain.
@@ -50,4 +57,39 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     admit(task, workload, Phase::Unseen, seeded_as, cpu);
     0
+}
+
+const NONE: Residuals = Residuals { compared: 0, differing: 0, voluntary: 0, involuntary: 0, migrations: 0, on_cpu_ns: 0 };
+
+/// Compares a thread with what the kernel kept about it, if it waits and nothing happens to it meanwhile.
+#[inline(always)]
+fn compare(task: Task, record: &TaskRecord) {
+    let sequence = record.sequence;
+    if !is_comparable(record) || !is_waiting(task, record) {
+        return;
+    }
+    barrier();
+    let mut found = NONE;
+    found.add(record, &task.counts());
+    barrier();
+    // A switch or a waking on another CPU would have made one of the two newer than the other.
+    if !is_waiting(task, record) || record.sequence != sequence || sequence & 1 != 0 {
+        return;
+    }
+    if let Some(sum) = WAITING.get_ptr_mut(0) {
+        // SAFETY: a map value; one iterator runs at a time, started by the only user of these maps.
+        unsafe { (*sum).merge(&found) };
+    }
+}
+
+/// Blocked, off its CPU, and not being woken.
+#[inline(always)]
+fn is_waiting(task: Task, record: &TaskRecord) -> bool {
+    let state = task.state();
+    state != 0
+        && state & state::WAKING == 0
+        && !task.is_on_cpu()
+        && !task.is_queued()
+        && record.clock.phase == Phase::Blocked as u32
+        && record.clock.waking_ns == 0
 }

@@ -178,7 +178,10 @@ impl Snapshot {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use schedscope_ebpf::{abi::KernelCounts, task_clock::TaskClock};
+    use schedscope_ebpf::{
+        abi::{Ending, KernelCounts, Moves},
+        task_clock::TaskClock,
+    };
 
     use super::*;
 
@@ -210,6 +213,8 @@ pub(crate) mod tests {
             kernel_before: KernelCounts::default(),
             kernel_after: KernelCounts::default(),
             comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+            at_exit: Ending::default(),
+            moves: Moves::default(),
         };
         Thread { record, on_cpu_ns_by_cpu: Vec::new() }
     }

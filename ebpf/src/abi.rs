@@ -270,6 +270,10 @@ pub struct CpuRecord {
     pub clock: SwitchClock,
     /// By [`crate::loss::Loss`].
     pub loss: [u64; LOSS_SLOTS],
+    /// Switches that the kernel had counted before the first one seen.
+    pub switches_before: u64,
+    /// Switches that the kernel has counted and we have not seen, up to the last broken chain.
+    pub switches_unseen: u64,
 }
 
 // Both sides compile these, so a layout that differs between the targets does not build.

@@ -48,6 +48,7 @@ fn web() -> Workload {
             // On a bound, just above it, below the first, and above the last.
             wakeup_latency: distribution(&[2048, 2049, 1, 1 << 35]),
             preemption_wait: Distribution::default(),
+            ..Totals::default()
         },
     }
 }

@@ -30,7 +30,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
-    account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
+    account_cpu(cpu_record, prev, prev_tid, next.address(), next_tid, now_ns);
 
     if let Some(traced) = find_by(prev, prev_tid) {
         let preempt = ctx.arg::<u64>(0) & 1 != 0;
@@ -59,9 +59,9 @@ fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
 
 /// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.
 #[inline(always)]
-fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
-    if cpu.task != prev && cpu.task != 0 {
-        lose(cpu, Loss::SwitchChainBroken);
+fn account_cpu(cpu: &mut CpuRecord, prev: Task, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
+    if cpu.task != prev.address() {
+        broken_chain(cpu, prev);
     }
     // Pid 0 is the idle task of every CPU; nothing per thread is ever kept under it.
     if prev_tid == 0 {
@@ -75,6 +75,22 @@ fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_ti
     cpu.task = next;
     cpu.since_ns = now_ns;
     cpu.switches += 1;
+}
+
+/// Counts what was not seen, by the kernel's own count of this CPU's switches; at the first one, where that begins.
+#[inline(always)]
+fn broken_chain(cpu: &mut CpuRecord, prev: Task) {
+    let counted = prev.rq_switches();
+    if cpu.task == 0 {
+        cpu.switches_before = counted.unwrap_or(0).wrapping_sub(1);
+        return;
+    }
+    lose(cpu, Loss::SwitchChainBroken);
+    match counted {
+        Some(counted) => cpu.switches_unseen = counted.wrapping_sub(cpu.switches_before).wrapping_sub(cpu.switches + 1),
+        // At least one.
+        None => cpu.switches_unseen += 1,
+    }
 }
 
 #[inline(always)]

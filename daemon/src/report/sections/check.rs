@@ -67,9 +67,11 @@ mod tests {
             ours: kernel + difference,
             kernel,
             difference,
+            ..Residual::default()
         };
         let residuals = vec![residual("nvcsw", 100.0, nvcsw), residual("sum_exec_runtime_seconds", 4.0, on_cpu)];
-        let report = RunReport { check: Check { threads: 5, threads_differing, residuals }, ..RunReport::default() };
+        let report =
+            RunReport { check: Check { threads: 5, threads_differing, residuals, ..Check::default() }, ..RunReport::default() };
         lines(&report, &Options::default()).concat()
     }
 

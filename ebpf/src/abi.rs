@@ -242,6 +242,8 @@ pub struct Cell {
     pub wakeup_latency: Histogram,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Histogram,
+    /// Switches in `preempted` of threads that were about to wait: the kernel does not count the wait that follows as run delay.
+    pub preempted_drowsy: u64,
     /// Waits of which no event told the begin; they are in the sums above and in no distribution.
     pub unobserved_wait_ns: u64,
     /// First waking to the end of the wake-up, while [`program::SCHED_WAKEUP`] is attached.

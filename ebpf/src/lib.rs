@@ -8,6 +8,7 @@
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`residual`]: our counts of a thread against the kernel's.
+//! - [`unseen_switches`]: switches hidden from tracing, by the run queue's own count.
 //! - [`blocked`]: why a thread left the CPU.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
@@ -21,6 +22,7 @@ pub mod abi;
 pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;
+pub mod unseen_switches;
 
 pub mod blocked;
 pub mod bucket;

@@ -14,7 +14,7 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::MetricFamily,
 };
-use schedscope_ebpf::{catalog, distance::CpuPlace};
+use schedscope_ebpf::{catalog, distance::CpuPlace, residual::Residuals};
 
 use crate::{
     aggregate::Totals,
@@ -34,6 +34,10 @@ pub struct Exposition {
     pub cpus: Vec<CpuTotals>,
     /// Losses by reason.
     pub losses: Losses,
+    /// Threads that ended, against the kernel.
+    pub ended: Residuals,
+    /// Threads that waited at the last collection, against the kernel.
+    pub waiting: Residuals,
     /// Records that could not be read whole, over all collections.
     pub torn_records: u64,
     /// Each BPF program and what it cost.

@@ -42,7 +42,8 @@ impl Bounds {
 ///
 /// A wait after a preemption begins and ends at the same instants for both. A wait after a wake-up begins for us when the waker calls,
 /// for the kernel when the thread is queued, perhaps by another CPU after an interrupt. And time that the kernel took out of a run,
-/// because a hypervisor or an interrupt had the CPU, is a wait for us and nothing for `run_delay`.
+/// because a hypervisor or an interrupt had the CPU, is a wait for us and nothing for `run_delay`. So is the moment that a thread which
+/// waits spends between two queues when it is moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunDelay {
     /// What the kernel's clock left out of runs, less what it had beyond ours: part of our waits, not of the kernel's.
@@ -53,6 +54,13 @@ pub struct RunDelay {
     pub wakeups: u64,
     /// Of these, after a fork: they begin for us when the kernel has queued the thread.
     pub forks: u64,
+    /// Moves of threads that waited. Each takes a thread off one queue and puts it on another, as a wake-up puts it on one.
+    pub moves: u64,
+    /// Preemptions of threads that were about to wait. The kernel does not count what follows as run delay, since the thread is not in
+    /// the state of one that runs.
+    pub drowsy: u64,
+    /// Longest wait after a preemption.
+    pub longest_preemption_seconds: f64,
     /// Sum of the waits after a wake-up.
     pub wakeup_wait_seconds: f64,
     /// Longest wait after a wake-up.
@@ -88,9 +96,10 @@ impl RunDelay {
             }
             None => (self.wakeup_wait_seconds, self.wakeup_wait_seconds / wakeups.max(1.0)),
         };
+        let drowsy = self.drowsy as f64 * self.longest_preemption_seconds;
         Bounds::between(
             self.carried_seconds - self.unobserved_seconds - clock - per_wakeup * self.forks as f64,
-            self.carried_seconds + self.unobserved_seconds + clock + queueing,
+            self.carried_seconds + self.unobserved_seconds + clock + queueing + per_wakeup * self.moves as f64 + drowsy,
         )
     }
 }
@@ -145,9 +154,13 @@ mod tests {
     }
 
     #[test]
-    fn forked_threads_and_unobserved_waits_open_the_lower_end() {
+    fn forks_moves_and_unobserved_waits_open_an_end() {
         let forks = RunDelay { forks: 500, ..measured() }.bounds();
         assert!(forks.contain(-1e-3) && !forks.contain(-2e-3), "{forks:?}");
+        let moved = RunDelay { moves: 500, ..measured() }.bounds();
+        assert!(moved.contain(3e-3) && !moved.contain(3.2e-3) && !moved.contain(-200.0 * MICROSECOND), "{moved:?}");
+        let drowsy = RunDelay { drowsy: 2, longest_preemption_seconds: 0.01, ..measured() }.bounds();
+        assert!(drowsy.contain(0.02) && !drowsy.contain(0.03) && !drowsy.contain(-0.001), "{drowsy:?}");
         let unobserved = RunDelay { unobserved_seconds: 0.05, ..measured() }.bounds();
         assert!(unobserved.contain(-0.05) && unobserved.contain(0.05) && !unobserved.contain(-0.06), "{unobserved:?}");
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use schedscope_ebpf::abi::Cause;
+
 use super::{
     bounds::{Bounds, ON_CPU_SHARE, Queueing, RunDelay},
     build::seconds,
@@ -68,7 +70,7 @@ fn residual(quantity: &str, (ours, kernel): (u64, u64), run_delay: Option<RunDel
 
 /// Why run delay differs.
 pub(super) const RUN_DELAY: &str = "ours begins at the waking, the kernel's when the thread is queued; time taken out of runs by a \
-     hypervisor or by interrupts is a wait in ours only";
+     hypervisor or by interrupts, and between two queues, is a wait in ours only";
 
 /// What the run delay of a finished workload differs by.
 pub(super) fn run_delay(totals: &Totals) -> RunDelay {
@@ -80,6 +82,9 @@ pub(super) fn run_delay(totals: &Totals) -> RunDelay {
         unobserved_seconds: seconds(totals.unobserved_wait_ns),
         wakeups: totals.wakeup_latency.count(),
         forks: totals.threads_started,
+        moves: totals.migrations[Cause::WhileQueued as usize].iter().sum(),
+        drowsy: totals.preempted_drowsy,
+        longest_preemption_seconds: seconds(totals.preemption_wait.max_ns),
         wakeup_wait_seconds: seconds(totals.wakeup_latency.sum_ns),
         longest_wakeup_seconds: seconds(totals.wakeup_latency.max_ns),
         queueing: (queueing.wakeups > 0).then_some(queueing),
@@ -171,9 +176,10 @@ mod tests {
     #[test]
     fn on_cpu_time_may_be_off_by_a_thousandth() {
         let mut threads = vec![ended(1, 1, 50)];
-        threads[0].record.on_cpu_ns = 1_001;
+        threads[0].record.kernel_after.runtime_ns = 1_000_000;
+        threads[0].record.on_cpu_ns = 1_000_990;
         assert!(check(&threads, &Totals::default()).residuals[3].is_within());
-        threads[0].record.on_cpu_ns = 1_002;
+        threads[0].record.on_cpu_ns = 1_001_010;
         assert!(!check(&threads, &Totals::default()).residuals[3].is_within());
     }
 

@@ -7,7 +7,7 @@ use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
     blocked::{self, Reason},
     loss::Loss,
-    task_clock::{Closed, Departure, KernelGrowth},
+    task_clock::{Closed, Departure, KernelGrowth, Phase},
 };
 
 use crate::{
@@ -30,7 +30,10 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
-    account_cpu(cpu_record, prev, prev_tid, next.address(), next_tid, now_ns);
+    if cpu_record.task != prev.address() {
+        cpu_record.count_unseen(prev.rq_switches());
+    }
+    account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
 
     if let Some(traced) = find_by(prev, prev_tid) {
         let preempt = ctx.arg::<u64>(0) & 1 != 0;
@@ -59,9 +62,9 @@ fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
 
 /// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.
 #[inline(always)]
-fn account_cpu(cpu: &mut CpuRecord, prev: Task, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
-    if cpu.task != prev.address() {
-        broken_chain(cpu, prev);
+fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
+    if cpu.task != prev && cpu.task != 0 {
+        lose(cpu, Loss::SwitchChainBroken);
     }
     // Pid 0 is the idle task of every CPU; nothing per thread is ever kept under it.
     if prev_tid == 0 {
@@ -75,22 +78,6 @@ fn account_cpu(cpu: &mut CpuRecord, prev: Task, prev_tid: u32, next: u64, next_t
     cpu.task = next;
     cpu.since_ns = now_ns;
     cpu.switches += 1;
-}
-
-/// Counts what was not seen, by the kernel's own count of this CPU's switches; at the first one, where that begins.
-#[inline(always)]
-fn broken_chain(cpu: &mut CpuRecord, prev: Task) {
-    let counted = prev.rq_switches();
-    if cpu.task == 0 {
-        cpu.switches_before = counted.unwrap_or(0).wrapping_sub(1);
-        return;
-    }
-    lose(cpu, Loss::SwitchChainBroken);
-    match counted {
-        Some(counted) => cpu.switches_unseen = counted.wrapping_sub(cpu.switches_before).wrapping_sub(cpu.switches + 1),
-        // At least one.
-        None => cpu.switches_unseen += 1,
-    }
 }
 
 #[inline(always)]
@@ -111,7 +98,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     if let Some(on_cpu_ns) = record.clock.end_run(now_ns, departure, grown_ns) {
         on_cpu(record, cell, slot, cpu, on_cpu_ns, true);
     } else {
-        let queued_ns = prev.run_delay_ns().map(|delay_ns| delay_ns.saturating_sub(record.run_delay_at_arrival_ns));
+        let queued_ns = prev.run_delay_ns().map(|delay_ns| unaccounted_delay(record, delay_ns));
         let on_cpu_ns =
             irregular_switch_out(record, cell, now_ns, departure, &KernelGrowth { runtime_ns: grown_ns, run_delay_ns: queued_ns });
         on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
@@ -126,6 +113,9 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         Departure::Preempted => {
             record.preempted += 1;
             cell.preempted += 1;
+            if prev_state != 0 {
+                cell.preempted_drowsy += 1;
+            }
         }
         Departure::Yielded => {
             record.yielded += 1;
@@ -148,6 +138,17 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         lose_on(cpu, Loss::MigrationUnseen);
     }
     finish(record);
+}
+
+/// How long the kernel had the thread queued in a wait of which an event was missed: what `run_delay` has grown by since the arrival
+/// that ended it. If the thread was moved meanwhile, the kernel had added a part of the wait before: then it is what `run_delay` is
+/// beyond all waits of the thread that were accounted for.
+#[inline(always)]
+fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
+    let since_arrival_ns = delay_ns.saturating_sub(record.run_delay_at_arrival_ns);
+    let accounted_ns = record.kernel_before.run_delay_ns + record.wakeup_wait_ns + record.preempt_wait_ns;
+    let beyond_ns = delay_ns.saturating_sub(accounted_ns);
+    if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
 }
 
 /// The cases that are rare, out of the way of the common one. Returns the on-CPU time, which the caller charges.

@@ -87,7 +87,10 @@ impl<K: KernelSide> Station<K> {
     /// Labels what is new.
     pub(super) fn scan(&mut self) {
         match self.kernel.threads() {
-            Ok(snapshot) => self.label(&snapshot),
+            Ok(snapshot) => {
+                self.ledger.compare_ended(&snapshot);
+                self.label(&snapshot);
+            }
             Err(error) => self.failed(Stage::Label, &error),
         }
     }
@@ -137,7 +140,9 @@ impl<K: KernelSide> Station<K> {
     fn collect(&mut self) -> Result<String> {
         let start = Instant::now();
         let snapshot = self.kernel.snapshot()?;
+        let waiting = self.kernel.compare_waiting()?;
         self.ledger.update(&snapshot);
+        self.ledger.compare_ended(&snapshot);
         self.label(&snapshot);
         let allowed = self.allowed_cpus();
         let places: Vec<_> = (0_u32..).zip(&snapshot.cpus).map(|(cpu, _)| self.kernel.place(cpu)).collect();
@@ -147,6 +152,8 @@ impl<K: KernelSide> Station<K> {
             workloads: self.ledger.workloads(self.scanner.table(), |id| allowed.get(&id).map(CpuSet::count)),
             cpus: self.ledger.cpus(&snapshot.cpus, &places),
             losses: snapshot.losses(),
+            ended: self.ledger.ended(),
+            waiting,
             torn_records: self.ledger.torn_records(),
             programs: self.programs(),
             bpf_measured_ns: self.cost.measured_ns,

@@ -1,7 +1,7 @@
 //! The tracer as the daemon's kernel side.
 
 use anyhow::Result;
-use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::{distance::CpuPlace, residual::Residuals};
 
 use super::{KernelSide, ProgramState};
 use crate::{
@@ -54,6 +54,10 @@ impl KernelSide for HostTracer {
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         Ok(self.tracer.snapshot(Depth::Full)?)
+    }
+
+    fn compare_waiting(&mut self) -> Result<Residuals> {
+        Ok(self.tracer.compare_waiting()?)
     }
 
     fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {

@@ -165,7 +165,7 @@ fn irregular_switch_out(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, d
 
 #[inline(always)]
 fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
-    let Traced { slot, record } = traced;
+    let record = traced.record;
     let Some(cell) = cell(cpu, record.workload) else {
         lose_on(cpu, Loss::NoCounters);
         return;
@@ -176,21 +176,17 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
     } else {
         // Before the kernel adds this arrival's wait to it.
         record.run_delay_at_arrival_ns = next.run_delay_ns().unwrap_or(0);
-        let on_cpu_ns = irregular_switch_in(record, cell, now_ns, cpu);
-        if on_cpu_ns != 0 {
-            on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
-        }
+        irregular_switch_in(record, cell, now_ns, cpu);
     }
     finish(record);
 }
 
 /// See [`irregular_switch_out`].
 #[inline(never)]
-fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32) -> u64 {
+fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32) {
     let closed = record.clock.irregular_switch_in(now_ns, cpu);
     off_cpu(record, cell, &closed);
     if let Some(loss) = closed.loss {
         lose_on(cpu, loss);
     }
-    closed.on_cpu_ns
 }

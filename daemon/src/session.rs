@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 use schedscope_ebpf::abi::program;
 
 use crate::{
-    aggregate::{Aggregate, Timeline},
+    aggregate::{Aggregate, Timeline, Totals},
     interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
     report::{
         RunReport,
         build::{self, HostCounters, Measured},
+        oracles::HostSwitches,
         schema::Exit,
     },
     snapshot::{Snapshot, Tgid, Thread, WorkloadId},
@@ -70,6 +71,30 @@ impl Session {
             alive: 0,
             listed: Instant::now(),
         })
+    }
+
+    /// Measures how long woken threads take to be queued, for the bound of run delay. Costs another program at each wake-up.
+    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        self.tracer.measure_queueing()
+    }
+
+    /// Switches of the host since the programs were attached.
+    pub fn host_switches(&self) -> HostSwitches {
+        let mut sum = HostSwitches::default();
+        for cpu in self.tracer.cpus() {
+            sum.seen += cpu.switches;
+            sum.unseen += cpu.switches_unseen;
+        }
+        sum
+    }
+
+    /// Takes a sample; every thread alive and the totals up to now.
+    pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
+        self.take(snapshot);
+        Ok((threads, self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default()))
     }
 
     /// Begins to trace these processes and all their descendants.
@@ -160,7 +185,7 @@ impl Session {
                     .max()
             })
             .unwrap_or(taken_ns);
-        let empty = crate::aggregate::Totals::default();
+        let empty = Totals::default();
         let mut report = build::build(&Measured {
             name,
             command,

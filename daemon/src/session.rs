@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::{
     aggregate::{Aggregate, Timeline, Totals},
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
+    oracle::affinity,
     report::{
         RunReport,
         build::{self, HostCounters, Measured},
@@ -37,6 +38,7 @@ pub struct Session {
     begin_ns: u64,
     host_before: HostCounters,
     alive: usize,
+    move_seconds: Option<f64>,
 }
 
 impl Session {
@@ -54,12 +56,19 @@ impl Session {
             begin_ns: first.taken_ns,
             host_before: host(&first),
             alive: 0,
+            move_seconds: None,
         })
     }
 
-    /// Measures how long woken threads take to be queued, for the bound of run delay. Costs another program at each wake-up.
+    /// Measures how long woken threads take to be queued, and moved ones to be moved, for the bound of run delay. Costs another program at each wake-up.
     pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        self.move_seconds = affinity::mean_move_seconds().ok().flatten();
         self.tracer.measure_queueing()
+    }
+
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub fn move_seconds(&self) -> Option<f64> {
+        self.move_seconds
     }
 
     /// Switches of the host since the programs were attached.
@@ -168,6 +177,7 @@ impl Session {
                 switches: host_after.switches - self.host_before.switches,
                 switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
             },
+            move_seconds: self.move_seconds,
             kernel: crate::preflight::kernel_release_name(),
         });
         report.threads_omitted += self.forgotten;

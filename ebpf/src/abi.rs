@@ -279,6 +279,8 @@ pub struct Cell {
     pub queueing_ns: u64,
     /// Wake-ups in `queueing_ns`.
     pub queueings: u64,
+    /// The longest of them.
+    pub queueing_max_ns: u64,
 }
 
 /// One CPU, all tasks.

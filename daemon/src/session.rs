@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 use schedscope_ebpf::abi::program;
 
 use crate::{
-    aggregate::{Aggregate, Timeline},
+    aggregate::{Aggregate, Timeline, Totals},
+    interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
     report::{
         RunReport,
         build::{self, HostCounters, Measured},
+        oracles::HostSwitches,
         schema::Exit,
     },
     snapshot::{Snapshot, Tgid, Thread, WorkloadId},
@@ -35,6 +37,7 @@ pub struct Session {
     topology: Topology,
     aggregate: Aggregate,
     timeline: Timeline,
+    interpreters: Interpreters,
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
@@ -60,6 +63,7 @@ impl Session {
             topology,
             aggregate: Aggregate::default(),
             timeline: Timeline::starting(&first),
+            interpreters: Interpreters::default(),
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
@@ -67,6 +71,30 @@ impl Session {
             alive: 0,
             listed: Instant::now(),
         })
+    }
+
+    /// Measures how long woken threads take to be queued, for the bound of run delay. Costs another program at each wake-up.
+    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        self.tracer.measure_queueing()
+    }
+
+    /// Switches of the host since the programs were attached.
+    pub fn host_switches(&self) -> HostSwitches {
+        let mut sum = HostSwitches::default();
+        for cpu in self.tracer.cpus() {
+            sum.seen += cpu.switches;
+            sum.unseen += cpu.switches_unseen;
+        }
+        sum
+    }
+
+    /// Takes a sample; every thread alive and the totals up to now.
+    pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
+        self.take(snapshot);
+        Ok((threads, self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default()))
     }
 
     /// Begins to trace these processes and all their descendants.
@@ -77,6 +105,7 @@ impl Session {
         self.timeline = Timeline::starting(&first);
         self.host_before = host(&first);
         self.alive = first.threads.len();
+        self.locate_locks(&first);
         Ok(())
     }
 
@@ -84,6 +113,7 @@ impl Session {
     pub fn sample(&mut self) -> Result<Duration, KernelError> {
         self.find_unseen()?;
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
+        self.locate_locks(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
         Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
@@ -101,6 +131,13 @@ impl Session {
     /// Threads alive at the last sample.
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// Tells the kernel side where the traced Pythons keep their locks.
+    fn locate_locks(&mut self, snapshot: &Snapshot) {
+        for (tid, ranges) in self.interpreters.update(snapshot) {
+            self.tracer.set_gil(tid, ranges);
+        }
     }
 
     fn take(&mut self, snapshot: Snapshot) {
@@ -148,7 +185,7 @@ impl Session {
                     .max()
             })
             .unwrap_or(taken_ns);
-        let empty = crate::aggregate::Totals::default();
+        let empty = Totals::default();
         let mut report = build::build(&Measured {
             name,
             command,
@@ -159,6 +196,7 @@ impl Session {
             allowed,
             totals: self.aggregate.totals(WORKLOAD).unwrap_or(&empty),
             threads: &threads,
+            interpreters: &self.interpreters,
             losses,
             timeline: &self.timeline,
             host: HostCounters {

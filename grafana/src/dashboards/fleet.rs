@@ -49,7 +49,7 @@ fn hosts() -> Vec<Panel> {
     vec![
         count(Text {
             title: "Hosts that answer",
-            read: "Daemons whose last scrape worked.",
+            read: "Daemons that were known in the last day and whose last scrape worked.",
             next: "Fewer than you run: the one beside it, and the targets page of Prometheus.",
         })
         .query(&value(&foreign::UP).sum_by(&[]), ""),
@@ -57,7 +57,7 @@ fn hosts() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Hosts that do not answer",
-                read: "Daemons whose last scrape failed.",
+                read: "Daemons that were known in the last day and whose last scrape failed.",
                 next: "Not 0: the targets page of Prometheus says which and why; on that host, `systemctl status schedscope`.",
             },
         )

@@ -107,7 +107,8 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "D: CPUs wanted",
-                read: "Mean number of threads on a CPU or waiting for one. It does not depend on how busy the machine is with others.",
+                read: "Mean number of threads on a CPU or waiting for one. A thread that always has work counts as 1, however busy the \
+                       machine is with others.",
                 next: "D far above C: see Runnable and waiting for a CPU, below. D equal to C: see what blocks the rest.",
             },
         )
@@ -117,7 +118,7 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Effective CPUs",
-                read: "Over how many cores the running time is spread. For processes that each keep a core it equals C; for threads \
+                read: "Over how many cores the running time is spread. For processes that each fill a core it equals C; for threads \
                        that take turns it is above C, since each may run elsewhere.",
                 next: "Well above C: compare the migrations below.",
             },

@@ -75,7 +75,8 @@ impl Scene {
             assert!(began.elapsed() < Duration::from_secs(20), "the daemon does not answer");
             sleep(Duration::from_millis(50));
         }
-        let settings = Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1 };
+        let settings =
+            Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1, scrapes_itself: true };
         let prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop).unwrap();
         let threads = Trace::record(scratch.path(), &prometheus, "lab-threads", &["--task", "mutex", "--model", "threads"]);
         let processes = Trace::record(scratch.path(), &prometheus, "lab-processes", &["--task", "spin", "--model", "processes"]);
@@ -120,11 +121,20 @@ impl Trace {
 
     /// What a panel shows of this workload over the time that was seen, its series added up; those of one `reason` if given.
     pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>) -> f64 {
-        // Reaches to the first scrape and no further, so that nothing is extrapolated.
+        self.sum_at(scene, dashboard, panel, reason, self.last_seconds)
+    }
+
+    /// What a panel shows of this workload half-way.
+    pub(super) fn half_way(&self, scene: &Scene, dashboard: &str, panel: &str) -> f64 {
+        self.sum_at(scene, dashboard, panel, None, f64::midpoint(self.first_seconds, self.last_seconds))
+    }
+
+    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>, at_seconds: f64) -> f64 {
+        // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
         let choice = Choice { window, workload: self.workload.to_owned() };
         let exprs = of_panel(dashboard, panel);
-        let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), self.last_seconds));
+        let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
         series.filter(|(labels, _)| reason.is_none_or(|reason| labels["reason"] == reason)).map(|(_, value)| value).sum()
     }
 }

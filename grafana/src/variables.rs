@@ -4,47 +4,35 @@ use schedscope_ebpf::catalog;
 use serde_json::{Value, json};
 
 use crate::{
-    dashboard::Hosts,
     foreign,
     panel::datasource,
     promql::{Expr, value},
 };
 
 /// Data source, job, instance and workload; each query is limited by the choices before it.
-pub(crate) fn variables(hosts: Hosts) -> Vec<Value> {
+pub(crate) fn variables() -> Vec<Value> {
     let build = catalog::BUILD_INFO.name;
     let workload = catalog::WORKLOAD_INFO.name;
-    let many = hosts == Hosts::Many;
     vec![
         json!({
             "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "", "hide": 0,
             "refresh": 1, "multi": false, "includeAll": false, "options": [], "skipUrlSync": false, "allowCustomValue": true,
         }),
-        variable("job", "Job", &format!("label_values({build}, job)"), true),
-        variable("instance", "Instance", &format!("label_values({build}{{job=~\"$job\"}}, instance)"), many),
-        variable(
-            "workload",
-            "Workload",
-            &format!("label_values({workload}{{job=~\"$job\", instance=~\"$instance\"}}, workload)"),
-            true,
-        ),
+        variable("job", "Job", &format!("label_values({build}, job)")),
+        variable("instance", "Instance", &format!("label_values({build}{{job=~\"$job\"}}, instance)")),
+        variable("workload", "Workload", &format!("label_values({workload}{{job=~\"$job\", instance=~\"$instance\"}}, workload)")),
     ]
 }
 
-fn variable(name: &str, label: &str, query: &str, many: bool) -> Value {
-    let mut variable = json!({
+fn variable(name: &str, label: &str, query: &str) -> Value {
+    json!({
         "name": name, "label": label, "type": "query", "datasource": datasource(),
         "query": { "query": query, "refId": format!("variable-{name}"), "qryType": 1 },
         // On every change of the time range, since workloads come and go.
         "refresh": 2,
-        "sort": 1, "regex": "", "hide": 0, "multi": many, "includeAll": many, "options": [], "skipUrlSync": false,
-        "allowCustomValue": true,
-    });
-    if many {
-        variable["allValue"] = ".+".into();
-        variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
-    }
-    variable
+        "sort": 1, "regex": "", "hide": 0, "multi": true, "includeAll": true, "allValue": ".+", "options": [],
+        "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "skipUrlSync": false, "allowCustomValue": true,
+    })
 }
 
 /// A query whose results mark moments or periods on every panel.

@@ -4,7 +4,7 @@ use schedscope_ebpf::catalog;
 
 use super::measures::{HOST_WORKLOAD, WORKLOAD, blocked, blocked_for, demand, effective_cpus, runnable, running, switches};
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     panel::{
         Panel, Text, Unit,
         kinds::{lines, numbers_now, stacked},
@@ -20,7 +20,6 @@ pub(super) fn dashboard() -> Dashboard {
         title: "schedscope: models compared",
         description: "Workloads side by side: how many CPUs each uses and wants, what its threads wait for and what that costs. \
                       Choose the workloads to compare.",
-        hosts: Hosts::Many,
         rows: vec![
             Row::open("Side by side, now", side_by_side()),
             Row::open("C, D and effective CPUs", parallelism()),

@@ -20,6 +20,9 @@ pub mod session;
 pub mod model;
 pub mod report;
 
+pub mod interpreters;
+pub mod python;
+
 pub mod config;
 pub mod label;
 

@@ -110,8 +110,35 @@ pub const MIGRATION_CAUSES: [&str; 2] = ["at_wakeup", "while_queued"];
 pub const STAGES: [&str; 3] = ["snapshot", "label", "program_cost"];
 /// Values of `source` on a workload: what its name was taken from.
 pub const NAME_SOURCES: [&str; 6] = ["other", "rule", "unit", "container", "executable", "kernel"];
-/// Values of `model` on a workload: how its tasks are organised now.
-pub const MODELS: [&str; 5] = ["none", "single_thread", "threads", "processes", "processes_with_threads"];
+/// Values of `model` on a workload: the concurrency model that its tasks show now.
+pub const MODELS: [&str; 13] = [
+    "idle",
+    "serial",
+    "threads (GIL-bound)",
+    "threads (parallel)",
+    "threads (I/O-bound)",
+    "threads (taking turns)",
+    "processes",
+    "asyncio",
+    "event loop",
+    "hybrid",
+    "sub-interpreters",
+    "native threads",
+    "mixed",
+];
+/// Values of `gil` on Python processes: who shares a global interpreter lock.
+pub const GIL_NAMES: [&str; 5] = ["per_process", "per_interpreter", "free_threaded", "free_threaded_but_enabled", "unknown"];
+/// Values of `reason` on Python processes whose lock was not found.
+pub const PYTHON_UNRESOLVED: [&str; 8] = [
+    "gone",
+    "starting",
+    "not_readable",
+    "no_symbols",
+    "not_mapped",
+    "unsupported_version",
+    "other_implementation",
+    "waits_on_stack",
+];
 /// Values of `program`.
 pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = programs();
 /// Values of `reason` on blocked time, in the order of [`Reason::ALL`].
@@ -174,6 +201,8 @@ const MIGRATION_CAUSE: Label = label("cause", Bound::Values(&MIGRATION_CAUSES));
 const DISTANCE: Label = label("distance", Bound::Values(&DISTANCES));
 const BLOCKED_REASON: Label = label("reason", Bound::Values(&BLOCKED_REASONS));
 const LOSS_REASON: Label = label("reason", Bound::Values(&LOSS_REASONS));
+const GIL: Label = label("gil", Bound::Values(&GIL_NAMES));
+const PYTHON_REASON: Label = label("reason", Bound::Values(&PYTHON_UNRESOLVED));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
 const STAGE: Label = label("stage", Bound::Values(&STAGES));
 // One value at a time per workload, so these do not multiply the series.
@@ -236,7 +265,20 @@ metrics! {
         "CPUs that at least one process of the workload may run on; absent while it has no process.",
         from "sched_getaffinity(2) of each process";
     WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL],
-        "What the name was taken from, and how the workload's tasks are organised now.", from "labels and TaskRecord";
+        "What the name was taken from, and the concurrency model that the workload showed over the last seconds.",
+        from "labels, and model::live";
+    WORKLOAD_GIL_HANDOFFS: Counter, Count, "workload_gil_handoffs_total", [WORKLOAD],
+        "Times a Python thread gave its interpreter's lock up because another had asked for it, and waited until that thread had it.",
+        from "Cell::gil_handoffs";
+    WORKLOAD_GIL_SWITCH_INTERVAL: Gauge, Seconds, "workload_gil_switch_interval_seconds", [WORKLOAD],
+        "After how long Python threads that wait for the lock ask for it, as their last waits said; absent while none has waited.",
+        from "TaskRecord::gil_interval_ns";
+
+    PYTHON_PROCESSES: Gauge, Count, "python_processes", [GIL],
+        "Processes alive in which a CPython was found, by who shares its lock.", from "interpreters";
+    PYTHON_PROCESSES_UNRESOLVED: Gauge, Count, "python_processes_unresolved", [PYTHON_REASON],
+        "Python processes whose lock was not found since the daemon started; waits for it are among the futex waits.",
+        from "interpreters";
 
     CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],
         "Context switches of each CPU, all tasks, by whether a task or the idle task had it before.",
@@ -285,53 +327,4 @@ metrics! {
 }
 
 #[cfg(test)]
-mod tests {
-    extern crate std;
-
-    use super::*;
-    use crate::bucket::{index_of, upper_bound_ns};
-    use std::collections::BTreeSet;
-
-    #[test]
-    fn names_follow_the_conventions() {
-        let mut seen = BTreeSet::new();
-        for metric in ALL {
-            let name = metric.name;
-            assert!(seen.insert(name), "{name} occurs twice");
-            assert!(name.starts_with(PREFIX));
-            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
-            assert_eq!(metric.kind == Kind::Counter, name.ends_with("_total"), "{name}");
-            assert_eq!(metric.unit == Unit::Info, name.ends_with("_info"), "{name}");
-            assert_eq!(metric.unit == Unit::Seconds, name.contains("_seconds"), "{name}");
-            assert!(metric.help.ends_with('.') && !metric.source.is_empty(), "{name}");
-        }
-    }
-
-    #[test]
-    fn label_values_are_distinct_and_not_empty() {
-        for label in ALL.iter().flat_map(|metric| metric.labels) {
-            if let Bound::Values(values) = label.bound {
-                let distinct: BTreeSet<_> = values.iter().collect();
-                assert_eq!(distinct.len(), values.len(), "{}", label.name);
-                assert!(values.iter().all(|value| !value.is_empty()), "{}", label.name);
-            }
-        }
-    }
-
-    #[test]
-    fn only_on_cpu_time_has_workload_times_cpu() {
-        for metric in ALL {
-            let has = |bound| metric.labels.iter().any(|label| label.bound == bound);
-            if has(Bound::Workloads) && has(Bound::Cpus) {
-                assert_eq!(metric.name, WORKLOAD_ON_CPU.name);
-            }
-        }
-    }
-
-    #[test]
-    fn exported_bounds_are_bounds_of_the_finer_buckets() {
-        for bound in le_bounds_ns() {
-            assert_eq!(upper_bound_ns(index_of(bound)), Some(bound));
-        }
-    }
-}
+mod tests;

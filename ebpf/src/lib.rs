@@ -6,8 +6,10 @@
 //! In reading order:
 //! - [`abi`]: records shared through maps, map and program names, layouts asserted at compile time.
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
+//! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`blocked`]: why a thread left the CPU.
+//! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
 //! - [`loss`]: every way an observation can be missing.
@@ -17,12 +19,14 @@
 #![expect(clippy::inline_always, reason = "a call in BPF costs a frame and hides bounds from the verifier")]
 
 pub mod abi;
+pub mod cpu_account;
 pub mod switch_clock;
 pub mod task_clock;
 
 pub mod blocked;
 pub mod bucket;
 pub mod distance;
+pub mod gil;
 pub mod loss;
 
 #[cfg(not(target_arch = "bpf"))]

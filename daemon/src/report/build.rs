@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
 
-use super::schema::{
-    Check, CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
-    Quantiles, Residual, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+use super::{
+    gil,
+    schema::{
+        Check, CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
+        Quantiles, Residual, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+    },
 };
 use crate::{
     aggregate::{Column, Distribution, Timeline, Totals, busy_cpus, effective_cpus},
+    interpreters::Interpreters,
     model,
     snapshot::{Cpu, Losses, Thread, Times},
 };
@@ -34,6 +38,8 @@ pub struct Measured<'a> {
     pub totals: &'a Totals,
     /// Every thread that lived.
     pub threads: &'a [Thread],
+    /// What is known of their Pythons.
+    pub interpreters: &'a Interpreters,
     /// Losses since tracing began.
     pub losses: Losses,
     /// Core map samples.
@@ -95,13 +101,14 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
         threads: listed.into_iter().map(|thread| thread_report(thread, taken_ns)).collect(),
         threads_omitted: omitted as u64,
         model: super::schema::Model::default(),
+        gil: gil::report(threads, measured.interpreters, taken_ns, wall_ns),
         loss: losses(&measured.losses),
         check: check(threads),
         core_map: core_map(measured.timeline, measured.online),
         over_time: over_time(measured.timeline),
         host: host(measured, wall_ns),
     };
-    report.model = model::classify(&report);
+    report.model = model::of_run(&report, &gil::by_process(threads, measured.interpreters));
     report
 }
 
@@ -202,6 +209,8 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         yielded: thread.record.yielded,
         migrations: thread.record.migrations.iter().sum(),
         on_cpu_seconds_by_cpu: by_cpu(&on_cpu_ns_by_cpu),
+        epoll_waits: thread.record.epoll_waits,
+        gil: gil::of_thread(thread, now_ns),
         seeded: thread.was_seeded(),
         ended: thread.has_ended(),
     }
@@ -304,3 +313,6 @@ fn host(measured: &Measured<'_>, wall_ns: u64) -> Host {
         kernel: measured.kernel.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

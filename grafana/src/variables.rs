@@ -54,8 +54,8 @@ pub struct Mark {
 pub fn marks() -> [Mark; 2] {
     let started_at_ms = value(&foreign::PROCESS_START).max_by(&["instance"]).times(1000.0);
     // In a lab the workloads that rules name come and go one after the other.
-    let tasks = &catalog::MODELS[1..];
-    let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).only("model", tasks);
+    let [idle, ..] = catalog::MODELS;
+    let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).except("model", idle);
     [
         Mark {
             name: "Daemon starts",
@@ -67,7 +67,7 @@ pub fn marks() -> [Mark; 2] {
             at_value: true,
         },
         Mark {
-            name: "Workloads that rules name, while they have tasks",
+            name: "Workloads that rules name, while they are not idle",
             expr: at_work.max_by(&["instance", "workload"]),
             title: "{{workload}} on {{instance}}",
             colour: "blue",

@@ -14,14 +14,13 @@ pub struct SwitchClock {
     offset_ns: u64,
     /// The run queue's clock when the offset was measured; 0 before.
     measured_at_ns: u64,
-    /// A growth too large to be believed the first time; 0 if the last measurement was an ordinary one.
+    /// A growth that waits for the next measurement to confirm it; 0 for none.
     suspect_ns: u64,
 }
 
 /// How long an offset holds: at 500 ppm it is wrong by 0.5 us then.
 const HOLDS_NS: u64 = 1_000_000;
-/// An offset that has grown by this much is either wrong, because the (virtual) CPU stood still between the two readings, or a clock
-/// was set: then the next measurement says the same.
+/// A growth that corrections cannot explain is believed if the next measurement is within this of it: then a clock was set.
 const JUMP_NS: u64 = 1_000_000;
 /// What corrections may move the offset by in any case between two measurements.
 const DRIFT_NS: u64 = 500;
@@ -34,27 +33,45 @@ impl SwitchClock {
         if self.measured_at_ns == 0 || age_ns > HOLDS_NS { None } else { Some(rq_clock_ns.wrapping_add(self.offset_ns)) }
     }
 
-    /// Takes both clocks, read one after the other, and returns the time of the switch.
+    /// Takes both clocks, read one after the other, and returns the time of the switch, never later than `monotonic_ns`.
     ///
-    /// The reading of `CLOCK_MONOTONIC` comes some time after the scheduler's, so every measured offset is too large; the smallest is
-    /// the best. It may grow only as fast as corrections can make it.
+    /// The reading of `CLOCK_MONOTONIC` comes some time after the scheduler's, much later if the (virtual) CPU stood still in between.
+    /// So every measured offset is too large, and the smallest is the best. One that is too large puts the switches of the next
+    /// millisecond into the future, where what other CPUs see of the same thread contradicts them. Therefore it takes two
+    /// measurements in a row to begin with an offset or to enlarge it, of which the smaller counts, and an offset may grow only as
+    /// fast as corrections can make it.
     #[inline(always)]
     pub fn measure(&mut self, rq_clock_ns: u64, monotonic_ns: u64) -> u64 {
         let measured_ns = monotonic_ns.wrapping_sub(rq_clock_ns);
         let change_ns = measured_ns.wrapping_sub(self.offset_ns).cast_signed();
-        let grown_ns = change_ns.cast_unsigned();
-        let age_ns = rq_clock_ns.wrapping_sub(self.measured_at_ns);
-        if self.measured_at_ns == 0 || change_ns < 0 {
+        if self.measured_at_ns == 0 {
+            let is_first = self.offset_ns == 0;
+            if is_first || change_ns < 0 {
+                self.offset_ns = measured_ns;
+            }
+            if !is_first {
+                self.measured_at_ns = rq_clock_ns;
+            }
+            return monotonic_ns;
+        }
+        if change_ns < 0 {
             self.offset_ns = measured_ns;
-        } else if grown_ns <= JUMP_NS {
-            // 1/2048 is 488 ppm.
-            self.offset_ns = self.offset_ns.wrapping_add(grown_ns.min(DRIFT_NS.max(age_ns >> 11)));
-        } else if self.suspect_ns == 0 || grown_ns.abs_diff(self.suspect_ns) > JUMP_NS {
-            // Not believed yet. The offset keeps its age, so the next switch measures again.
-            self.suspect_ns = grown_ns;
-            return rq_clock_ns.wrapping_add(self.offset_ns);
         } else {
-            self.offset_ns = measured_ns;
+            let grown_ns = change_ns.cast_unsigned();
+            let smaller_ns = grown_ns.min(self.suspect_ns);
+            // 1/2048 is 488 ppm.
+            let most_ns = DRIFT_NS.max(rq_clock_ns.wrapping_sub(self.measured_at_ns) >> 11);
+            if grown_ns <= DRIFT_NS {
+                self.offset_ns = measured_ns;
+            } else if smaller_ns != 0 && smaller_ns <= JUMP_NS {
+                self.offset_ns = self.offset_ns.wrapping_add(smaller_ns.min(most_ns));
+            } else if smaller_ns != 0 && grown_ns.abs_diff(self.suspect_ns) <= JUMP_NS {
+                self.offset_ns = self.offset_ns.wrapping_add(smaller_ns);
+            } else {
+                // Not believed yet. The offset keeps its age, so the next switch measures again.
+                self.suspect_ns = grown_ns;
+                return rq_clock_ns.wrapping_add(self.offset_ns).wrapping_add(grown_ns.min(most_ns));
+            }
         }
         self.suspect_ns = 0;
         self.measured_at_ns = rq_clock_ns;
@@ -89,30 +106,85 @@ mod tests {
         }
     }
 
+    proptest! {
+        /// Stalls between the two readings, never two in a row: no time lies in the future, whatever their length.
+        #[test]
+        fn a_cpu_that_stands_still_does_not_move_later_switches(
+            steps in prop::collection::vec((1_u64..3_000_000, 300_u64..2_000, prop::option::weighted(0.3, 2_000_u64..80_000_000)), 1..200),
+        ) {
+            let mut clock = SwitchClock::default();
+            let (mut rq_ns, mut has_stalled) = (1_000_000_000_u64, false);
+            for (step, late, stall) in steps {
+                rq_ns += step;
+                let true_ns = rq_ns + 5_000_000_000;
+                let stall = stall.filter(|_| !has_stalled).unwrap_or(0);
+                match clock.convert(rq_ns) {
+                    Some(now_ns) => prop_assert!(now_ns <= true_ns + 2_000 && now_ns >= true_ns, "{} ns late", now_ns - true_ns),
+                    None => {
+                        let read_ns = true_ns + late + stall;
+                        let now_ns = clock.measure(rq_ns, read_ns);
+                        prop_assert!((true_ns..=read_ns).contains(&now_ns));
+                        has_stalled = stall != 0;
+                    }
+                }
+                // The CPU goes on when it is over.
+                rq_ns += stall;
+            }
+        }
+    }
+
     #[test]
     fn an_offset_holds_for_a_millisecond() {
         let mut clock = SwitchClock::default();
         assert_eq!(clock.convert(7), None);
         assert_eq!(clock.measure(1_000, 5_000), 5_000);
+        assert_eq!(clock.convert(1_001), None, "it takes two measurements");
+        assert_eq!(clock.measure(1_100, 5_200), 5_200);
         assert_eq!(clock.convert(2_000), Some(6_000));
-        assert_eq!(clock.convert(1_000 + HOLDS_NS + 1), None);
+        assert_eq!(clock.convert(1_100 + HOLDS_NS + 1), None);
+    }
+
+    /// A clock whose offset is 4,000 ns, measured at 1,000 ns.
+    fn measured() -> SwitchClock {
+        let mut clock = SwitchClock::default();
+        clock.measure(900, 4_900);
+        clock.measure(1_000, 5_000);
+        clock
     }
 
     #[test]
     fn a_clock_that_was_set_is_believed_the_second_time() {
-        let mut clock = SwitchClock::default();
-        clock.measure(1_000, 5_000);
-        assert_eq!(clock.measure(2_000_000, 3_000_000_000), 2_004_000);
+        let mut clock = measured();
+        // At most 488 ppm of 2 ms later.
+        assert_eq!(clock.measure(2_000_000, 3_000_000_000), 2_004_976);
         assert_eq!(clock.convert(2_000_001), None);
         assert_eq!(clock.measure(2_100_000, 3_000_100_000), 3_000_100_000);
     }
 
     #[test]
+    fn a_clock_that_was_set_back_is_believed_at_once() {
+        assert_eq!(measured().measure(2_000_000, 2_001_000), 2_001_000);
+    }
+
+    #[test]
     fn a_cpu_that_stood_still_between_the_readings_does_not_move_time() {
-        let mut clock = SwitchClock::default();
-        clock.measure(1_000, 5_000);
-        // 30 ms passed after the scheduler read its clock.
-        assert_eq!(clock.measure(2_000_000, 32_004_000), 2_004_000);
-        assert_eq!(clock.measure(33_000_000, 33_004_200), 33_004_200);
+        for stall_ns in [20_000, 900_000, 30_000_000] {
+            let mut clock = measured();
+            assert_eq!(clock.measure(2_000_000, 2_004_000 + stall_ns), 2_004_976);
+            // The offset is what it was.
+            assert_eq!(clock.measure(2_100_000 + stall_ns, 2_104_000 + stall_ns), 2_104_000 + stall_ns);
+            assert_eq!(clock.convert(2_200_000 + stall_ns), Some(2_204_000 + stall_ns));
+        }
+    }
+
+    #[test]
+    fn an_offset_grows_by_the_smaller_of_two_measurements_and_no_faster_than_corrections() {
+        let mut clock = measured();
+        clock.measure(10_000_000, 10_004_000 + 3_000);
+        assert_eq!(clock.measure(10_010_000, 10_014_000 + 2_000), 10_016_000);
+        let mut clock = measured();
+        clock.measure(10_000_000, 10_004_000 + 30_000);
+        // 10 ms after the last measurement.
+        assert_eq!(clock.measure(10_010_000, 10_014_000 + 20_000), 10_014_000 + (10_009_000 >> 11));
     }
 }

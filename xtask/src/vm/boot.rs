@@ -127,7 +127,7 @@ const HARDWARE: [&str; 19] = [
     "-accel",
     "tcg,thread=multi",
     "-cpu",
-    "max,vendor=GenuineIntel",
+    "max,vendor=GenuineIntel,monitor=off",
     "-m",
     "2048",
     "-object",

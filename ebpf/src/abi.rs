@@ -236,5 +236,5 @@ const _: () = {
     assert!(size_of::<Cell>().is_multiple_of(64));
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
-    assert!(offset_of!(CpuRecord, loss) == 72);
+    assert!(offset_of!(CpuRecord, loss) == 80);
 };

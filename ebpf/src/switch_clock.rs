@@ -14,8 +14,10 @@ pub struct SwitchClock {
     offset_ns: u64,
     /// The run queue's clock when the offset was measured; 0 before.
     measured_at_ns: u64,
-    /// A growth that waits for the next measurement to confirm it; 0 for none.
+    /// A growth that waits for another measurement to confirm it; 0 for none.
     suspect_ns: u64,
+    /// The run queue's clock when it was seen, or at the very first measurement.
+    suspect_at_ns: u64,
 }
 
 /// How long an offset holds: at 500 ppm it is wrong by 0.5 us then.
@@ -39,17 +41,20 @@ impl SwitchClock {
     /// So every measured offset is too large, and the smallest is the best. One that is too large puts the switches of the next
     /// millisecond into the future, where what other CPUs see of the same thread contradicts them. Therefore it takes two
     /// measurements in a row to begin with an offset or to enlarge it, of which the smaller counts, and an offset may grow only as
-    /// fast as corrections can make it.
+    /// fast as corrections can make it. The scheduler does not read its clock at every switch, and the same reading twice tells
+    /// nothing new; another one was taken after the earlier measurement, since both are made under the run queue's lock.
     #[inline(always)]
     pub fn measure(&mut self, rq_clock_ns: u64, monotonic_ns: u64) -> u64 {
         let measured_ns = monotonic_ns.wrapping_sub(rq_clock_ns);
         let change_ns = measured_ns.wrapping_sub(self.offset_ns).cast_signed();
         if self.measured_at_ns == 0 {
-            let is_first = self.offset_ns == 0;
+            let is_first = self.suspect_at_ns == 0;
             if is_first || change_ns < 0 {
                 self.offset_ns = measured_ns;
             }
-            if !is_first {
+            if is_first {
+                self.suspect_at_ns = rq_clock_ns;
+            } else if rq_clock_ns != self.suspect_at_ns {
                 self.measured_at_ns = rq_clock_ns;
             }
             return monotonic_ns;
@@ -58,7 +63,8 @@ impl SwitchClock {
             self.offset_ns = measured_ns;
         } else {
             let grown_ns = change_ns.cast_unsigned();
-            let smaller_ns = grown_ns.min(self.suspect_ns);
+            let is_repeated = rq_clock_ns == self.suspect_at_ns;
+            let smaller_ns = if is_repeated { 0 } else { grown_ns.min(self.suspect_ns) };
             // 1/2048 is 488 ppm.
             let most_ns = DRIFT_NS.max(rq_clock_ns.wrapping_sub(self.measured_at_ns) >> 11);
             if grown_ns <= DRIFT_NS {
@@ -69,7 +75,10 @@ impl SwitchClock {
                 self.offset_ns = self.offset_ns.wrapping_add(smaller_ns);
             } else {
                 // Not believed yet. The offset keeps its age, so the next switch measures again.
-                self.suspect_ns = grown_ns;
+                if !is_repeated {
+                    self.suspect_ns = grown_ns;
+                    self.suspect_at_ns = rq_clock_ns;
+                }
                 return rq_clock_ns.wrapping_add(self.offset_ns).wrapping_add(grown_ns.min(most_ns));
             }
         }
@@ -159,6 +168,19 @@ mod tests {
         assert_eq!(clock.measure(2_000_000, 3_000_000_000), 2_004_976);
         assert_eq!(clock.convert(2_000_001), None);
         assert_eq!(clock.measure(2_100_000, 3_000_100_000), 3_000_100_000);
+    }
+
+    #[test]
+    fn the_same_reading_of_the_scheduler_confirms_nothing() {
+        let mut clock = SwitchClock::default();
+        assert_eq!(clock.measure(1_000, 9_000), 9_000);
+        assert_eq!(clock.measure(1_000, 9_100), 9_100);
+        assert_eq!(clock.convert(1_000), None);
+        let mut clock = measured();
+        // 3 ms late, of which a CPU that was idle for 10 s could have been corrected by 5.
+        assert_eq!(clock.measure(10_000_000_000, 10_003_004_000), 10_003_004_000);
+        assert_eq!(clock.measure(10_000_000_000, 10_003_104_000), 10_003_104_000);
+        assert_eq!(clock.measure(10_004_000_000, 10_004_004_000), 10_004_004_000);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod report;
 
 pub mod config;
 pub mod label;
+pub mod python;
 
 pub mod expose;
 pub mod server;

@@ -82,4 +82,38 @@ mod tests {
         assert_eq!(name(run(&[(1, 0.001)], 0.001, 0.001)), "idle");
         assert_eq!(name(run(&[], 0.0, 0.0)), "idle");
     }
+
+    #[test]
+    fn the_bounds_between_models_are_where_they_are_said_to_be() {
+        let name = |report: RunReport| classify(&report).name;
+        // A worker does at least a twentieth of the work.
+        assert_eq!(name(run(&[(1, 0.951), (2, 0.049)], 1.0, 1.0)), "serial");
+        assert_eq!(name(run(&[(1, 0.95), (2, 0.05)], 1.0, 1.0)), "processes");
+        // At rest below a twentieth of a core.
+        assert_eq!(name(run(&[(1, 0.049)], 0.049, 0.049)), "idle");
+        assert_eq!(name(run(&[(1, 0.05)], 0.05, 0.05)), "serial");
+        assert_eq!(name(RunReport { wall_seconds: 0.0, ..run(&[(1, 1.0), (2, 1.0)], 2.0, 2.0) }), "idle");
+        // Two that take turns want less than 1.5 cores, more of them less than 0.6 of their number.
+        assert_eq!(name(run(&[(1, 0.5), (1, 0.5)], 1.0, 1.49)), "threads (taking turns)");
+        assert_eq!(name(run(&[(1, 0.5), (1, 0.5)], 1.0, 1.5)), "threads (parallel)");
+        assert_eq!(name(run(&[(1, 0.1); 10], 1.0, 5.9)), "threads (taking turns)");
+        assert_eq!(name(run(&[(1, 0.1); 10], 1.0, 6.1)), "threads (parallel)");
+        assert_eq!(name(run(&[(1, 0.5), (1, 0.6)], 1.1, 1.2)), "threads (parallel)");
+    }
+
+    #[test]
+    fn the_evidence_is_what_was_counted() {
+        let model = classify(&run(&[(1, 0.5), (1, 0.48), (1, 0.01)], 0.99, 1.05));
+        assert_eq!(
+            model.evidence,
+            [
+                "2 of 3 threads did at least 5 % of the work, in 1 process",
+                "C = 0.99, D = 1.05",
+                "its threads take turns: no more than one runs at a time"
+            ]
+        );
+        let model = classify(&run(&[(1, 0.4), (2, 0.4), (2, 0.4)], 1.2, 3.0));
+        assert_eq!(model.evidence, ["3 of 3 threads did at least 5 % of the work, in 2 processes", "C = 1.20, D = 3.00"]);
+        assert!((0.0..=1.0).contains(&model.confidence) && model.confidence < classify(&run(&[(1, 1.0)], 1.0, 1.0)).confidence);
+    }
 }

@@ -153,4 +153,48 @@ mod tests {
         assert_eq!(distance(0, 2), Distance::Llc);
         assert_eq!(distance(3, 4), Distance::Remote);
     }
+
+    #[test]
+    fn the_highest_cache_counts_and_numbers_may_have_gaps() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: String, text: &str| {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("cpu/online".into(), "0,2-3\n");
+        write("cpu/possible".into(), "0-3\n");
+        for cpu in 0..4 {
+            write(format!("cpu/cpu{cpu}/topology/thread_siblings_list"), &format!("{cpu}\n"));
+            write(format!("cpu/cpu{cpu}/topology/core_siblings_list"), "0-3\n");
+            write(format!("cpu/cpu{cpu}/cache/index0/level"), "1\n");
+            write(format!("cpu/cpu{cpu}/cache/index0/shared_cpu_list"), &format!("{cpu}\n"));
+            // Two caches of the third level in one package, listed before the second.
+            write(format!("cpu/cpu{cpu}/cache/index1/level"), "3\n");
+            write(format!("cpu/cpu{cpu}/cache/index1/shared_cpu_list"), if cpu < 2 { "0-1\n" } else { "2-3\n" });
+            write(format!("cpu/cpu{cpu}/cache/index2/level"), "2\n");
+            write(format!("cpu/cpu{cpu}/cache/index2/shared_cpu_list"), &format!("{cpu}\n"));
+        }
+        write("node/node5/cpulist".into(), "0-3\n");
+        write("node/possible".into(), "5\n");
+        let topology = Topology::read_from(root.path()).unwrap();
+        assert_eq!((topology.possible(), topology.online()), (4, [0, 2, 3].as_slice()));
+        assert_eq!(topology.place(1), CpuPlace { core: 1, llc: 0, node: 5, reserved: 0 });
+        assert_eq!(topology.place(3), CpuPlace { core: 3, llc: 2, node: 5, reserved: 0 });
+        // Nothing is known of it, so it shares nothing.
+        assert_eq!(topology.place(9), CpuPlace { core: 9, llc: 9, node: 0, reserved: 0 });
+    }
+
+    #[test]
+    fn without_sysfs_the_error_names_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let error = Topology::read_from(root.path()).unwrap_err().to_string();
+        assert!(error.contains("cpu/online") && error.contains("/sys"), "{error}");
+    }
+
+    #[test]
+    fn a_malformed_range_is_bounded() {
+        assert_eq!(parse_list("7-4294967295").len(), 65_536);
+        assert_eq!(parse_list("x,3-,-4,2"), [2]);
+    }
 }

@@ -73,6 +73,12 @@ pub mod map {
 
 /// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
 pub const SEED_EVERY: u32 = 0;
+/// Key of `SEED_TGIDS` that is there once the first listing is over: whoever is found now has begun unseen.
+pub const SEED_DONE: u32 = u32::MAX;
+
+/// In the place of a task's address: user space has made this record for a thread that it found in `/proc`, and the thread's first
+/// event takes it up. Only where no task iterator runs.
+pub const OFFERED: u64 = 1;
 
 /// Pids share an entry of `SLOT_OF_PID` because the kernel rounds entries up to eight bytes.
 pub const PIDS_PER_ENTRY: usize = 2;
@@ -101,7 +107,7 @@ pub struct TaskRecord {
     pub sequence: u32,
     /// Index into the cells of each CPU. Written by user space when it relabels a process.
     pub workload: u32,
-    /// Address of the `task_struct`: tells this thread from a later one with the same pid. 0 in an unused slot.
+    /// Address of the `task_struct`: tells this thread from a later one with the same pid. 0 in an unused slot, or [`OFFERED`].
     pub task: u64,
     /// See [`TaskClock`].
     pub clock: TaskClock,
@@ -219,7 +225,7 @@ pub struct CpuRecord {
     pub switches: u64,
     /// Of these, away from the idle task.
     pub switches_from_idle: u64,
-    /// See [`SwitchClock`].
+    /// See [`SwitchClock`]. Written under the lock of the CPU's run queue, by other CPUs too.
     pub clock: SwitchClock,
     /// By [`crate::loss::Loss`].
     pub loss: [u64; LOSS_SLOTS],

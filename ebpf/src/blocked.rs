@@ -15,6 +15,8 @@ pub mod state {
     pub const TRACED: u32 = 0x8;
     /// `TASK_DEAD`, set for the last switch of a task.
     pub const DEAD: u32 = 0x80;
+    /// `TASK_NEW`: forked and not queued yet.
+    pub const NEW: u32 = 0x800;
 }
 
 /// What a blocked thread waits for. The discriminant is the index into the counters.
@@ -102,25 +104,4 @@ pub fn classify(prev_state: u32, in_iowait: bool, syscall_class: Option<u8>) -> 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_discriminant_is_the_place_in_all() {
-        for (index, reason) in Reason::ALL.iter().enumerate() {
-            assert_eq!(*reason as usize, index, "{}", reason.name());
-        }
-        assert!(Reason::ALL.len() <= REASON_SLOTS);
-    }
-
-    #[test]
-    fn state_goes_before_system_call() {
-        let poll = Some(Reason::Poll as u8);
-        assert_eq!(classify(state::STOPPED, false, poll), Reason::Stopped as u8);
-        assert_eq!(classify(state::TRACED, false, None), Reason::Stopped as u8);
-        assert_eq!(classify(state::UNINTERRUPTIBLE, true, Some(Reason::PipeSocket as u8)), Reason::Disk as u8);
-        assert_eq!(classify(state::UNINTERRUPTIBLE, true, Some(Reason::PageFault as u8)), Reason::PageFault as u8);
-        assert_eq!(classify(1, true, poll), Reason::Poll as u8);
-        assert_eq!(classify(1, false, None), Reason::Unknown as u8);
-    }
-}
+mod tests;

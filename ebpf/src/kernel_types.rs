@@ -24,6 +24,8 @@ frozen! {
     TASK_PID = ABSENT;
     TASK_TGID = ABSENT;
     TASK_REAL_PARENT = ABSENT;
+    TASK_GROUP_LEADER = ABSENT;
+    TASK_START_TIME = ABSENT;
     TASK_COMM = ABSENT;
     TASK_STATE = ABSENT;
     TASK_ON_RQ = ABSENT;
@@ -41,10 +43,14 @@ frozen! {
     CFS_RQ_RQ = ABSENT;
     RQ_CLOCK = ABSENT;
     REGS_SYSCALL = ABSENT;
+    REGS_RESULT = ABSENT;
     HAS_PREV_STATE = 0;
     HAS_TASK_PT_REGS = 0;
     SYSCALL_YIELD = ABSENT;
 }
+
+/// `-ENOSYS`, with which x86-64 enters every system call (`arch/x86/entry/entry_64.S`).
+const NO_RESULT: i32 = -38;
 
 /// Blocked reason of each system call, by number.
 #[unsafe(no_mangle)]
@@ -85,12 +91,30 @@ impl Task {
         self.load(&TASK_TGID)
     }
 
+    /// The thread that forked it, or who took its place when that ended.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Task {
+        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
+        unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) }
+    }
+
+    /// The main thread of its process.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Task {
+        // SAFETY: as in `parent`.
+        unsafe { Task::from_raw(self.load(&TASK_GROUP_LEADER)) }
+    }
+
     /// Process id of the parent.
     #[inline(always)]
     pub(crate) fn ppid(self) -> u32 {
-        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
-        let parent = unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) };
-        parent.tgid()
+        self.parent().tgid()
+    }
+
+    /// When it was forked, `CLOCK_MONOTONIC`; 0 where the kernel does not tell.
+    #[inline(always)]
+    pub(crate) fn start_ns(self) -> u64 {
+        if TASK_START_TIME.load() == ABSENT { 0 } else { self.load(&TASK_START_TIME) }
     }
 
     /// CPU it runs on or is queued on. At `sched_migrate_task` still the one it comes from.
@@ -133,13 +157,26 @@ impl Task {
     /// The system call it is in: `None` where the kernel cannot tell, a negative number outside of any.
     #[inline(always)]
     pub(crate) fn syscall(self) -> Option<i32> {
-        if HAS_TASK_PT_REGS.load() == 0 || REGS_SYSCALL.load() == ABSENT {
+        self.register(&REGS_SYSCALL)
+    }
+
+    /// Whether it is inside `sched_yield`, given the system call it is in. Whoever is preempted on the way back from one still shows
+    /// the call, but on x86-64 its result as well.
+    #[inline(always)]
+    pub(crate) fn is_yielding(self, syscall: Option<i32>) -> bool {
+        syscall == Some(SYSCALL_YIELD.load() as i32) && matches!(self.register(&REGS_RESULT), None | Some(NO_RESULT))
+    }
+
+    /// Four bytes of a register that it entered the kernel with; `None` where the kernel cannot tell.
+    #[inline(always)]
+    fn register(self, offset: &Global<u32>) -> Option<i32> {
+        if HAS_TASK_PT_REGS.load() == 0 || offset.load() == ABSENT {
             return None;
         }
         // SAFETY: the helper takes a trusted task and returns a trusted, never null `struct pt_regs *` (kernel/trace/bpf_trace.c).
         let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8;
         // SAFETY: as in `load`. 32 bits are all of the member on aarch64 and its low half on x86-64.
-        Some(unsafe { *regs.add(REGS_SYSCALL.load() as usize).cast::<i32>() })
+        Some(unsafe { *regs.add(offset.load() as usize).cast::<i32>() })
     }
 
     /// The name; zeros if it cannot be read.

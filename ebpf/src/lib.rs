@@ -6,6 +6,7 @@
 //! In reading order:
 //! - [`abi`]: records shared through maps, map and program names, layouts asserted at compile time.
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
+//! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`blocked`]: why a thread left the CPU.
 //! - [`distance`]: how far a migration went.
@@ -17,6 +18,7 @@
 #![expect(clippy::inline_always, reason = "a call in BPF costs a frame and hides bounds from the verifier")]
 
 pub mod abi;
+pub mod cpu_account;
 pub mod switch_clock;
 pub mod task_clock;
 

@@ -53,6 +53,10 @@ pub const FIELDS: &[Field] = &[
     optional("RQ_CLOCK", "rq", &[&["clock"]]),
     // x86-64, then aarch64.
     optional("REGS_SYSCALL", "pt_regs", &[&["orig_ax"], &["syscallno"]]),
+    // x86-64, where the register holds an error until the system call has returned.
+    optional("REGS_RESULT", "pt_regs", &[&["ax"]]),
+    optional("TASK_START_TIME", "task_struct", &[&["start_time"]]),
+    field("TASK_GROUP_LEADER", "task_struct", &[&["group_leader"]]),
 ];
 
 /// Global with the byte offset of the word that holds `task_struct.in_iowait`, a bit field.

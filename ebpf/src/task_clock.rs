@@ -117,19 +117,22 @@ impl TaskClock {
     /// [`Self::switch_in`] of any other kind.
     #[inline(always)]
     pub fn irregular_switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
+        if self.phase == Phase::Running as u32 {
+            // Where the one run stopped and the other began is not known, so both stay open as one: at the switch-out the kernel tells
+            // how long it was, and what remains is carried to the next wait.
+            self.cpu = cpu;
+            self.waking_ns = 0;
+            return Closed { loss: Some(Loss::SwitchOutUnseen), ..Closed::default() };
+        }
+        if self.phase == Phase::Dead as u32 {
+            return Closed { loss: Some(Loss::AfterEnd), ..Closed::default() };
+        }
         let mut closed;
         if self.phase == Phase::Blocked as u32 && self.waking_ns == 0 {
             closed = Closed::default();
             self.pending_ns = self.elapse(now_ns, &mut closed.loss);
         } else {
             closed = self.close(now_ns);
-        }
-        if self.phase == Phase::Running as u32 {
-            closed.loss = Some(Loss::SwitchOutUnseen);
-        }
-        if self.phase == Phase::Dead as u32 {
-            closed.loss = Some(Loss::AfterEnd);
-            return closed;
         }
         self.begin_run(cpu, &mut closed);
         closed

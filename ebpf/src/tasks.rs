@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{KernelCounts, PIDS_PER_ENTRY, TaskRecord},
+    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     loss::Loss,
     params::MAX_THREAD_CPUS,
@@ -47,6 +47,17 @@ pub(crate) fn find(task: Task) -> Option<Traced> {
 /// [`find`] for a caller that has read the pid already.
 #[inline(always)]
 pub(crate) fn find_by(task: Task, tid: u32) -> Option<Traced> {
+    find_leaving(task, tid, || NOT_LEAVING)
+}
+
+/// What the kernel has just counted of a thread: nothing, a voluntary switch or an involuntary one.
+pub(crate) const NOT_LEAVING: u32 = 0;
+pub(crate) const LEAVING_VOLUNTARILY: u32 = 1;
+pub(crate) const LEAVING_INVOLUNTARILY: u32 = 2;
+
+/// [`find_by`] for a thread that leaves its CPU: the kernel has counted that, and `how` says as what.
+#[inline(always)]
+pub(crate) fn find_leaving(task: Task, tid: u32, how: impl FnOnce() -> u32) -> Option<Traced> {
     // SAFETY: `entry` points into a map value.
     let slot = unsafe { *entry(tid)? };
     if slot == 0 {
@@ -56,11 +67,36 @@ pub(crate) fn find_by(task: Task, tid: u32) -> Option<Traced> {
     if found.task == task.address() {
         return Some(Traced { slot, record: found });
     }
+    if found.task == OFFERED {
+        return if take_up(task, slot, how()) { Some(Traced { slot, record: found }) } else { None };
+    }
     let slot = relocate(task.address(), tid);
     if slot == 0 {
         return None;
     }
     Some(Traced { slot, record: record(slot)? })
+}
+
+/// Makes a record that user space has offered the thread's own. What it cannot read exactly is taken from the task: the counts, less
+/// the switch that is just happening. False if the record is another's, or if another CPU was faster.
+#[inline(never)]
+fn take_up(task: Task, slot: u32, leaving: u32) -> bool {
+    let Some(offered) = record(slot) else { return false };
+    let tid = task.tid();
+    if offered.tid != tid || SLOT_OF_TASK.insert(&task.address(), &slot, u64::from(BPF_NOEXIST)).is_err() {
+        return false;
+    }
+    let counts = task.counts();
+    offered.kernel_before.voluntary = counts.voluntary - u64::from(leaving == LEAVING_VOLUNTARILY);
+    offered.kernel_before.involuntary = counts.involuntary - u64::from(leaving == LEAVING_INVOLUNTARILY);
+    offered.kernel_before.migrations = counts.migrations;
+    offered.migrations_expected = counts.migrations;
+    offered.tgid = task.tgid();
+    offered.ppid = task.ppid();
+    task.read_comm(&mut offered.comm);
+    // Last, since it makes the record this thread's.
+    offered.task = task.address();
+    true
 }
 
 /// The slot of a thread whose pid leads to another's record, 0 if it is not traced; repairs the table.
@@ -73,6 +109,12 @@ fn relocate(address: u64, tid: u32) -> u32 {
         unsafe { *entry = slot };
     }
     slot
+}
+
+/// Whether a new thread would find a slot without evicting another's details.
+#[inline(always)]
+pub(crate) fn has_room() -> bool {
+    matches!(FREE_SLOTS.peek(), Ok(Some(_)))
 }
 
 /// Takes a slot for a new thread: a free one, else the one whose owner has been dead for longest.

@@ -3,6 +3,7 @@
 mod bench;
 mod build_ebpf;
 mod generate;
+mod grafana;
 mod test;
 mod tidy;
 mod trace;
@@ -26,8 +27,10 @@ enum Command {
     Vm(vm::Arguments),
     /// Measure what tracing costs and write docs/overhead.md.
     Bench(bench::Arguments),
-    /// Write the files that are generated from the metric catalog: dashboards, rules, docs/metrics.md.
+    /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
     Generate(generate::Arguments),
+    /// Show the dashboards of a running daemon: starts Prometheus, and Grafana if it is installed.
+    Grafana(grafana::Arguments),
     /// Check the rules of the source tree that no compiler knows.
     Tidy,
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Grafana(arguments) => grafana::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -62,3 +62,6 @@ impl Distribution {
         Some(self.max_ns)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,6 @@ pub fn effective_cpus(on_cpu_ns_by_cpu: &[u64]) -> f64 {
     let squares: f64 = on_cpu_ns_by_cpu.iter().map(|&ns| (ns as f64).powi(2)).sum();
     if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests;

@@ -229,47 +229,4 @@ fn idle(snapshot: &Snapshot) -> Vec<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use schedscope_ebpf::{abi::CpuRecord, task_clock::Phase};
-
-    use super::*;
-    use crate::snapshot::tests::thread;
-
-    fn sample(taken_ns: u64, on_cpu_ns: &[u64]) -> Snapshot {
-        let mut thread = thread(7, Phase::Blocked);
-        thread.on_cpu_ns_by_cpu = on_cpu_ns.to_vec();
-        Snapshot { taken_ns, cpus: vec![CpuRecord::default(); on_cpu_ns.len()], threads: vec![thread], ..Snapshot::default() }
-    }
-
-    fn total(timeline: &Timeline, cpu: usize) -> u64 {
-        timeline.row(cpu).flat_map(|slice| slice.by_lane.values()).sum()
-    }
-
-    proptest! {
-        #[test]
-        fn no_nanosecond_is_lost_or_made_up(steps in prop::collection::vec((1_u64..100_000_000, 0_u64..100_000_000, 0_u64..100_000_000), 1..200)) {
-            let mut now_ns = 1_000;
-            let mut sums = [0, 0];
-            let mut timeline = Timeline::starting(&sample(now_ns, &sums));
-            for (step, first, second) in steps {
-                now_ns += step;
-                sums = [sums[0] + first.min(step), sums[1] + second.min(step)];
-                timeline.feed(&sample(now_ns, &sums));
-                prop_assert!(timeline.bins.len() <= MAX_BINS);
-            }
-            prop_assert_eq!(total(&timeline, 0), sums[0]);
-            prop_assert_eq!(total(&timeline, 1), sums[1]);
-            prop_assert_eq!(timeline.lanes().iter().map(|lane| lane.total_ns).sum::<u64>(), sums[0] + sums[1]);
-        }
-    }
-
-    #[test]
-    fn a_run_noticed_late_is_drawn_where_it_was() {
-        let mut timeline = Timeline::starting(&sample(0, &[0]));
-        timeline.feed(&sample(10_000_000, &[0]));
-        timeline.feed(&sample(15_000_000, &[15_000_000]));
-        let columns: Vec<u64> = timeline.row(0).map(|slice| slice.by_lane.values().sum()).collect();
-        assert_eq!(columns, [5_000_000, 5_000_000, 5_000_000]);
-    }
-}
+mod tests;

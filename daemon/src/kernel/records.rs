@@ -74,6 +74,18 @@ impl Records {
         unsafe { (&raw mut (*self.map.pointer(slot)).workload).write_volatile(workload) };
     }
 
+    /// The address of the task in a slot.
+    pub(super) fn task(&self, slot: usize) -> u64 {
+        // SAFETY: as in `read`.
+        unsafe { (&raw const (*self.map.pointer(slot)).task).read_volatile() }
+    }
+
+    /// Fills a slot that the caller has taken from the free ones; no program finds it yet.
+    pub(super) fn write(&self, slot: usize, record: &TaskRecord) {
+        // SAFETY: an aligned record inside the mapping, which nobody else has.
+        unsafe { self.map.pointer(slot).write_volatile(*record) };
+    }
+
     /// Marks the slot of an ended thread as free. The caller owns the slot, having taken it from the queue of ended threads.
     pub(super) fn clear(&self, slot: usize) {
         // SAFETY: as in `set_workload`; no program finds the record any more.

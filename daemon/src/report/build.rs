@@ -304,3 +304,6 @@ fn host(measured: &Measured<'_>, wall_ns: u64) -> Host {
         kernel: measured.kernel.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

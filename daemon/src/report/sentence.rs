@@ -226,4 +226,6 @@ fn third_person(plural: bool) -> &'static str {
 }
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod tests;

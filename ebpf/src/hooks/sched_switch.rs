@@ -6,14 +6,15 @@ use aya_ebpf::{
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
     blocked::{self, Reason},
+    cpu_account::Switched,
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
 
 use crate::{
     charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
-    kernel_types::{HAS_PREV_STATE, SYSCALL_YIELD, Task, class_of},
-    tasks::{Traced, find_by},
+    kernel_types::{HAS_PREV_STATE, Task, class_of},
+    tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
 
 /// Closes an interval of the thread that leaves the CPU and of the one that comes onto it.
@@ -30,11 +31,14 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
-    account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
+    let (leaves, comes) = (Switched { task: prev.address(), tid: prev_tid }, Switched { task: next.address(), tid: next_tid });
+    cpu_record.switch(leaves, comes, now_ns);
 
-    if let Some(traced) = find_by(prev, prev_tid) {
-        let preempt = ctx.arg::<u64>(0) & 1 != 0;
-        let prev_state = if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let preempt = || ctx.arg::<u64>(0) & 1 != 0;
+    let prev_state = || if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let leaving = || if !preempt() && prev_state() != 0 { LEAVING_VOLUNTARILY } else { LEAVING_INVOLUNTARILY };
+    if let Some(traced) = find_leaving(prev, prev_tid, leaving) {
+        let (preempt, prev_state) = (preempt(), prev_state());
         switch_out(cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {
@@ -43,10 +47,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now.
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
+/// lock is held.
 #[inline(always)]
-fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
-    let rq_clock_ns = prev.rq_clock_ns();
+pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
+    let rq_clock_ns = task.rq_clock_ns();
     if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
         // A new offset may be smaller than the last one.
         return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };
@@ -57,26 +62,6 @@ fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
     if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
 }
 
-/// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.
-#[inline(always)]
-fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
-    if cpu.task != prev && cpu.task != 0 {
-        lose(cpu, Loss::SwitchChainBroken);
-    }
-    // Pid 0 is the idle task of every CPU; nothing per thread is ever kept under it.
-    if prev_tid == 0 {
-        cpu.switches_from_idle += 1;
-        // Also when the switch to it was not seen: then the CPU was idle for nearly all of that time.
-        if cpu.since_ns != 0 {
-            cpu.idle_ns += now_ns.saturating_sub(cpu.since_ns);
-        }
-    }
-    cpu.idle = u64::from(next_tid == 0);
-    cpu.task = next;
-    cpu.since_ns = now_ns;
-    cpu.switches += 1;
-}
-
 #[inline(always)]
 fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, prev_state: u32) {
     let Traced { slot, record } = traced;
@@ -85,7 +70,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         return;
     };
     let syscall = if preempt { None } else { prev.syscall() };
-    let departure = Departure::classify(preempt, prev_state, syscall == Some(SYSCALL_YIELD.load() as i32));
+    let departure = Departure::classify(preempt, prev_state, prev.is_yielding(syscall));
     let runtime_ns = prev.runtime_ns();
     let grown_ns = runtime_ns.saturating_sub(record.runtime_at_departure_ns);
     let from = record.clock.cpu;
@@ -147,7 +132,7 @@ fn irregular_switch_out(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, d
 
 #[inline(always)]
 fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
-    let Traced { slot, record } = traced;
+    let record = traced.record;
     let Some(cell) = cell(cpu, record.workload) else {
         lose_on(cpu, Loss::NoCounters);
         return;
@@ -158,21 +143,17 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
     } else {
         // Before the kernel adds this arrival's wait to it.
         record.run_delay_at_arrival_ns = next.run_delay_ns().unwrap_or(0);
-        let on_cpu_ns = irregular_switch_in(record, cell, now_ns, cpu);
-        if on_cpu_ns != 0 {
-            on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
-        }
+        irregular_switch_in(record, cell, now_ns, cpu);
     }
     finish(record);
 }
 
 /// See [`irregular_switch_out`].
 #[inline(never)]
-fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32) -> u64 {
+fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32) {
     let closed = record.clock.irregular_switch_in(now_ns, cpu);
     off_cpu(record, cell, &closed);
     if let Some(loss) = closed.loss {
         lose_on(cpu, loss);
     }
-    closed.on_cpu_ns
 }

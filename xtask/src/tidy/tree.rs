@@ -14,24 +14,27 @@ fn dead_modules(files: &[SourceFile]) -> Vec<Finding> {
     let mut declared = BTreeSet::new();
     for file in files.iter().filter(|file| file.has_extension(&["rs"])) {
         let (dir, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
-        let is_root = matches!(name, "lib.rs" | "main.rs" | "mod.rs" | "build.rs") || dir.ends_with("/tests");
+        let is_root = matches!(name, "lib.rs" | "main.rs" | "mod.rs") || is_crate_root(&file.path);
         let home = if is_root { dir } else { file.path.trim_end_matches(".rs") };
         for module in file.text.lines().filter_map(declared_module) {
             declared.insert(format!("{home}/{module}.rs"));
             declared.insert(format!("{home}/{module}/mod.rs"));
         }
     }
-    let is_crate_root = |path: &str| {
-        ["/src/lib.rs", "/src/main.rs", "/build.rs"].iter().any(|root| path.ends_with(root))
-            || path.rsplit_once('/').is_some_and(|(dir, _)| {
-                ["/tests", "/examples", "/benches"].iter().any(|top| dir.ends_with(top)) && !dir.contains("/src/")
-            })
-    };
     files
         .iter()
         .filter(|file| file.has_extension(&["rs"]) && !is_crate_root(&file.path) && !declared.contains(&file.path))
         .map(|file| Finding::new(&file.path, 0, "no `mod` declares this file, so it is never compiled"))
         .collect()
+}
+
+/// Compiled without being declared: a library, a program, and what stands beside `src`.
+fn is_crate_root(path: &str) -> bool {
+    if let Some((_, inside)) = path.split_once("/src/") {
+        return matches!(inside, "lib.rs" | "main.rs");
+    }
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    name == "build.rs" || ["/tests", "/examples", "/benches"].iter().any(|top| dir.ends_with(top))
 }
 
 fn declared_module(line: &str) -> Option<&str> {
@@ -158,10 +161,16 @@ mod tests {
             ("daemon/src/b/c.rs", ""),
             ("daemon/src/b/d.rs", ""),
             ("daemon/src/tests.rs", ""),
+            // Only beside `src` are these names special.
+            ("daemon/build.rs", ""),
+            ("daemon/src/b/build.rs", ""),
+            ("daemon/src/a/tests/cases.rs", "mod more;\n"),
+            ("daemon/src/a/tests/cases/more.rs", ""),
             ("daemon/tests/truth.rs", "mod common;\n"),
             ("daemon/tests/common/mod.rs", ""),
         ]);
-        assert_eq!(paths(&dead_modules(&tree)), ["daemon/src/b/d.rs", "daemon/src/tests.rs"]);
+        let dead = ["daemon/src/b/d.rs", "daemon/src/tests.rs", "daemon/src/b/build.rs", "daemon/src/a/tests/cases.rs"];
+        assert_eq!(paths(&dead_modules(&tree)), dead);
     }
 
     #[test]

@@ -143,32 +143,4 @@ fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn half_of_the_values_lie_on_either_side_of_the_median(values in prop::collection::vec(-1e9..1e9_f64, 1..20)) {
-            let middle = median(values.iter().copied()).unwrap();
-            let below = values.iter().filter(|value| **value < middle).count();
-            let above = values.iter().filter(|value| **value > middle).count();
-            prop_assert!(below <= values.len() / 2 && above <= values.len() / 2);
-        }
-
-        #[test]
-        fn ratios_are_numbers(dividend in any::<f64>(), divisor in any::<f64>()) {
-            prop_assert!(ratio(dividend, divisor).is_none_or(f64::is_finite));
-        }
-    }
-
-    #[test]
-    fn a_loss_in_one_run_of_three_is_not_outvoted() {
-        let run = |lost| Figures { lost, wall_seconds: 1.0, ..Figures::default() };
-        assert!((Figures::median(&[run(0.0), run(3.0), run(0.0)]).unwrap().lost - 3.0).abs() < 1e-9);
-        assert_eq!(Figures::median(&[]), None);
-    }
-}
+mod tests;

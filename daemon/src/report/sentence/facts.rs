@@ -152,3 +152,6 @@ impl Group {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,7 +104,11 @@ fn waiting_overlaps(view: &View) -> Option<Finding> {
     } else {
         let ideal = threads.workers() as f64;
         let slower = threads.figures.speed_up?.min(event_loop.figures.speed_up?);
-        let verdict = if slower >= OVERLAPPING * ideal { Verdict::Yes } else { judge_speed_up(slower, ideal) };
+        let verdict = match slower {
+            slower if slower >= OVERLAPPING * ideal => Verdict::Yes,
+            slower if slower <= NO_FASTER => Verdict::No,
+            _ => Verdict::Partly,
+        };
         let claim = match verdict {
             Verdict::Yes => "Waiting overlaps, on threads as in an event loop",
             Verdict::No => "Waiting does not overlap on threads or in an event loop",
@@ -208,3 +212,6 @@ fn lower(phrase: &str) -> String {
     let mut letters = phrase.chars();
     letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }
+
+#[cfg(test)]
+mod tests;

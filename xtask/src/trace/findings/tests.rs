@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{super::cell::*, rules::judge_speed_up, *};
 
 /// A row as a quiet machine with four CPUs would give it.
-fn row(task: &str, model: &str, workers: usize, speed_up: f64, demand: f64) -> Row {
+pub(super) fn row(task: &str, model: &str, workers: usize, speed_up: f64, demand: f64) -> Row {
     let serial = format!("{task}-serial");
     let cell = Cell {
         id: format!("{task}-{model}"),
@@ -35,7 +35,7 @@ fn row(task: &str, model: &str, workers: usize, speed_up: f64, demand: f64) -> R
 }
 
 /// What an interpreter with a GIL shows on four CPUs.
-fn with_gil() -> Vec<Row> {
+pub(super) fn with_gil() -> Vec<Row> {
     let mut calibration = row("spin", "one thread per CPU", 4, 1.0, 4.0);
     calibration.cell.kind = Kind::Calibration;
     calibration.cell.id = CALIBRATION.to_owned();
@@ -53,7 +53,7 @@ fn with_gil() -> Vec<Row> {
     ]
 }
 
-fn figures_of(rows: &mut [Row], index: usize) -> &mut Figures {
+pub(super) fn figures_of(rows: &mut [Row], index: usize) -> &mut Figures {
     match &mut rows[index].outcome {
         Outcome::Measured { figures, .. } => figures,
         _ => unreachable!("all rows are measured"),

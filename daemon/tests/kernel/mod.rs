@@ -22,6 +22,7 @@ mod leftovers;
 mod models;
 mod oracle;
 mod outages;
+mod perf;
 mod policies;
 mod seeded;
 mod signals;

@@ -16,7 +16,8 @@ pub(crate) fn remedy(loss: Loss) -> &'static str {
         | Loss::EndUnseen
         | Loss::SwitchChainBroken
         | Loss::MigrationUnseen
-        | Loss::FreeUnseen => {
+        | Loss::FreeUnseen
+        | Loss::ForkUnseen => {
             "Something hides events from tracing: look for skipped runs on the daemon health dashboard, and for a hypervisor's \
              agent. `schedscope check` says how far the figures are off."
         }

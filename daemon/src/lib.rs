@@ -21,6 +21,9 @@ pub mod model;
 pub mod oracle;
 pub mod report;
 
+pub mod interpreters;
+pub mod python;
+
 pub mod config;
 pub mod label;
 

@@ -121,7 +121,21 @@ fn hook_finding(btf: &Btf, hook: &str) -> Finding {
     match btf.tracepoint_arguments(hook) {
         Some(arguments) => Finding::new(&what, Verdict::Good, format!("{arguments} arguments")),
         None if hook == program::SCHED_SWITCH => Finding::new(&what, Verdict::Fatal, "this kernel does not have it"),
-        None => Finding::new(&what, Verdict::Degraded, "this kernel does not have it; what it tells will be missing"),
+        None => Finding::new(&what, Verdict::Degraded, format!("this kernel does not have it; {}", without(hook))),
+    }
+}
+
+/// What becomes of the figures on a host where a program does not run.
+pub fn without(program: &str) -> &'static str {
+    match program {
+        program::SCHED_WAKING => "waits of woken threads are counted as blocked, as far as the kernel does not tell otherwise",
+        program::SCHED_WAKEUP_NEW => "a thread's life begins a moment earlier, at its fork",
+        program::SCHED_MIGRATE_TASK => "migrations are found at the next switch, without their cause",
+        program::SCHED_PROCESS_FORK => "descendants are found late, by listing the host's tasks, and counted as fork_unseen",
+        program::SCHED_PROCESS_EXEC => "names of processes stay those from before their exec",
+        program::SCHED_PROCESS_FREE => "details of ended threads are given up only when their memory is used again",
+        program::SEED_TASKS => "running processes are found in /proc instead, and a descendant whose fork was not seen is not",
+        _ => "nothing can be traced",
     }
 }
 

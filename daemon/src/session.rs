@@ -1,9 +1,12 @@
 //! One traced workload from its first event to its report: what `run` and `attach` share.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use schedscope_ebpf::abi::program;
 
 use crate::{
     aggregate::{Aggregate, Timeline, Totals},
+    interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
     oracle::affinity,
     report::{
@@ -24,6 +27,8 @@ const TASKS: u32 = 16_384;
 const MAX_ENDED: usize = 65_536;
 /// Longest pause between samples: slots of ended threads are handed back at a sample, and a storm of forks needs them.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
+/// From one listing of the host's tasks to the next; it takes a tenth of a microsecond per thread.
+const LISTING_INTERVAL: Duration = Duration::from_secs(1);
 /// Sampling may take one part in this many of the time.
 const SAMPLING_BUDGET: u32 = 50;
 
@@ -33,30 +38,41 @@ pub struct Session {
     topology: Topology,
     aggregate: Aggregate,
     timeline: Timeline,
+    interpreters: Interpreters,
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
     host_before: HostCounters,
     alive: usize,
     move_seconds: Option<f64>,
+    /// When the host's tasks were listed last.
+    listed: Instant,
 }
 
 impl Session {
     /// Attaches the programs; nothing is traced yet.
     pub fn start(topology: Topology) -> Result<Session, KernelError> {
-        let mut tracer = Tracer::start(Sizes { workloads: 2, tasks: TASKS, thread_by_core: true }, &topology)?;
+        Session::start_without(&[], topology)
+    }
+
+    /// The same as on a kernel that has not got these programs: to see what is reported there.
+    pub fn start_without(programs: &[&str], topology: Topology) -> Result<Session, KernelError> {
+        let sizes = Sizes { workloads: 2, tasks: TASKS, thread_by_core: true };
+        let mut tracer = Tracer::start_without(programs, sizes, &topology)?;
         let first = tracer.snapshot(Depth::Threads)?;
         Ok(Session {
             tracer,
             topology,
             aggregate: Aggregate::default(),
             timeline: Timeline::starting(&first),
+            interpreters: Interpreters::default(),
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
             host_before: host(&first),
             alive: 0,
             move_seconds: None,
+            listed: Instant::now(),
         })
     }
 
@@ -98,20 +114,39 @@ impl Session {
         self.timeline = Timeline::starting(&first);
         self.host_before = host(&first);
         self.alive = first.threads.len();
+        self.locate_locks(&first);
         Ok(())
     }
 
     /// Takes a sample and returns how long to wait for the next one.
     pub fn sample(&mut self) -> Result<Duration, KernelError> {
+        self.find_unseen()?;
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
+        self.locate_locks(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
         Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
     }
 
+    /// Looks for descendants whose fork was not recorded: now and then, or each time if forks cannot be seen at all.
+    fn find_unseen(&mut self) -> Result<(), KernelError> {
+        if self.listed.elapsed() >= LISTING_INTERVAL || !self.tracer.runs(program::SCHED_PROCESS_FORK) {
+            self.tracer.seed_again()?;
+            self.listed = Instant::now();
+        }
+        Ok(())
+    }
+
     /// Threads alive at the last sample.
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// Tells the kernel side where the traced Pythons keep their locks.
+    fn locate_locks(&mut self, snapshot: &Snapshot) {
+        for (tid, ranges) in self.interpreters.update(snapshot) {
+            self.tracer.set_gil(tid, ranges);
+        }
     }
 
     fn take(&mut self, snapshot: Snapshot) {
@@ -170,6 +205,7 @@ impl Session {
             allowed,
             totals: self.aggregate.totals(WORKLOAD).unwrap_or(&empty),
             threads: &threads,
+            interpreters: &self.interpreters,
             losses,
             timeline: &self.timeline,
             host: HostCounters {

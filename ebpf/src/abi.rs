@@ -6,7 +6,13 @@
 use core::mem::{offset_of, size_of};
 
 use crate::{
-    blocked::REASON_SLOTS, bucket::BUCKETS, distance::Distance, loss::LOSS_SLOTS, switch_clock::SwitchClock, task_clock::TaskClock,
+    blocked::REASON_SLOTS,
+    bucket::BUCKETS,
+    distance::Distance,
+    gil::{self, AddressRange},
+    loss::LOSS_SLOTS,
+    switch_clock::SwitchClock,
+    task_clock::TaskClock,
 };
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
@@ -82,6 +88,12 @@ pub mod map {
 
 /// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
 pub const SEED_EVERY: u32 = 0;
+/// Key of `SEED_TGIDS` that is there once the first listing is over: whoever is found now has begun unseen.
+pub const SEED_DONE: u32 = u32::MAX;
+
+/// In the place of a task's address: user space has made this record for a thread that it found in `/proc`, and the thread's first
+/// event takes it up. Only where no task iterator runs.
+pub const OFFERED: u64 = 1;
 
 /// Pids share an entry of `SLOT_OF_PID` because the kernel rounds entries up to eight bytes.
 pub const PIDS_PER_ENTRY: usize = 2;
@@ -138,7 +150,7 @@ pub struct TaskRecord {
     pub sequence: u32,
     /// Index into the cells of each CPU. Written by user space when it relabels a process.
     pub workload: u32,
-    /// Address of the `task_struct`: tells this thread from a later one with the same pid. 0 in an unused slot.
+    /// Address of the `task_struct`: tells this thread from a later one with the same pid. 0 in an unused slot, or [`OFFERED`].
     pub task: u64,
     /// See [`TaskClock`].
     pub clock: TaskClock,
@@ -188,6 +200,21 @@ pub struct TaskRecord {
     pub at_exit: Ending,
     /// See [`Moves`].
     pub moves: Moves,
+    /// Where its process keeps the locks of its Python interpreters. Written by user space, inherited through fork, cleared at exec.
+    pub gil: [AddressRange; gil::RANGES],
+    /// Times it blocked in epoll.
+    pub epoll_waits: u64,
+    /// Times it blocked inside [`Self::gil`], for whatever [`gil::GilWait`].
+    pub gil_waits: u64,
+    /// Of these, after a run in which it had the lock: not those that only asked for it again.
+    pub gil_turns: u64,
+    /// Of these, times it had handed the lock over because another thread asked for it, and waited for that thread to take it. A
+    /// thread that takes it at once is not waited for.
+    pub gil_handoffs: u64,
+    /// Switch interval of its last wait for the lock; 0 if it was not told.
+    pub gil_interval_ns: u64,
+    /// [`Self::on_cpu_ns`] when it last blocked there.
+    pub on_cpu_at_gil_ns: u64,
 }
 
 /// What a migration interrupted.
@@ -236,6 +263,8 @@ pub struct Cell {
     pub threads_started: u64,
     /// Of these, leaders of a new process.
     pub processes_started: u64,
+    /// Interpreter locks handed over because another thread asked.
+    pub gil_handoffs: u64,
     /// Switch-in to switch-out.
     pub timeslice: Histogram,
     /// First waking to switch-in.
@@ -289,7 +318,7 @@ const _: () = {
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
     assert!(size_of::<Cell>().is_multiple_of(64));
-    assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 2));
+    assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 3));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
     assert!(offset_of!(CpuRecord, loss) == 72);
 };

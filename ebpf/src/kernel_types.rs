@@ -24,6 +24,8 @@ frozen! {
     TASK_PID = ABSENT;
     TASK_TGID = ABSENT;
     TASK_REAL_PARENT = ABSENT;
+    TASK_GROUP_LEADER = ABSENT;
+    TASK_START_TIME = ABSENT;
     TASK_COMM = ABSENT;
     TASK_STATE = ABSENT;
     TASK_ON_RQ = ABSENT;
@@ -42,10 +44,18 @@ frozen! {
     RQ_CLOCK = ABSENT;
     RQ_NR_SWITCHES = ABSENT;
     REGS_SYSCALL = ABSENT;
+    REGS_ARGUMENT_0 = ABSENT;
+    REGS_ARGUMENT_1 = ABSENT;
+    REGS_ARGUMENT_3 = ABSENT;
+    REGS_CODE_SEGMENT = ABSENT;
+    REGS_RESULT = ABSENT;
     HAS_PREV_STATE = 0;
     HAS_TASK_PT_REGS = 0;
     SYSCALL_YIELD = ABSENT;
 }
+
+/// `-ENOSYS`, with which x86-64 enters every system call (`arch/x86/entry/entry_64.S`).
+const NO_RESULT: i32 = -38;
 
 /// Blocked reason of each system call, by number.
 #[unsafe(no_mangle)]
@@ -86,12 +96,30 @@ impl Task {
         self.load(&TASK_TGID)
     }
 
+    /// The thread that forked it, or who took its place when that ended.
+    #[inline(always)]
+    pub(crate) fn parent(self) -> Task {
+        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
+        unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) }
+    }
+
+    /// The main thread of its process.
+    #[inline(always)]
+    pub(crate) fn leader(self) -> Task {
+        // SAFETY: as in `parent`.
+        unsafe { Task::from_raw(self.load(&TASK_GROUP_LEADER)) }
+    }
+
     /// Process id of the parent.
     #[inline(always)]
     pub(crate) fn ppid(self) -> u32 {
-        // SAFETY: a pointer member of a trusted struct is trusted; `real_parent` is never null.
-        let parent = unsafe { Task::from_raw(self.load(&TASK_REAL_PARENT)) };
-        parent.tgid()
+        self.parent().tgid()
+    }
+
+    /// When it was forked, `CLOCK_MONOTONIC`; 0 where the kernel does not tell.
+    #[inline(always)]
+    pub(crate) fn start_ns(self) -> u64 {
+        if TASK_START_TIME.load() == ABSENT { 0 } else { self.load(&TASK_START_TIME) }
     }
 
     /// CPU it runs on or is queued on. At `sched_migrate_task` still the one it comes from.
@@ -131,16 +159,14 @@ impl Task {
         self.load::<u32>(&TASK_IOWAIT_WORD) & TASK_IOWAIT_MASK.load() != 0
     }
 
-    /// The system call it is in: `None` where the kernel cannot tell, a negative number outside of any.
+    /// The registers that it entered the kernel with: `None` where the kernel does not give them (before 5.15).
     #[inline(always)]
-    pub(crate) fn syscall(self) -> Option<i32> {
+    pub(crate) fn registers(self) -> Option<Registers> {
         if HAS_TASK_PT_REGS.load() == 0 || REGS_SYSCALL.load() == ABSENT {
             return None;
         }
         // SAFETY: the helper takes a trusted task and returns a trusted, never null `struct pt_regs *` (kernel/trace/bpf_trace.c).
-        let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8;
-        // SAFETY: as in `load`. 32 bits are all of the member on aarch64 and its low half on x86-64.
-        Some(unsafe { *regs.add(REGS_SYSCALL.load() as usize).cast::<i32>() })
+        Some(Registers(unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8))
     }
 
     /// The name; zeros if it cannot be read.
@@ -207,6 +233,59 @@ impl Task {
             run_delay_ns: self.run_delay_ns().unwrap_or(0),
         }
     }
+}
+
+/// A `struct pt_regs *` that the verifier trusts.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers(*const u8);
+
+impl Registers {
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: &Global<u32>) -> T {
+        // SAFETY: as in `Task::load`.
+        unsafe { *self.0.add(offset.load() as usize).cast::<T>() }
+    }
+
+    /// The number of the system call, negative outside of any; `None` for a 32-bit program on x86-64, which has other numbers.
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> Option<i32> {
+        if REGS_CODE_SEGMENT.load() != ABSENT && self.load::<u16>(&REGS_CODE_SEGMENT) == USER_CODE_32 {
+            return None;
+        }
+        // 32 bits are all of the member on aarch64 and its low half on x86-64.
+        Some(self.load(&REGS_SYSCALL))
+    }
+
+    /// Whether it is inside `sched_yield`, given the system call it is in. Whoever is preempted on the way back from one still shows
+    /// the call, but on x86-64 its result as well.
+    #[inline(always)]
+    pub(crate) fn is_yielding(self, syscall: Option<i32>) -> bool {
+        let in_call = syscall == Some(SYSCALL_YIELD.load() as i32);
+        in_call && (REGS_RESULT.load() == ABSENT || self.load::<i32>(&REGS_RESULT) == NO_RESULT)
+    }
+
+    /// The arguments of the system call.
+    #[inline(always)]
+    pub(crate) fn arguments(self) -> Option<Arguments> {
+        if REGS_ARGUMENT_0.load() == ABSENT || REGS_ARGUMENT_1.load() == ABSENT || REGS_ARGUMENT_3.load() == ABSENT {
+            return None;
+        }
+        Some(Arguments {
+            first: self.load(&REGS_ARGUMENT_0),
+            second: self.load(&REGS_ARGUMENT_1),
+            fourth: self.load(&REGS_ARGUMENT_3),
+        })
+    }
+}
+
+/// `__USER32_CS` of x86-64 (`arch/x86/include/asm/segment.h`).
+const USER_CODE_32: u16 = 0x23;
+
+/// What a system call was called with, as far as anything here depends on it.
+pub(crate) struct Arguments {
+    pub(crate) first: u64,
+    pub(crate) second: u64,
+    pub(crate) fourth: u64,
 }
 
 /// Blocked reason of a system call number.

@@ -35,6 +35,9 @@ pub enum Loss {
     MigrationUnseen = 11,
     /// A new task lies where an ended one did whose freeing was not seen. Its slot was freed now.
     FreeUnseen = 12,
+    /// A thread of a workload was found that had begun without being traced: its fork was not seen, or there was no free slot for it.
+    /// It is traced from then on; what it did before is missing, and so are descendants of it that have ended.
+    ForkUnseen = 13,
 }
 
 /// What a loss does to the figures.
@@ -48,7 +51,7 @@ pub enum Harm {
 
 impl Loss {
     /// Every reason, in the order of the counters.
-    pub const ALL: [Loss; 13] = [
+    pub const ALL: [Loss; 14] = [
         Loss::TaskTableFull,
         Loss::PidBeyondTable,
         Loss::SwitchOutUnseen,
@@ -62,6 +65,7 @@ impl Loss {
         Loss::SlotLeaked,
         Loss::MigrationUnseen,
         Loss::FreeUnseen,
+        Loss::ForkUnseen,
     ];
 
     /// The value of the `reason` label and of the key in JSON.
@@ -80,6 +84,7 @@ impl Loss {
             Loss::SlotLeaked => "slot_leaked",
             Loss::MigrationUnseen => "migration_unseen",
             Loss::FreeUnseen => "free_unseen",
+            Loss::ForkUnseen => "fork_unseen",
         }
     }
 

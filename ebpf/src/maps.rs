@@ -25,9 +25,9 @@ pub(crate) static TASK_SLOTS: Global<u32> = Global::new(1);
 #[unsafe(no_mangle)]
 pub(crate) static THREAD_CPUS: Global<u32> = Global::new(0);
 
-/// Written at fork and exec, and by the iterator; read at every switch.
+/// Written at fork and exec, and by the iterator, or by user space where there is none; read at every switch.
 #[map]
-pub(crate) static SLOT_OF_PID: Array<[u32; PIDS_PER_ENTRY]> = Array::with_max_entries(1, 0);
+pub(crate) static SLOT_OF_PID: Array<[u32; PIDS_PER_ENTRY]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// The same by address, for threads whose pid was changed by an exec. Read only when the record found by pid is another's.
 #[map]

@@ -6,8 +6,9 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{Ending, KernelCounts, Moves, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Ending, KernelCounts, Moves, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
+    gil::{AddressRange, RANGES},
     loss::Loss,
     params::MAX_THREAD_CPUS,
     task_clock::{Phase, TaskClock},
@@ -47,6 +48,17 @@ pub(crate) fn find(task: Task) -> Option<Traced> {
 /// [`find`] for a caller that has read the pid already.
 #[inline(always)]
 pub(crate) fn find_by(task: Task, tid: u32) -> Option<Traced> {
+    find_leaving(task, tid, || NOT_LEAVING)
+}
+
+/// What the kernel has just counted of a thread: nothing, a voluntary switch or an involuntary one.
+pub(crate) const NOT_LEAVING: u32 = 0;
+pub(crate) const LEAVING_VOLUNTARILY: u32 = 1;
+pub(crate) const LEAVING_INVOLUNTARILY: u32 = 2;
+
+/// [`find_by`] for a thread that leaves its CPU: the kernel has counted that, and `how` says as what.
+#[inline(always)]
+pub(crate) fn find_leaving(task: Task, tid: u32, how: impl FnOnce() -> u32) -> Option<Traced> {
     // SAFETY: `entry` points into a map value.
     let slot = unsafe { *entry(tid)? };
     if slot == 0 {
@@ -56,11 +68,36 @@ pub(crate) fn find_by(task: Task, tid: u32) -> Option<Traced> {
     if found.task == task.address() {
         return Some(Traced { slot, record: found });
     }
+    if found.task == OFFERED {
+        return if take_up(task, slot, how()) { Some(Traced { slot, record: found }) } else { None };
+    }
     let slot = relocate(task.address(), tid);
     if slot == 0 {
         return None;
     }
     Some(Traced { slot, record: record(slot)? })
+}
+
+/// Makes a record that user space has offered the thread's own. What it cannot read exactly is taken from the task: the counts, less
+/// the switch that is just happening. False if the record is another's, or if another CPU was faster.
+#[inline(never)]
+fn take_up(task: Task, slot: u32, leaving: u32) -> bool {
+    let Some(offered) = record(slot) else { return false };
+    let tid = task.tid();
+    if offered.tid != tid || SLOT_OF_TASK.insert(&task.address(), &slot, u64::from(BPF_NOEXIST)).is_err() {
+        return false;
+    }
+    let counts = task.counts();
+    offered.kernel_before.voluntary = counts.voluntary - u64::from(leaving == LEAVING_VOLUNTARILY);
+    offered.kernel_before.involuntary = counts.involuntary - u64::from(leaving == LEAVING_INVOLUNTARILY);
+    offered.kernel_before.migrations = counts.migrations;
+    offered.migrations_expected = counts.migrations;
+    offered.tgid = task.tgid();
+    offered.ppid = task.ppid();
+    task.read_comm(&mut offered.comm);
+    // Last, since it makes the record this thread's.
+    offered.task = task.address();
+    true
 }
 
 /// The slot of a thread whose pid leads to another's record, 0 if it is not traced; repairs the table.
@@ -73,6 +110,12 @@ fn relocate(address: u64, tid: u32) -> u32 {
         unsafe { *entry = slot };
     }
     slot
+}
+
+/// Whether a new thread would find a slot without evicting another's details.
+#[inline(always)]
+pub(crate) fn has_room() -> bool {
+    matches!(FREE_SLOTS.peek(), Ok(Some(_)))
 }
 
 /// Takes a slot for a new thread: a free one, else the one whose owner has been dead for longest.
@@ -138,18 +181,18 @@ fn give_up(slot: u32, tid: u32, cpu: u32) {
 }
 
 /// Begins to trace `task` in `workload`. `phase` is `New` for a forked thread, else `Unseen` with `seeded_as` for what it does.
-/// False if it could not, or if another hook was faster.
+/// `None` if it could not, or if another hook was faster.
 #[inline(always)]
-pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, cpu: u32) -> bool {
+pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, cpu: u32) -> Option<&'static mut TaskRecord> {
     let tid = task.tid();
     let Some(entry) = entry(tid) else {
         lose_on(cpu, Loss::PidBeyondTable);
-        return false;
+        return None;
     };
-    let Some(slot) = take_slot(cpu) else { return false };
+    let slot = take_slot(cpu)?;
     let Some(new) = record(slot) else {
         lose_on(cpu, Loss::SlotLeaked);
-        return false;
+        return None;
     };
     // SAFETY: a helper without preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
@@ -179,16 +222,23 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     task.read_comm(&mut new.comm);
     new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
     new.moves = Moves { at_switch: 0, again: 0, unseen: 0, reserved: 0 };
+    new.gil = [AddressRange::EMPTY; RANGES];
+    new.epoll_waits = 0;
+    new.gil_waits = 0;
+    new.gil_turns = 0;
+    new.gil_handoffs = 0;
+    new.on_cpu_at_gil_ns = 0;
+    new.gil_interval_ns = 0;
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {
             lose_on(cpu, Loss::SlotLeaked);
         }
-        return false;
+        return None;
     }
     // SAFETY: `entry` points into a map value. Last, since it makes the record visible to the other hooks.
     unsafe { *entry = slot };
-    true
+    Some(new)
 }
 
 /// Ends the tracing of a task whose memory goes away, if it was traced. Found by address alone: its pid may be another's by now.

@@ -1,14 +1,16 @@
-//! A dashboard: variables, rows of panels laid out from left to right, and the frame that Grafana wants around them.
+//! A dashboard: rows of panels laid out from left to right, and the frame that Grafana wants around them.
 
-use schedscope_ebpf::catalog;
 use serde_json::{Value, json};
 
-use crate::panel::{Panel, datasource};
+use crate::{
+    panel::{Panel, datasource},
+    variables,
+};
 
 /// Tag by which the dashboards link to each other.
-const TAG: &str = "schedscope";
+pub const TAG: &str = "schedscope";
 /// Version of Grafana's dashboard model that is written.
-const SCHEMA_VERSION: u32 = 42;
+pub const SCHEMA_VERSION: u32 = 42;
 const COLUMNS: u32 = 24;
 
 /// A dashboard under construction.
@@ -20,8 +22,19 @@ pub struct Dashboard {
     pub title: &'static str,
     /// What it answers.
     pub description: &'static str,
+    /// Which hosts it can show at once.
+    pub hosts: Hosts,
     /// Rows from top to bottom.
     pub rows: Vec<Row>,
+}
+
+/// How many hosts a dashboard shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// One: core 0 of two hosts is not the same core.
+    One,
+    /// Any number.
+    Many,
 }
 
 /// A titled group of panels.
@@ -35,13 +48,26 @@ pub struct Row {
     pub panels: Vec<Panel>,
 }
 
+impl Row {
+    /// A row that is open.
+    pub fn open(title: &'static str, panels: Vec<Panel>) -> Row {
+        Row { title, collapsed: false, panels }
+    }
+
+    /// A row that is folded.
+    pub fn folded(title: &'static str, panels: Vec<Panel>) -> Row {
+        Row { title, collapsed: true, panels }
+    }
+}
+
 impl Dashboard {
     /// The JSON model, pretty-printed, with a newline at the end.
-    pub fn text(&self) -> String {
+    pub fn json_text(&self) -> String {
         format!("{:#}\n", self.json())
     }
 
-    fn json(&self) -> Value {
+    /// The JSON model.
+    pub fn json(&self) -> Value {
         json!({
             "uid": self.uid,
             "title": self.title,
@@ -57,15 +83,15 @@ impl Dashboard {
             "preload": false,
             "refresh": "30s",
             "time": { "from": "now-30m", "to": "now" },
-            "timepicker": {},
+            "timepicker": { "hidden": false, "refresh_intervals": ["5s", "10s", "30s", "1m", "5m", "15m"] },
             "timezone": "browser",
             "weekStart": "",
             "links": [{
                 "type": "dashboards", "title": "schedscope", "tags": [TAG], "icon": "external link", "url": "", "tooltip": "",
                 "asDropdown": true, "includeVars": true, "keepTime": true, "targetBlank": false,
             }],
-            "annotations": { "list": [restarts()] },
-            "templating": { "list": variables() },
+            "annotations": { "list": variables::annotations() },
+            "templating": { "list": variables::variables(self.hosts) },
             "panels": self.panels(),
         })
     }
@@ -82,61 +108,24 @@ impl Dashboard {
             let mut inside = Vec::new();
             let (mut x, mut line_height) = (0, 0);
             for panel in &row.panels {
-                if x + panel.width > COLUMNS {
+                let (width, height) = panel.size();
+                if x + width > COLUMNS {
                     (x, y, line_height) = (0, y + line_height, 0);
                 }
                 id += 1;
                 inside.push(panel.json(id, x, y));
-                x += panel.width;
-                line_height = line_height.max(panel.height);
+                x += width;
+                line_height = line_height.max(height);
             }
             y += line_height;
             // Grafana keeps the panels of a folded row inside it, those of an open one after it.
             let (folded, open) = if row.collapsed { (inside, Vec::new()) } else { (Vec::new(), inside) };
             panels.push(json!({
                 "id": row_id, "type": "row", "title": row.title, "collapsed": row.collapsed, "panels": folded,
-                "gridPos": { "h": 1, "w": COLUMNS, "x": 0, "y": row_y },
+                "gridPos": { "h": 1, "w": COLUMNS, "x": 0, "y": row_y }, "datasource": datasource(),
             }));
             panels.extend(open);
         }
         panels
     }
-}
-
-/// Marks on every panel where the daemon restarted, since its counters begin at 0 there.
-fn restarts() -> Value {
-    json!({
-        "name": "Daemon restarts", "enable": true, "hide": false, "iconColor": "orange", "datasource": datasource(),
-        "expr": "changes(process_start_time_seconds{job=~\"$job\", instance=~\"$instance\"}[$__rate_interval]) > 0",
-        "titleFormat": "schedscope restarted on {{instance}}",
-    })
-}
-
-fn variables() -> Vec<Value> {
-    let workload_info = catalog::WORKLOAD_INFO.name;
-    let build_info = catalog::BUILD_INFO.name;
-    vec![
-        json!({
-            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "", "hide": 0,
-            "refresh": 1, "multi": false, "includeAll": false, "options": [], "current": {}, "skipUrlSync": false,
-        }),
-        variable("job", "Job", &format!("label_values({build_info}, job)")),
-        variable("instance", "Instance", &format!("label_values({build_info}{{job=~\"$job\"}}, instance)")),
-        variable(
-            "workload",
-            "Workload",
-            &format!("label_values({workload_info}{{job=~\"$job\", instance=~\"$instance\"}}, workload)"),
-        ),
-    ]
-}
-
-fn variable(name: &str, label: &str, query: &str) -> Value {
-    json!({
-        "name": name, "label": label, "type": "query", "datasource": datasource(), "definition": query,
-        "query": { "query": query, "refId": format!("variable-{name}"), "qryType": 1 },
-        // On every change of the time range, since workloads come and go.
-        "refresh": 2,
-        "sort": 1, "regex": "", "hide": 0, "multi": true, "includeAll": true, "allValue": ".+", "options": [],
-        "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "skipUrlSync": false,
-    })
 }

@@ -1,32 +1,52 @@
-//! Dashboards and metric documentation, made from the catalog of metrics.
+//! Dashboards, rules, alerts and documents, made from the catalog of metrics.
 //!
 //! A panel takes rows of the catalog, not names, so a panel on a metric that does not exist does not compile. What is generated
 //! is committed; `cargo xtask generate --check` fails when it is stale.
 //!
-//! - [`promql`]: queries over catalog rows, with the selectors that every query needs.
+//! - [`promql`]: queries over catalog rows, with the selectors that every query needs; [`foreign`]: the few rows that are not ours.
 //! - [`panel`]: one kind of panel each, with a unit and a sentence on how to read it.
-//! - [`dashboard`]: rows of panels, variables and the frame around them.
+//! - [`dashboard`], [`variables`]: rows of panels and the frame around them.
 //! - [`dashboards`]: what is shown.
-//! - [`metrics_doc`]: the text of `docs/metrics.md`.
+//! - [`rules`]: recording rules and alerts.
+//! - [`metrics_doc`], [`dashboards_doc`], [`alerts_doc`]: the texts of `docs/metrics.md` and so on.
 
+pub mod foreign;
 pub mod promql;
 
 pub mod panel;
 
 pub mod dashboard;
+pub mod variables;
 
 pub mod dashboards;
 
+pub mod rules;
+
+pub mod alerts_doc;
+pub mod dashboards_doc;
 pub mod metrics_doc;
 
-pub use metrics_doc::metrics_markdown;
+use rules::{alerts_yaml, recordings_yaml};
 
-/// Every generated dashboard: its path from the root of the repository, and its text.
-pub fn generate() -> Vec<(String, String)> {
-    dashboards::all()
-        .into_iter()
-        .map(|dashboard| (format!("grafana/dashboards/{}.json", dashboard.uid), dashboard.text()))
-        .collect()
+/// Every generated file: its path from the root of the repository, and its text.
+///
+/// # Errors
+/// If a rule cannot be written as YAML, which the tests rule out.
+pub fn generate() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
+    let dashboards = dashboards::all().into_iter();
+    let mut files: Vec<(String, String)> =
+        dashboards.map(|dashboard| (format!("grafana/dashboards/{}.json", dashboard.uid), dashboard.json_text())).collect();
+    files.extend(
+        [
+            ("grafana/prometheus/rules/schedscope-recordings.yml", recordings_yaml()?),
+            ("grafana/prometheus/rules/schedscope-alerts.yml", alerts_yaml()?),
+            ("docs/metrics.md", metrics_doc::metrics_markdown()),
+            ("docs/dashboards.md", dashboards_doc::dashboards_markdown()),
+            ("docs/alerts.md", alerts_doc::alerts_markdown()),
+        ]
+        .map(|(path, text)| (path.to_owned(), text)),
+    );
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -81,12 +81,21 @@ pub(crate) enum Command {
     },
     /// Many threads that are alive at the same time.
     ManyThreads {
-        /// Number of threads.
+        /// Number of threads of each process.
         #[arg(long, value_name = "N", default_value_t = 2_000)]
         count: usize,
+        /// Number of processes that have so many; with more than one, another process starts them.
+        #[arg(long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        processes: u32,
         /// How long they stay once all are there.
         #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = seconds)]
         seconds: f64,
+    },
+    /// Processes that have the same id one after the other. Needs root and Linux 5.5.
+    PidReuse {
+        /// How often the id is given again.
+        #[arg(long, value_name = "N", default_value_t = 200)]
+        count: u64,
     },
     /// Threads that sleep, wake up and sleep again: nearly no CPU time, many wake-ups.
     Sleepers {

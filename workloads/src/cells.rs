@@ -22,12 +22,13 @@ pub(crate) struct Cell {
 }
 
 /// Workloads with known truth: subcommand and model.
-const TRUTHS: [(&str, &str); 9] = [
+const TRUTHS: [(&str, &str); 10] = [
     ("ping-pong", "threads"),
     ("yield-loop", "threads"),
     ("migrate", "serial"),
     ("fork-storm", "processes"),
     ("many-threads", "threads"),
+    ("pid-reuse", "processes"),
     ("sleepers", "threads"),
     ("double-fork", "processes"),
     ("exec-from-thread", "threads"),

@@ -49,7 +49,11 @@ fn run(command: Command) -> Result<()> {
         Command::YieldLoop { count, threads } => report::print(&truth::yield_loop::run(count, threads)?),
         Command::Migrate { count } => report::print(&truth::migrate::run(count)?),
         Command::ForkStorm { count, parallel, exec } => report::print(&truth::fork_storm::run(count, parallel, exec)?),
-        Command::ManyThreads { count, seconds } => report::print(&truth::many_threads::run(count, seconds)?),
+        Command::ManyThreads { count, processes: 1, seconds } => report::print(&truth::many_threads::run(count, seconds)?),
+        Command::ManyThreads { count, processes, seconds } => {
+            report::print(&truth::many_threads::as_processes(count, processes, seconds)?)
+        }
+        Command::PidReuse { count } => report::print(&truth::pid_reuse::run(count)?),
         Command::Sleepers { count, seconds, pause } => report::print(&truth::sleepers::run(count, seconds, pause)?),
         Command::DoubleFork { seconds, leave } => truth::double_fork::run(seconds, leave),
         Command::ExecFromThread { work } => truth::exec_from_thread::run(work),

@@ -99,6 +99,23 @@ pub(crate) fn fork() -> io::Result<Fork> {
     }
 }
 
+/// Forks the process; the child's id is `pid`, which must be free. Needs `CAP_CHECKPOINT_RESTORE` or root.
+///
+/// The child is one of a bare system call: it must do no more than the simplest things, and end with [`exit_now`].
+pub(crate) fn fork_as(pid: i32) -> io::Result<Fork> {
+    // The kernel's `struct clone_args` as of Linux 5.5: flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls,
+    // set_tid, set_tid_size.
+    let wanted = [pid];
+    let exit_signal = u64::try_from(libc::SIGCHLD).unwrap_or(0);
+    let arguments: [u64; 10] = [0, 0, 0, 0, exit_signal, 0, 0, 0, wanted.as_ptr() as u64, 1];
+    // SAFETY: the kernel reads as many bytes as we say, and one id; without a stack the child goes on with a copy of this one.
+    match unsafe { libc::syscall(libc::SYS_clone3, arguments.as_ptr(), size_of_val(&arguments)) } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        _ => Ok(Fork::Parent),
+    }
+}
+
 /// Ends the process at once, without running what was registered for its exit.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: does not return, hence nothing can observe a broken state.

@@ -20,15 +20,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Texts by path from the root.
-fn generated() -> BTreeMap<PathBuf, String> {
-    let mut files: BTreeMap<PathBuf, String> =
-        schedscope_grafana::generate().into_iter().map(|(path, text)| (path.into(), text)).collect();
-    files.insert("docs/metrics.md".into(), schedscope_grafana::metrics_markdown());
-    files
+fn generated() -> Result<BTreeMap<PathBuf, String>> {
+    let files = schedscope_grafana::generate().context("cannot make the rules")?;
+    Ok(files.into_iter().map(|(path, text)| (path.into(), text)).collect())
 }
 
 fn write() -> Result<()> {
-    for (path, text) in generated() {
+    for (path, text) in generated()? {
         let file = root().join(&path);
         if fs::read_to_string(&file).is_ok_and(|current| current == text) {
             continue;
@@ -44,7 +42,7 @@ fn write() -> Result<()> {
 /// Fails if the tree differs from what would be written.
 pub(crate) fn check() -> Result<()> {
     let is_stale = |path: &PathBuf, text: &String| fs::read_to_string(root().join(path)).map_or(true, |current| current != *text);
-    let files = generated();
+    let files = generated()?;
     let stale: Vec<String> =
         files.iter().filter(|(path, text)| is_stale(path, text)).map(|(path, _)| path.display().to_string()).collect();
     if !stale.is_empty() {

@@ -4,6 +4,7 @@ mod accuracy;
 mod bench;
 mod build_ebpf;
 mod generate;
+mod grafana;
 mod test;
 mod tidy;
 mod trace;
@@ -29,8 +30,10 @@ enum Command {
     Bench(bench::Arguments),
     /// Compare with the kernel's own figures, on this host and others, and write docs/accuracy.md.
     Accuracy(accuracy::Arguments),
-    /// Write the files that are generated from the metric catalog: dashboards, rules, docs/metrics.md.
+    /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
     Generate(generate::Arguments),
+    /// Show the dashboards of a running daemon: starts Prometheus, and Grafana if it is installed.
+    Grafana(grafana::Arguments),
     /// Check the rules of the source tree that no compiler knows.
     Tidy,
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
+        Command::Grafana(arguments) => grafana::run(&arguments),
         Command::Tidy => tidy::run(),
     };
     match result {

@@ -6,13 +6,13 @@
 
 mod calibrate;
 mod cell;
-mod child;
+pub(crate) mod child;
 mod core_maps;
 mod figures;
 mod findings;
 mod host;
 mod measure;
-mod metrics;
+pub(crate) mod metrics;
 mod page;
 mod plan;
 mod progress;

@@ -31,6 +31,10 @@ pub struct Totals {
     pub threads_started: u64,
     /// Processes that did.
     pub processes_started: u64,
+    /// Interpreter locks handed over because another thread asked.
+    pub gil_handoffs: u64,
+    /// The switch interval that a live thread's last wait for such a lock began with, the longest of them; 0 if none waited.
+    pub gil_interval_ns: u64,
     /// Threads alive now.
     pub threads: u64,
     /// Processes alive now.
@@ -80,6 +84,7 @@ impl Totals {
                     *sum += part;
                 }
             }
+            totals.gil_handoffs += cell.gil_handoffs;
             totals.threads_started += cell.threads_started;
             totals.processes_started += cell.processes_started;
             totals.timeslice.add(&cell.timeslice);
@@ -137,6 +142,7 @@ impl Aggregate {
         for thread in snapshot.threads.iter().filter(|thread| !thread.has_ended()) {
             let Some(totals) = now.get_mut(thread.workload().0 as usize) else { continue };
             totals.fold_open(thread, snapshot.taken_ns);
+            totals.gil_interval_ns = totals.gil_interval_ns.max(thread.record.gil_interval_ns);
             totals.threads += 1;
             if processes.insert((thread.workload().0, thread.tgid())) {
                 totals.processes += 1;

@@ -23,6 +23,7 @@ fn cell(n: u64) -> Cell {
         yielded: 6 * n,
         blocked_ns: array::from_fn(|reason| (20 + reason as u64) * n),
         migrations: array::from_fn(|cause| array::from_fn(|distance| (50 + 4 * cause as u64 + distance as u64) * n)),
+        gil_handoffs: 12 * n,
         threads_started: 7 * n,
         processes_started: 8 * n,
         timeslice: histogram(9 * n, 1),

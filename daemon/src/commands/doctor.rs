@@ -2,7 +2,7 @@
 
 use crate::{
     kernel::{Sizes, Tracer},
-    preflight::{Verdict, examine},
+    preflight::{Verdict, examine, without},
     topology::Topology,
 };
 
@@ -28,7 +28,7 @@ pub fn doctor() -> anyhow::Result<i32> {
         match (&program.failure, program.verified_instructions) {
             (Some(why), _) => {
                 failed += 1;
-                println!("less  program {:<18} {why}", program.name);
+                println!("less  program {:<18} {why}; {}", program.name, without(program.name));
             }
             (None, Some(count)) => println!("ok    program {:<18} {count} instructions verified", program.name),
             (None, None) => println!("ok    program {:<18} loaded", program.name),

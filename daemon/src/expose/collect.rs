@@ -56,14 +56,21 @@ impl Ledger {
         self.torn_records
     }
 
-    /// The workloads that have a name, with their totals; `other` comes first. `allowed_cpus` says on how many CPUs each may run.
-    pub fn workloads(&self, names: &LabelTable, allowed_cpus: impl Fn(WorkloadId) -> Option<u32>) -> Vec<Workload> {
+    /// The workloads that have a name, with their totals; `other` comes first. `allowed_cpus` says on how many CPUs each may run,
+    /// `model` what it shows.
+    pub fn workloads(
+        &self,
+        names: &LabelTable,
+        allowed_cpus: impl Fn(WorkloadId) -> Option<u32>,
+        model: impl Fn(WorkloadId) -> &'static str,
+    ) -> Vec<Workload> {
         names
             .iter()
             .map(|(id, name, source)| Workload {
                 name: name.to_owned(),
                 source,
                 allowed_cpus: allowed_cpus(id),
+                model: model(id),
                 totals: self.aggregate.totals(id).cloned().unwrap_or_default(),
             })
             .collect()

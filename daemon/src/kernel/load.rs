@@ -49,11 +49,9 @@ pub(super) fn load(sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelErro
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let globals = offsets::resolve(&btf::Btf::parse(kernel_btf)?)?;
     let possible = topology.possible();
-    let pid_max: u32 = read_number("/proc/sys/kernel/pid_max").unwrap_or(4 * 1024 * 1024);
     let cells = possible * sizes.workloads;
     let slots = sizes.tasks + 1;
     let thread_cpus = if sizes.thread_by_core { possible.min(params::MAX_THREAD_CPUS) } else { 0 };
-    let pid_entries = (pid_max + 1).div_ceil(u32::try_from(PIDS_PER_ENTRY).unwrap_or(1));
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
@@ -67,7 +65,7 @@ pub(super) fn load(sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelErro
         .override_global(params::WORKLOADS, &sizes.workloads, true)
         .override_global(params::TASK_SLOTS, &slots, true)
         .override_global(params::THREAD_CPUS, &thread_cpus, true)
-        .map_max_entries(map::SLOT_OF_PID, pid_entries)
+        .map_max_entries(map::SLOT_OF_PID, pid_entries())
         .map_max_entries(map::SLOT_OF_TASK, slots)
         .map_max_entries(map::TASKS, slots)
         .map_max_entries(map::FREE_SLOTS, slots)
@@ -83,6 +81,12 @@ pub(super) fn load(sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelErro
     Ok(ebpf)
 }
 
+/// Entries of the table by pid, for every pid that this kernel may give.
+pub(super) fn pid_entries() -> u32 {
+    let pid_max: u32 = read_number("/proc/sys/kernel/pid_max").unwrap_or(4 * 1024 * 1024);
+    (pid_max + 1).div_ceil(u32::try_from(PIDS_PER_ENTRY).unwrap_or(1))
+}
+
 /// Topology by CPU, for migration distances.
 fn fill_places(ebpf: &mut Ebpf, topology: &Topology) -> Result<(), KernelError> {
     let mut places: Array<&mut MapData, [u32; 4]> = Array::try_from(map_mut(ebpf, map::PLACES)?)?;
@@ -95,28 +99,35 @@ fn fill_places(ebpf: &mut Ebpf, topology: &Topology) -> Result<(), KernelError> 
 
 /// Every slot but 0, the lowest on top.
 fn fill_free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), KernelError> {
-    let mut free: Stack<&mut MapData, u32> = Stack::try_from(map_mut(ebpf, map::FREE_SLOTS)?)?;
+    let mut free = free_slots(ebpf)?;
     for slot in (1..slots).rev() {
         free.push(slot, 0)?;
     }
     Ok(())
 }
 
-/// Loads and attaches every program. A hook that this kernel lacks does not stop the others; without `sched_switch` there is
-/// nothing to measure.
-pub(super) fn attach(ebpf: &mut Ebpf) -> Result<Vec<ProgramStatus>, KernelError> {
+/// The slots that are free to take.
+pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, KernelError> {
+    Ok(Stack::try_from(map_mut(ebpf, map::FREE_SLOTS)?)?)
+}
+
+/// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
+/// `sched_switch` there is nothing to measure.
+pub(super) fn attach(ebpf: &mut Ebpf, without: &[&str]) -> Result<Vec<ProgramStatus>, KernelError> {
     let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
+    let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };
     // The switch comes last: it is the first to see a thread, and what it finds must be complete.
     for name in program::HOOKS.into_iter().rev() {
-        let attached = attach_hook(ebpf, name, &kernel);
+        let attached = left_out(name).and_then(|()| attach_hook(ebpf, name, &kernel));
         if name == program::SCHED_SWITCH {
             attached.as_ref().map_err(|error| KernelError::Attach { hook: name, why: error_chain(error) })?;
         }
         statuses.push(status(name, attached));
     }
     statuses.reverse();
-    let seeded = program_mut::<Iter>(ebpf, program::SEED_TASKS)
+    let seeded = left_out(program::SEED_TASKS)
+        .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))
         .and_then(|seed| Ok(seed.load("task", &kernel)?))
         .and_then(|()| verified(program_mut::<Iter>(ebpf, program::SEED_TASKS)?.info()));
     statuses.push(status(program::SEED_TASKS, seeded));

@@ -2,6 +2,7 @@
 //!
 //! - [`load`]: the object into the kernel, programs attached, each with a verdict.
 //! - [`mapped`] and [`records`]: maps read through memory.
+//! - [`offers`]: registers running threads where the kernel has no task iterator.
 //! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel.
 //! - [`cost`]: what the programs cost.
 
@@ -12,6 +13,7 @@ pub mod offsets;
 pub mod syscalls;
 
 mod mapped;
+mod offers;
 mod records;
 mod resume;
 
@@ -22,10 +24,11 @@ use std::{collections::HashMap, io};
 
 use aya::{
     Ebpf,
-    maps::{MapData, Queue, Stack},
+    maps::{MapData, Queue},
 };
 use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, SEED_EVERY, map},
+    abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, map, program},
+    gil::{AddressRange, RANGES},
     residual::Residuals,
 };
 
@@ -34,6 +37,7 @@ use crate::{
     topology::Topology,
 };
 use mapped::MappedArray;
+use offers::Offers;
 use records::{Records, Slot};
 
 /// Why the kernel side does not work, with a remedy where there is one.
@@ -87,6 +91,14 @@ pub enum KernelError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Whoever started the tracer did not want this program.
+    #[error("left out on request")]
+    LeftOut,
+    /// Without the task iterator threads are found by their numbers in `/proc`, which must be the kernel's own.
+    #[error(
+        "cannot register running processes: this kernel runs no task iterator, and /proc is that of another pid namespace than the host's; start schedscope in the host's (a container needs hostPID)"
+    )]
+    OtherPidNamespace,
     /// The committed object does not fit these sources.
     #[error("the BPF object has no {0}: rebuild it with 'cargo xtask build-ebpf'")]
     ObjectLacks(&'static str),
@@ -104,6 +116,10 @@ pub struct Tracer {
     slot_of_tid: HashMap<Tid, usize>,
     workloads: usize,
     programs: Vec<ProgramStatus>,
+    /// What was seeded, for a later listing.
+    seeds: Vec<(Tgid, WorkloadId)>,
+    /// In the place of the task iterator, once it is needed.
+    offers: Option<Offers>,
     ebpf: Ebpf,
 }
 
@@ -119,6 +135,11 @@ pub enum Depth {
 impl Tracer {
     /// Loads the programs and attaches them. Nothing is traced until something is seeded.
     pub fn start(sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
+        Tracer::start_without(&[], sizes, topology)
+    }
+
+    /// The same as on a kernel that has not got these programs: to see what is reported there.
+    pub fn start_without(programs: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
         let mut ebpf = load::load(sizes, topology)?;
         let possible = topology.possible();
         let slots = sizes.tasks + 1;
@@ -127,7 +148,7 @@ impl Tracer {
         let cpus = load::mapped(&ebpf, map::CPUS, possible)?;
         let records = Records::new(load::mapped(&ebpf, map::TASKS, slots)?);
         let waiting = load::mapped(&ebpf, map::WAITING, 1)?;
-        let programs = load::attach(&mut ebpf)?;
+        let programs = load::attach(&mut ebpf, programs)?;
         Ok(Tracer {
             cells,
             cpus,
@@ -137,6 +158,8 @@ impl Tracer {
             slot_of_tid: HashMap::new(),
             workloads: sizes.workloads as usize,
             programs,
+            seeds: Vec::new(),
+            offers: None,
             ebpf,
         })
     }
@@ -161,14 +184,20 @@ impl Tracer {
         cost::read_meters(&self.ebpf)
     }
 
+    /// Whether a program runs.
+    pub fn runs(&self, name: &str) -> bool {
+        self.programs.iter().any(|program| program.name == name && program.failure.is_none())
+    }
+
     /// Begins to trace processes that are alive, their descendants included from now on.
     pub fn seed(&mut self, processes: &[Tgid], workload: WorkloadId) -> Result<(), KernelError> {
         for tgid in processes {
             load::want(&mut self.ebpf, tgid.0, workload.0)?;
+            self.seeds.push((*tgid, workload));
         }
         // Twice, because a thread that a not yet registered one forked during the first pass may have been missed.
-        load::run_iterator(&mut self.ebpf)?;
-        load::run_iterator(&mut self.ebpf)
+        self.list()?;
+        self.list()
     }
 
     /// Begins to trace every task of the host.
@@ -176,17 +205,29 @@ impl Tracer {
         self.seed(&[Tgid(SEED_EVERY)], workload)
     }
 
-    /// Registers threads of the processes wanted so far whose fork was not seen.
+    /// Registers threads that belong to what is traced and whose fork was not recorded, and counts them as such.
     pub fn seed_again(&mut self) -> Result<(), KernelError> {
-        load::run_iterator(&mut self.ebpf)
+        load::want(&mut self.ebpf, SEED_DONE, 0)?;
+        self.list()
+    }
+
+    fn list(&mut self) -> Result<(), KernelError> {
+        if self.runs(program::SEED_TASKS) {
+            return load::run_iterator(&mut self.ebpf);
+        }
+        if self.offers.is_none() {
+            self.offers = Some(Offers::new(&self.ebpf)?);
+        }
+        let Some(offers) = &mut self.offers else { return Ok(()) };
+        offers.list(&self.seeds, &self.records, &mut load::free_slots(&mut self.ebpf)?)
     }
 
     /// Compares every traced thread that waits, at this moment, with what the kernel kept about it; registers threads as
-    /// [`Self::seed_again`] does.
+    /// [`Self::seed_again`] does. Compares none where the kernel has no task iterator.
     pub fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
-        // SAFETY: whole words inside the mapping; only the iterator writes them, and it runs in the next line.
+        // SAFETY: whole words inside the mapping; only the iterator writes them, and it runs, if there is one, in the next line.
         unsafe { self.waiting.pointer(0).write_volatile(Residuals::default()) };
-        load::run_iterator(&mut self.ebpf)?;
+        self.seed_again()?;
         Ok(self.waiting.read(0))
     }
 
@@ -204,6 +245,13 @@ impl Tracer {
     pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         if let Some(slot) = self.slot_of_tid.get(&tid) {
             self.records.set_workload(*slot, workload.0);
+        }
+    }
+
+    /// Tells the programs where this thread's process keeps its interpreters' locks; threads and processes it starts inherit it.
+    pub fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]) {
+        if let Some(slot) = self.slot_of_tid.get(&tid) {
+            self.records.set_gil(*slot, ranges);
         }
     }
 
@@ -269,8 +317,7 @@ impl Tracer {
             }
             self.records.clear(slot);
         }
-        let mut free: Stack<&mut MapData, u32> =
-            Stack::try_from(self.ebpf.map_mut(map::FREE_SLOTS).ok_or(KernelError::ObjectLacks(map::FREE_SLOTS))?)?;
+        let mut free = load::free_slots(&mut self.ebpf)?;
         for slot in slots {
             free.push(slot, 0)?;
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
 
 use super::{
-    compare,
+    compare, gil,
     schema::{
         CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
         Quantiles, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     aggregate::{Column, Distribution, Timeline, Totals, busy_cpus, effective_cpus},
+    interpreters::Interpreters,
     model,
     snapshot::{Cpu, Losses, Thread, Times},
 };
@@ -37,6 +38,8 @@ pub struct Measured<'a> {
     pub totals: &'a Totals,
     /// Every thread that lived.
     pub threads: &'a [Thread],
+    /// What is known of their Pythons.
+    pub interpreters: &'a Interpreters,
     /// Losses since tracing began.
     pub losses: Losses,
     /// Core map samples.
@@ -100,13 +103,14 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
         threads: listed.into_iter().map(|thread| thread_report(thread, taken_ns)).collect(),
         threads_omitted: omitted as u64,
         model: super::schema::Model::default(),
+        gil: gil::report(threads, measured.interpreters, taken_ns, wall_ns),
         loss: losses(&measured.losses),
         check: compare::check(threads, totals, measured.move_seconds),
         core_map: core_map(measured.timeline, measured.online),
         over_time: over_time(measured.timeline),
         host: host(measured, wall_ns),
     };
-    report.model = model::classify(&report);
+    report.model = model::of_run(&report, &gil::by_process(threads, measured.interpreters));
     report
 }
 
@@ -207,6 +211,8 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         yielded: thread.record.yielded,
         migrations: thread.record.migrations.iter().sum(),
         on_cpu_seconds_by_cpu: by_cpu(&on_cpu_ns_by_cpu),
+        epoll_waits: thread.record.epoll_waits,
+        gil: gil::of_thread(thread, now_ns),
         seeded: thread.was_seeded(),
         ended: thread.has_ended(),
     }

@@ -18,6 +18,7 @@ pub mod bounds;
 pub mod build;
 mod compare;
 pub mod core_map;
+mod gil;
 pub mod options;
 pub mod oracles;
 mod palette;
@@ -53,9 +54,10 @@ pub fn render(report: &RunReport, options: &Options) -> String {
     text
 }
 
-/// The sentence, a warning if observations are missing, and what was traced.
+/// The sentence, what follows from it, a warning if observations are missing, and what was traced.
 fn headline(report: &RunReport, options: &Options) -> Vec<String> {
     let mut lines = vec![options.colour.strong(&sentence(report))];
+    lines.extend(sections::model::advice(report));
     if report.loss.total > 0 {
         let mut reasons: Vec<_> = report.loss.by_reason.iter().filter(|(_, count)| **count > 0).collect();
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

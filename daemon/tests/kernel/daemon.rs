@@ -1,84 +1,25 @@
 //! The daemon over HTTP.
 
 use std::{
-    collections::HashMap,
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    io::Write,
+    net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use procfs::process::Process;
-use tempfile::TempDir;
-
 use super::{
+    exact::{TICK_SECONDS, steal_seconds},
     host::{self, Guarded, comes_true, has_program, is_privileged},
     leftovers::{assert_gone, wait_for_programs},
+    served::{Daemon, assert_never_down, rule, scrape, sum},
     signals::send,
 };
+use procfs::process::Process;
 
 /// The spinning thread's name, which no other run of these tests uses.
 fn spinner_name() -> String {
     format!("spin-{}", std::process::id())
-}
-
-/// A daemon that serves.
-struct Daemon {
-    process: Guarded,
-    address: SocketAddr,
-    _dir: TempDir,
-}
-
-impl Daemon {
-    fn start() -> Daemon {
-        let dir = TempDir::new().unwrap();
-        let config = dir.path().join("schedscope.toml");
-        let rule = format!("[[workload]]\nname = \"spinner\"\nmatch = {{ comm = \"{}\" }}\n", spinner_name());
-        fs::write(&config, rule).unwrap();
-        // Free until somebody takes it between here and there.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let mut command = Command::new(host::schedscope());
-        command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
-        let process = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
-        let daemon = Daemon { process, address, _dir: dir };
-        assert!(comes_true(20, || try_get(address, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))));
-        daemon
-    }
-
-    /// The body of an answer.
-    fn get(&self, path: &str) -> String {
-        let answer = try_get(self.address, path).expect("the daemon does not answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("no end of the headers");
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        body.to_owned()
-    }
-}
-
-fn try_get(address: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
-/// Series with their values.
-fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.rsplit_once(' ').map(|(series, value)| (series, value.parse().unwrap())).unwrap())
-}
-
-/// Sum of the series that begin so.
-fn sum(text: &str, series: &str) -> f64 {
-    samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
-}
-
-/// Names of the metrics that must never go down.
-fn counters(text: &str) -> Vec<&str> {
-    text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect()
 }
 
 /// A thread that never blocks, confined to CPU 0.
@@ -88,44 +29,33 @@ fn spinner() -> Guarded {
     Guarded(command.spawn().unwrap())
 }
 
-/// When a reading that was asked for was taken: after the first, before the second.
-#[derive(Clone, Copy)]
-struct Taken(Instant, Instant);
-
-/// A scrape and when it was taken.
-fn scrape(daemon: &Daemon) -> (String, Taken) {
-    let asked = Instant::now();
-    (daemon.get("/metrics"), Taken(asked, Instant::now()))
-}
-
-fn assert_never_down(before: &str, after: &str) {
-    let after: HashMap<&str, f64> = samples(after).collect();
-    let counters = counters(before);
-    for (series, value) in samples(before).filter(|(series, _)| counters.iter().any(|name| series.split('{').next() == Some(name)))
-    {
-        let later = after.get(series);
-        assert!(later.is_some_and(|later| *later >= value), "{series} was {value} and is {later:?}");
-    }
-}
-
 #[test]
 fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     if !is_privileged() {
         return;
     }
-    let daemon = Daemon::start();
+    let daemon = Daemon::start(&rule("spinner", &spinner_name()));
     let spinner = spinner();
     let on_cpu = |text: &str| sum(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
     let demand = |text: &str| on_cpu(text) + sum(text, "schedscope_workload_runnable_seconds_total{workload=\"spinner\"");
     assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
     sleep(Duration::from_millis(300));
 
+    let kernels_before = kernel_seconds(&spinner);
+    let steal_before = steal_seconds();
     let (first, first_taken) = scrape(&daemon);
+    let kernels_after = kernel_seconds(&spinner);
     let (mut before, mut taken) = (first.clone(), first_taken);
     for number in 1..=30 {
         // Longer than scrapes share a reading.
         sleep(Duration::from_millis(300));
+        let least = kernel_seconds(&spinner) - kernels_after - TICK_SECONDS;
         let (text, now) = scrape(&daemon);
+        // C is the kernel's at every scrape, though the thread may never switch; the kernel's own account is a tick old. Until it
+        // switches, time that a hypervisor took from it is not told apart.
+        let most = kernel_seconds(&spinner) - kernels_before + TICK_SECONDS + (steal_seconds() - steal_before);
+        let ran = on_cpu(&text) - on_cpu(&first);
+        assert!((least..=most).contains(&ran), "scrape {number}: it ran {ran} s, by the kernel {least} to {most} s");
         assert_never_down(&before, &text);
         let grown = demand(&text) - demand(&before);
         let (least, most) = ((now.0 - taken.1).as_secs_f64() - 0.005, (now.1 - taken.0).as_secs_f64() + 0.005);
@@ -155,7 +85,7 @@ fn prometheus_accepts_the_metrics_without_a_complaint() {
         println!("skipped: no promtool; the package prometheus has it");
         return;
     }
-    let daemon = Daemon::start();
+    let daemon = Daemon::start(&rule("spinner", &spinner_name()));
     let text = daemon.get("/metrics");
     assert!(text.contains("schedscope_workload_on_cpu_seconds_total{"), "{text}");
     let mut promtool = Command::new("promtool");
@@ -171,7 +101,7 @@ fn status_lists_the_programs_and_sigterm_ends_it_cleanly() {
     if !is_privileged() {
         return;
     }
-    let mut daemon = Daemon::start();
+    let mut daemon = Daemon::start(&rule("spinner", &spinner_name()));
     let status: serde_json::Value = serde_json::from_str(&daemon.get("/status")).unwrap();
     let attached = status["programs"].as_array().unwrap().iter().filter(|program| program["attached"] == true);
     assert!(attached.count() >= 7, "{status}");
@@ -188,7 +118,7 @@ fn a_killed_daemon_leaves_nothing_behind() {
     if !is_privileged() {
         return;
     }
-    let mut daemon = Daemon::start();
+    let mut daemon = Daemon::start(&rule("spinner", &spinner_name()));
     let programs = wait_for_programs(daemon.process.id());
     daemon.process.kill().unwrap();
     daemon.process.wait().unwrap();
@@ -200,7 +130,7 @@ fn slow_clients_do_not_keep_others_waiting() {
     if !is_privileged() {
         return;
     }
-    let daemon = Daemon::start();
+    let daemon = Daemon::start(&rule("spinner", &spinner_name()));
     // One says nothing, one stops in the middle, one asks and does not read.
     let _silent = TcpStream::connect(daemon.address).unwrap();
     let mut halting = TcpStream::connect(daemon.address).unwrap();

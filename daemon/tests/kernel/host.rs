@@ -16,6 +16,8 @@ const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// Whether tests may load BPF programs; if not, says that this one is left out.
 pub(crate) fn is_privileged() -> bool {
     let is_privileged = env::var_os(PRIVILEGED).is_some_and(|value| value == "1");
+    // Counts from here.
+    super::exact::steal_seconds();
     if !is_privileged {
         println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
     }

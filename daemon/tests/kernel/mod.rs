@@ -7,14 +7,23 @@
 //! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP.
 
+mod accounts;
+mod attached;
 mod exact;
 mod host;
+mod served;
 mod traced;
 
 mod cli;
+mod crowds;
 mod daemon;
+mod degraded;
 mod leftovers;
 mod models;
 mod oracle;
+mod outages;
+mod perf;
+mod policies;
+mod seeded;
 mod signals;
 mod truth;

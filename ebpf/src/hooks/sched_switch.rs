@@ -1,19 +1,23 @@
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
-    blocked::{self, Reason},
+    blocked::{self, Reason, class},
+    cpu_account::Switched,
+    gil::{self, GilWait},
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth, Phase},
 };
 
 use crate::{
-    charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
-    kernel_types::{HAS_PREV_STATE, SYSCALL_YIELD, Task, class_of},
-    tasks::{Traced, find_by},
+    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
+    kernel_types::{HAS_PREV_STATE, Registers, Task, class_of},
+    tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
 
 /// Closes an interval of the thread that leaves the CPU and of the one that comes onto it.
@@ -33,11 +37,14 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if cpu_record.task != prev.address() {
         cpu_record.count_unseen(prev.rq_switches());
     }
-    account_cpu(cpu_record, prev.address(), prev_tid, next.address(), next_tid, now_ns);
+    let (leaves, comes) = (Switched { task: prev.address(), tid: prev_tid }, Switched { task: next.address(), tid: next_tid });
+    cpu_record.switch(leaves, comes, now_ns);
 
-    if let Some(traced) = find_by(prev, prev_tid) {
-        let preempt = ctx.arg::<u64>(0) & 1 != 0;
-        let prev_state = if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let preempt = || ctx.arg::<u64>(0) & 1 != 0;
+    let prev_state = || if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
+    let leaving = || if !preempt() && prev_state() != 0 { LEAVING_VOLUNTARILY } else { LEAVING_INVOLUNTARILY };
+    if let Some(traced) = find_leaving(prev, prev_tid, leaving) {
+        let (preempt, prev_state) = (preempt(), prev_state());
         switch_out(cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {
@@ -60,26 +67,6 @@ fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
     if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
 }
 
-/// Keeps the idle time of the CPU and checks that no switch was missed: `prev` must be the task that came on last.
-#[inline(always)]
-fn account_cpu(cpu: &mut CpuRecord, prev: u64, prev_tid: u32, next: u64, next_tid: u32, now_ns: u64) {
-    if cpu.task != prev && cpu.task != 0 {
-        lose(cpu, Loss::SwitchChainBroken);
-    }
-    // Pid 0 is the idle task of every CPU; nothing per thread is ever kept under it.
-    if prev_tid == 0 {
-        cpu.switches_from_idle += 1;
-        // Also when the switch to it was not seen: then the CPU was idle for nearly all of that time.
-        if cpu.since_ns != 0 {
-            cpu.idle_ns += now_ns.saturating_sub(cpu.since_ns);
-        }
-    }
-    cpu.idle = u64::from(next_tid == 0);
-    cpu.task = next;
-    cpu.since_ns = now_ns;
-    cpu.switches += 1;
-}
-
 #[inline(always)]
 fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, prev_state: u32) {
     let Traced { slot, record } = traced;
@@ -87,8 +74,10 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         lose_on(cpu, Loss::NoCounters);
         return;
     };
-    let syscall = if preempt { None } else { prev.syscall() };
-    let departure = Departure::classify(preempt, prev_state, syscall == Some(SYSCALL_YIELD.load() as i32));
+    let registers = if preempt { None } else { prev.registers() };
+    let syscall = registers.and_then(Registers::syscall);
+    let is_yielding = registers.is_some_and(|registers| registers.is_yielding(syscall));
+    let departure = Departure::classify(preempt, prev_state, is_yielding);
     let runtime_ns = prev.runtime_ns();
     let grown_ns = runtime_ns.saturating_sub(record.runtime_at_departure_ns);
     let from = record.clock.cpu;
@@ -108,7 +97,11 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             record.voluntary += 1;
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
-            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(class_of)));
+            let class = syscall.map_or(Reason::Unknown as u8, class_of);
+            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(|_| class & class::REASON)));
+            if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
+                look_closer(prev, record, cell, now_ns, class);
+            }
         }
         Departure::Preempted => {
             record.preempted += 1;
@@ -138,6 +131,45 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         lose_on(cpu, Loss::MigrationUnseen);
     }
     finish(record);
+}
+
+/// Looks at the arguments of the system call where its number does not tell all: a wait for an interpreter's lock is a futex wait,
+/// and polling no file is sleeping.
+#[inline(never)]
+fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
+    let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
+    if class & !class::REASON != 0 {
+        if record.reason == Reason::Poll as u32 {
+            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
+            record.epoll_waits += u64::from(class & class::EPOLL != 0);
+        }
+        return;
+    }
+    let (address, operation) = (arguments.first, arguments.second as u32);
+    if !record.gil.iter().any(|range| range.contains(address)) {
+        return;
+    }
+    record.reason = Reason::Gil as u32;
+    record.gil_waits += 1;
+    record.gil_turns += u64::from(record.on_cpu_ns - record.on_cpu_at_gil_ns > gil::TURN_NS);
+    record.on_cpu_at_gil_ns = record.on_cpu_ns;
+    match GilWait::of(operation, arguments.fourth) {
+        GilWait::ForMutex => {}
+        GilWait::HandOff => {
+            record.gil_handoffs += 1;
+            cell.gil_handoffs += 1;
+        }
+        GilWait::ForLock => {
+            let mut deadline = [0_u64; 2];
+            // SAFETY: the destination is 16 bytes, as a timespec; the helper fails softly if the page is not there.
+            let failed = unsafe { bpf_probe_read_user(deadline.as_mut_ptr().cast(), 16, arguments.fourth as *const c_void) };
+            if failed == 0 {
+                if let Some(interval_ns) = gil::interval_ns(operation, deadline[0], deadline[1], now_ns) {
+                    record.gil_interval_ns = interval_ns;
+                }
+            }
+        }
+    }
 }
 
 /// How long the kernel had the thread queued in a wait of which an event was missed: what `run_delay` has grown by since the arrival

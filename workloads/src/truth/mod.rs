@@ -9,6 +9,7 @@ pub(crate) mod fork_storm;
 pub(crate) mod many_threads;
 pub(crate) mod migrate;
 pub(crate) mod mixed;
+pub(crate) mod pid_reuse;
 pub(crate) mod ping_pong;
 pub(crate) mod sleepers;
 pub(crate) mod yield_loop;

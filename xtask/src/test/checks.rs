@@ -17,7 +17,7 @@ use crate::{
 
 /// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-pub(super) fn all() -> [Check; 9] {
+pub(super) fn all() -> [Check; 10] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -32,6 +32,7 @@ pub(super) fn all() -> [Check; 9] {
         quick("metrics and rules", &[Need::Promtool], promtool::run_all),
         slow("BPF object", &[Need::BpfToolchain], bpf_object),
         slow("tests on the kernel", &[Need::Bpf], kernel_tests),
+        slow("dashboards on live data", &[Need::Bpf, Need::Promtool], live_dashboards),
     ]
 }
 
@@ -61,6 +62,14 @@ fn kernel_tests() -> Result<Outcome> {
         "--show-output",
         "--test-threads=1",
     ]);
+    cargo_test::run(command.env(PRIVILEGED, "1"))
+}
+
+/// Prometheus scrapes the daemon while known workloads run; the package that has promtool has it too.
+fn live_dashboards() -> Result<Outcome> {
+    run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+    let mut command = cargo();
+    command.args(["test", "--package", "xtask", "--locked", "--", "--show-output", "--test-threads=1", "grafana::live"]);
     cargo_test::run(command.env(PRIVILEGED, "1"))
 }
 

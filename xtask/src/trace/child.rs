@@ -1,6 +1,7 @@
 //! Running programs so that none outlives us, whether we end well, by Ctrl-C or by force.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
     path::Path,
@@ -48,7 +49,7 @@ impl Stop {
 /// to stop; both are errors.
 pub(crate) fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let child = spawn(command)?;
+    let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let group = child.id();
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
@@ -71,10 +72,10 @@ pub(crate) fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Res
     }
 }
 
-/// Starts a program in a process group of its own, with pipes; the kernel ends it if we die.
+/// Starts a program in a process group of its own; the kernel ends it if we die.
 fn spawn(command: &mut Command) -> Result<Child> {
     let name = command.get_program().to_string_lossy().into_owned();
-    command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.process_group(0).stdin(Stdio::null());
     // SAFETY: the closure runs between fork and exec and makes one system call, which is safe there.
     unsafe {
         command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, SIGTERM) {
@@ -82,7 +83,7 @@ fn spawn(command: &mut Command) -> Result<Child> {
             _ => Err(std::io::Error::last_os_error()),
         });
     }
-    command.stderr(Stdio::piped()).spawn().with_context(|| format!("cannot start {name}"))
+    command.spawn().with_context(|| format!("cannot start {name}"))
 }
 
 fn signal_group(group: u32, signal: libc::c_int) {
@@ -112,9 +113,17 @@ impl Service {
         Ok(service)
     }
 
-    /// Starts a service.
+    /// Starts a service that prints little.
     pub(crate) fn start(command: &mut Command) -> Result<Service> {
-        Ok(Service { child: spawn(command)?, first_line: String::new() })
+        let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+        Ok(Service { child, first_line: String::new() })
+    }
+
+    /// Starts a service that prints more than a pipe holds, into a file.
+    pub(crate) fn logging(command: &mut Command, log: &Path) -> Result<Service> {
+        let file = fs::File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let errors = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
+        Ok(Service { child: spawn(command.stdout(file).stderr(errors))?, first_line: String::new() })
     }
 
     /// What it printed first.
@@ -171,7 +180,7 @@ mod tests {
         let error = output(command.args(["-c", script, "sh"]).arg(file.path()), POLL * 2, &Stop::default()).unwrap_err();
         assert!(error.to_string().contains("did not end within"), "{error}");
         assert!(began.elapsed() < GRACE * 3);
-        let group: libc::pid_t = std::fs::read_to_string(file.path()).unwrap().trim().parse().unwrap();
+        let group: libc::pid_t = fs::read_to_string(file.path()).unwrap().trim().parse().unwrap();
         // SAFETY: a system call without memory; signal 0 only asks.
         let is_gone = || unsafe { libc::kill(-group, 0) } != 0;
         while !is_gone() {

@@ -45,7 +45,7 @@ pub(crate) fn scrape(programs: &Programs, cells: &[Cell], stop: &Stop) -> Result
 }
 
 /// An address that nobody listens on; whoever takes it before the daemon does makes it fail, which it reports.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
     listener.local_addr().context("cannot find a free port")
 }

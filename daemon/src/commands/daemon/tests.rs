@@ -71,6 +71,8 @@ impl KernelSide for Host {
         self.moved.borrow_mut().push((tid, workload));
     }
 
+    fn set_gil(&mut self, _tid: Tid, _ranges: [AddressRange; RANGES]) {}
+
     fn measure_cost(&mut self, on: bool) -> Result<()> {
         self.statistics_on.set(on);
         Ok(())

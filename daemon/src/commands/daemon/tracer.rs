@@ -1,7 +1,11 @@
 //! The tracer as the daemon's kernel side.
 
 use anyhow::Result;
-use schedscope_ebpf::{distance::CpuPlace, residual::Residuals};
+use schedscope_ebpf::{
+    distance::CpuPlace,
+    gil::{AddressRange, RANGES},
+    residual::Residuals,
+};
 
 use super::{KernelSide, ProgramState};
 use crate::{
@@ -62,6 +66,10 @@ impl KernelSide for HostTracer {
 
     fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         self.tracer.set_workload(tid, workload);
+    }
+
+    fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]) {
+        self.tracer.set_gil(tid, ranges);
     }
 
     fn measure_cost(&mut self, on: bool) -> Result<()> {

@@ -45,6 +45,7 @@ impl Run {
             allowed: 1,
             totals: &self.totals,
             threads: &self.threads,
+            interpreters: &Interpreters::default(),
             losses: self.losses,
             timeline: &self.timeline,
             host: self.host,

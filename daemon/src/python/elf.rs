@@ -1,0 +1,221 @@
+//! Looks up a few things in a 64-bit ELF file without reading more of it than they need.
+//!
+//! The file may be a gigabyte of somebody's machine-learning library, or made to deceive. So nothing is read whole: a symbol is
+//! found through the hash table that the dynamic loader uses, a few bytes at a time, and every number is checked before use.
+//! (The lookup in `object` wants the tables as one slice each, and its arithmetic trusts their headers.)
+
+use object::{
+    Endianness, ReadRef, U32, U64, elf,
+    read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym},
+};
+
+use super::place::Segment;
+
+type Header = elf::FileHeader64<Endianness>;
+type Symbol = elf::Sym64<Endianness>;
+
+/// A chain of the hash table is a few entries long; a longer one was made so.
+const CHAIN_ENTRIES_MAX: u32 = 100_000;
+/// So is the table of what the dynamic loader needs.
+const DYNAMIC_ENTRIES_MAX: u64 = 4096;
+const SECTIONS_MAX: u16 = 4096;
+
+/// A variable in a file, at the address the file gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Variable {
+    pub vaddr: u64,
+    pub bytes: u64,
+}
+
+/// Where the tables of the dynamic loader are, as file offsets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tables {
+    gnu_hash: Option<u64>,
+    sysv_hash: Option<u64>,
+    symbols: Option<u64>,
+    strings: Option<u64>,
+}
+
+/// An ELF file.
+pub(super) struct Elf<'data, R: ReadRef<'data>> {
+    data: R,
+    endian: Endianness,
+    header: &'data Header,
+    segments: Vec<Segment>,
+    tables: Tables,
+    /// String offsets of the libraries that it asks for.
+    needed: Vec<u64>,
+}
+
+impl<'data, R: ReadRef<'data>> Elf<'data, R> {
+    /// `None` if it is no 64-bit ELF file.
+    pub(super) fn parse(data: R) -> Option<Self> {
+        let header = Header::parse(data).ok()?;
+        let endian = header.endian().ok()?;
+        let headers = header.program_headers(endian, data).ok()?;
+        let segments = headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD).map(|header| Segment {
+            offset: header.p_offset(endian),
+            vaddr: header.p_vaddr(endian),
+            file_bytes: header.p_filesz(endian),
+            memory_bytes: header.p_memsz(endian),
+            is_executable: header.p_flags(endian) & elf::PF_X != 0,
+        });
+        let mut elf = Self { data, endian, header, segments: segments.collect(), tables: Tables::default(), needed: Vec::new() };
+        if let Some(dynamic) = headers.iter().find(|header| header.p_type(endian) == elf::PT_DYNAMIC) {
+            elf.read_dynamic(dynamic.p_offset(endian), dynamic.p_filesz(endian));
+        }
+        Some(elf)
+    }
+
+    fn read_dynamic(&mut self, offset: u64, bytes: u64) {
+        let entry_bytes = size_of::<elf::Dyn64<Endianness>>() as u64;
+        for index in 0..(bytes / entry_bytes).min(DYNAMIC_ENTRIES_MAX) {
+            let Some(entry) = self.read::<elf::Dyn64<Endianness>>(offset, index, entry_bytes) else { return };
+            let value = entry.d_val(self.endian);
+            match entry.d_tag(self.endian) {
+                elf::DT_NULL => return,
+                elf::DT_GNU_HASH => self.tables.gnu_hash = self.offset_of(value),
+                elf::DT_HASH => self.tables.sysv_hash = self.offset_of(value),
+                elf::DT_SYMTAB => self.tables.symbols = self.offset_of(value),
+                elf::DT_STRTAB => self.tables.strings = self.offset_of(value),
+                elf::DT_NEEDED => self.needed.push(value),
+                _ => {}
+            }
+        }
+    }
+
+    /// What is loaded into memory.
+    pub(super) fn into_segments(self) -> Vec<Segment> {
+        self.segments
+    }
+
+    /// It is a file that is executed or loaded with others; object files and core dumps are not.
+    pub(super) fn is_loadable(&self) -> bool {
+        matches!(self.header.e_type(self.endian), elf::ET_EXEC | elf::ET_DYN)
+    }
+
+    /// It asks the dynamic loader for a library whose name begins so.
+    pub(super) fn needs(&self, prefix: &str) -> bool {
+        let Some(strings) = self.tables.strings else { return false };
+        let name = |offset: &u64| self.data.read_bytes_at(strings.checked_add(*offset)?, prefix.len() as u64).ok();
+        self.needed.iter().any(|offset| name(offset) == Some(prefix.as_bytes()))
+    }
+
+    /// A symbol that the file defines for others.
+    pub(super) fn symbol(&self, name: &str) -> Option<Variable> {
+        let index = match (self.tables.gnu_hash, self.tables.sysv_hash) {
+            (Some(table), _) => self.find_gnu(table, name)?,
+            (None, Some(table)) => self.find_sysv(table, name)?,
+            (None, None) => return None,
+        };
+        let symbol = self.read_symbol(index)?;
+        Some(Variable { vaddr: symbol.st_value(self.endian), bytes: symbol.st_size(self.endian) })
+    }
+
+    /// A section, if the file still has its section headers.
+    pub(super) fn section(&self, name: &str) -> Option<Variable> {
+        if self.header.e_shnum(self.endian) > SECTIONS_MAX {
+            return None;
+        }
+        let sections = self.header.section_headers(self.endian, self.data).ok()?;
+        let strings = sections.get(usize::from(self.header.e_shstrndx(self.endian)))?.sh_offset(self.endian);
+        let has_name = |section: &&elf::SectionHeader64<Endianness>| {
+            strings.checked_add(u64::from(section.sh_name(self.endian))).is_some_and(|at| self.is_string(at, name))
+        };
+        let section = sections.iter().find(has_name)?;
+        Some(Variable { vaddr: section.sh_addr(self.endian), bytes: section.sh_size(self.endian) })
+    }
+
+    /// The first bytes of a variable, as the file has them.
+    pub(super) fn bytes_at(&self, vaddr: u64, bytes: u64) -> Option<&'data [u8]> {
+        self.data.read_bytes_at(self.offset_of(vaddr)?, bytes).ok()
+    }
+
+    /// A number of eight bytes, as the file has it.
+    pub(super) fn u64_at(&self, vaddr: u64) -> Option<u64> {
+        let offset = self.offset_of(vaddr)?;
+        Some(self.data.read_at::<U64<Endianness>>(offset).ok()?.get(self.endian))
+    }
+
+    fn find_gnu(&self, table: u64, name: &str) -> Option<u32> {
+        const WORD_BITS: u32 = u64::BITS;
+        let header = self.read::<elf::GnuHashHeader<Endianness>>(table, 0, 0)?;
+        let (bloom_count, bucket_count) = (header.bloom_count.get(self.endian), header.bucket_count.get(self.endian));
+        let symbol_base = header.symbol_base.get(self.endian);
+        let hash = elf::gnu_hash(name.as_bytes());
+
+        // The bloom filter says of most files, in one read, that they do not have the symbol.
+        let bloom = table.checked_add(size_of::<elf::GnuHashHeader<Endianness>>() as u64)?;
+        let word = (hash / WORD_BITS) & bloom_count.checked_sub(1)?;
+        let word = self.read::<U64<Endianness>>(bloom, u64::from(word), 8)?.get(self.endian);
+        let second = hash.checked_shr(header.bloom_shift.get(self.endian))?;
+        if word & (1 << (hash % WORD_BITS)) == 0 || word & (1 << (second % WORD_BITS)) == 0 {
+            return None;
+        }
+
+        let buckets = bloom.checked_add(u64::from(bloom_count) * 8)?;
+        let first = self.read_u32(buckets, hash.checked_rem(bucket_count)?)?;
+        let chain = buckets.checked_add(u64::from(bucket_count) * 4)?;
+        for index in first..first.saturating_add(CHAIN_ENTRIES_MAX) {
+            // A bucket that is empty has 0, which is below the base.
+            let entry = self.read_u32(chain, index.checked_sub(symbol_base)?)?;
+            if entry | 1 == hash | 1 && self.defines(index, name) {
+                return Some(index);
+            }
+            if entry & 1 != 0 {
+                return None;
+            }
+        }
+        None
+    }
+
+    fn find_sysv(&self, table: u64, name: &str) -> Option<u32> {
+        let bucket_count = self.read_u32(table, 0)?;
+        let buckets = table.checked_add(8)?;
+        let chain = buckets.checked_add(u64::from(bucket_count) * 4)?;
+        let mut index = self.read_u32(buckets, elf::hash(name.as_bytes()).checked_rem(bucket_count)?)?;
+        for _ in 0..CHAIN_ENTRIES_MAX {
+            if index == 0 {
+                return None;
+            }
+            if self.defines(index, name) {
+                return Some(index);
+            }
+            index = self.read_u32(chain, index)?;
+        }
+        None
+    }
+
+    fn defines(&self, index: u32, name: &str) -> bool {
+        let named = |symbol: &Symbol| self.tables.strings?.checked_add(u64::from(symbol.st_name(self.endian)));
+        self.read_symbol(index).is_some_and(|symbol| {
+            symbol.st_shndx(self.endian) != elf::SHN_UNDEF && named(symbol).is_some_and(|offset| self.is_string(offset, name))
+        })
+    }
+
+    fn read_symbol(&self, index: u32) -> Option<&'data Symbol> {
+        self.read(self.tables.symbols?, u64::from(index), size_of::<Symbol>() as u64)
+    }
+
+    /// The string at a file offset is this one, up to and with its end.
+    fn is_string(&self, offset: u64, string: &str) -> bool {
+        let bytes = self.data.read_bytes_at(offset, string.len() as u64 + 1).ok();
+        bytes.and_then(<[u8]>::split_last) == Some((&0, string.as_bytes()))
+    }
+
+    fn read_u32(&self, table: u64, index: u32) -> Option<u32> {
+        Some(self.read::<U32<Endianness>>(table, u64::from(index), 4)?.get(self.endian))
+    }
+
+    fn read<T: object::Pod>(&self, table: u64, index: u64, stride: u64) -> Option<&'data T> {
+        self.data.read_at(table.checked_add(index.checked_mul(stride)?)?).ok()
+    }
+
+    fn offset_of(&self, vaddr: u64) -> Option<u64> {
+        let within = |segment: &Segment| vaddr.checked_sub(segment.vaddr).filter(|into| *into < segment.file_bytes);
+        self.segments.iter().find_map(|segment| segment.offset.checked_add(within(segment)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

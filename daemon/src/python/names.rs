@@ -1,0 +1,136 @@
+//! What the names of a process's files tell when none of the files tells where its GIL is. Pure.
+
+use super::Version;
+
+/// What the names say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// A file that belongs to a CPython; one with a version in its name if there is one.
+    pub cpython: Option<PythonFile>,
+    /// Another implementation of Python.
+    pub other: Option<&'static str>,
+    /// The C library is musl.
+    pub is_musl: bool,
+}
+
+/// A file that belongs to a CPython.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonFile {
+    /// Without its directory.
+    pub name: String,
+    /// As far as the name says it.
+    pub version: Option<Version>,
+}
+
+impl Hints {
+    /// From the path of the executable and the paths of all files mapped.
+    pub fn collect<'a>(executable: Option<&str>, mapped: impl Iterator<Item = &'a str>) -> Self {
+        let mut hints = Self::default();
+        if let Some(name) = executable.map(file_name) {
+            hints.other = if name.starts_with("pypy") { Some("PyPy") } else { None }
+                .or_else(|| name.starts_with("graalpy").then_some("GraalPy"));
+            hints.add_cpython(interpreter(name));
+        }
+        for name in mapped.map(file_name) {
+            if name.starts_with("libpypy") {
+                hints.other = Some("PyPy");
+            } else if name.starts_with("libpythonvm") {
+                hints.other = Some("GraalPy");
+            } else if name.starts_with("ld-musl-") || name.starts_with("libc.musl-") {
+                hints.is_musl = true;
+            } else {
+                hints.add_cpython(library(name).or_else(|| extension(name)));
+            }
+        }
+        hints
+    }
+
+    fn add_cpython(&mut self, file: Option<PythonFile>) {
+        let Some(file) = file else { return };
+        // A name with a version says more than one without.
+        if self.cpython.as_ref().is_none_or(|known| known.version.is_none() && file.version.is_some()) {
+            self.cpython = Some(file);
+        }
+    }
+}
+
+fn file_name(path: &str) -> &str {
+    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// `python`, `python3`, `python3.11`, `python3.13t`, `python3.11-dbg`; but not `python3-config`.
+fn interpreter(name: &str) -> Option<PythonFile> {
+    let rest = name.strip_prefix("python")?;
+    let (number, build) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
+    let is_known = matches!(build, "" | "t" | "d" | "m" | "td" | "dm" | "-dbg");
+    is_known.then(|| PythonFile { name: name.to_owned(), version: dotted(number) })
+}
+
+/// `libpython3.8.so.1.0`, `libpython3.6m.so`.
+fn library(name: &str) -> Option<PythonFile> {
+    let (number, _) = name.strip_prefix("libpython")?.split_once(".so")?;
+    let version = dotted(number.trim_end_matches(|c: char| c.is_ascii_alphabetic()));
+    Some(PythonFile { name: name.to_owned(), version })
+}
+
+/// `_queue.cpython-311-x86_64-linux-gnu.so`.
+fn extension(name: &str) -> Option<PythonFile> {
+    let (_, tag) = name.rsplit_once(".cpython-")?;
+    let (major, minor) = tag.split(|c: char| !c.is_ascii_digit()).next()?.split_at_checked(1)?;
+    Some(PythonFile { name: name.to_owned(), version: numbered(major, minor) })
+}
+
+fn dotted(number: &str) -> Option<Version> {
+    let (major, minor) = number.split_once('.')?;
+    numbered(major, minor)
+}
+
+fn numbered(major: &str, minor: &str) -> Option<Version> {
+    Some(Version { major: major.parse().ok()?, minor: minor.parse().ok()?, micro: None })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    fn version_by(executable: &str, mapped: &[&str]) -> Option<String> {
+        let file = Hints::collect(Some(executable), mapped.iter().copied()).cpython?;
+        Some(file.version.map_or_else(|| "?".to_owned(), |version| version.to_string()))
+    }
+
+    #[test]
+    fn names_of_cpython() {
+        for (executable, mapped, version) in [
+            ("/usr/bin/python3.11", &[][..], "3.11"),
+            ("/usr/bin/python3.13t", &[], "3.13"),
+            ("/usr/bin/python3.11-dbg", &[], "3.11"),
+            ("/opt/python3.9 (deleted)", &[], "3.9"),
+            ("/usr/bin/python", &[], "?"),
+            ("/usr/bin/python3", &["/usr/lib/libpython3.6m.so.1.0"], "3.6"),
+            ("/usr/sbin/uwsgi", &["/lib/libc.so.6", "/usr/lib/libpython2.7.so"], "2.7"),
+            ("/opt/app", &["/opt/lib/_queue.cpython-38-x86_64-linux-gnu.so"], "3.8"),
+            ("/opt/app", &["/opt/lib/_queue.cpython-313t-x86_64-linux-gnu.so (deleted)"], "3.13"),
+        ] {
+            assert_eq!(version_by(executable, mapped).as_deref(), Some(version), "{executable} {mapped:?}");
+        }
+    }
+
+    #[test]
+    fn names_of_others() {
+        for name in ["/usr/bin/bash", "/usr/bin/python3-config", "/usr/bin/pythonista", "/usr/bin/ipython3", ""] {
+            assert_eq!(version_by(name, &["/lib/libc.so.6", "[heap]", "/usr/lib/libpythonic.a"]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn other_implementations_and_c_libraries() {
+        let hints = |executable, mapped: &[&str]| Hints::collect(Some(executable), mapped.iter().copied());
+        assert_eq!(hints("/opt/pypy3.10", &[]).other.unwrap(), "PyPy");
+        assert_eq!(hints("/opt/bin/app", &["/opt/lib/libpypy3.10-c.so"]).other.unwrap(), "PyPy");
+        assert_eq!(hints("/opt/graalpy", &["/opt/libpythonvm.so"]).other.unwrap(), "GraalPy");
+        assert!(hints("/usr/bin/python3.12", &["/lib/ld-musl-x86_64.so.1"]).is_musl);
+        assert_eq!(hints("/usr/bin/bash", &["/lib/libc.so.6"]), Hints::default());
+    }
+}

@@ -1,0 +1,168 @@
+//! Processes that were there before the tracer, in every state that a task can be in.
+
+use std::{
+    fs,
+    process::{Child, Command},
+    thread::sleep,
+    time::Duration,
+};
+
+use super::{
+    accounts::counters,
+    attached::{Attached, wait_for_state},
+    exact::{TICK_SECONDS, assert_consistent, assert_exact},
+    host::{self, Guarded, comes_true, is_privileged},
+    signals::send,
+};
+
+fn start(script: &str) -> Guarded {
+    Guarded(Command::new("sh").args(["-c", script]).spawn().unwrap())
+}
+
+/// A process that has forked as `vfork` does and waits for its child, which sleeps; both ids.
+struct Waiting {
+    parent: libc::pid_t,
+    child: libc::pid_t,
+}
+
+impl Waiting {
+    fn start() -> Waiting {
+        // SAFETY: the child makes system calls only, and never returns.
+        let parent = unsafe { libc::fork() };
+        assert!(parent >= 0);
+        if parent == 0 {
+            // SAFETY: without CLONE_VM the child has a copy of the stack, so it may go on beside its waiting parent. It is killed.
+            unsafe {
+                let flags = libc::c_long::from(libc::CLONE_VFORK | libc::SIGCHLD);
+                if libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) == 0 {
+                    loop {
+                        libc::pause();
+                    }
+                }
+                libc::_exit(0);
+            }
+        }
+        let mut child = 0;
+        let children = format!("/proc/{parent}/task/{parent}/children");
+        assert!(comes_true(10, || {
+            child = fs::read_to_string(&children).unwrap().trim().parse().unwrap_or(0);
+            child != 0
+        }));
+        Waiting { parent, child }
+    }
+
+    fn end(self) {
+        // SAFETY: the parent waits for its child and is not reaped yet, so both ids are theirs.
+        unsafe { libc::kill(self.child, libc::SIGKILL) };
+        let mut status = 0;
+        // SAFETY: the status is valid for writes; the process is our child.
+        assert_eq!(unsafe { libc::waitpid(self.parent, &raw mut status, 0) }, self.parent);
+    }
+}
+
+fn state(pid: u32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+}
+
+#[test]
+fn every_state_is_seeded_and_marked() {
+    if !is_privileged() {
+        return;
+    }
+    let mut sleeping = start("exec sleep 60");
+    let mut spinning = start("while :; do :; done");
+    let mut stopped = start("while :; do :; done");
+    send(stopped.id(), libc::SIGSTOP);
+    wait_for_state(&stopped, 'T');
+    wait_for_state(&sleeping, 'S');
+    assert!(comes_true(10, || state(spinning.id()) == 'R'));
+
+    let attached = Attached::to(&[&sleeping, &spinning, &stopped]);
+    let kernel_before = counters(&spinning).pop().unwrap();
+    let begin = std::time::Instant::now();
+    sleep(Duration::from_secs(1));
+    let kernel_after = counters(&spinning).pop().unwrap();
+    let between = begin.elapsed().as_secs_f64();
+    send(attached.tracer.id(), libc::SIGINT);
+    let report = attached.report();
+
+    assert_consistent(&report);
+    assert_eq!((report.tasks.threads, report.tasks.still_alive), (3, 3), "{:?}", report.tasks);
+    assert!(report.threads.iter().all(|thread| thread.seeded && !thread.ended), "{:?}", report.threads);
+    let of = |process: &Child| report.threads.iter().find(|thread| thread.tid == process.id()).unwrap();
+    for process in [&sleeping, &stopped] {
+        let thread = of(process);
+        assert_eq!((thread.voluntary, thread.preempted, thread.yielded, thread.migrations), (0, 0, 0, 0), "{thread:?}");
+        assert!(thread.on_cpu_seconds == 0.0 && thread.runnable_seconds == 0.0, "{thread:?}");
+        assert!(thread.blocked_seconds >= between, "{thread:?}");
+    }
+    let spinner = of(&spinning);
+    assert!(spinner.blocked_seconds == 0.0 && spinner.voluntary == 0, "{spinner:?}");
+    // The kernel's own account of the running thread is a tick old, ours is of the moment.
+    let kernel = kernel_after.cpu_seconds - kernel_before.cpu_seconds;
+    assert!(spinner.on_cpu_seconds >= kernel - TICK_SECONDS, "ours {} s, the kernel's {kernel} s", spinner.on_cpu_seconds);
+    assert!(spinner.on_cpu_seconds + spinner.runnable_seconds >= between - 0.001, "{spinner:?} in {between} s");
+    for process in [&mut sleeping, &mut spinning, &mut stopped] {
+        process.kill().unwrap();
+    }
+}
+
+#[test]
+fn what_was_stopped_or_asleep_is_exact_once_it_goes_on() {
+    if !is_privileged() {
+        return;
+    }
+    // A stopped process goes on, forks, and ends; one asleep in the kernel does the same.
+    let mut stopped = start("kill -STOP $$; /bin/true; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
+    wait_for_state(&stopped, 'T');
+    let attached = Attached::to(&[&stopped]);
+    send(stopped.id(), libc::SIGCONT);
+    assert!(stopped.wait().unwrap().success());
+    let report = attached.report();
+    assert_exact(&report);
+    assert_eq!(report.tasks.processes, 2, "{:?}", report.tasks);
+    assert!(report.threads.iter().any(|thread| thread.seeded && thread.tid == stopped.id()));
+}
+
+#[test]
+fn a_process_in_uninterruptible_sleep_is_blocked_until_it_wakes() {
+    if !is_privileged() {
+        return;
+    }
+    let waiting = Waiting::start();
+    let parent = waiting.parent.cast_unsigned();
+    assert!(comes_true(10, || state(parent) == 'D'), "a process that waits for its vfork child is in state {}", state(parent));
+    let attached = Attached::to_ids(&[parent]);
+    sleep(Duration::from_millis(300));
+    waiting.end();
+    let report = attached.report();
+    assert_exact(&report);
+    let [thread] = report.threads.as_slice() else { panic!("{:?}", report.threads) };
+    assert!(thread.seeded && thread.blocked_seconds >= 0.3, "{thread:?}");
+}
+
+#[test]
+fn a_zombie_has_nothing_to_trace() {
+    if !is_privileged() {
+        return;
+    }
+    let mut zombie = Guarded(Command::new("true").spawn().unwrap());
+    assert!(comes_true(10, || state(zombie.id()) == 'Z'));
+    let mut sleeping = start("exec sleep 60");
+    wait_for_state(&sleeping, 'S');
+
+    let output = Command::new(host::schedscope()).args(["attach", "--pid", &zombie.id().to_string()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("could be traced"));
+
+    // Beside another it is left out, and its going away is no loss.
+    let attached = Attached::to_ids(&[zombie.id(), sleeping.id()]);
+    zombie.wait().unwrap();
+    sleep(Duration::from_millis(100));
+    sleeping.kill().unwrap();
+    sleeping.wait().unwrap();
+    let report = attached.report();
+    assert_exact(&report);
+    assert_eq!(report.tasks.threads, 1, "{:?}", report.tasks);
+}

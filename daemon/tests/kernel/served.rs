@@ -1,0 +1,104 @@
+//! A daemon under test and what it serves.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use super::host::{self, Guarded, comes_true};
+
+/// A rule that gives a name to the processes whose main thread is called so.
+pub(crate) fn rule(name: &str, comm: &str) -> String {
+    format!("[[workload]]\nname = \"{name}\"\nmatch = {{ comm = \"{comm}\" }}\n")
+}
+
+/// A daemon that serves.
+pub(crate) struct Daemon {
+    pub(crate) process: Guarded,
+    pub(crate) address: SocketAddr,
+    _dir: TempDir,
+}
+
+impl Daemon {
+    /// With this configuration.
+    pub(crate) fn start(text: &str) -> Daemon {
+        let dir = TempDir::new().unwrap();
+        let config = dir.path().join("schedscope.toml");
+        fs::write(&config, text).unwrap();
+        // Free until somebody takes it between here and there.
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = Command::new(host::schedscope());
+        command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
+        let process = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
+        let daemon = Daemon { process, address, _dir: dir };
+        assert!(comes_true(20, || try_get(address, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))));
+        daemon
+    }
+
+    /// The body of an answer.
+    pub(crate) fn get(&self, path: &str) -> String {
+        let answer = try_get(self.address, path).expect("the daemon does not answer");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("no end of the headers");
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        body.to_owned()
+    }
+}
+
+fn try_get(address: SocketAddr, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Series with their values.
+pub(crate) fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.rsplit_once(' ').map(|(series, value)| (series, value.parse().unwrap())).unwrap())
+}
+
+/// Sum of the series that begin so.
+pub(crate) fn sum(text: &str, series: &str) -> f64 {
+    samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
+}
+
+/// Names of the series that must never go down: counters, and the parts of histograms.
+pub(crate) fn counters(text: &str) -> HashSet<String> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    types
+        .flat_map(|(name, kind)| match kind {
+            "counter" => vec![name.to_owned()],
+            "histogram" => ["bucket", "sum", "count"].map(|part| format!("{name}_{part}")).to_vec(),
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+/// When a reading that was asked for was taken: after the first, before the second.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken(pub(crate) Instant, pub(crate) Instant);
+
+/// A scrape and when it was taken.
+pub(crate) fn scrape(daemon: &Daemon) -> (String, Taken) {
+    let asked = Instant::now();
+    (daemon.get("/metrics"), Taken(asked, Instant::now()))
+}
+
+pub(crate) fn assert_never_down(before: &str, after: &str) {
+    let after: HashMap<&str, f64> = samples(after).collect();
+    let counters = counters(before);
+    for (series, value) in
+        samples(before).filter(|(series, _)| series.split('{').next().is_some_and(|name| counters.contains(name)))
+    {
+        let later = after.get(series);
+        assert!(later.is_some_and(|later| *later >= value), "{series} was {value} and is {later:?}");
+    }
+}

@@ -1,0 +1,148 @@
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use schedscope::{
+    python::{Interpreter, Resolver, Unresolved},
+    snapshot::Tgid,
+};
+
+/// Prints what the tests want to know of an interpreter; understood by every Python since 2.7.
+const DESCRIBE: &str = "
+import sys, sysconfig
+v = sysconfig.get_config_var
+print(sys.implementation.name if hasattr(sys, 'implementation') else 'cpython')
+print('%d %d %d' % sys.version_info[:3])
+print(1 if v('Py_GIL_DISABLED') else 0)
+print(sys.executable)
+print(sys.prefix)
+print(v('LIBPL'))
+print(v('LIBDIR'))
+print(' '.join(v(name) or '' for name in ('LIBS', 'SYSLIBS', 'MODLIBS')))
+";
+
+/// An interpreter, by its own account.
+#[derive(Clone, Debug)]
+pub(crate) struct Python {
+    /// What to run.
+    pub(crate) program: PathBuf,
+    pub(crate) version: (u8, u8, u8),
+    pub(crate) is_free_threaded: bool,
+    pub(crate) executable: PathBuf,
+    pub(crate) prefix: PathBuf,
+    /// Where its static library is, if it has one.
+    pub(crate) static_library_dir: PathBuf,
+    pub(crate) library_dir: PathBuf,
+    /// What a program needs that the static library is linked into.
+    pub(crate) linker_arguments: Vec<String>,
+}
+
+impl Python {
+    fn describe(program: &Path) -> Option<Self> {
+        let output = Command::new(program).args(["-c", DESCRIBE]).stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let mut lines = text.lines();
+        let mut next = || lines.next();
+        if next()? != "cpython" {
+            return None;
+        }
+        let numbers: Vec<u8> = next()?.split(' ').map(|number| number.parse().unwrap()).collect();
+        Some(Self {
+            program: program.to_owned(),
+            version: (numbers[0], numbers[1], numbers[2]),
+            is_free_threaded: next()? == "1",
+            executable: next()?.into(),
+            prefix: next()?.into(),
+            static_library_dir: next()?.into(),
+            library_dir: next()?.into(),
+            linker_arguments: next()?.split_whitespace().map(ToOwned::to_owned).collect(),
+        })
+    }
+
+    pub(crate) fn minor(&self) -> (u8, u8) {
+        (self.version.0, self.version.1)
+    }
+
+    pub(crate) fn is_supported(&self) -> bool {
+        self.minor() >= (3, 7)
+    }
+
+    /// A process that runs a script which prints a line once it is under way.
+    pub(crate) fn run(&self, script: &str) -> Running {
+        Running::start(Command::new(&self.program).args(["-c", script]))
+    }
+}
+
+/// Every CPython that is found, each once.
+pub(crate) fn all() -> Vec<Python> {
+    let home = env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
+    let pyenv = env::var_os("PYENV_ROOT").map_or_else(|| home.join(".pyenv"), PathBuf::from).join("versions");
+    let versions = fs::read_dir(pyenv).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path().join("bin/python")));
+    let named = env::var("SCHEDSCOPE_PYTHONS").unwrap_or_default();
+    let programs = ["python3".into(), "/usr/bin/python3".into()].into_iter().chain(versions);
+    let named = named.split(':').filter(|name| !name.is_empty()).map(PathBuf::from);
+    // One that was asked for must be there.
+    let named = named.map(|program| Python::describe(&program).unwrap_or_else(|| panic!("{} is no CPython", program.display())));
+    let mut pythons: Vec<Python> = Vec::new();
+    for python in programs.filter_map(|program| Python::describe(&program)).chain(named) {
+        if !pythons.iter().any(|known| known.executable == python.executable && known.version == python.version) {
+            pythons.push(python);
+        }
+    }
+    assert!(!pythons.is_empty(), "these tests need a CPython: install python3, or name one in SCHEDSCOPE_PYTHONS");
+    pythons.sort_by_key(|python| python.version);
+    pythons
+}
+
+/// A process that ends with the test.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Starts it and waits for its first line.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let running = Self(child);
+        assert_eq!(line, "ready\n", "{command:?}");
+        running
+    }
+
+    pub(crate) fn tgid(&self) -> Tgid {
+        Tgid(self.0.id())
+    }
+
+    /// What is found of it, which must be a CPython.
+    pub(crate) fn resolve(&self) -> Interpreter {
+        self.try_resolve().unwrap_or_else(|error| panic!("{error}")).expect("a CPython")
+    }
+
+    pub(crate) fn try_resolve(&self) -> Result<Option<Interpreter>, Unresolved> {
+        Resolver::default().resolve(self.tgid())
+    }
+
+    /// What is found once `is_wanted` holds.
+    pub(crate) fn resolve_until(&self, is_wanted: impl Fn(&Interpreter) -> bool) -> Interpreter {
+        let start = Instant::now();
+        loop {
+            let interpreter = self.resolve();
+            if is_wanted(&interpreter) {
+                return interpreter;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "still {interpreter:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

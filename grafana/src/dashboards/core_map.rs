@@ -1,0 +1,197 @@
+//! Core map: which workload had which core when, on one host.
+
+use schedscope_ebpf::catalog;
+
+use super::measures::{WORKLOAD, busy, busy_cpus, cpus, demand, effective_cpus, running};
+use crate::{
+    dashboard::{Dashboard, Hosts, Row},
+    panel::{
+        Panel, Text, Unit,
+        kinds::{count, lines, owners, share_heatmap, share_matrix, shares_now, stacked, stat},
+        table::table,
+    },
+    promql::{rate, value},
+};
+
+/// Identity of the dashboard, for links.
+pub(super) const UID: &str = "schedscope-core-map";
+/// Below this share of a core a workload is not called its owner.
+const OWNER_FROM: f64 = 0.05;
+
+/// The dashboard.
+pub(super) fn dashboard() -> Dashboard {
+    Dashboard {
+        uid: UID,
+        title: "schedscope: core map",
+        description: "Which workload had which core when, on one host: how its concurrency maps onto the hardware.",
+        hosts: Hosts::One,
+        rows: vec![
+            Row::open("At a glance", glance()),
+            Row::open("Core map", core_map()),
+            Row::open("Parallelism", parallelism()),
+            Row::folded("Cores in detail", detail()),
+        ],
+    }
+}
+
+fn glance() -> Vec<Panel> {
+    vec![
+        count(Text {
+            title: "CPUs of the host",
+            read: "CPUs that have run something since the daemon started. No workload can get more.",
+            next: "CPUs in use, beside it.",
+        })
+        .query(&cpus(&[]), ""),
+        stat(
+            Unit::Short,
+            Text {
+                title: "CPUs in use",
+                read: "CPUs with something to run, all tasks of the host, chosen or not. Equal to the CPUs of the host: they are all \
+                       taken.",
+                next: "Compare with C: the rest belongs to tasks outside the chosen workloads.",
+            },
+        )
+        .query(&busy_cpus(&[]), ""),
+        stat(
+            Unit::Short,
+            Text {
+                title: "C of the chosen workloads",
+                read: "Mean number of their threads on a CPU.",
+                next: "Far below the CPUs of the host while there is work to do: is D higher? Then CPUs are short. Is it not? Then \
+                       threads wait for something else; see the scheduler latency and models dashboards.",
+            },
+        )
+        .query(&running(&[]), ""),
+        stat(
+            Unit::Short,
+            Text {
+                title: "D of the chosen workloads",
+                read: "Mean number of their threads on a CPU or waiting for one: how many CPUs they would use if they had them.",
+                next: "D above C by half or more: see who has the cores, in the core map.",
+            },
+        )
+        .query(&demand(&[]), ""),
+        shares_now(Text {
+            title: "Cores now",
+            read: "Share of the last interval in which each core had something to run, all tasks of the host.",
+            next: "A full core beside idle ones is work that does not spread: find its owner in the core map.",
+        })
+        .query(&busy(&["cpu"]).with_sortable_cpu(), "CPU {{cpu}}")
+        .sized(8, 4),
+    ]
+}
+
+fn core_map() -> Vec<Panel> {
+    let by_cpu_and_workload = rate(&catalog::WORKLOAD_ON_CPU).sum_by(&["cpu", "workload"]);
+    let owner = by_cpu_and_workload.above(OWNER_FROM).largest(1, &["cpu"]).with_sortable_cpu();
+    vec![
+        owners(
+            Text {
+                title: "Who had each core most",
+                read: "One row per core, time from left to right. The colour is the chosen workload that had most of the core in \
+                       that step, if it had more than 5 % of it; a gap is a core that none of them used.",
+                next: "One colour that jumps between rows: a single runner that the scheduler moves; see migrations on the \
+                       scheduler latency dashboard. One colour on all rows: work that spreads.",
+            },
+            "cpu",
+            "workload",
+        )
+        .query(&owner, "")
+        .sized(24, 9),
+        share_heatmap(Text {
+            title: "How busy each core is",
+            read: "One row per core, all tasks of the host; the colour is the share of the step in which it had something to run.",
+            next: "One bright row beside dark ones: work that does not spread. All bright: see who waits, under scheduler latency.",
+        })
+        .query(&busy(&["cpu"]).with_sortable_cpu(), "{{cpu}}")
+        .sized(12, 9),
+        share_matrix(
+            Text {
+                title: "Workload by core",
+                read: "Share of each core (column) that each workload (row) had in the last interval. A row of equal cells: it uses \
+                       every core alike. One full cell: it is serial, or pinned there.",
+                next: "A row of many small cells that add up to 1: a single runner that wanders; compare with effective CPUs.",
+            },
+            "workload",
+            "cpu",
+        )
+        .query(&by_cpu_and_workload.with_sortable_cpu(), "")
+        .sized(12, 9),
+    ]
+}
+
+fn parallelism() -> Vec<Panel> {
+    vec![
+        stacked(
+            Unit::Short,
+            Text {
+                title: "C: CPUs in use by workload",
+                read: "Mean number of each workload's threads on a CPU; the top of the stack is all of them. It cannot pass the CPUs \
+                       of the host.",
+                next: "Threads that exclude each other stay at 1 however many they are: look for them on the models dashboard.",
+            },
+        )
+        .query(&running(WORKLOAD), "{{workload}}")
+        .sized(8, 8),
+        stacked(
+            Unit::Short,
+            Text {
+                title: "D: CPUs wanted by workload",
+                read: "Mean number of threads on a CPU or waiting for one. Above C: the cores are too few or taken by others.",
+                next: "Equal to C, and low: the threads wait for something else; see what for on the models dashboard.",
+            },
+        )
+        .query(&demand(WORKLOAD), "{{workload}}")
+        .sized(8, 8),
+        lines(
+            Unit::Short,
+            Text {
+                title: "Effective CPUs",
+                read: "Over how many cores a workload's running time is spread, from 1 (all on one core) to the CPUs of the host \
+                       (the same on each).",
+                next: "Well above C: few threads wander over many cores, which costs cache; see migrations on the scheduler latency \
+                       dashboard.",
+            },
+        )
+        .query(&effective_cpus(), "{{workload}} on {{instance}}")
+        .sized(8, 8),
+    ]
+}
+
+fn detail() -> Vec<Panel> {
+    let by_kind = rate(&catalog::CPU_SWITCHES).sum_by(&["kind"]);
+    let topology = value(&catalog::CPU_TOPOLOGY).max_by(&["cpu", "core", "llc", "node"]);
+    let switches = rate(&catalog::CPU_SWITCHES).sum_by(&["cpu"]);
+    vec![
+        lines(
+            Unit::PerSecond,
+            Text {
+                title: "Context switches of each core",
+                read: "Switches per second, all tasks of the host, the idle task included.",
+                next: "One core far above the others: an interrupt or a timer wakes its tasks; compare with who had it most.",
+            },
+        )
+        .query(&switches.with_sortable_cpu(), "CPU {{cpu}}"),
+        stacked(
+            Unit::PerSecond,
+            Text {
+                title: "Context switches by what ran before",
+                read: "from_idle: a core woke up for work. from_task: one task took over from another or the core went idle.",
+                next: "Mostly from_idle: cores sleep between short bursts; waking them adds to the latency on the scheduler latency \
+                       dashboard.",
+            },
+        )
+        .query(&by_kind, "{{kind}}"),
+        table(
+            Text {
+                title: "Where each CPU sits",
+                read: "Physical core, last-level cache and NUMA node of each CPU, each named by the lowest CPU in it. CPUs with the \
+                       same core are hardware threads of one core and share its units.",
+                next: "Two busy CPUs of one core do less than two of different cores: compare with how busy each core is.",
+            },
+            &[("cpu", "CPU"), ("core", "Core"), ("llc", "Cache"), ("node", "Node")],
+        )
+        .column("Present", Unit::Short, &topology.with_sortable_cpu())
+        .sorted_by("CPU"),
+    ]
+}

@@ -1,0 +1,31 @@
+//! Metrics that dashboards and alerts use and that are not ours: those of the process collector, and what Prometheus records of
+//! every scrape.
+
+use schedscope_ebpf::catalog::{Kind, Metric, Unit};
+
+/// Whether the last scrape worked.
+pub static UP: Metric = foreign("up", Kind::Gauge, Unit::Bool, "1 if the last scrape worked.", "Prometheus");
+/// How long a scrape took.
+pub static SCRAPE_DURATION: Metric =
+    foreign("scrape_duration_seconds", Kind::Gauge, Unit::Seconds, "Duration of the last scrape.", "Prometheus");
+/// Start of the daemon.
+pub static PROCESS_START: Metric = foreign(
+    "process_start_time_seconds",
+    Kind::Gauge,
+    Unit::Seconds,
+    "When the daemon started, in seconds since 1970.",
+    "the process collector",
+);
+/// Memory of the daemon.
+pub static PROCESS_MEMORY: Metric =
+    foreign("process_resident_memory_bytes", Kind::Gauge, Unit::Count, "Memory of the daemon.", "the process collector");
+/// Open files of the daemon.
+pub static PROCESS_FILES: Metric =
+    foreign("process_open_fds", Kind::Gauge, Unit::Count, "Open files of the daemon.", "the process collector");
+
+/// All of them.
+pub static ALL: &[&Metric] = &[&UP, &SCRAPE_DURATION, &PROCESS_START, &PROCESS_MEMORY, &PROCESS_FILES];
+
+const fn foreign(name: &'static str, kind: Kind, unit: Unit, help: &'static str, source: &'static str) -> Metric {
+    Metric { name, kind, unit, help, labels: &[], source }
+}

@@ -1,0 +1,212 @@
+//! Alerts: few, on what a reader would want to be woken or told for, each with what to do.
+
+use schedscope_ebpf::catalog;
+
+use super::recordings::{self, HOST, HOST_WORKLOAD};
+use crate::{
+    foreign,
+    promql::{Expr, increase, observations, value},
+};
+
+/// How urgent an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// Figures are missing or users suffer: look today.
+    Warning,
+    /// Worth knowing: look when you tune.
+    Info,
+}
+
+impl Severity {
+    /// The value of the `severity` label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Severity::Warning => "warning",
+            Severity::Info => "info",
+        }
+    }
+}
+
+/// An alert and its runbook.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// Name.
+    pub name: &'static str,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// What fires it.
+    pub expr: Expr,
+    /// How long it must hold first.
+    pub hold: &'static str,
+    /// One line, with Prometheus's templates.
+    pub summary: &'static str,
+    /// What it means for the figures or the workload.
+    pub meaning: &'static str,
+    /// What to do, step by step.
+    pub steps: &'static [&'static str],
+}
+
+impl Alert {
+    /// The anchor of its heading in `docs/alerts.md`.
+    pub fn anchor(&self) -> String {
+        self.name.to_lowercase()
+    }
+}
+
+/// Every alert, those on the daemon first.
+pub fn all() -> Vec<Alert> {
+    [on_the_daemon(), on_its_limits(), on_workloads()].concat()
+}
+
+fn on_the_daemon() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "SchedscopeDown",
+            severity: Severity::Warning,
+            expr: value(&foreign::UP).everywhere().of_job(".*schedscope.*").max_by(HOST).equal_to(0),
+            hold: "2m",
+            summary: "schedscope on {{ $labels.instance }} does not answer",
+            meaning: "Prometheus cannot scrape the daemon; nothing is recorded of this host.",
+            steps: &[
+                "The targets page of Prometheus has the error of the last scrape.",
+                "`systemctl status schedscope` on the host says whether it runs; its log says why not.",
+                "`schedscope doctor` says what the host lacks and how to get it.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeObservationsMissing",
+            severity: Severity::Warning,
+            expr: recordings::missing().recorded().above(0.0),
+            hold: "5m",
+            summary: "schedscope on {{ $labels.instance }} misses {{ $value | humanize }} observations per second",
+            meaning: "Something is missing from the figures of this host; they are too low by what the reason says.",
+            steps: &[
+                "The daemon health dashboard shows the reason under Missing, by reason.",
+                "The table in docs/alerts.md says what to do about each reason.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeProgramNotAttached",
+            severity: Severity::Warning,
+            expr: value(&catalog::BPF_ATTACHED).everywhere().max_by(&["job", "instance", "program"]).equal_to(0),
+            hold: "5m",
+            summary: "{{ $labels.program }} does not run on {{ $labels.instance }}",
+            meaning: "What this BPF program sees is missing from the figures.",
+            steps: &[
+                "`/status` of the daemon has the kernel's reason.",
+                "`schedscope doctor` says whether another kernel or a setting would help.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeCollectionFailing",
+            severity: Severity::Warning,
+            expr: increase(&catalog::COLLECTION_ERRORS).over("10m").everywhere().sum_by(&["job", "instance", "stage"]).above(0.0),
+            hold: "5m",
+            summary: "schedscope on {{ $labels.instance }} fails at {{ $labels.stage }}",
+            meaning: "The daemon could not read or label something; figures lag behind or are counted under another name.",
+            steps: &["The daemon's log has the first error of each stage.", "Restart it; if the error comes back, report it."],
+        },
+    ]
+}
+
+fn on_its_limits() -> Vec<Alert> {
+    vec![
+        Alert {
+            name: "SchedscopeScrapesRefused",
+            severity: Severity::Warning,
+            expr: increase(&catalog::SCRAPES_REFUSED).over("10m").everywhere().sum_by(HOST).above(0.0),
+            hold: "5m",
+            summary: "schedscope on {{ $labels.instance }} refuses requests",
+            meaning: "Too many requests were being served at once, so that some had to be turned away.",
+            steps: &[
+                "Find out who asks: one Prometheus needs one connection.",
+                "Let other readers ask Prometheus instead of the daemon.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeWorkloadsFolded",
+            severity: Severity::Info,
+            expr: increase(&catalog::WORKLOADS_FOLDED).over("1h").everywhere().sum_by(HOST).above(0.0),
+            hold: "5m",
+            summary: "schedscope on {{ $labels.instance }} counts busy workloads as other",
+            meaning: "More workloads were busy than may have series of their own; the rest is right in total, and has no name.",
+            steps: &["Name the workloads that matter with rules in the configuration.", "Or raise `max_workloads`, at most 63."],
+        },
+        Alert {
+            name: "SchedscopeCostHigh",
+            severity: Severity::Warning,
+            expr: recordings::own_cpus().recorded().above_times(0.02, &recordings::cpus().recorded()),
+            hold: "15m",
+            summary: "schedscope takes {{ $value | humanize }} CPUs of {{ $labels.instance }}",
+            meaning: "Tracing takes more than 2 % of the host's CPUs; context switches are what it pays for.",
+            steps: &[
+                "The daemon health dashboard says whether it is the BPF programs or the daemon.",
+                "The programs: find the workload with the most context switches on the models dashboard, and why it switches.",
+                "The daemon: scrape less often, or lower `max_workloads`.",
+            ],
+        },
+    ]
+}
+
+fn on_workloads() -> Vec<Alert> {
+    let wakeups = observations(&catalog::WORKLOAD_WAKEUP_LATENCY).over("5m").everywhere().sum_by(HOST_WORKLOAD);
+    let waits_for_gil = recordings::blocked().recorded().of_reason("gil").sum_by(HOST_WORKLOAD);
+    vec![
+        Alert {
+            name: "SchedscopeWakeupLatencyHigh",
+            severity: Severity::Warning,
+            // Of fewer wake-ups a quantile says little.
+            expr: recordings::wakeup_p99().recorded().above(0.01).where_exists(&wakeups.above(1.0)),
+            hold: "10m",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} waits {{ $value | humanizeDuration }} for a CPU (p99)",
+            meaning: "One wake-up in a hundred waits more than 10 ms for a CPU: what the workload answers is late by that much.",
+            steps: &[
+                "The core map of the host shows who has the cores.",
+                "Give the workload more weight or CPUs of its own, or move the others away.",
+                "If it competes with itself (D far above C on the models dashboard), run fewer threads.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeCpuShort",
+            severity: Severity::Warning,
+            expr: recordings::runnable()
+                .recorded()
+                .above_times(1.0, &recordings::running().recorded())
+                .where_exists(&recordings::demand().recorded().above(1.0)),
+            hold: "15m",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants twice the CPUs that it gets",
+            meaning: "Its threads wait for a CPU for longer than they run.",
+            steps: &[
+                "CPUs allowed on the models dashboard: is it confined to few of them?",
+                "The core map: are the cores taken by others, or by itself?",
+                "A CPU quota of its cgroup (`cpu.max`) looks the same: see `cpu.stat` there for throttling.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeGilBound",
+            severity: Severity::Info,
+            expr: waits_for_gil.above(1.0).where_exists(&recordings::running().recorded().above(0.5)),
+            hold: "15m",
+            summary: "{{ $value | humanize }} threads of {{ $labels.workload }} on {{ $labels.instance }} wait for the GIL",
+            meaning: "Threads of a Python program take turns at one core, however many cores there are.",
+            steps: &[
+                "Move the computation to processes (`multiprocessing`, `concurrent.futures.ProcessPoolExecutor`), or to a library \
+                 that releases the lock.",
+                "Or run fewer threads: the waiting ones do nothing but switch.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeMigrationStorm",
+            severity: Severity::Info,
+            expr: recordings::migrations().recorded().per(&recordings::running().recorded().above(0.1)).above(1000.0),
+            hold: "10m",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} migrates {{ $value | humanize }} times per second of running",
+            meaning: "Its threads change core about every millisecond that they run, so that caches hardly warm up.",
+            steps: &[
+                "The scheduler latency dashboard shows the cause and the distance.",
+                "At wake-up: larger pieces of work, or fewer threads, or pin them.",
+                "While queued: there are more runnable threads than cores.",
+            ],
+        },
+    ]
+}

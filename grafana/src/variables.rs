@@ -1,0 +1,103 @@
+//! What every dashboard has beside its panels: the choices at its top, and marks over time.
+
+use schedscope_ebpf::catalog;
+use serde_json::{Value, json};
+
+use crate::{
+    dashboard::Hosts,
+    foreign,
+    panel::datasource,
+    promql::{Expr, value},
+};
+
+/// Data source, job, instance and workload; each query is limited by the choices before it.
+pub(crate) fn variables(hosts: Hosts) -> Vec<Value> {
+    let build = catalog::BUILD_INFO.name;
+    let workload = catalog::WORKLOAD_INFO.name;
+    let many = hosts == Hosts::Many;
+    vec![
+        json!({
+            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "", "hide": 0,
+            "refresh": 1, "multi": false, "includeAll": false, "options": [], "skipUrlSync": false, "allowCustomValue": true,
+        }),
+        variable("job", "Job", &format!("label_values({build}, job)"), true),
+        variable("instance", "Instance", &format!("label_values({build}{{job=~\"$job\"}}, instance)"), many),
+        variable(
+            "workload",
+            "Workload",
+            &format!("label_values({workload}{{job=~\"$job\", instance=~\"$instance\"}}, workload)"),
+            true,
+        ),
+    ]
+}
+
+fn variable(name: &str, label: &str, query: &str, many: bool) -> Value {
+    let mut variable = json!({
+        "name": name, "label": label, "type": "query", "datasource": datasource(),
+        "query": { "query": query, "refId": format!("variable-{name}"), "qryType": 1 },
+        // On every change of the time range, since workloads come and go.
+        "refresh": 2,
+        "sort": 1, "regex": "", "hide": 0, "multi": many, "includeAll": many, "options": [], "skipUrlSync": false,
+        "allowCustomValue": true,
+    });
+    if many {
+        variable["allValue"] = ".+".into();
+        variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
+    }
+    variable
+}
+
+/// A query whose results mark moments or periods on every panel.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// Name by which the reader turns it on and off.
+    pub name: &'static str,
+    /// The query.
+    pub expr: Expr,
+    title: &'static str,
+    colour: &'static str,
+    /// Shown without being asked for.
+    enabled: bool,
+    /// The value is a time in milliseconds: mark that, not the time of the sample.
+    at_value: bool,
+}
+
+/// Every mark.
+pub fn marks() -> [Mark; 2] {
+    let started_at_ms = value(&foreign::PROCESS_START).max_by(&["instance"]).times(1000.0);
+    // In a lab the workloads that rules name come and go one after the other.
+    let tasks = &catalog::MODELS[1..];
+    let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).only("model", tasks);
+    [
+        Mark {
+            name: "Daemon starts",
+            // Counters begin at 0 there, so a step in a panel may be no more than that.
+            expr: started_at_ms,
+            title: "schedscope started on {{instance}}",
+            colour: "orange",
+            enabled: true,
+            at_value: true,
+        },
+        Mark {
+            name: "Workloads that rules name, while they have tasks",
+            expr: at_work.max_by(&["instance", "workload"]),
+            title: "{{workload}} on {{instance}}",
+            colour: "blue",
+            // On a host whose workloads never end it would cover everything.
+            enabled: false,
+            at_value: false,
+        },
+    ]
+}
+
+pub(crate) fn annotations() -> Vec<Value> {
+    marks().iter().map(annotation).collect()
+}
+
+fn annotation(mark: &Mark) -> Value {
+    json!({
+        "name": mark.name, "enable": mark.enabled, "hide": false, "iconColor": mark.colour, "datasource": datasource(),
+        "target": { "expr": mark.expr.to_string(), "refId": "Anno", "instant": false, "range": true, "interval": "" },
+        "titleFormat": mark.title, "textFormat": "", "tagKeys": "", "useValueForTime": mark.at_value,
+    })
+}

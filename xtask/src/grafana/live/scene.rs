@@ -1,0 +1,178 @@
+//! A daemon, two workloads that `schedscope run` traces at the same time, and Prometheus.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use schedscope::report::RunReport;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::expressions::{Choice, of_panel};
+use crate::{
+    grafana::{
+        has_daemon,
+        prometheus::{Prometheus, Settings},
+    },
+    trace::{
+        child::{Service, Stop},
+        metrics::free_address,
+    },
+    workspace::{find_program, target_dir},
+};
+
+/// Set by whoever wants tests that load BPF programs run.
+const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
+/// Seconds that each workload works.
+const SECONDS: &str = "20";
+/// Rules are evaluated every 15 and 30 seconds.
+const RULES_LIMIT: Duration = Duration::from_secs(60);
+
+/// Everything that was recorded.
+pub(super) struct Scene {
+    pub(super) prometheus: Prometheus,
+    /// Value of the `instance` label.
+    pub(super) instance: String,
+    pub(super) threads: Trace,
+    pub(super) processes: Trace,
+    /// When every rule had been evaluated, in Unix time.
+    pub(super) end_seconds: f64,
+    _daemon: Service,
+    _scratch: TempDir,
+}
+
+/// One workload, as `schedscope run` and as Prometheus saw it.
+pub(super) struct Trace {
+    pub(super) workload: &'static str,
+    pub(super) report: RunReport,
+    /// First scrape in which the daemon had it under its name, in Unix time.
+    first_seconds: f64,
+    /// The last one.
+    pub(super) last_seconds: f64,
+}
+
+impl Scene {
+    /// Sets it up; `None` if this host or its user cannot, which is said.
+    pub(super) fn play() -> Option<Scene> {
+        if env::var_os(PRIVILEGED).is_none_or(|value| value != "1") {
+            println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
+            return None;
+        }
+        let Some(program) = find_program("prometheus") else {
+            println!("skipped: no prometheus on the PATH");
+            return None;
+        };
+        let scratch = TempDir::new().unwrap();
+        let stop = Stop::default();
+        let daemon_address = free_address().unwrap();
+        let daemon = daemon(scratch.path(), &daemon_address.to_string());
+        let began = Instant::now();
+        while has_daemon(daemon_address).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the daemon does not answer");
+            sleep(Duration::from_millis(50));
+        }
+        let settings =
+            Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1, scrapes_itself: true };
+        let prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop).unwrap();
+        let threads = Trace::record(scratch.path(), &prometheus, "lab-threads", &["--task", "mutex", "--model", "threads"]);
+        let processes = Trace::record(scratch.path(), &prometheus, "lab-processes", &["--task", "spin", "--model", "processes"]);
+        wait_for_rules(&prometheus);
+        let instance = daemon_address.to_string();
+        Some(Scene { prometheus, instance, threads, processes, end_seconds: now_seconds(), _daemon: daemon, _scratch: scratch })
+    }
+
+    /// Series with their values at a time.
+    pub(super) fn query(&self, expr: &str, at_seconds: f64) -> Vec<(Value, f64)> {
+        let answer = self.prometheus.api("query", &[("query", expr), ("time", &format!("{at_seconds:.3}"))]).unwrap();
+        let series = answer["result"].as_array().unwrap().iter();
+        series.map(|series| (series["metric"].clone(), series["value"][1].as_str().unwrap().parse().unwrap())).collect()
+    }
+}
+
+impl Trace {
+    /// Runs a workload to its end under `schedscope run`, beside the daemon.
+    fn record(scratch: &Path, prometheus: &Prometheus, workload: &'static str, arguments: &[&str]) -> Trace {
+        let file = scratch.join(format!("{workload}.json"));
+        let mut command = Command::new(built("schedscope"));
+        command.args(["run", "--json"]).arg(&file).arg("--").arg(scratch.join(workload));
+        command.args(["native", "--workers", "4", "--seconds", SECONDS]).args(arguments);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: RunReport = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+        // One more scrape, so that the end has been seen.
+        sleep(Duration::from_millis(1500));
+        let alive = format!("schedscope_workload_threads{{workload=\"{workload}\"}}[2m]");
+        let answer = prometheus.api("query", &[("query", &alive)]).unwrap();
+        let samples = answer["result"][0]["values"].as_array().expect("the daemon does not know the workload");
+        let times: Vec<f64> = samples.iter().filter(|sample| sample[1] != "0").map(|sample| sample[0].as_f64().unwrap()).collect();
+        let (first_seconds, last_seconds) = (times[0], times[times.len() - 1]);
+        assert!(last_seconds - first_seconds > 10.0, "only {} scrapes saw {workload}", times.len());
+        Trace { workload, report, first_seconds, last_seconds }
+    }
+
+    /// From the first scrape that saw it to the last.
+    pub(super) fn seen_seconds(&self) -> f64 {
+        self.last_seconds - self.first_seconds
+    }
+
+    /// What a panel shows of this workload over the time that was seen, its series added up; those of one `reason` if given.
+    pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>) -> f64 {
+        self.sum_at(scene, dashboard, panel, reason, self.last_seconds)
+    }
+
+    /// What a panel shows of this workload half-way.
+    pub(super) fn half_way(&self, scene: &Scene, dashboard: &str, panel: &str) -> f64 {
+        self.sum_at(scene, dashboard, panel, None, f64::midpoint(self.first_seconds, self.last_seconds))
+    }
+
+    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>, at_seconds: f64) -> f64 {
+        // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
+        let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
+        let choice = Choice { window, workload: self.workload.to_owned() };
+        let exprs = of_panel(dashboard, panel);
+        let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
+        series.filter(|(labels, _)| reason.is_none_or(|reason| labels["reason"] == reason)).map(|(_, value)| value).sum()
+    }
+}
+
+fn daemon(scratch: &Path, address: &str) -> Service {
+    // The same program under two names, so that rules tell the two apart.
+    let rules = ["lab-threads", "lab-processes"].map(|name| {
+        fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
+        format!("[[workload]]\nname = \"{name}\"\nmatch = {{ exe = \"*/{name}\" }}\n")
+    });
+    let own_cost = "[own_cost]\nwindow_seconds = 1\nevery_seconds = 5\n";
+    let config = scratch.join("schedscope.toml");
+    fs::write(&config, format!("{own_cost}{}", rules.concat())).unwrap();
+    let mut command = Command::new(built("schedscope"));
+    Service::start(command.args(["daemon", "--listen", address, "--config"]).arg(config)).unwrap()
+}
+
+/// A program of this workspace.
+fn built(name: &str) -> PathBuf {
+    let file = target_dir().join("debug").join(name);
+    assert!(file.is_file(), "{} is not there: run `cargo build --workspace --bins`", file.display());
+    file
+}
+
+/// Waits until every rule has been evaluated after the workloads ended.
+fn wait_for_rules(prometheus: &Prometheus) {
+    let began = Instant::now();
+    loop {
+        let answer = prometheus.api("rules", &[]).unwrap();
+        let rules = answer["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+        if rules.into_iter().all(|rule| rule["health"] != "unknown") {
+            return;
+        }
+        assert!(began.elapsed() < RULES_LIMIT, "the rules are not evaluated");
+        sleep(Duration::from_millis(500));
+    }
+}
+
+fn now_seconds() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
+}

@@ -18,11 +18,14 @@ pub mod aggregate;
 pub mod session;
 
 pub mod model;
+pub mod oracle;
 pub mod report;
+
+pub mod interpreters;
+pub mod python;
 
 pub mod config;
 pub mod label;
-pub mod python;
 
 pub mod expose;
 pub mod server;

@@ -5,11 +5,14 @@ use std::time::{Duration, Instant};
 use schedscope_ebpf::abi::program;
 
 use crate::{
-    aggregate::{Aggregate, Timeline},
+    aggregate::{Aggregate, Timeline, Totals},
+    interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
+    oracle::affinity,
     report::{
         RunReport,
         build::{self, HostCounters, Measured},
+        oracles::HostSwitches,
         schema::Exit,
     },
     snapshot::{Snapshot, Tgid, Thread, WorkloadId},
@@ -35,6 +38,7 @@ pub struct Session {
     topology: Topology,
     aggregate: Aggregate,
     timeline: Timeline,
+    interpreters: Interpreters,
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
@@ -42,6 +46,7 @@ pub struct Session {
     alive: usize,
     /// When the host's tasks were listed last.
     listed: Instant,
+    move_seconds: Option<f64>,
 }
 
 impl Session {
@@ -60,13 +65,45 @@ impl Session {
             topology,
             aggregate: Aggregate::default(),
             timeline: Timeline::starting(&first),
+            interpreters: Interpreters::default(),
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
             host_before: host(&first),
             alive: 0,
             listed: Instant::now(),
+            move_seconds: None,
         })
+    }
+
+    /// Measures how long woken threads take to be queued, and moved ones to be moved, for the bound of run delay. Costs another program at each wake-up.
+    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        self.move_seconds = affinity::mean_move_seconds().ok().flatten();
+        self.tracer.measure_queueing()
+    }
+
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub fn move_seconds(&self) -> Option<f64> {
+        self.move_seconds
+    }
+
+    /// Switches of the host since the programs were attached.
+    pub fn host_switches(&self) -> HostSwitches {
+        let mut sum = HostSwitches::default();
+        for cpu in self.tracer.cpus() {
+            sum.seen += cpu.switches;
+            sum.unseen += cpu.switches_unseen;
+        }
+        sum
+    }
+
+    /// Takes a sample; every thread alive and the totals up to now.
+    pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
+        self.take(snapshot);
+        Ok((threads, self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default()))
     }
 
     /// Begins to trace these processes and all their descendants.
@@ -77,6 +114,7 @@ impl Session {
         self.timeline = Timeline::starting(&first);
         self.host_before = host(&first);
         self.alive = first.threads.len();
+        self.locate_locks(&first);
         Ok(())
     }
 
@@ -84,6 +122,7 @@ impl Session {
     pub fn sample(&mut self) -> Result<Duration, KernelError> {
         self.find_unseen()?;
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
+        self.locate_locks(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
         Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
@@ -101,6 +140,13 @@ impl Session {
     /// Threads alive at the last sample.
     pub fn alive(&self) -> usize {
         self.alive
+    }
+
+    /// Tells the kernel side where the traced Pythons keep their locks.
+    fn locate_locks(&mut self, snapshot: &Snapshot) {
+        for (tid, ranges) in self.interpreters.update(snapshot) {
+            self.tracer.set_gil(tid, ranges);
+        }
     }
 
     fn take(&mut self, snapshot: Snapshot) {
@@ -148,7 +194,7 @@ impl Session {
                     .max()
             })
             .unwrap_or(taken_ns);
-        let empty = crate::aggregate::Totals::default();
+        let empty = Totals::default();
         let mut report = build::build(&Measured {
             name,
             command,
@@ -159,6 +205,7 @@ impl Session {
             allowed,
             totals: self.aggregate.totals(WORKLOAD).unwrap_or(&empty),
             threads: &threads,
+            interpreters: &self.interpreters,
             losses,
             timeline: &self.timeline,
             host: HostCounters {
@@ -166,6 +213,7 @@ impl Session {
                 switches: host_after.switches - self.host_before.switches,
                 switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
             },
+            move_seconds: self.move_seconds,
             kernel: crate::preflight::kernel_release_name(),
         });
         report.threads_omitted += self.forgotten;

@@ -5,6 +5,31 @@ pub const REASON_SLOTS: usize = 16;
 /// Entries of the system call table; numbers above it are classed as [`Reason::Other`].
 pub const SYSCALLS: usize = 512;
 
+/// How a system call's entry in the table is read: the reason in the low bits, and what else has to be looked at.
+pub mod class {
+    /// The bits that hold the [`super::Reason`].
+    pub const REASON: u8 = 0x0f;
+    /// epoll: counted by itself, since it is what event loops wait in.
+    pub const EPOLL: u8 = 0x20;
+    /// Waits for files unless its first argument, their number, is 0: then it is a timed sleep.
+    pub const FILES_0: u8 = 0x40;
+    /// The same with the second argument.
+    pub const FILES_1: u8 = 0x80;
+}
+
+/// The reason a class stands for, given the call's first two arguments, as far as they are an `int`; `None` where they are not known.
+///
+/// `select` and `poll` on no file at all are an old way to sleep: CPython's `time.sleep` before 3.11 is one.
+#[inline(always)]
+pub fn reason_of_class(class: u8, arguments: Option<(u32, u32)>) -> u8 {
+    let files = match arguments {
+        Some((files, _)) if class & class::FILES_0 != 0 => files,
+        Some((_, files)) if class & class::FILES_1 != 0 => files,
+        _ => 1,
+    };
+    if files == 0 { Reason::Sleep as u8 } else { class & class::REASON }
+}
+
 /// Bits of the task state, from the kernel's `include/linux/sched.h`; these have not changed since 4.14.
 pub mod state {
     /// `TASK_UNINTERRUPTIBLE`.
@@ -15,6 +40,8 @@ pub mod state {
     pub const TRACED: u32 = 0x8;
     /// `TASK_DEAD`, set for the last switch of a task.
     pub const DEAD: u32 = 0x80;
+    /// `TASK_WAKING`: a waker has it and is about to queue it.
+    pub const WAKING: u32 = 0x200;
     /// `TASK_NEW`: forked and not queued yet.
     pub const NEW: u32 = 0x800;
 }

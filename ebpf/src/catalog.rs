@@ -110,8 +110,39 @@ pub const MIGRATION_CAUSES: [&str; 2] = ["at_wakeup", "while_queued"];
 pub const STAGES: [&str; 3] = ["snapshot", "label", "program_cost"];
 /// Values of `source` on a workload: what its name was taken from.
 pub const NAME_SOURCES: [&str; 6] = ["other", "rule", "unit", "container", "executable", "kernel"];
-/// Values of `model` on a workload: how its tasks are organised now.
-pub const MODELS: [&str; 5] = ["none", "single_thread", "threads", "processes", "processes_with_threads"];
+/// Values of `model` on a workload: the concurrency model that its tasks show now.
+pub const MODELS: [&str; 13] = [
+    "idle",
+    "serial",
+    "threads (GIL-bound)",
+    "threads (parallel)",
+    "threads (I/O-bound)",
+    "threads (taking turns)",
+    "processes",
+    "asyncio",
+    "event loop",
+    "hybrid",
+    "sub-interpreters",
+    "native threads",
+    "mixed",
+];
+/// Values of `gil` on Python processes: who shares a global interpreter lock.
+pub const GIL_NAMES: [&str; 5] = ["per_process", "per_interpreter", "free_threaded", "free_threaded_but_enabled", "unknown"];
+/// Values of `reason` on Python processes whose lock was not found.
+pub const PYTHON_UNRESOLVED: [&str; 8] = [
+    "gone",
+    "starting",
+    "not_readable",
+    "no_symbols",
+    "not_mapped",
+    "unsupported_version",
+    "other_implementation",
+    "waits_on_stack",
+];
+/// Values of `verdict` on threads compared with the kernel.
+pub const VERDICTS: [&str; 2] = ["equal", "differing"];
+/// Values of `quantity` on residuals: the kernel's names, in the order of [`crate::residual::Residuals`].
+pub const RESIDUALS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
 /// Values of `program`.
 pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = programs();
 /// Values of `reason` on blocked time, in the order of [`Reason::ALL`].
@@ -174,7 +205,11 @@ const MIGRATION_CAUSE: Label = label("cause", Bound::Values(&MIGRATION_CAUSES));
 const DISTANCE: Label = label("distance", Bound::Values(&DISTANCES));
 const BLOCKED_REASON: Label = label("reason", Bound::Values(&BLOCKED_REASONS));
 const LOSS_REASON: Label = label("reason", Bound::Values(&LOSS_REASONS));
+const GIL: Label = label("gil", Bound::Values(&GIL_NAMES));
+const PYTHON_REASON: Label = label("reason", Bound::Values(&PYTHON_UNRESOLVED));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
+const VERDICT: Label = label("verdict", Bound::Values(&VERDICTS));
+const QUANTITY: Label = label("quantity", Bound::Values(&RESIDUALS));
 const STAGE: Label = label("stage", Bound::Values(&STAGES));
 // One value at a time per workload, so these do not multiply the series.
 const NAME_SOURCE: Label = label("source", Bound::Attribute);
@@ -236,7 +271,20 @@ metrics! {
         "CPUs that at least one process of the workload may run on; absent while it has no process.",
         from "sched_getaffinity(2) of each process";
     WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL],
-        "What the name was taken from, and how the workload's tasks are organised now.", from "labels and TaskRecord";
+        "What the name was taken from, and the concurrency model that the workload showed over the last seconds.",
+        from "labels, and model::live";
+    WORKLOAD_GIL_HANDOFFS: Counter, Count, "workload_gil_handoffs_total", [WORKLOAD],
+        "Times a Python thread gave its interpreter's lock up because another had asked for it, and waited until that thread had it.",
+        from "Cell::gil_handoffs";
+    WORKLOAD_GIL_SWITCH_INTERVAL: Gauge, Seconds, "workload_gil_switch_interval_seconds", [WORKLOAD],
+        "After how long Python threads that wait for the lock ask for it, as their last waits said; absent while none has waited.",
+        from "TaskRecord::gil_interval_ns";
+
+    PYTHON_PROCESSES: Gauge, Count, "python_processes", [GIL],
+        "Processes alive in which a CPython was found, by who shares its lock.", from "interpreters";
+    PYTHON_PROCESSES_UNRESOLVED: Gauge, Count, "python_processes_unresolved", [PYTHON_REASON],
+        "Python processes whose lock was not found since the daemon started; waits for it are among the futex waits.",
+        from "interpreters";
 
     CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],
         "Context switches of each CPU, all tasks, by whether a task or the idle task had it before.",
@@ -248,6 +296,18 @@ metrics! {
 
     EVENTS_LOST: Counter, Count, "events_lost_total", [LOSS_REASON],
         "Observations that are missing or contradictory.", from "CpuRecord::loss";
+    CHECK_THREADS: Counter, Count, "check_threads_total", [VERDICT],
+        "Threads that ended and were compared with the kernel's own counts of their switches and migrations.",
+        from "TaskRecord, kernel_after less kernel_before";
+    CHECK_WAITING_THREADS: Gauge, Count, "check_waiting_threads", [VERDICT],
+        "Threads that waited at the last collection and were compared, at that moment, with the kernel's own counts.",
+        from "task iterator, WAITING map";
+    CHECK_RESIDUAL: Counter, Count, "check_residual_total", [QUANTITY],
+        "Differences between our counts and the kernel's own of threads that ended, added up without their signs.",
+        from "TaskRecord, kernel_after less kernel_before";
+    CHECK_RESIDUAL_SECONDS: Counter, Seconds, "check_residual_on_cpu_seconds_total", [],
+        "Differences between our on-CPU time and the kernel's own of threads that ended, added up without their signs.",
+        from "TaskRecord, kernel_after less kernel_before";
     TORN_RECORDS: Counter, Count, "torn_records_total", [],
         "Thread records that changed under every attempt to read them; their open intervals were missing from one reading.",
         from "snapshot";

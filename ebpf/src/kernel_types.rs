@@ -42,7 +42,12 @@ frozen! {
     TASK_CFS_RQ = ABSENT;
     CFS_RQ_RQ = ABSENT;
     RQ_CLOCK = ABSENT;
+    RQ_NR_SWITCHES = ABSENT;
     REGS_SYSCALL = ABSENT;
+    REGS_ARGUMENT_0 = ABSENT;
+    REGS_ARGUMENT_1 = ABSENT;
+    REGS_ARGUMENT_3 = ABSENT;
+    REGS_CODE_SEGMENT = ABSENT;
     REGS_RESULT = ABSENT;
     HAS_PREV_STATE = 0;
     HAS_TASK_PT_REGS = 0;
@@ -154,29 +159,14 @@ impl Task {
         self.load::<u32>(&TASK_IOWAIT_WORD) & TASK_IOWAIT_MASK.load() != 0
     }
 
-    /// The system call it is in: `None` where the kernel cannot tell, a negative number outside of any.
+    /// The registers that it entered the kernel with: `None` where the kernel does not give them (before 5.15).
     #[inline(always)]
-    pub(crate) fn syscall(self) -> Option<i32> {
-        self.register(&REGS_SYSCALL)
-    }
-
-    /// Whether it is inside `sched_yield`, given the system call it is in. Whoever is preempted on the way back from one still shows
-    /// the call, but on x86-64 its result as well.
-    #[inline(always)]
-    pub(crate) fn is_yielding(self, syscall: Option<i32>) -> bool {
-        syscall == Some(SYSCALL_YIELD.load() as i32) && matches!(self.register(&REGS_RESULT), None | Some(NO_RESULT))
-    }
-
-    /// Four bytes of a register that it entered the kernel with; `None` where the kernel cannot tell.
-    #[inline(always)]
-    fn register(self, offset: &Global<u32>) -> Option<i32> {
-        if HAS_TASK_PT_REGS.load() == 0 || offset.load() == ABSENT {
+    pub(crate) fn registers(self) -> Option<Registers> {
+        if HAS_TASK_PT_REGS.load() == 0 || REGS_SYSCALL.load() == ABSENT {
             return None;
         }
         // SAFETY: the helper takes a trusted task and returns a trusted, never null `struct pt_regs *` (kernel/trace/bpf_trace.c).
-        let regs = unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8;
-        // SAFETY: as in `load`. 32 bits are all of the member on aarch64 and its low half on x86-64.
-        Some(unsafe { *regs.add(offset.load() as usize).cast::<i32>() })
+        Some(Registers(unsafe { bpf_task_pt_regs(self.0.cast_mut().cast()) } as *const u8))
     }
 
     /// The name; zeros if it cannot be read.
@@ -203,7 +193,18 @@ impl Task {
     /// Clock of the run queue that the task is on, up to date in `sched_switch`; `None` without `CONFIG_FAIR_GROUP_SCHED`.
     #[inline(always)]
     pub(crate) fn rq_clock_ns(self) -> Option<u64> {
-        if TASK_CFS_RQ.load() == ABSENT || CFS_RQ_RQ.load() == ABSENT || RQ_CLOCK.load() == ABSENT {
+        self.load_of_rq(&RQ_CLOCK)
+    }
+
+    /// Switches of the CPU that the task is on since the host's start, this one included; `None` as for [`Self::rq_clock_ns`].
+    #[inline(always)]
+    pub(crate) fn rq_switches(self) -> Option<u64> {
+        self.load_of_rq(&RQ_NR_SWITCHES)
+    }
+
+    #[inline(always)]
+    fn load_of_rq(self, offset: &Global<u32>) -> Option<u64> {
+        if TASK_CFS_RQ.load() == ABSENT || CFS_RQ_RQ.load() == ABSENT || offset.load() == ABSENT {
             return None;
         }
         let cfs_rq: *const u8 = self.load(&TASK_CFS_RQ);
@@ -211,7 +212,7 @@ impl Task {
         // class it is: `set_task_rq` in kernel/sched/sched.h.
         unsafe {
             let rq = *cfs_rq.add(CFS_RQ_RQ.load() as usize).cast::<*const u8>();
-            Some(*rq.add(RQ_CLOCK.load() as usize).cast::<u64>())
+            Some(*rq.add(offset.load() as usize).cast::<u64>())
         }
     }
 
@@ -232,6 +233,59 @@ impl Task {
             run_delay_ns: self.run_delay_ns().unwrap_or(0),
         }
     }
+}
+
+/// A `struct pt_regs *` that the verifier trusts.
+#[derive(Clone, Copy)]
+pub(crate) struct Registers(*const u8);
+
+impl Registers {
+    #[inline(always)]
+    fn load<T: Copy>(self, offset: &Global<u32>) -> T {
+        // SAFETY: as in `Task::load`.
+        unsafe { *self.0.add(offset.load() as usize).cast::<T>() }
+    }
+
+    /// The number of the system call, negative outside of any; `None` for a 32-bit program on x86-64, which has other numbers.
+    #[inline(always)]
+    pub(crate) fn syscall(self) -> Option<i32> {
+        if REGS_CODE_SEGMENT.load() != ABSENT && self.load::<u16>(&REGS_CODE_SEGMENT) == USER_CODE_32 {
+            return None;
+        }
+        // 32 bits are all of the member on aarch64 and its low half on x86-64.
+        Some(self.load(&REGS_SYSCALL))
+    }
+
+    /// Whether it is inside `sched_yield`, given the system call it is in. Whoever is preempted on the way back from one still shows
+    /// the call, but on x86-64 its result as well.
+    #[inline(always)]
+    pub(crate) fn is_yielding(self, syscall: Option<i32>) -> bool {
+        let in_call = syscall == Some(SYSCALL_YIELD.load() as i32);
+        in_call && (REGS_RESULT.load() == ABSENT || self.load::<i32>(&REGS_RESULT) == NO_RESULT)
+    }
+
+    /// The arguments of the system call.
+    #[inline(always)]
+    pub(crate) fn arguments(self) -> Option<Arguments> {
+        if REGS_ARGUMENT_0.load() == ABSENT || REGS_ARGUMENT_1.load() == ABSENT || REGS_ARGUMENT_3.load() == ABSENT {
+            return None;
+        }
+        Some(Arguments {
+            first: self.load(&REGS_ARGUMENT_0),
+            second: self.load(&REGS_ARGUMENT_1),
+            fourth: self.load(&REGS_ARGUMENT_3),
+        })
+    }
+}
+
+/// `__USER32_CS` of x86-64 (`arch/x86/include/asm/segment.h`).
+const USER_CODE_32: u16 = 0x23;
+
+/// What a system call was called with, as far as anything here depends on it.
+pub(crate) struct Arguments {
+    pub(crate) first: u64,
+    pub(crate) second: u64,
+    pub(crate) fourth: u64,
 }
 
 /// Blocked reason of a system call number.

@@ -8,7 +8,10 @@
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
 //! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
+//! - [`residual`]: our counts of a thread against the kernel's.
+//! - [`unseen_switches`]: switches hidden from tracing, by the run queue's own count.
 //! - [`blocked`]: why a thread left the CPU.
+//! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
 //! - [`loss`]: every way an observation can be missing.
@@ -19,12 +22,15 @@
 
 pub mod abi;
 pub mod cpu_account;
+pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;
+pub mod unseen_switches;
 
 pub mod blocked;
 pub mod bucket;
 pub mod distance;
+pub mod gil;
 pub mod loss;
 
 #[cfg(not(target_arch = "bpf"))]

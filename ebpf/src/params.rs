@@ -13,7 +13,7 @@ pub struct Field {
     pub global: &'static str,
     /// The struct in BTF.
     pub of: &'static str,
-    /// Members from the struct inwards; alternatives for kernels that name them otherwise.
+    /// Members from the struct inwards, a number for an element of an array of words; alternatives for kernels that name them otherwise.
     pub paths: &'static [&'static [&'static str]],
     /// Tracing works without it; the programs test for [`ABSENT`].
     pub optional: bool,
@@ -51,8 +51,15 @@ pub const FIELDS: &[Field] = &[
     optional("TASK_CFS_RQ", "task_struct", &[&["se", "cfs_rq"]]),
     optional("CFS_RQ_RQ", "cfs_rq", &[&["rq"]]),
     optional("RQ_CLOCK", "rq", &[&["clock"]]),
+    optional("RQ_NR_SWITCHES", "rq", &[&["nr_switches"]]),
     // x86-64, then aarch64.
     optional("REGS_SYSCALL", "pt_regs", &[&["orig_ax"], &["syscallno"]]),
+    // Arguments 0, 1 and 3 of the system call: for futex(2) the address, the operation and the timeout.
+    optional("REGS_ARGUMENT_0", "pt_regs", &[&["di"], &["regs", "0"]]),
+    optional("REGS_ARGUMENT_1", "pt_regs", &[&["si"], &["regs", "1"]]),
+    optional("REGS_ARGUMENT_3", "pt_regs", &[&["r10"], &["regs", "3"]]),
+    // x86-64 only: tells a 32-bit program, whose system calls have other numbers.
+    optional("REGS_CODE_SEGMENT", "pt_regs", &[&["cs"]]),
     // x86-64, where the register holds an error until the system call has returned.
     optional("REGS_RESULT", "pt_regs", &[&["ax"]]),
     optional("TASK_START_TIME", "task_struct", &[&["start_time"]]),

@@ -6,8 +6,9 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Ending, KernelCounts, Moves, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
+    gil::{AddressRange, RANGES},
     loss::Loss,
     params::MAX_THREAD_CPUS,
     task_clock::{Phase, TaskClock},
@@ -180,18 +181,18 @@ fn give_up(slot: u32, tid: u32, cpu: u32) {
 }
 
 /// Begins to trace `task` in `workload`. `phase` is `New` for a forked thread, else `Unseen` with `seeded_as` for what it does.
-/// False if it could not, or if another hook was faster.
+/// `None` if it could not, or if another hook was faster.
 #[inline(always)]
-pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, cpu: u32) -> bool {
+pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, cpu: u32) -> Option<&'static mut TaskRecord> {
     let tid = task.tid();
     let Some(entry) = entry(tid) else {
         lose_on(cpu, Loss::PidBeyondTable);
-        return false;
+        return None;
     };
-    let Some(slot) = take_slot(cpu) else { return false };
+    let slot = take_slot(cpu)?;
     let Some(new) = record(slot) else {
         lose_on(cpu, Loss::SlotLeaked);
-        return false;
+        return None;
     };
     // SAFETY: a helper without preconditions.
     let now_ns = unsafe { bpf_ktime_get_ns() };
@@ -219,16 +220,25 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
+    new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
+    new.moves = Moves { at_switch: 0, again: 0, unseen: 0, reserved: 0 };
+    new.gil = [AddressRange::EMPTY; RANGES];
+    new.epoll_waits = 0;
+    new.gil_waits = 0;
+    new.gil_turns = 0;
+    new.gil_handoffs = 0;
+    new.on_cpu_at_gil_ns = 0;
+    new.gil_interval_ns = 0;
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {
             lose_on(cpu, Loss::SlotLeaked);
         }
-        return false;
+        return None;
     }
     // SAFETY: `entry` points into a map value. Last, since it makes the record visible to the other hooks.
     unsafe { *entry = slot };
-    true
+    Some(new)
 }
 
 /// Ends the tracing of a task whose memory goes away, if it was traced. Found by address alone: its pid may be another's by now.

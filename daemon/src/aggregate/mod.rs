@@ -31,6 +31,10 @@ pub struct Totals {
     pub threads_started: u64,
     /// Processes that did.
     pub processes_started: u64,
+    /// Interpreter locks handed over because another thread asked.
+    pub gil_handoffs: u64,
+    /// The switch interval that a live thread's last wait for such a lock began with, the longest of them; 0 if none waited.
+    pub gil_interval_ns: u64,
     /// Threads alive now.
     pub threads: u64,
     /// Processes alive now.
@@ -41,6 +45,16 @@ pub struct Totals {
     pub wakeup_latency: Distribution,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Distribution,
+    /// Switches in `preempted` of threads that were about to wait.
+    pub preempted_drowsy: u64,
+    /// Waits of which no event told the begin: in the times, in no distribution.
+    pub unobserved_wait_ns: u64,
+    /// From waking to being queued, if that was measured.
+    pub queueing_ns: u64,
+    /// Wake-ups in `queueing_ns`.
+    pub queueings: u64,
+    /// The longest of them.
+    pub queueing_max_ns: u64,
 }
 
 impl Totals {
@@ -70,11 +84,17 @@ impl Totals {
                     *sum += part;
                 }
             }
+            totals.gil_handoffs += cell.gil_handoffs;
             totals.threads_started += cell.threads_started;
             totals.processes_started += cell.processes_started;
             totals.timeslice.add(&cell.timeslice);
             totals.wakeup_latency.add(&cell.wakeup_latency);
             totals.preemption_wait.add(&cell.preemption_wait);
+            totals.preempted_drowsy += cell.preempted_drowsy;
+            totals.unobserved_wait_ns += cell.unobserved_wait_ns;
+            totals.queueing_ns += cell.queueing_ns;
+            totals.queueings += cell.queueings;
+            totals.queueing_max_ns = totals.queueing_max_ns.max(cell.queueing_max_ns);
         }
         totals
     }
@@ -122,6 +142,7 @@ impl Aggregate {
         for thread in snapshot.threads.iter().filter(|thread| !thread.has_ended()) {
             let Some(totals) = now.get_mut(thread.workload().0 as usize) else { continue };
             totals.fold_open(thread, snapshot.taken_ns);
+            totals.gil_interval_ns = totals.gil_interval_ns.max(thread.record.gil_interval_ns);
             totals.threads += 1;
             if processes.insert((thread.workload().0, thread.tgid())) {
                 totals.processes += 1;

@@ -1,6 +1,10 @@
 //! Snapshots made into what a scrape shows. Pure: it keeps what must not go down and reads nothing itself.
 
-use schedscope_ebpf::{abi::CpuRecord, distance::CpuPlace};
+use schedscope_ebpf::{
+    abi::{CpuRecord, KernelCounts},
+    distance::CpuPlace,
+    residual::{Residuals, is_comparable},
+};
 
 use super::{CpuTotals, Workload};
 use crate::{
@@ -15,6 +19,7 @@ pub struct Ledger {
     aggregate: Aggregate,
     idle_ns: Vec<u64>,
     torn_records: u64,
+    ended: Residuals,
 }
 
 impl Ledger {
@@ -29,19 +34,43 @@ impl Ledger {
         }
     }
 
+    /// Compares the threads that a snapshot hands out as ended with what the kernel kept about them. Every snapshot must come by
+    /// here once: each hands out others.
+    pub fn compare_ended(&mut self, snapshot: &Snapshot) {
+        for thread in &snapshot.released {
+            let kernel = &thread.record.kernel_after;
+            // All zeros if its last switch was not seen, which is counted as a loss.
+            if *kernel != KernelCounts::default() && is_comparable(&thread.record) {
+                self.ended.add(&thread.record, kernel);
+            }
+        }
+    }
+
+    /// Sum of these comparisons.
+    pub fn ended(&self) -> Residuals {
+        self.ended
+    }
+
     /// Records that could not be read whole, over all snapshots.
     pub fn torn_records(&self) -> u64 {
         self.torn_records
     }
 
-    /// The workloads that have a name, with their totals; `other` comes first. `allowed_cpus` says on how many CPUs each may run.
-    pub fn workloads(&self, names: &LabelTable, allowed_cpus: impl Fn(WorkloadId) -> Option<u32>) -> Vec<Workload> {
+    /// The workloads that have a name, with their totals; `other` comes first. `allowed_cpus` says on how many CPUs each may run,
+    /// `model` what it shows.
+    pub fn workloads(
+        &self,
+        names: &LabelTable,
+        allowed_cpus: impl Fn(WorkloadId) -> Option<u32>,
+        model: impl Fn(WorkloadId) -> &'static str,
+    ) -> Vec<Workload> {
         names
             .iter()
             .map(|(id, name, source)| Workload {
                 name: name.to_owned(),
                 source,
                 allowed_cpus: allowed_cpus(id),
+                model: model(id),
                 totals: self.aggregate.totals(id).cloned().unwrap_or_default(),
             })
             .collect()
@@ -70,7 +99,10 @@ fn idle_ns(record: &CpuRecord, now_ns: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use schedscope_ebpf::task_clock::Phase;
+
     use super::*;
+    use crate::snapshot::tests::thread;
 
     fn snapshot(taken_ns: u64, record: CpuRecord) -> Snapshot {
         Snapshot { taken_ns, cpus: vec![record], ..Snapshot::default() }
@@ -88,6 +120,22 @@ mod tests {
         let cpus = ledger.cpus(&[busy], &[]);
         assert_eq!(cpus[0].idle_ns, 250);
         assert_eq!((cpus[0].switches_from_task, cpus[0].switches_from_idle), (2, 2));
+    }
+
+    #[test]
+    fn threads_that_ended_are_compared_once_unless_their_end_was_not_seen() {
+        let ended = |voluntary, kernel| {
+            let mut thread = thread(1, Phase::Dead);
+            thread.record.voluntary = voluntary;
+            thread.record.kernel_after = KernelCounts { voluntary: kernel, ..KernelCounts::default() };
+            thread
+        };
+        let mut ledger = Ledger::default();
+        let released = vec![ended(5, 5), ended(5, 7), ended(9, 0)];
+        ledger.compare_ended(&Snapshot { released, ..Snapshot::default() });
+        ledger.compare_ended(&Snapshot { threads: vec![ended(5, 5)], ..Snapshot::default() });
+        let expected = Residuals { compared: 2, differing: 1, voluntary: 2, ..Residuals::default() };
+        assert_eq!(ledger.ended(), expected);
     }
 
     #[test]

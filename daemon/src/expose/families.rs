@@ -1,7 +1,10 @@
 //! An [`Exposition`] as the rows of the catalog. Nanoseconds become seconds here and nowhere else.
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric as Sample, MetricFamily, MetricType};
-use schedscope_ebpf::catalog::{self, Kind, Metric, Unit};
+use schedscope_ebpf::{
+    catalog::{self, Kind, Metric, Unit},
+    residual::Residuals,
+};
 
 use super::{Exposition, Workload};
 use crate::aggregate::{Distribution, busy_cpus};
@@ -11,7 +14,9 @@ pub fn families(exposition: &Exposition) -> Vec<MetricFamily> {
     let mut families = workload_times(&exposition.workloads);
     families.extend(workload_counts(&exposition.workloads));
     families.extend(workload_state(&exposition.workloads));
+    families.extend(pythons(exposition));
     families.extend(cpus(exposition));
+    families.extend(check(exposition));
     families.extend(collection(exposition));
     families.extend(programs(exposition));
     let series: usize = families.iter().map(Family::samples).sum();
@@ -50,6 +55,7 @@ fn workload_counts(workloads: &[Workload]) -> Vec<Family> {
     let mut migrations = Family::of(&catalog::WORKLOAD_MIGRATIONS);
     let mut threads_started = Family::of(&catalog::WORKLOAD_THREADS_STARTED);
     let mut processes_started = Family::of(&catalog::WORKLOAD_PROCESSES_STARTED);
+    let mut handoffs = Family::of(&catalog::WORKLOAD_GIL_HANDOFFS);
     for Workload { name, totals, .. } in workloads {
         for (kind, count) in catalog::SWITCH_KINDS.iter().zip([totals.voluntary, totals.preempted, totals.yielded]) {
             switches.add(&[name, kind], count);
@@ -61,8 +67,9 @@ fn workload_counts(workloads: &[Workload]) -> Vec<Family> {
         }
         threads_started.add(&[name], totals.threads_started);
         processes_started.add(&[name], totals.processes_started);
+        handoffs.add(&[name], totals.gil_handoffs);
     }
-    vec![switches, migrations, threads_started, processes_started]
+    vec![switches, migrations, threads_started, processes_started, handoffs]
 }
 
 fn workload_state(workloads: &[Workload]) -> Vec<Family> {
@@ -70,6 +77,7 @@ fn workload_state(workloads: &[Workload]) -> Vec<Family> {
     let mut processes = Family::of(&catalog::WORKLOAD_PROCESSES);
     let mut allowed_cpus = Family::of(&catalog::WORKLOAD_ALLOWED_CPUS);
     let mut info = Family::of(&catalog::WORKLOAD_INFO);
+    let mut interval = Family::of(&catalog::WORKLOAD_GIL_SWITCH_INTERVAL);
     for workload in workloads {
         let name = workload.name.as_str();
         threads.add(&[name], workload.totals.threads);
@@ -77,9 +85,24 @@ fn workload_state(workloads: &[Workload]) -> Vec<Family> {
         if let Some(allowed) = workload.allowed_cpus {
             allowed_cpus.add(&[name], u64::from(allowed));
         }
-        info.add(&[name, workload.source.name(), workload.model()], 1);
+        info.add(&[name, workload.source.name(), workload.model], 1);
+        if workload.totals.gil_interval_ns > 0 {
+            interval.add(&[name], workload.totals.gil_interval_ns);
+        }
     }
-    vec![threads, processes, allowed_cpus, info]
+    vec![threads, processes, allowed_cpus, info, interval]
+}
+
+fn pythons(exposition: &Exposition) -> Vec<Family> {
+    let mut found = Family::of(&catalog::PYTHON_PROCESSES);
+    for (gil, count) in catalog::GIL_NAMES.iter().zip(exposition.pythons) {
+        found.add(&[gil], count);
+    }
+    let mut unresolved = Family::of(&catalog::PYTHON_PROCESSES_UNRESOLVED);
+    for (reason, count) in catalog::PYTHON_UNRESOLVED.iter().zip(exposition.pythons_unresolved) {
+        unresolved.add(&[reason], count);
+    }
+    vec![found, unresolved]
 }
 
 fn cpus(exposition: &Exposition) -> Vec<Family> {
@@ -97,6 +120,24 @@ fn cpus(exposition: &Exposition) -> Vec<Family> {
         }
     }
     vec![switches, idle, topology]
+}
+
+fn check(exposition: &Exposition) -> Vec<Family> {
+    let mut ended = Family::of(&catalog::CHECK_THREADS);
+    let mut waiting = Family::of(&catalog::CHECK_WAITING_THREADS);
+    for (family, found) in [(&mut ended, exposition.ended), (&mut waiting, exposition.waiting)] {
+        for (verdict, count) in catalog::VERDICTS.iter().zip([found.compared.saturating_sub(found.differing), found.differing]) {
+            family.add(&[verdict], count);
+        }
+    }
+    let mut residual = Family::of(&catalog::CHECK_RESIDUAL);
+    let Residuals { voluntary, involuntary, migrations, on_cpu_ns, .. } = exposition.ended;
+    for (quantity, count) in catalog::RESIDUALS.iter().zip([voluntary, involuntary, migrations]) {
+        residual.add(&[quantity], count);
+    }
+    let mut on_cpu = Family::of(&catalog::CHECK_RESIDUAL_SECONDS);
+    on_cpu.add(&[], on_cpu_ns);
+    vec![ended, waiting, residual, on_cpu]
 }
 
 fn collection(exposition: &Exposition) -> Vec<Family> {

@@ -14,7 +14,7 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::MetricFamily,
 };
-use schedscope_ebpf::{catalog, distance::CpuPlace};
+use schedscope_ebpf::{catalog, distance::CpuPlace, residual::Residuals};
 
 use crate::{
     aggregate::Totals,
@@ -32,8 +32,16 @@ pub struct Exposition {
     pub workloads: Vec<Workload>,
     /// CPUs that were seen switching, in order.
     pub cpus: Vec<CpuTotals>,
+    /// Processes with a Python, in the order of [`catalog::GIL_NAMES`].
+    pub pythons: [u64; catalog::GIL_NAMES.len()],
+    /// Pythons whose lock was not found, in the order of [`catalog::PYTHON_UNRESOLVED`].
+    pub pythons_unresolved: [u64; catalog::PYTHON_UNRESOLVED.len()],
     /// Losses by reason.
     pub losses: Losses,
+    /// Threads that ended, against the kernel.
+    pub ended: Residuals,
+    /// Threads that waited at the last collection, against the kernel.
+    pub waiting: Residuals,
     /// Records that could not be read whole, over all collections.
     pub torn_records: u64,
     /// Each BPF program and what it cost.
@@ -59,22 +67,10 @@ pub struct Workload {
     pub source: NameSource,
     /// Size of the union of its processes' affinity masks; `None` without processes.
     pub allowed_cpus: Option<u32>,
+    /// The model it shows now: one of [`catalog::MODELS`].
+    pub model: &'static str,
     /// What was counted.
     pub totals: Totals,
-}
-
-impl Workload {
-    /// How its tasks are organised now: one of [`catalog::MODELS`].
-    pub fn model(&self) -> &'static str {
-        let index = match (self.totals.processes, self.totals.threads) {
-            (0, _) | (_, 0) => 0,
-            (1, 1) => 1,
-            (1, _) => 2,
-            (processes, threads) if processes == threads => 3,
-            _ => 4,
-        };
-        catalog::MODELS[index]
-    }
 }
 
 /// One CPU, all tasks.

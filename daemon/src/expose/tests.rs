@@ -11,7 +11,7 @@ use schedscope_ebpf::{
 };
 
 use super::*;
-use crate::{aggregate::Distribution, snapshot::Times};
+use crate::{aggregate::Distribution, model::Name, python::Unresolved, snapshot::Times};
 
 fn distribution(values_ns: &[u64]) -> Distribution {
     let mut histogram = Histogram { sum_ns: 0, max_ns: 0, counts: [0; BUCKETS] };
@@ -33,6 +33,7 @@ fn web() -> Workload {
         name: "web".into(),
         source: NameSource::Rule,
         allowed_cpus: Some(2),
+        model: "threads (parallel)",
         totals: Totals {
             times,
             on_cpu_ns_by_cpu: vec![2_000_000_000, 0, 500_000_000],
@@ -40,6 +41,8 @@ fn web() -> Workload {
             preempted: 7,
             yielded: 1,
             migrations: [[0, 5, 0, 0], [0, 0, 0, 2]],
+            gil_handoffs: 4,
+            gil_interval_ns: 5_000_000,
             threads_started: 8,
             processes_started: 1,
             threads: 8,
@@ -48,6 +51,7 @@ fn web() -> Workload {
             // On a bound, just above it, below the first, and above the last.
             wakeup_latency: distribution(&[2048, 2049, 1, 1 << 35]),
             preemption_wait: Distribution::default(),
+            ..Totals::default()
         },
     }
 }
@@ -57,12 +61,16 @@ fn exposition() -> Exposition {
     losses.0[Loss::TaskTableFull as usize] = 3;
     let place = CpuPlace { core: 0, llc: 0, node: 0, reserved: 0 };
     Exposition {
-        workloads: vec![Workload { name: "other".into(), ..Workload::default() }, web()],
+        pythons: [2, 0, 0, 0, 0],
+        pythons_unresolved: [0, 0, 0, 1, 0, 0, 0, 0],
+        workloads: vec![Workload { name: "other".into(), model: "idle", ..Workload::default() }, web()],
         cpus: vec![
             CpuTotals { cpu: Cpu(0), place: Some(place), switches_from_task: 5, switches_from_idle: 4, idle_ns: 1_500_000_000 },
             CpuTotals { cpu: Cpu(2), place: None, switches_from_task: 0, switches_from_idle: 1, idle_ns: 0 },
         ],
         losses,
+        ended: Residuals { compared: 12, differing: 2, voluntary: 3, involuntary: 4, migrations: 5, on_cpu_ns: 6_000 },
+        waiting: Residuals { compared: 40, differing: 1, ..Residuals::default() },
         torn_records: 1,
         programs: vec![Program { name: "sched_switch", attached: true, run_ns: 72_000, runs: 1000, recursion_misses: 0 }],
         bpf_measured_ns: 1_000_000_000,
@@ -151,13 +159,9 @@ fn a_family_without_series_is_left_out() {
 }
 
 #[test]
-fn the_organisation_of_tasks() {
-    for (processes, threads, expected) in
-        [(0, 0, "none"), (1, 1, "single_thread"), (1, 8, "threads"), (4, 4, "processes"), (4, 9, "processes_with_threads")]
-    {
-        let totals = Totals { threads, processes, ..Totals::default() };
-        assert_eq!(Workload { totals, ..Workload::default() }.model(), expected);
-    }
+fn the_catalog_has_every_model_and_every_reason() {
+    assert_eq!(Name::ALL.map(Name::text), catalog::MODELS);
+    assert_eq!(Unresolved::REASONS, catalog::PYTHON_UNRESOLVED);
 }
 
 /// Reads label values back as the format prescribes, so that a quoting error shows as another value or a broken line.
@@ -193,6 +197,6 @@ proptest! {
         let text = catalog_text(&exposition);
         prop_assert_eq!(text.split('\n').count(), lines);
         let line = text.split('\n').find(|line| line.starts_with("schedscope_workload_info") && line.contains("\"rule\"")).unwrap();
-        prop_assert_eq!(label_values(line), [name, "rule".to_owned(), "threads".to_owned()]);
+        prop_assert_eq!(label_values(line), [name, "rule".to_owned(), "threads (parallel)".to_owned()]);
     }
 }

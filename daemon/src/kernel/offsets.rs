@@ -19,9 +19,9 @@ pub type Globals = Vec<(&'static str, u32)>;
 pub fn resolve(btf: &Btf) -> Result<Globals, MissingField> {
     let mut globals = Globals::new();
     for field in FIELDS {
-        let found = field.paths.iter().find_map(|path| btf.member(field.of, path)).filter(|member| member.bits == 0);
+        let found = field.paths.iter().find_map(|path| byte_offset(btf, field.of, path));
         let offset = match found {
-            Some(member) => member.bit_offset / 8,
+            Some(offset) => offset,
             None if field.optional => ABSENT,
             None => return Err(MissingField { of: field.of, member: field.paths[0].join(".") }),
         };
@@ -35,6 +35,16 @@ pub fn resolve(btf: &Btf) -> Result<Globals, MissingField> {
     globals.push((params::HAS_PREV_STATE, u32::from(btf.tracepoint_arguments("sched_switch") >= Some(4))));
     globals.push((params::HAS_TASK_PT_REGS, u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs"))));
     Ok(globals)
+}
+
+/// Where a field lies, in bytes; a number at the end of the path counts words of an array.
+fn byte_offset(btf: &Btf, of: &str, path: &[&str]) -> Option<u32> {
+    let (path, element) = match path.split_last() {
+        Some((last, before)) if !before.is_empty() => last.parse::<u32>().map_or((path, 0), |element| (before, element)),
+        _ => (path, 0),
+    };
+    let member = btf.member(of, path).filter(|member| member.bits == 0)?;
+    Some(member.bit_offset / 8 + element * 8)
 }
 
 #[cfg(test)]

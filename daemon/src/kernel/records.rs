@@ -5,7 +5,10 @@ use std::{
     sync::atomic::{Ordering, fence},
 };
 
-use schedscope_ebpf::abi::TaskRecord;
+use schedscope_ebpf::{
+    abi::TaskRecord,
+    gil::{AddressRange, RANGES},
+};
 
 use super::mapped::MappedArray;
 
@@ -72,6 +75,21 @@ impl Records {
     pub(super) fn set_workload(&self, slot: usize, workload: u32) {
         // SAFETY: an aligned word inside the mapping, which the programs only read after the record was made.
         unsafe { (&raw mut (*self.map.pointer(slot)).workload).write_volatile(workload) };
+    }
+
+    /// Tells the programs where the thread's process keeps its interpreters' locks.
+    pub(super) fn set_gil(&self, slot: usize, ranges: [AddressRange; RANGES]) {
+        for (index, range) in ranges.into_iter().enumerate() {
+            // SAFETY: aligned words inside the mapping. A range is empty while its end is 0, so no half of one is ever believed.
+            unsafe {
+                let place = (&raw mut (*self.map.pointer(slot)).gil).cast::<AddressRange>().add(index);
+                (&raw mut (*place).end).write_volatile(0);
+                fence(Ordering::Release);
+                (&raw mut (*place).start).write_volatile(range.start);
+                fence(Ordering::Release);
+                (&raw mut (*place).end).write_volatile(range.end);
+            }
+        }
     }
 
     /// The address of the task in a slot.

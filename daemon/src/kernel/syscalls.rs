@@ -1,6 +1,6 @@
 //! What a thread waits for in each system call: the table that the loader freezes into the programs.
 
-use schedscope_ebpf::blocked::{Reason, SYSCALLS};
+use schedscope_ebpf::blocked::{Reason, SYSCALLS, class};
 
 /// System calls that put a thread to sleep, by what it waits for. Every other one is [`Reason::Other`].
 const CLASSES: &[(Reason, &[libc::c_long])] = &[
@@ -61,6 +61,18 @@ const CLASSES: &[(Reason, &[libc::c_long])] = &[
     ),
 ];
 
+/// Calls whose arguments tell more.
+const FLAGS: &[(u8, &[libc::c_long])] = &[
+    (class::EPOLL, &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2]),
+    (class::FILES_0, &[libc::SYS_pselect6]),
+    (class::FILES_1, &[libc::SYS_ppoll]),
+];
+#[cfg(target_arch = "x86_64")]
+const LEGACY_FLAGS: &[(u8, &[libc::c_long])] =
+    &[(class::EPOLL, &[libc::SYS_epoll_wait]), (class::FILES_0, &[libc::SYS_select]), (class::FILES_1, &[libc::SYS_poll])];
+#[cfg(not(target_arch = "x86_64"))]
+const LEGACY_FLAGS: &[(u8, &[libc::c_long])] = &[];
+
 /// `futex_wait(2)`, Linux 6.7, the same number everywhere; not in every libc.
 const SYS_FUTEX_WAIT: libc::c_long = 455;
 
@@ -74,13 +86,20 @@ const LEGACY: &[(Reason, &[libc::c_long])] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const LEGACY: &[(Reason, &[libc::c_long])] = &[];
 
-/// The reason of each system call by its number on this architecture.
+/// The class of each system call by its number on this architecture.
 pub fn classes() -> [u8; SYSCALLS] {
     let mut table = [Reason::Other as u8; SYSCALLS];
     for (reason, calls) in CLASSES.iter().chain(LEGACY) {
         for call in *calls {
             if let Some(entry) = usize::try_from(*call).ok().and_then(|call| table.get_mut(call)) {
                 *entry = *reason as u8;
+            }
+        }
+    }
+    for (flag, calls) in FLAGS.iter().chain(LEGACY_FLAGS) {
+        for call in *calls {
+            if let Some(entry) = usize::try_from(*call).ok().and_then(|call| table.get_mut(call)) {
+                *entry |= flag;
             }
         }
     }
@@ -97,7 +116,8 @@ mod tests {
         let mut listed: Vec<_> =
             CLASSES.iter().chain(LEGACY).flat_map(|(reason, calls)| calls.iter().map(|call| (*call, *reason))).collect();
         for (call, reason) in &listed {
-            assert_eq!(usize::try_from(*call).ok().and_then(|call| table.get(call)), Some(&(*reason as u8)), "system call {call}");
+            let entry = usize::try_from(*call).ok().and_then(|call| table.get(call));
+            assert_eq!(entry.map(|entry| entry & class::REASON), Some(*reason as u8), "system call {call}");
         }
         let count = listed.len();
         listed.sort_unstable();

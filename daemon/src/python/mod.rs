@@ -24,38 +24,9 @@ pub mod resolve;
 
 pub use gil::Gil;
 pub use resolve::Resolver;
+pub use schedscope_ebpf::gil::{AddressRange, RANGES as WAIT_RANGES};
 
 use std::{fmt, path::PathBuf};
-
-/// As many address ranges per process as the kernel side keeps.
-pub const WAIT_RANGES: usize = 4;
-
-/// User addresses of a process, `start` included and `end` not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AddressRange {
-    /// First address.
-    pub start: u64,
-    /// First address after it.
-    pub end: u64,
-}
-
-impl AddressRange {
-    /// `bytes` from `start` on; cut at the end of the address space.
-    pub fn new(start: u64, bytes: u64) -> Self {
-        Self { start, end: start.saturating_add(bytes) }
-    }
-
-    /// The address lies in the range.
-    pub fn contains(&self, address: u64) -> bool {
-        (self.start..self.end).contains(&address)
-    }
-}
-
-impl fmt::Display for AddressRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}..{:#x}", self.start, self.end)
-    }
-}
 
 /// A version of CPython.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

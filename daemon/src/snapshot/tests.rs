@@ -1,4 +1,8 @@
-use schedscope_ebpf::{abi::KernelCounts, task_clock::TaskClock};
+use schedscope_ebpf::{
+    abi::{Ending, KernelCounts, Moves},
+    gil::{AddressRange, RANGES},
+    task_clock::TaskClock,
+};
 
 use super::*;
 
@@ -30,6 +34,15 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         kernel_before: KernelCounts::default(),
         kernel_after: KernelCounts::default(),
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+        at_exit: Ending::default(),
+        moves: Moves::default(),
+        gil: [AddressRange::EMPTY; RANGES],
+        epoll_waits: 0,
+        gil_waits: 0,
+        gil_turns: 0,
+        gil_handoffs: 0,
+        gil_interval_ns: 0,
+        on_cpu_at_gil_ns: 0,
     };
     Thread { record, on_cpu_ns_by_cpu: Vec::new() }
 }

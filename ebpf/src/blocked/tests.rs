@@ -28,3 +28,14 @@ fn the_disk_is_waited_for_without_interruption_and_in_iowait() {
     assert_eq!(classify(0x400 | state::UNINTERRUPTIBLE, true, read), Reason::Disk as u8);
     assert_eq!(classify(0x100 | state::STOPPED, true, read), Reason::Stopped as u8);
 }
+
+#[test]
+fn polling_nothing_is_sleeping() {
+    let poll = Reason::Poll as u8;
+    assert_eq!(reason_of_class(poll | class::FILES_0, Some((0, 7))), Reason::Sleep as u8);
+    assert_eq!(reason_of_class(poll | class::FILES_0, Some((3, 0))), poll);
+    assert_eq!(reason_of_class(poll | class::FILES_1, Some((7, 0))), Reason::Sleep as u8);
+    assert_eq!(reason_of_class(poll | class::FILES_1, None), poll);
+    assert_eq!(reason_of_class(poll | class::EPOLL, Some((0, 0))), poll);
+    assert!(Reason::ALL.iter().all(|reason| *reason as u8 & !class::REASON == 0));
+}

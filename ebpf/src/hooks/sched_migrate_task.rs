@@ -2,7 +2,7 @@ use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepo
 use schedscope_ebpf::{abi::Cause, loss::Loss};
 
 use crate::{
-    charge::{add_migrations, cell, lose_on},
+    charge::{add_migrations, cell, lose_on, note_move},
     kernel_types::Task,
     tasks::find,
 };
@@ -21,6 +21,7 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     if from == to {
         return 0;
     }
+    note_move(traced.record);
     let cause = if traced.record.clock.is_placement() { Cause::AtWakeup } else { Cause::WhileQueued };
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };

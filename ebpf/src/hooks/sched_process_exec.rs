@@ -1,5 +1,7 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
+use schedscope_ebpf::gil::{AddressRange, RANGES};
+
 use crate::{
     kernel_types::Task,
     tasks::{find, rename},
@@ -20,5 +22,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     }
     task.read_comm(&mut traced.record.comm);
     traced.record.execs += 1;
+    // These addresses were the old program's.
+    traced.record.gil = [AddressRange::EMPTY; RANGES];
     0
 }

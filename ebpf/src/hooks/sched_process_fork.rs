@@ -20,7 +20,9 @@ fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let workload = parent.record.workload;
-    if admit(child, workload, Phase::New, Phase::New, cpu) {
+    if let Some(record) = admit(child, workload, Phase::New, Phase::New, cpu) {
+        // A thread shares its parent's addresses, and a process begins with a copy of them.
+        record.gil = parent.record.gil;
         if let Some(cell) = cell(cpu, workload) {
             cell.threads_started += 1;
             if child.tid() == child.tgid() {

@@ -1,19 +1,22 @@
+use core::ffi::c_void;
+
 use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
-    blocked::{self, Reason},
+    blocked::{self, Reason, class},
     cpu_account::Switched,
+    gil::{self, GilWait},
     loss::Loss,
-    task_clock::{Closed, Departure, KernelGrowth},
+    task_clock::{Closed, Departure, KernelGrowth, Phase},
 };
 
 use crate::{
-    charge::{add_migrations, begin, cell, finish, lose, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
-    kernel_types::{HAS_PREV_STATE, Task, class_of},
+    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
+    kernel_types::{HAS_PREV_STATE, Registers, Task, class_of},
     tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
 
@@ -31,6 +34,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
+    if cpu_record.task != prev.address() {
+        cpu_record.count_unseen(prev.rq_switches());
+    }
     let (leaves, comes) = (Switched { task: prev.address(), tid: prev_tid }, Switched { task: next.address(), tid: next_tid });
     cpu_record.switch(leaves, comes, now_ns);
 
@@ -47,10 +53,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now.
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
+/// lock is held.
 #[inline(always)]
-fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
-    let rq_clock_ns = prev.rq_clock_ns();
+pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
+    let rq_clock_ns = task.rq_clock_ns();
     if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
         // A new offset may be smaller than the last one.
         return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };
@@ -68,8 +75,10 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         lose_on(cpu, Loss::NoCounters);
         return;
     };
-    let syscall = if preempt { None } else { prev.syscall() };
-    let departure = Departure::classify(preempt, prev_state, prev.is_yielding(syscall));
+    let registers = if preempt { None } else { prev.registers() };
+    let syscall = registers.and_then(Registers::syscall);
+    let is_yielding = registers.is_some_and(|registers| registers.is_yielding(syscall));
+    let departure = Departure::classify(preempt, prev_state, is_yielding);
     let runtime_ns = prev.runtime_ns();
     let grown_ns = runtime_ns.saturating_sub(record.runtime_at_departure_ns);
     let from = record.clock.cpu;
@@ -79,7 +88,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     if let Some(on_cpu_ns) = record.clock.end_run(now_ns, departure, grown_ns) {
         on_cpu(record, cell, slot, cpu, on_cpu_ns, true);
     } else {
-        let queued_ns = prev.run_delay_ns().map(|delay_ns| delay_ns.saturating_sub(record.run_delay_at_arrival_ns));
+        let queued_ns = prev.run_delay_ns().map(|delay_ns| unaccounted_delay(record, delay_ns));
         let on_cpu_ns =
             irregular_switch_out(record, cell, now_ns, departure, &KernelGrowth { runtime_ns: grown_ns, run_delay_ns: queued_ns });
         on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
@@ -89,11 +98,18 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             record.voluntary += 1;
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
-            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(class_of)));
+            let class = syscall.map_or(Reason::Unknown as u8, class_of);
+            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(|_| class & class::REASON)));
+            if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
+                look_closer(prev, record, cell, now_ns, class);
+            }
         }
         Departure::Preempted => {
             record.preempted += 1;
             cell.preempted += 1;
+            if prev_state != 0 {
+                cell.preempted_drowsy += 1;
+            }
         }
         Departure::Yielded => {
             record.yielded += 1;
@@ -111,10 +127,61 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     // What the kernel has counted and we have not: its event was not seen.
     let unseen = prev.migrations().wrapping_sub(record.migrations_expected);
     if unseen != 0 {
+        record.moves.unseen += unseen as u32;
         add_migrations(record, cell, Cause::WhileQueued, from, cpu, unseen);
         lose_on(cpu, Loss::MigrationUnseen);
     }
     finish(record);
+}
+
+/// Looks at the arguments of the system call where its number does not tell all: a wait for an interpreter's lock is a futex wait,
+/// and polling no file is sleeping.
+#[inline(never)]
+fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
+    let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
+    if class & !class::REASON != 0 {
+        if record.reason == Reason::Poll as u32 {
+            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
+            record.epoll_waits += u64::from(class & class::EPOLL != 0);
+        }
+        return;
+    }
+    let (address, operation) = (arguments.first, arguments.second as u32);
+    if !record.gil.iter().any(|range| range.contains(address)) {
+        return;
+    }
+    record.reason = Reason::Gil as u32;
+    record.gil_waits += 1;
+    record.gil_turns += u64::from(record.on_cpu_ns - record.on_cpu_at_gil_ns > gil::TURN_NS);
+    record.on_cpu_at_gil_ns = record.on_cpu_ns;
+    match GilWait::of(operation, arguments.fourth) {
+        GilWait::ForMutex => {}
+        GilWait::HandOff => {
+            record.gil_handoffs += 1;
+            cell.gil_handoffs += 1;
+        }
+        GilWait::ForLock => {
+            let mut deadline = [0_u64; 2];
+            // SAFETY: the destination is 16 bytes, as a timespec; the helper fails softly if the page is not there.
+            let failed = unsafe { bpf_probe_read_user(deadline.as_mut_ptr().cast(), 16, arguments.fourth as *const c_void) };
+            if failed == 0 {
+                if let Some(interval_ns) = gil::interval_ns(operation, deadline[0], deadline[1], now_ns) {
+                    record.gil_interval_ns = interval_ns;
+                }
+            }
+        }
+    }
+}
+
+/// How long the kernel had the thread queued in a wait of which an event was missed: what `run_delay` has grown by since the arrival
+/// that ended it. If the thread was moved meanwhile, the kernel had added a part of the wait before: then it is what `run_delay` is
+/// beyond all waits of the thread that were accounted for.
+#[inline(always)]
+fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
+    let since_arrival_ns = delay_ns.saturating_sub(record.run_delay_at_arrival_ns);
+    let accounted_ns = record.kernel_before.run_delay_ns + record.wakeup_wait_ns + record.preempt_wait_ns;
+    let beyond_ns = delay_ns.saturating_sub(accounted_ns);
+    if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
 }
 
 /// The cases that are rare, out of the way of the common one. Returns the on-CPU time, which the caller charges.

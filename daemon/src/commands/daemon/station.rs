@@ -7,15 +7,18 @@ use std::{
 };
 
 use anyhow::Result;
+use schedscope_ebpf::catalog::PYTHON_UNRESOLVED;
 
 use super::{KernelSide, ProgramState};
 use crate::{
     config::Config,
     expose::{Collection, Exposition, Metrics, Program, collect::Ledger},
+    interpreters::Interpreters,
     label::{
         Scanner,
         proc::{CpuSet, read_identity},
     },
+    model::live::Live,
     server::{Gate, ProgramStatus, Request, Status, WorkloadStatus},
     snapshot::{Snapshot, WorkloadId},
 };
@@ -36,6 +39,8 @@ pub(super) struct Station<K> {
     kernel: K,
     gate: Gate,
     scanner: Scanner,
+    interpreters: Interpreters,
+    live: Live,
     ledger: Ledger,
     metrics: Metrics,
     collection: Collection,
@@ -74,6 +79,8 @@ impl<K: KernelSide> Station<K> {
             kernel,
             gate,
             scanner: Scanner::new(config.rules, config.max_workloads as usize),
+            interpreters: Interpreters::default(),
+            live: Live::default(),
             ledger: Ledger::default(),
             metrics: Metrics::new()?,
             collection: Collection::default(),
@@ -87,7 +94,10 @@ impl<K: KernelSide> Station<K> {
     /// Labels what is new.
     pub(super) fn scan(&mut self) {
         match self.kernel.threads() {
-            Ok(snapshot) => self.label(&snapshot),
+            Ok(snapshot) => {
+                self.ledger.compare_ended(&snapshot);
+                self.look(&snapshot);
+            }
             Err(error) => self.failed(Stage::Label, &error),
         }
     }
@@ -137,16 +147,26 @@ impl<K: KernelSide> Station<K> {
     fn collect(&mut self) -> Result<String> {
         let start = Instant::now();
         let snapshot = self.kernel.snapshot()?;
+        let waiting = self.kernel.compare_waiting()?;
         self.ledger.update(&snapshot);
-        self.label(&snapshot);
+        self.ledger.compare_ended(&snapshot);
+        self.look(&snapshot);
         let allowed = self.allowed_cpus();
         let places: Vec<_> = (0_u32..).zip(&snapshot.cpus).map(|(cpu, _)| self.kernel.place(cpu)).collect();
         self.collection.count += 1;
         self.collection.duration_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.exposition = Exposition {
-            workloads: self.ledger.workloads(self.scanner.table(), |id| allowed.get(&id).map(CpuSet::count)),
+            workloads: self.ledger.workloads(
+                self.scanner.table(),
+                |id| allowed.get(&id).map(CpuSet::count),
+                |id| self.live.of(id).text(),
+            ),
+            pythons: self.interpreters.alive(),
+            pythons_unresolved: self.pythons_unresolved(),
             cpus: self.ledger.cpus(&snapshot.cpus, &places),
             losses: snapshot.losses(),
+            ended: self.ledger.ended(),
+            waiting,
             torn_records: self.ledger.torn_records(),
             programs: self.programs(),
             bpf_measured_ns: self.cost.measured_ns,
@@ -156,6 +176,21 @@ impl<K: KernelSide> Station<K> {
             daemon_cpu_ns: process_cpu_ns(),
         };
         Ok(self.metrics.text(self.exposition.clone())?)
+    }
+
+    /// Labels what is new, tells the kernel side where Pythons keep their locks, and names the models.
+    fn look(&mut self, snapshot: &Snapshot) {
+        self.label(snapshot);
+        for (tid, ranges) in self.interpreters.update(snapshot) {
+            self.kernel.set_gil(tid, ranges);
+        }
+        let cores = u32::try_from(snapshot.cpus.iter().filter(|cpu| cpu.switches > 0).count()).unwrap_or(u32::MAX);
+        self.live.update(snapshot, cores.max(1), |tgid| self.interpreters.python(tgid));
+    }
+
+    fn pythons_unresolved(&self) -> [u64; PYTHON_UNRESOLVED.len()] {
+        let counts = self.interpreters.unresolved();
+        PYTHON_UNRESOLVED.map(|reason| counts.get(reason).copied().unwrap_or(0))
     }
 
     fn label(&mut self, snapshot: &Snapshot) {
@@ -187,7 +222,7 @@ impl<K: KernelSide> Station<K> {
         let workloads = self.exposition.workloads.iter().map(|workload| WorkloadStatus {
             name: workload.name.clone(),
             source: workload.source.name(),
-            model: workload.model(),
+            model: workload.model,
             processes: workload.totals.processes,
             threads: workload.totals.threads,
         });

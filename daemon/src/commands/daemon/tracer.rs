@@ -1,7 +1,11 @@
 //! The tracer as the daemon's kernel side.
 
 use anyhow::Result;
-use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::{
+    distance::CpuPlace,
+    gil::{AddressRange, RANGES},
+    residual::Residuals,
+};
 
 use super::{KernelSide, ProgramState};
 use crate::{
@@ -56,8 +60,16 @@ impl KernelSide for HostTracer {
         Ok(self.tracer.snapshot(Depth::Full)?)
     }
 
+    fn compare_waiting(&mut self) -> Result<Residuals> {
+        Ok(self.tracer.compare_waiting()?)
+    }
+
     fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         self.tracer.set_workload(tid, workload);
+    }
+
+    fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]) {
+        self.tracer.set_gil(tid, ranges);
     }
 
     fn measure_cost(&mut self, on: bool) -> Result<()> {

@@ -45,9 +45,11 @@ impl Run {
             allowed: 1,
             totals: &self.totals,
             threads: &self.threads,
+            interpreters: &Interpreters::default(),
             losses: self.losses,
             timeline: &self.timeline,
             host: self.host,
+            move_seconds: None,
             kernel: "6.18.0".to_owned(),
         })
     }

@@ -2,6 +2,7 @@
 
 pub(super) mod check;
 mod events;
+pub(super) mod model;
 mod table;
 mod threads;
 mod time;
@@ -9,7 +10,7 @@ mod time;
 use super::{
     Options, RunReport,
     core_map::Picture,
-    words::{clean, counted, duration, mean, percent, sane},
+    words::{clean, counted, duration, mean, sane},
 };
 
 /// A block of lines; empty if there is nothing to say.
@@ -19,6 +20,7 @@ pub(super) type Block = Vec<String>;
 pub(super) fn all(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Vec<Block> {
     vec![
         parallelism(report, options),
+        model::lines(report, options),
         time::lines(report, options),
         events::switches(report, options),
         events::latency(report, options),
@@ -51,7 +53,7 @@ pub(super) fn subject(report: &RunReport) -> String {
     )
 }
 
-/// C, D, effective CPUs, what else the host did, and the model.
+/// C, D, effective CPUs and what else the host did.
 fn parallelism(report: &RunReport, options: &Options) -> Block {
     let cpus = &report.cpus;
     let wall = sane(report.wall_seconds);
@@ -69,9 +71,5 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
     let title = format!("Parallelism, on average ({} allowed of {} online)", counted(cpus.allowed.into(), "CPU"), cpus.online);
     let mut lines = vec![options.colour.strong(&title)];
     lines.extend(table.lines());
-    if !report.model.name.is_empty() {
-        lines.push(format!("  Model: {}, confidence {}", clean(&report.model.name), percent(report.model.confidence)));
-        lines.extend(report.model.evidence.iter().map(|sentence| format!("    {}", clean(sentence))));
-    }
     lines
 }

@@ -1,0 +1,186 @@
+//! The figures that a model is named by.
+
+use std::collections::BTreeMap;
+
+use crate::report::schema::{RunReport, ThreadReport};
+
+/// A thread is a worker if it wants to run at least this much of what the one that wants most does.
+const WORKER_SHARE: f64 = 0.1;
+/// A thread is an event loop if at least this much of its waits are in epoll.
+const LOOP_SHARE: f64 = 0.5;
+/// And if it waits there this often a second; below, nothing is going on.
+const LOOP_WAITS_PER_SECOND: f64 = 5.0;
+
+/// What a process that is a Python has for locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Python {
+    /// One global lock.
+    OneGil,
+    /// Sub-interpreters with locks of their own.
+    ManyGils,
+    /// None in use: a free-threaded build.
+    FreeThreaded,
+    /// They were not found, so waits for them look like any others.
+    Unresolved,
+}
+
+/// One thread over the window; times in seconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ThreadFacts {
+    /// Its process.
+    pub tgid: u32,
+    /// It is the process's first thread.
+    pub is_main: bool,
+    /// On a CPU.
+    pub on_cpu: f64,
+    /// Waiting for one.
+    pub runnable: f64,
+    /// Waiting for an interpreter's lock.
+    pub gil: f64,
+    /// Waiting for another futex.
+    pub futex: f64,
+    /// Blocked, for whatever reason.
+    pub blocked: f64,
+    /// Alive.
+    pub life: f64,
+    /// Voluntary switches.
+    pub voluntary: u64,
+    /// Waits in epoll.
+    pub epoll_waits: u64,
+}
+
+impl ThreadFacts {
+    /// Time in which it would have run had it been let.
+    pub fn wanted(&self) -> f64 {
+        self.on_cpu + self.runnable + self.gil
+    }
+
+    /// Blocked for anything but an interpreter's lock.
+    pub fn blocked_otherwise(&self) -> f64 {
+        (self.blocked - self.gil).max(0.0)
+    }
+}
+
+/// A process and the threads of it that count.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFacts {
+    /// Its workers, event loops included.
+    pub workers: Vec<ThreadFacts>,
+    /// How many of them are event loops.
+    pub loops: usize,
+    /// What kind of Python it is; `None` if it is none.
+    pub python: Option<Python>,
+}
+
+/// A program over a window.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Length of the window in seconds.
+    pub wall: f64,
+    /// C.
+    pub running: f64,
+    /// D.
+    pub demand: f64,
+    /// Cores it may use.
+    pub cores: u32,
+    /// Threads over the window.
+    pub threads: u64,
+    /// Voluntary switches of all threads.
+    pub voluntary: u64,
+    /// Something was not observed.
+    pub is_incomplete: bool,
+    /// The processes that do something.
+    pub processes: Vec<ProcessFacts>,
+}
+
+impl Facts {
+    /// From a report.
+    pub fn of_run(report: &RunReport, pythons: &BTreeMap<u32, Python>) -> Facts {
+        let threads: Vec<ThreadFacts> = report.threads.iter().map(thread).collect();
+        let mut facts = Facts::new(report.wall_seconds, &threads, pythons);
+        facts.running = report.parallelism.running_mean;
+        facts.demand = report.parallelism.demand_mean;
+        facts.cores = report.cpus.allowed.max(1);
+        facts.threads = report.tasks.threads;
+        facts.voluntary = report.switches.voluntary;
+        facts.is_incomplete = report.loss.total > 0 || report.threads_omitted > 0;
+        facts
+    }
+
+    /// From threads; what the caller knows better it sets afterwards.
+    pub fn new(wall: f64, threads: &[ThreadFacts], pythons: &BTreeMap<u32, Python>) -> Facts {
+        let most = threads.iter().map(ThreadFacts::wanted).fold(0.0, f64::max);
+        let mut processes = BTreeMap::<u32, ProcessFacts>::new();
+        for thread in threads {
+            let is_loop = is_loop(thread, wall);
+            let works = most > 0.0 && thread.wanted() >= WORKER_SHARE * most;
+            // A loop that hands all work to others is busy by itself with next to nothing, and is what holds the program together.
+            if (!works || coordinates(thread, most)) && !(is_loop && thread.is_main) {
+                continue;
+            }
+            let process = processes.entry(thread.tgid).or_default();
+            process.python = pythons.get(&thread.tgid).copied();
+            process.loops += usize::from(is_loop);
+            process.workers.push(thread.clone());
+        }
+        let sum = |of: fn(&ThreadFacts) -> f64| threads.iter().map(of).sum::<f64>();
+        let per_wall = |seconds: f64| if wall > 0.0 { seconds / wall } else { 0.0 };
+        let running = per_wall(sum(|thread| thread.on_cpu));
+        Facts {
+            wall,
+            running,
+            demand: running + per_wall(sum(|thread| thread.runnable)),
+            cores: 1,
+            threads: threads.len() as u64,
+            voluntary: threads.iter().map(|thread| thread.voluntary).sum(),
+            is_incomplete: false,
+            processes: processes.into_values().collect(),
+        }
+    }
+
+    /// All workers.
+    pub fn workers(&self) -> impl Iterator<Item = &ThreadFacts> {
+        self.processes.iter().flat_map(|process| &process.workers)
+    }
+
+    /// Of the time in which the workers ran or waited for an interpreter's lock, the part that they waited. Time spent waiting for a
+    /// CPU is left out: it says how busy the host is, and nothing about the lock.
+    pub fn gil_share(&self) -> f64 {
+        let gil: f64 = self.workers().map(|worker| worker.gil).sum();
+        let on_cpu: f64 = self.workers().map(|worker| worker.on_cpu).sum();
+        if gil > 0.0 { gil / (gil + on_cpu) } else { 0.0 }
+    }
+
+    /// How many workers were alive at a time.
+    pub fn workers_at_once(&self) -> f64 {
+        if self.wall > 0.0 { self.workers().map(|worker| worker.life).sum::<f64>() / self.wall } else { 0.0 }
+    }
+}
+
+/// It starts others and waits for them.
+fn coordinates(thread: &ThreadFacts, most: f64) -> bool {
+    thread.wanted() < 0.5 * most && thread.blocked_otherwise() >= 0.5 * thread.life
+}
+
+fn is_loop(thread: &ThreadFacts, wall: f64) -> bool {
+    let waits = thread.epoll_waits as f64;
+    thread.epoll_waits > 0
+        && waits >= LOOP_SHARE * thread.voluntary as f64
+        && waits >= LOOP_WAITS_PER_SECOND * thread.life.min(wall)
+}
+
+fn thread(report: &ThreadReport) -> ThreadFacts {
+    let reason = |name: &str| report.blocked_seconds_by_reason.get(name).copied().unwrap_or(0.0);
+    ThreadFacts {
+        tgid: report.tgid,
+        is_main: report.tid == report.tgid,
+        on_cpu: report.on_cpu_seconds,
+        runnable: report.runnable_seconds,
+        gil: reason("gil"),
+        futex: reason("futex"),
+        blocked: report.blocked_seconds,
+        life: report.lifetime_seconds,
+        voluntary: report.voluntary,
+        epoll_waits: report.epoll_waits,
+    }
+}

@@ -51,6 +51,9 @@ impl Attributes {
     }
 }
 
+/// From the kernel's `include/uapi/linux/sched.h`.
+const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
+
 /// Traces a workload under a policy, from its exec to its end; `None` if this host does not let us have it.
 fn trace_under(attributes: Attributes, arguments: &str) -> Option<RunReport> {
     let mut shell = Command::new("sh");
@@ -117,9 +120,8 @@ fn a_deadline_task_waits_out_its_period_as_runnable() {
         return;
     }
     // 4 ms in every 20. Its children are not to be deadline tasks, or it may not fork.
-    const RESET_ON_FORK: u64 = 1;
     let attributes = Attributes {
-        flags: RESET_ON_FORK,
+        flags: SCHED_FLAG_RESET_ON_FORK,
         runtime_ns: 4_000_000,
         deadline_ns: 20_000_000,
         period_ns: 20_000_000,

@@ -8,6 +8,7 @@ use crate::{
     aggregate::{Aggregate, Timeline, Totals},
     interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
+    oracle::affinity,
     report::{
         RunReport,
         build::{self, HostCounters, Measured},
@@ -45,6 +46,7 @@ pub struct Session {
     alive: usize,
     /// When the host's tasks were listed last.
     listed: Instant,
+    move_seconds: Option<f64>,
 }
 
 impl Session {
@@ -70,12 +72,19 @@ impl Session {
             host_before: host(&first),
             alive: 0,
             listed: Instant::now(),
+            move_seconds: None,
         })
     }
 
-    /// Measures how long woken threads take to be queued, for the bound of run delay. Costs another program at each wake-up.
+    /// Measures how long woken threads take to be queued, and moved ones to be moved, for the bound of run delay. Costs another program at each wake-up.
     pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        self.move_seconds = affinity::mean_move_seconds().ok().flatten();
         self.tracer.measure_queueing()
+    }
+
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub fn move_seconds(&self) -> Option<f64> {
+        self.move_seconds
     }
 
     /// Switches of the host since the programs were attached.
@@ -204,6 +213,7 @@ impl Session {
                 switches: host_after.switches - self.host_before.switches,
                 switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
             },
+            move_seconds: self.move_seconds,
             kernel: crate::preflight::kernel_release_name(),
         });
         report.threads_omitted += self.forgotten;

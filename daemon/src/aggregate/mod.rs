@@ -53,6 +53,8 @@ pub struct Totals {
     pub queueing_ns: u64,
     /// Wake-ups in `queueing_ns`.
     pub queueings: u64,
+    /// The longest of them.
+    pub queueing_max_ns: u64,
 }
 
 impl Totals {
@@ -92,6 +94,7 @@ impl Totals {
             totals.unobserved_wait_ns += cell.unobserved_wait_ns;
             totals.queueing_ns += cell.queueing_ns;
             totals.queueings += cell.queueings;
+            totals.queueing_max_ns = totals.queueing_max_ns.max(cell.queueing_max_ns);
         }
         totals
     }

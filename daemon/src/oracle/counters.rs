@@ -22,7 +22,7 @@ impl Counters {
     /// If the kernel does not let us: it wants `CAP_PERFMON`, or `kernel.perf_event_paranoid` below 2.
     pub fn of(process: Tgid) -> io::Result<Counters> {
         let pid = libc::pid_t::try_from(process.0).map_err(io::Error::other)?;
-        let hand_over_ns = hand_over::cpu_ns(|| Counters::attach(0, 0))?;
+        let hand_over_ns = hand_over::mean_ns(|| Counters::attach(0, 0))?;
         Counters::attach(pid, hand_over_ns)
     }
 

@@ -19,43 +19,6 @@ impl HostStat {
     }
 }
 
-/// Makes a switch on every CPU that this process may use, by visiting it.
-///
-/// A switch that was hidden from tracing shows at the next one that is not, which on an idle CPU may be a long time later.
-///
-/// # Errors
-/// If the affinity of the visiting thread cannot be set.
-pub fn visit_cpus() -> io::Result<()> {
-    let visit = || -> io::Result<()> {
-        for cpu in allowed_cpus()? {
-            // SAFETY: the set is plain bits; its size is passed along, and the call changes the calling thread only.
-            let result = unsafe {
-                let mut one: libc::cpu_set_t = std::mem::zeroed();
-                libc::CPU_SET(cpu, &mut one);
-                libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one)
-            };
-            if result != 0 {
-                return Err(io::Error::last_os_error());
-            }
-            std::thread::sleep(std::time::Duration::from_micros(1));
-        }
-        Ok(())
-    };
-    // In a thread of its own, whose affinity ends with it.
-    std::thread::spawn(visit).join().map_err(|_| io::Error::other("the thread that visits the CPUs failed"))?
-}
-
-fn allowed_cpus() -> io::Result<Vec<usize>> {
-    // SAFETY: the set is plain bits that the call fills; its size is passed along.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok((0..8 * size_of::<libc::cpu_set_t>()).filter(|cpu| libc::CPU_ISSET(*cpu, &allowed)).collect())
-    }
-}
-
 fn parse(text: &str) -> Option<HostStat> {
     let line = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
     let switches = line("ctxt ")?.trim().parse().ok()?;
@@ -76,10 +39,7 @@ mod tests {
     }
 
     #[test]
-    fn a_visit_makes_a_switch_on_every_cpu() {
-        let before = HostStat::read().unwrap();
-        visit_cpus().unwrap();
-        let cpus = allowed_cpus().unwrap().len() as u64;
-        assert!(cpus > 0 && HostStat::read().unwrap().switches >= before.switches + cpus);
+    fn the_kernel_has_both() {
+        assert!(HostStat::read().unwrap().switches > 0);
     }
 }

@@ -54,8 +54,10 @@ pub struct RunDelay {
     pub wakeups: u64,
     /// Of these, after a fork: they begin for us when the kernel has queued the thread.
     pub forks: u64,
-    /// Moves of threads that waited. Each takes a thread off one queue and puts it on another, as a wake-up puts it on one.
+    /// Moves of threads that waited.
     pub moves: u64,
+    /// What one move takes at most, off its CPU and queue and onto another; like a wake-up if it was not measured.
+    pub move_seconds: Option<f64>,
     /// Preemptions of threads that were about to wait. The kernel does not count what follows as run delay, since the thread is not in
     /// the state of one that runs.
     pub drowsy: u64,
@@ -63,8 +65,6 @@ pub struct RunDelay {
     pub longest_preemption_seconds: f64,
     /// Sum of the waits after a wake-up.
     pub wakeup_wait_seconds: f64,
-    /// Longest wait after a wake-up.
-    pub longest_wakeup_seconds: f64,
     /// From waking to being queued, where that was measured.
     pub queueing: Option<Queueing>,
 }
@@ -76,6 +76,8 @@ pub struct Queueing {
     pub seconds: f64,
     /// Wake-ups that were measured.
     pub wakeups: u64,
+    /// The longest of them: none that was not measured is taken to have been longer.
+    pub longest_seconds: f64,
 }
 
 /// Two clocks are compared when a wait begins at a waking and ends at a switch: the time of a switch is the scheduler's, converted
@@ -92,14 +94,15 @@ impl RunDelay {
         let (queueing, per_wakeup) = match self.queueing {
             Some(queueing) => {
                 let missing = woken.saturating_sub(queueing.wakeups) as f64;
-                (queueing.seconds + missing * self.longest_wakeup_seconds, queueing.seconds / (queueing.wakeups as f64).max(1.0))
+                (queueing.seconds + missing * queueing.longest_seconds, queueing.seconds / (queueing.wakeups as f64).max(1.0))
             }
             None => (self.wakeup_wait_seconds, self.wakeup_wait_seconds / wakeups.max(1.0)),
         };
+        let per_move = self.move_seconds.unwrap_or(per_wakeup);
         let drowsy = self.drowsy as f64 * self.longest_preemption_seconds;
         Bounds::between(
             self.carried_seconds - self.unobserved_seconds - clock - per_wakeup * self.forks as f64,
-            self.carried_seconds + self.unobserved_seconds + clock + queueing + per_wakeup * self.moves as f64 + drowsy,
+            self.carried_seconds + self.unobserved_seconds + clock + queueing + per_move * self.moves as f64 + drowsy,
         )
     }
 }
@@ -116,8 +119,7 @@ mod tests {
         RunDelay {
             wakeups: 1_000,
             wakeup_wait_seconds: 0.5,
-            longest_wakeup_seconds: 0.01,
-            queueing: Some(Queueing { seconds: 2e-3, wakeups: 1_000 }),
+            queueing: Some(Queueing { seconds: 2e-3, wakeups: 1_000, longest_seconds: 0.01 }),
             ..RunDelay::default()
         }
     }
@@ -145,8 +147,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wakeup_that_was_not_measured_may_have_taken_all_of_its_wait() {
-        let one_missing = RunDelay { queueing: Some(Queueing { seconds: 2e-3, wakeups: 999 }), ..measured() };
+    fn a_wakeup_that_was_not_measured_may_have_been_as_slow_as_any_or_have_taken_all_of_its_wait() {
+        let one_missing =
+            RunDelay { queueing: Some(Queueing { seconds: 2e-3, wakeups: 999, longest_seconds: 0.01 }), ..measured() };
         let more = one_missing.bounds().at_most.unwrap() - measured().bounds().at_most.unwrap();
         assert!((more - 0.01).abs() < 1e-12, "{more}");
         let nothing = RunDelay { queueing: None, ..measured() }.bounds();
@@ -159,6 +162,8 @@ mod tests {
         assert!(forks.contain(-1e-3) && !forks.contain(-2e-3), "{forks:?}");
         let moved = RunDelay { moves: 500, ..measured() }.bounds();
         assert!(moved.contain(3e-3) && !moved.contain(3.2e-3) && !moved.contain(-200.0 * MICROSECOND), "{moved:?}");
+        let slowly = RunDelay { moves: 500, move_seconds: Some(1e-5), ..measured() }.bounds();
+        assert!(slowly.contain(7e-3) && !slowly.contain(7.2e-3), "{slowly:?}");
         let drowsy = RunDelay { drowsy: 2, longest_preemption_seconds: 0.01, ..measured() }.bounds();
         assert!(drowsy.contain(0.02) && !drowsy.contain(0.03) && !drowsy.contain(-0.001), "{drowsy:?}");
         let unobserved = RunDelay { unobserved_seconds: 0.05, ..measured() }.bounds();

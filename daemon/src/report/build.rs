@@ -46,6 +46,8 @@ pub struct Measured<'a> {
     pub timeline: &'a Timeline,
     /// Host counters over the window.
     pub host: HostCounters,
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub move_seconds: Option<f64>,
     /// Kernel release.
     pub kernel: String,
 }
@@ -103,7 +105,7 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
         model: super::schema::Model::default(),
         gil: gil::report(threads, measured.interpreters, taken_ns, wall_ns),
         loss: losses(&measured.losses),
-        check: compare::check(threads, totals),
+        check: compare::check(threads, totals, measured.move_seconds),
         core_map: core_map(measured.timeline, measured.online),
         over_time: over_time(measured.timeline),
         host: host(measured, wall_ns),

@@ -20,7 +20,7 @@ const QUANTITIES: [&str; 5] = ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_run
 const COUNTS: usize = 3;
 
 /// Compares every thread whose end was seen with what the kernel kept about it while it was traced.
-pub(super) fn check(threads: &[Thread], totals: &Totals) -> Check {
+pub(super) fn check(threads: &[Thread], totals: &Totals, move_seconds: Option<f64>) -> Check {
     let mut sums = [(0_u64, 0_u64); QUANTITIES.len()];
     let mut check = Check { unseen_by_others: unseen_by_others(threads, totals), ..Check::default() };
     for thread in threads.iter().filter(|thread| thread.has_ended()) {
@@ -32,7 +32,8 @@ pub(super) fn check(threads: &[Thread], totals: &Totals) -> Check {
         }
     }
     // Totals are over all threads, these sums over those that ended.
-    let run_delay = if totals.threads == 0 && check.threads == threads.len() as u64 { Some(run_delay(totals)) } else { None };
+    let run_delay =
+        if totals.threads == 0 && check.threads == threads.len() as u64 { Some(run_delay(totals, move_seconds)) } else { None };
     check.residuals = QUANTITIES.iter().zip(sums).map(|(quantity, sums)| residual(quantity, sums, run_delay)).collect();
     check
 }
@@ -73,27 +74,31 @@ pub(super) const RUN_DELAY: &str = "ours begins at the waking, the kernel's when
      hypervisor or by interrupts, and between two queues, is a wait in ours only";
 
 /// What the run delay of a finished workload differs by.
-pub(super) fn run_delay(totals: &Totals) -> RunDelay {
+pub(super) fn run_delay(totals: &Totals, move_seconds: Option<f64>) -> RunDelay {
     let waits_ns = totals.times.runnable_ns();
     let measured_ns = totals.wakeup_latency.sum_ns + totals.preemption_wait.sum_ns + totals.unobserved_wait_ns;
-    let queueing = Queueing { seconds: seconds(totals.queueing_ns), wakeups: totals.queueings };
+    let queueing = Queueing {
+        seconds: seconds(totals.queueing_ns),
+        wakeups: totals.queueings,
+        longest_seconds: seconds(totals.queueing_max_ns),
+    };
     RunDelay {
         carried_seconds: seconds(waits_ns) - seconds(measured_ns),
         unobserved_seconds: seconds(totals.unobserved_wait_ns),
         wakeups: totals.wakeup_latency.count(),
         forks: totals.threads_started,
         moves: totals.migrations[Cause::WhileQueued as usize].iter().sum(),
+        move_seconds,
         drowsy: totals.preempted_drowsy,
         longest_preemption_seconds: seconds(totals.preemption_wait.max_ns),
         wakeup_wait_seconds: seconds(totals.wakeup_latency.sum_ns),
-        longest_wakeup_seconds: seconds(totals.wakeup_latency.max_ns),
         queueing: (queueing.wakeups > 0).then_some(queueing),
     }
 }
 
 /// Sums over the threads that ended.
 fn unseen_by_others(threads: &[Thread], totals: &Totals) -> UnseenByOthers {
-    let taken_seconds = run_delay(totals).carried_seconds.max(0.0);
+    let taken_seconds = run_delay(totals, None).carried_seconds.max(0.0);
     let mut unseen = UnseenByOthers { taken_seconds, ..UnseenByOthers::default() };
     let waited = waited_for(threads);
     for (index, thread) in threads.iter().enumerate() {
@@ -162,15 +167,15 @@ mod tests {
     #[test]
     fn a_count_that_differs_in_one_thread_is_found_even_if_the_sums_agree() {
         let mut threads = vec![ended(1, 1, 50), ended(2, 2, 60)];
-        let agreeing = check(&threads, &Totals::default());
+        let agreeing = check(&threads, &Totals::default(), None);
         assert_eq!((agreeing.threads, agreeing.threads_differing), (2, 0));
         assert!(agreeing.residuals[..COUNTS].iter().all(Residual::is_within), "{agreeing:?}");
         threads[0].record.voluntary += 1;
         threads[1].record.voluntary -= 1;
-        let differing = check(&threads, &Totals::default());
+        let differing = check(&threads, &Totals::default(), None);
         assert_eq!(differing.threads_differing, 2);
         threads[1].record.voluntary += 1;
-        assert!(!check(&threads, &Totals::default()).residuals[0].is_within());
+        assert!(!check(&threads, &Totals::default(), None).residuals[0].is_within());
     }
 
     #[test]
@@ -178,16 +183,16 @@ mod tests {
         let mut threads = vec![ended(1, 1, 50)];
         threads[0].record.kernel_after.runtime_ns = 1_000_000;
         threads[0].record.on_cpu_ns = 1_000_990;
-        assert!(check(&threads, &Totals::default()).residuals[3].is_within());
+        assert!(check(&threads, &Totals::default(), None).residuals[3].is_within());
         threads[0].record.on_cpu_ns = 1_001_010;
-        assert!(!check(&threads, &Totals::default()).residuals[3].is_within());
+        assert!(!check(&threads, &Totals::default(), None).residuals[3].is_within());
     }
 
     #[test]
     fn run_delay_has_no_bound_while_a_thread_is_alive() {
         let threads = [ended(1, 1, 50)];
         let alive = Totals { threads: 1, ..Totals::default() };
-        assert_eq!(check(&threads, &alive).residuals[4].at_most, None);
+        assert_eq!(check(&threads, &alive, None).residuals[4].at_most, None);
     }
 
     #[test]
@@ -195,7 +200,7 @@ mod tests {
         // Thread 7 has taken over the pid of its leader by an exec: two have the process's own pid.
         let mut threads = [ended(7, 7, 50), ended(7, 7, 90), ended(8, 7, 95)];
         threads[2].record.moves = Moves { at_switch: 3, again: 2, unseen: 1, reserved: 0 };
-        let unseen = check(&threads, &Totals::default()).unseen_by_others;
+        let unseen = check(&threads, &Totals::default(), None).unseen_by_others;
         assert_eq!((unseen.ended, unseen.ended_unwaited), (3, 1));
         assert_eq!((unseen.voluntary, unseen.involuntary), (3, 6));
         assert_eq!((unseen.voluntary_unwaited, unseen.involuntary_unwaited), (2, 4));
@@ -210,7 +215,7 @@ mod tests {
         totals.times.preempt_wait_ns = 3_000;
         totals.wakeup_latency.sum_ns = 4_900;
         totals.preemption_wait.sum_ns = 3_500;
-        let delay = run_delay(&totals);
+        let delay = run_delay(&totals, None);
         assert!((delay.carried_seconds + 500e-9).abs() < 1e-15, "{delay:?}");
         assert_eq!(delay.queueing.map(|queueing| queueing.wakeups), Some(2));
         assert_eq!(delay.forks, 3);

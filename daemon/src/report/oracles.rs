@@ -36,7 +36,7 @@ pub struct PerfCounts {
     pub migrations: u64,
     /// `PERF_COUNT_SW_TASK_CLOCK`.
     pub task_clock_ns: u64,
-    /// CPU time of a hand-over between two threads, which has a switch in it: measured beside the run.
+    /// Time of a hand-over between two threads, which has a switch in it: measured beside the run.
     pub hand_over_ns: u64,
 }
 
@@ -101,11 +101,23 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     ]
 }
 
+/// Our figures of a tree at rest.
+#[derive(Clone, Copy, Debug)]
+pub struct AtRest<'a> {
+    /// Its threads.
+    pub threads: &'a [Thread],
+    /// Their totals.
+    pub totals: &'a Totals,
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub move_seconds: Option<f64>,
+}
+
 /// Every thread of a tree at rest, none of which has ended, against `/proc`. The second value is the number of threads of which a
 /// count differs, threads that only one side knows included.
 ///
 /// Threads forked under observation began with all counts at zero; `before` is what the first one had done until it was traced.
-pub fn proc(threads: &[Thread], totals: &Totals, now: &[TaskCounters], before: &TaskCounters) -> (Vec<Residual>, u64) {
+pub fn proc(tree: &AtRest<'_>, now: &[TaskCounters], before: &TaskCounters) -> (Vec<Residual>, u64) {
+    let AtRest { threads, totals, move_seconds } = *tree;
     let (mut ours, mut kernel) = (TaskCounters::default(), TaskCounters::default());
     let mut differing = threads.iter().filter(|thread| now.iter().all(|task| task.tid != thread.tid().0)).count() as u64;
     for task in now {
@@ -138,7 +150,7 @@ pub fn proc(threads: &[Thread], totals: &Totals, now: &[TaskCounters], before: &
     ));
     // Both are zero on a kernel without CONFIG_SCHED_INFO.
     if kernel.timeslices > 0 {
-        let bounds = compare::run_delay(totals).bounds();
+        let bounds = compare::run_delay(totals, move_seconds).bounds();
         let (ours_delay, delay) = (seconds(ours.run_delay_ns), seconds(kernel.run_delay_ns));
         residuals.push(Residual::new("proc", "schedstat_run_delay_seconds", ours_delay, delay, bounds).because(compare::RUN_DELAY));
         residuals.push(count("schedstat_timeslices", ours.timeslices, kernel.timeslices));

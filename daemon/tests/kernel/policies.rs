@@ -17,7 +17,7 @@ use super::{
 /// The kernel's `struct sched_attr` in its first form.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Attributes {
+pub(crate) struct Attributes {
     size: u32,
     policy: u32,
     flags: u64,
@@ -37,12 +37,12 @@ impl Attributes {
         }
     }
 
-    fn real_time(policy: i32) -> Attributes {
+    pub(crate) fn real_time(policy: i32) -> Attributes {
         Attributes { priority: 5, ..Attributes::of(policy) }
     }
 
     /// Gives it to the calling thread.
-    fn set(&self) -> io::Result<()> {
+    pub(crate) fn set(&self) -> io::Result<()> {
         // SAFETY: the kernel reads as many bytes as `size` says.
         match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(self), 0) } {
             0 => Ok(()),

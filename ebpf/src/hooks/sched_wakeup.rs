@@ -23,8 +23,12 @@ fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: helpers without preconditions.
     let (cpu, now_ns) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_ns()) };
     if let Some(cell) = cell(cpu, traced.record.workload) {
-        cell.queueing_ns += now_ns.saturating_sub(waking_ns);
+        let queueing_ns = now_ns.saturating_sub(waking_ns);
+        cell.queueing_ns += queueing_ns;
         cell.queueings += 1;
+        if queueing_ns > cell.queueing_max_ns {
+            cell.queueing_max_ns = queueing_ns;
+        }
     }
     0
 }

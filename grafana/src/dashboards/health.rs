@@ -4,7 +4,7 @@ use schedscope_ebpf::catalog;
 
 use super::measures::{HOST, daemon_cpus, missing, repaired, seconds_per_run, tracing_cpus};
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     foreign,
     panel::{
         Panel, Text, Unit,
@@ -21,7 +21,6 @@ pub(super) fn dashboard() -> Dashboard {
         uid: "schedscope-health",
         title: "schedscope: daemon health",
         description: "Whether the figures can be believed: what was missed and why, and what tracing itself costs.",
-        hosts: Hosts::Many,
         rows: vec![
             Row::open("At a glance", glance()),
             Row::open("Losses", losses()),

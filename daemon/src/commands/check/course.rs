@@ -16,14 +16,14 @@ use super::{
 use crate::{
     commands::allowed_cpus,
     oracle::{
-        Oracles,
-        host::{self, HostStat},
+        Oracles, affinity,
+        host::HostStat,
         tasks::{self, TaskCounters},
         usage,
     },
     report::{
         bounds::Bounds,
-        oracles::{self, HostReading},
+        oracles::{self, AtRest, HostReading},
         schema::{Check, Exit, Residual},
     },
     session::Session,
@@ -86,7 +86,7 @@ pub(super) fn run(topology: Topology, seconds: f64) -> anyhow::Result<Outcome> {
 /// `/proc/stat` around our own count.
 fn host_reading(session: &Session) -> anyhow::Result<HostReading> {
     let read = || HostStat::read().context("cannot read /proc/stat");
-    let visit = || host::visit_cpus().context("cannot visit every CPU");
+    let visit = || affinity::visit_all().context("cannot visit every CPU");
     visit()?;
     let (earlier, ours, later) = (read()?, session.host_switches(), read()?);
     visit()?;
@@ -128,7 +128,8 @@ fn compare_at_rest(session: &mut Session, leader: Tgid, before: &TaskCounters, c
             std::thread::sleep(Duration::from_millis(1));
             continue;
         }
-        let (residuals, differing) = oracles::proc(&threads, &totals, &earlier, before);
+        let tree = AtRest { threads: &threads, totals: &totals, move_seconds: session.move_seconds() };
+        let (residuals, differing) = oracles::proc(&tree, &earlier, before);
         compared.oracles.extend(residuals);
         let any = Residual::new("proc", "threads with any other count", differing as f64, 0.0, Bounds::EQUAL);
         compared.oracles.push(any);

@@ -67,11 +67,15 @@ fn resting(tid: u32, voluntary: u64) -> Thread {
     thread
 }
 
+fn at_rest<'a>(threads: &'a [Thread], totals: &'a Totals) -> AtRest<'a> {
+    AtRest { threads, totals, move_seconds: None }
+}
+
 #[test]
 fn threads_at_rest_are_compared_one_by_one() {
     let threads = [resting(1, 4), resting(2, 6)];
     let before = TaskCounters { on_cpu_ns: 0, ..task(1, 3) };
-    let compare = |now: &[TaskCounters]| proc(&threads, &Totals::default(), now, &before);
+    let compare = |now: &[TaskCounters]| proc(&at_rest(&threads, &Totals::default()), now, &before);
     let (residuals, differing) = compare(&[task(1, 7), task(2, 6)]);
     assert_eq!(differing, 0);
     assert!(all_within(&residuals) && residuals.len() == 6, "{residuals:?}");
@@ -86,14 +90,14 @@ fn threads_at_rest_are_compared_one_by_one() {
 fn a_thread_that_one_side_does_not_know_counts_as_differing() {
     let threads = [resting(1, 4)];
     let before = TaskCounters::default();
-    assert_eq!(proc(&threads, &Totals::default(), &[task(1, 4), task(2, 6)], &before).1, 1);
-    assert_eq!(proc(&threads, &Totals::default(), &[], &before).1, 1);
+    assert_eq!(proc(&at_rest(&threads, &Totals::default()), &[task(1, 4), task(2, 6)], &before).1, 1);
+    assert_eq!(proc(&at_rest(&threads, &Totals::default()), &[], &before).1, 1);
 }
 
 #[test]
 fn what_a_kernel_does_not_keep_is_left_out() {
     let now = [TaskCounters { migrations: None, timeslices: 0, ..task(1, 4) }];
-    let (residuals, differing) = proc(&[resting(1, 4)], &Totals::default(), &now, &TaskCounters::default());
+    let (residuals, differing) = proc(&at_rest(&[resting(1, 4)], &Totals::default()), &now, &TaskCounters::default());
     assert_eq!((residuals.len(), differing), (3, 0));
 }
 

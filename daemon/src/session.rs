@@ -44,9 +44,9 @@ pub struct Session {
     begin_ns: u64,
     host_before: HostCounters,
     alive: usize,
-    move_seconds: Option<f64>,
     /// When the host's tasks were listed last.
     listed: Instant,
+    move_seconds: Option<f64>,
 }
 
 impl Session {
@@ -71,8 +71,8 @@ impl Session {
             begin_ns: first.taken_ns,
             host_before: host(&first),
             alive: 0,
-            move_seconds: None,
             listed: Instant::now(),
+            move_seconds: None,
         })
     }
 
@@ -151,7 +151,9 @@ impl Session {
 
     fn take(&mut self, snapshot: Snapshot) {
         self.timeline.feed(&snapshot);
-        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count();
+        // A record that could not be read belongs to a thread that is being switched.
+        let torn = usize::try_from(snapshot.torn_records).unwrap_or(usize::MAX);
+        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count().saturating_add(torn);
         self.ended.extend(snapshot.released);
         if self.ended.len() > MAX_ENDED {
             self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));

@@ -299,7 +299,7 @@ pub struct CpuRecord {
     pub switches: u64,
     /// Of these, away from the idle task.
     pub switches_from_idle: u64,
-    /// See [`SwitchClock`].
+    /// See [`SwitchClock`]. Written under the lock of the CPU's run queue, by other CPUs too.
     pub clock: SwitchClock,
     /// By [`crate::loss::Loss`].
     pub loss: [u64; LOSS_SLOTS],
@@ -320,5 +320,5 @@ const _: () = {
     assert!(size_of::<Cell>().is_multiple_of(64));
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 3));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
-    assert!(offset_of!(CpuRecord, loss) == 72);
+    assert!(offset_of!(CpuRecord, loss) == 80);
 };

@@ -13,10 +13,11 @@ use schedscope_ebpf::{
 
 use crate::maps::{CELLS, CPUS, PLACES, TASK_SLOTS, THREAD_CPU, THREAD_CPUS, WORKLOADS};
 
-/// The record of the CPU this program runs on.
+/// The record of the CPU this program runs on, or of one whose run queue is locked.
 #[inline(always)]
 pub(crate) fn this_cpu(cpu: u32) -> Option<&'static mut CpuRecord> {
-    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest.
+    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest. Only the clock in it is
+    // also written by others, under the lock of the CPU's run queue like every writing of it.
     CPUS.get_ptr_mut(cpu).map(|record| unsafe { &mut *record })
 }
 

@@ -70,6 +70,14 @@ pub(crate) fn sum(text: &str, series: &str) -> f64 {
     samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
 }
 
+/// The same of a metric that counts.
+pub(crate) fn count(text: &str, series: &str) -> u64 {
+    let lines = text.lines().filter(|line| line.starts_with(series));
+    lines
+        .map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{line}")))
+        .sum()
+}
+
 /// Names of the series that must never go down: counters, and the parts of histograms.
 pub(crate) fn counters(text: &str) -> HashSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

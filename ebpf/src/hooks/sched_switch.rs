@@ -53,10 +53,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now.
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
+/// lock is held.
 #[inline(always)]
-fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
-    let rq_clock_ns = prev.rq_clock_ns();
+pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
+    let rq_clock_ns = task.rq_clock_ns();
     if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
         // A new offset may be smaller than the last one.
         return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };

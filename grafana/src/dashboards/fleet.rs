@@ -7,7 +7,7 @@ use super::{
     measures::{HOST, WORKLOAD, busy, busy_cpus, cpus, daemon_cpus, demand, missing, runnable, running, tracing_cpus},
 };
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     foreign,
     panel::{
         Panel, Text, Unit,
@@ -26,7 +26,6 @@ pub(super) fn dashboard() -> Dashboard {
         uid: "schedscope-fleet",
         title: "schedscope: fleet",
         description: "Every host at once: which of them is short of CPUs, and which workloads make it so.",
-        hosts: Hosts::Many,
         rows: vec![
             Row::open("Hosts", hosts()),
             Row::open("Over time", over_time()),

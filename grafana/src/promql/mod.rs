@@ -132,7 +132,20 @@ impl Series {
             assert!(values.iter().all(|value| possible.contains(value)), "{label} of {} is never {values:?}", self.metric.name);
         }
         assert!(!values.is_empty(), "nothing is left of {}", self.metric.name);
+        let is_plain = |value: &&str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        assert!(values.iter().all(is_plain), "{values:?} would be read as a pattern");
         self.filters.push(format!(r#"{label}=~"{}""#, values.join("|")));
+        self
+    }
+
+    /// Only the series whose `label` has another value.
+    ///
+    /// # Panics
+    /// If the metric has no such label.
+    #[must_use]
+    pub fn except(mut self, label: &'static str, value: &str) -> Series {
+        self.check(&[label]);
+        self.filters.push(format!(r#"{label}!="{value}""#));
         self
     }
 

@@ -1,10 +1,10 @@
-//! The part of the contract that compares with the kernel: what `check` in the JSON holds.
+//! Ours against the kernel's own figures.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::bounds::Bounds;
+use super::super::bounds::Bounds;
 
 /// Ours against the kernel's own numbers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -29,6 +29,24 @@ use crate::{
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// Seconds that each workload works.
 const SECONDS: &str = "20";
+/// Python threads that compute for as many seconds as the argument says.
+const FOUR_THREADS: &str = "
+import sys, threading, time
+
+end = time.monotonic() + float(sys.argv[1])
+
+def work():
+    number = 0
+    while time.monotonic() < end:
+        for i in range(1000):
+            number += i * i
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+";
 /// Rules are evaluated every 15 and 30 seconds.
 const RULES_LIMIT: Duration = Duration::from_secs(60);
 
@@ -39,6 +57,8 @@ pub(super) struct Scene {
     pub(super) instance: String,
     pub(super) threads: Trace,
     pub(super) processes: Trace,
+    /// Python threads, where there is a Python.
+    pub(super) gil: Option<Trace>,
     /// When every rule had been evaluated, in Unix time.
     pub(super) end_seconds: f64,
     _daemon: Service,
@@ -78,11 +98,23 @@ impl Scene {
         let settings =
             Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1, scrapes_itself: true };
         let prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop).unwrap();
-        let threads = Trace::record(scratch.path(), &prometheus, "lab-threads", &["--task", "mutex", "--model", "threads"]);
-        let processes = Trace::record(scratch.path(), &prometheus, "lab-processes", &["--task", "spin", "--model", "processes"]);
+        let record = |name, arguments: &[&str]| Trace::record(scratch.path(), &prometheus, name, arguments);
+        let native = ["native", "--workers", "4", "--seconds", SECONDS];
+        let threads = record("lab-threads", &[&native[..], &["--task", "mutex", "--model", "threads"]].concat());
+        let processes = record("lab-processes", &[&native[..], &["--task", "spin", "--model", "processes"]].concat());
+        let gil = link_python(&scratch.path().join("lab-gil")).then(|| record("lab-gil", &["-c", FOUR_THREADS, SECONDS]));
         wait_for_rules(&prometheus);
         let instance = daemon_address.to_string();
-        Some(Scene { prometheus, instance, threads, processes, end_seconds: now_seconds(), _daemon: daemon, _scratch: scratch })
+        Some(Scene {
+            prometheus,
+            instance,
+            threads,
+            processes,
+            gil,
+            end_seconds: now_seconds(),
+            _daemon: daemon,
+            _scratch: scratch,
+        })
     }
 
     /// Series with their values at a time.
@@ -99,7 +131,7 @@ impl Trace {
         let file = scratch.join(format!("{workload}.json"));
         let mut command = Command::new(built("schedscope"));
         command.args(["run", "--json"]).arg(&file).arg("--").arg(scratch.join(workload));
-        command.args(["native", "--workers", "4", "--seconds", SECONDS]).args(arguments);
+        command.args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: RunReport = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
@@ -139,15 +171,30 @@ impl Trace {
     }
 }
 
+/// Makes `link` lead to a Python, so that its processes have that name. A version manager's script is not one itself.
+fn link_python(link: &Path) -> bool {
+    let asked = find_program("python3").and_then(|python| {
+        Command::new(python).args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]).output().ok()
+    });
+    let path = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if !Path::new(&path).is_file() {
+        println!("skipped: no python3 on the PATH, so nothing waits for an interpreter lock");
+        return false;
+    }
+    std::os::unix::fs::symlink(path, link).unwrap();
+    true
+}
+
 fn daemon(scratch: &Path, address: &str) -> Service {
     // The same program under two names, so that rules tell the two apart.
     let rules = ["lab-threads", "lab-processes"].map(|name| {
         fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
         format!("[[workload]]\nname = \"{name}\"\nmatch = {{ exe = \"*/{name}\" }}\n")
     });
+    let gil = "[[workload]]\nname = \"lab-gil\"\nmatch = { comm = \"lab-gil\" }\n";
     let own_cost = "[own_cost]\nwindow_seconds = 1\nevery_seconds = 5\n";
     let config = scratch.join("schedscope.toml");
-    fs::write(&config, format!("{own_cost}{}", rules.concat())).unwrap();
+    fs::write(&config, format!("{own_cost}{gil}{}", rules.concat())).unwrap();
     let mut command = Command::new(built("schedscope"));
     Service::start(command.args(["daemon", "--listen", address, "--config"]).arg(config)).unwrap()
 }

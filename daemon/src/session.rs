@@ -151,7 +151,9 @@ impl Session {
 
     fn take(&mut self, snapshot: Snapshot) {
         self.timeline.feed(&snapshot);
-        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count();
+        // A record that could not be read belongs to a thread that is being switched.
+        let torn = usize::try_from(snapshot.torn_records).unwrap_or(usize::MAX);
+        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count().saturating_add(torn);
         self.ended.extend(snapshot.released);
         if self.ended.len() > MAX_ENDED {
             self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));

@@ -4,10 +4,12 @@ A cell's name is ``TASK-MODEL``.  Every cell names its serial twin, the run with
 work that its speed-up is measured against.
 """
 
+import importlib
 import os
 import sys
 from collections import namedtuple
 
+import claim_cells
 from tasks import TASKS
 
 Cell = namedtuple("Cell", ["id", "model", "task", "kind", "min_python", "serial_twin", "workers"])
@@ -27,6 +29,17 @@ TEXTBOOK_MODELS = ["serial", "threads", "processes-fork"]
 CONVOY_MODELS = ["alone", "process", "thread", "thread-near"]
 LAG_MODELS = ["in-loop", "to-thread", "process-pool"]
 LAG_WORK = 10
+# Tasks that are only variants of others do without the models that would tell nothing new.
+FEW_MODELS = {task: ["serial", "threads", "processes-fork"] for task in ("regex", "big-int", "zlib", "lzma")}
+# Not every interpreter was built with them.
+MODULES_NEEDED = {
+    "zlib": "zlib",
+    "lzma": "lzma",
+    "shared-memory": "ctypes",
+    "lost-updates": "ctypes",
+    "crash": "ctypes",
+    "exception": "ctypes",
+}
 MODELS_OF_KIND = {"cpu": CPU_MODELS, "io": IO_MODELS, "textbook": TEXTBOOK_MODELS}
 
 
@@ -46,20 +59,26 @@ def all_cells():
     """Every cell, in the order in which a reader should meet them."""
     cells = []
     for task, row in TASKS.items():
-        for model in MODELS_OF_KIND[row.kind]:
-            oldest = "3.12" if model == "subinterpreters" else "3.8"
+        for model in FEW_MODELS.get(task) or MODELS_OF_KIND[row.kind]:
             cells.append(
                 Cell(
                     "%s-%s" % (task, model),
                     model,
                     task,
                     row.kind,
-                    oldest,
+                    oldest_python(task, model),
                     "%s-serial" % task,
                     default_workers(task, model),
                 )
             )
-    return cells + latency_cells()
+    return cells + latency_cells() + claim_cells.all_cells()
+
+
+def oldest_python(task, model):
+    """The first version that has what the cell needs."""
+    if model == "subinterpreters":
+        return "3.12"
+    return "3.8" if model in ("asyncio", "hybrid") or task in ("fetch", "file-read") else "3.6"
 
 
 def latency_cells():
@@ -79,12 +98,18 @@ def find(cell_id):
 
 def why_skipped(cell):
     """Why this interpreter can't run the cell, or None if it can."""
-    if sys.version_info < (3, 8):
-        return "needs Python 3.8"
     if cell.model == "subinterpreters":
         import subinterpreters  # Only now: a serial cell shall not carry what others need.
 
         return subinterpreters.unavailable()
+    if sys.version_info < tuple(map(int, cell.min_python.split("."))):
+        return "needs Python %s" % cell.min_python
+    module = MODULES_NEEDED.get(cell.task)
+    if module is not None:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            return "this interpreter was built without the module %s" % module
     if cell.task == "convoy" and usable_cpus() < 2:
         return "needs two CPUs: its parts are confined to different ones"
     return None
@@ -92,6 +117,8 @@ def why_skipped(cell):
 
 def as_json(cell):
     """The cell's row for ``lab.py --list``."""
+    if cell.kind == "claim":
+        return dict(claim_cells.as_json(cell), skipped=why_skipped(cell))
     if cell.task == "convoy":
         unit, work, pause = "one echo", None, None  # It runs for a time.
     elif cell.task == "lag":

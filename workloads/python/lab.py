@@ -37,6 +37,12 @@ def parse(arguments):
         "--factorial-of", type=whole_number, default=2000, metavar="N",
         help="factorial cells: the number (default 2000; the textbook's is 100)",
     )
+    parser.add_argument(
+        "--messages", type=whole_number, metavar="N", help="queue, ipc and ping-pong cells: how many messages"
+    )
+    parser.add_argument(
+        "--bytes", type=message_size, metavar="B", help="the same cells: size of a message (default 1024)"
+    )
     parser.add_argument("--pin", choices=["spread", "one"], help="one CPU for each worker, or one for all")
     parser.add_argument(
         "--switch-interval", type=duration, metavar="S",
@@ -53,6 +59,14 @@ def whole_number(text):
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def message_size(text):
+    """Bytes of a message: up to 64 MiB."""
+    value = whole_number(text)
+    if value > 64 << 20:
+        raise argparse.ArgumentTypeError("must be 67108864 (64 MiB) or less")
     return value
 
 
@@ -75,47 +89,23 @@ def http_address(text):
     return text
 
 
-def shares(total, workers):
-    """Split ``total`` into ``workers`` shares that differ by one at most."""
-    each, rest = divmod(total, workers)
-    return [each + (index < rest) for index in range(workers)]
-
-
-def make_jobs(cell, arguments, options):
-    """One job per worker; together they do exactly the work that was asked for."""
-    from tasks import TASKS
-
-    workers = 1 if cell.model == "serial" else arguments.workers or cell.workers
-    work = shares(arguments.work or TASKS[cell.task].work, workers)
-    return [
-        {
-            "task": cell.task,
-            "index": index,
-            "work": work[index],
-            "seconds": arguments.seconds,
-            "options": options,
-        }
-        for index in range(workers)
-    ]
-
-
-def run_model(model, jobs):
+def run_model(model, work):
     """Run the jobs on the model of that name."""
     import models
 
     if model == "serial":
-        return models.run_serial(jobs)
+        return models.run_serial(work)
     if model == "threads":
-        return models.run_threads(jobs)
+        return models.run_threads(work)
     if model.startswith("processes-"):
-        return models.run_processes(jobs, model[len("processes-"):])
+        return models.run_processes(work, model[len("processes-"):])
     if model == "subinterpreters":
         import subinterpreters
 
-        return subinterpreters.run_subinterpreters(jobs)
+        return subinterpreters.run_subinterpreters(work)
     import event_loop
 
-    return event_loop.run_asyncio(jobs) if model == "asyncio" else event_loop.run_hybrid(jobs)
+    return event_loop.run_asyncio(work) if model == "asyncio" else event_loop.run_hybrid(work)
 
 
 def run_latency_cell(cell, arguments):
@@ -136,11 +126,15 @@ def run_latency_cell(cell, arguments):
 
 def run_cell(cell, arguments):
     """Prepare, run and sum up one cell."""
+    import claim_cells
+    import jobs
     import measure
     from tasks import TASKS
 
     if arguments.switch_interval:
         sys.setswitchinterval(arguments.switch_interval)
+    if cell.kind == "claim":
+        return claim_cells.run(cell, arguments)
     if cell.kind == "latency":
         return run_latency_cell(cell, arguments)
     task = TASKS[cell.task]
@@ -154,7 +148,9 @@ def run_cell(cell, arguments):
     with contextlib.ExitStack() as stack:
         detail = stack.enter_context(task.prepare(options)) if task.prepare else {}
         options.update(detail)
-        outcome = run_model(cell.model, make_jobs(cell, arguments, options))
+        workers = 1 if cell.model == "serial" else arguments.workers or cell.workers
+        work = arguments.work or task.work
+        outcome = run_model(cell.model, jobs.make(cell.task, workers, work, arguments.seconds, options))
     report = measure.summary(cell, *outcome)
     report["unit"] = task.unit
     report["pause_seconds"] = options["pause"]
@@ -162,6 +158,21 @@ def run_cell(cell, arguments):
         if key in detail:
             report[key] = detail[key]
     return report
+
+
+def refused(cell, arguments):
+    """What is wrong with the amounts that were asked for, or None."""
+    import claim_cells
+
+    if cell.kind == "claim":
+        return claim_cells.objection(cell, arguments)
+    if arguments.messages is not None or arguments.bytes is not None:
+        return "%s exchanges no messages: it takes no --messages and no --bytes" % cell.id
+    if cell.task == "convoy" and arguments.work is not None:
+        return "%s takes no --work: it runs for a time; use --seconds" % cell.id
+    if cell.task == "lag" and arguments.seconds is not None:
+        return "%s takes no --seconds: it does a number of jobs; use --work" % cell.id
+    return None
 
 
 def main(arguments):
@@ -177,11 +188,9 @@ def main(arguments):
     if cell is None:
         sys.stderr.write("no cell is called %r; --list shows them\n" % parsed.cell)
         return 2
-    if cell.task == "convoy" and parsed.work is not None:
-        sys.stderr.write("%s takes no --work: it runs for a time; use --seconds\n" % cell.id)
-        return 2
-    if cell.task == "lag" and parsed.seconds is not None:
-        sys.stderr.write("%s takes no --seconds: it does a number of jobs; use --work\n" % cell.id)
+    objection = refused(cell, parsed)
+    if objection:
+        sys.stderr.write(objection + "\n")
         return 2
     reason = cells.why_skipped(cell)
     if reason:

@@ -11,6 +11,15 @@ import sys
 import sysconfig
 import time
 
+try:
+    from time import monotonic_ns
+except ImportError:  # Python 3.6
+
+    def monotonic_ns():
+        """Nanoseconds on the monotonic clock."""
+        return int(time.monotonic() * 1e9)
+
+
 SCHEMA = "schedscope.workload/1"
 
 
@@ -67,19 +76,19 @@ class Stopwatch:
     """Wall time of a run, standing still while memory is measured: reading PSS takes milliseconds."""
 
     def __init__(self):
-        self.started_ns = time.monotonic_ns()
+        self.started_ns = monotonic_ns()
         self.paused_ns = 0
         self.pss_bytes = None
 
     def measure_memory(self):
         """Read the tree's PSS; the time it takes does not count."""
-        before = time.monotonic_ns()
+        before = monotonic_ns()
         self.pss_bytes = tree_pss_bytes()
-        self.paused_ns += time.monotonic_ns() - before
+        self.paused_ns += monotonic_ns() - before
 
     def seconds(self):
         """Seconds since the start without the pauses."""
-        return (time.monotonic_ns() - self.started_ns - self.paused_ns) / 1e9
+        return (monotonic_ns() - self.started_ns - self.paused_ns) / 1e9
 
 
 def gil_enabled():
@@ -113,12 +122,18 @@ def percentiles(values_ns):
 
 def latency_summary(cell, measured):
     """The report of a cell that is about latency; its one worker is who waits."""
-    report = {"index": 0, "work": measured["work"], "first_ns": 0}
+    report = {"index": 0, "work": measured["work"]}
     report.update(begin_ns=measured["begin_ns"], end_ns=measured["end_ns"])
-    row = summary(cell, measured["wall_seconds"], measured["pss_bytes"], {0: 0}, [report])
-    row["start_seconds"] = None
+    row = summary(cell, measured["wall_seconds"], measured["pss_bytes"], {}, [report])
     row["latency_seconds"] = percentiles(measured["latencies_ns"])
     return row
+
+
+def start_times_ns(starts_ns, reports):
+    """From the call that starts a worker to its first instruction, for each worker that was started."""
+    return [
+        report["first_ns"] - starts_ns[report["index"]] for report in reports if report["index"] in starts_ns
+    ]
 
 
 def summary(cell, wall_seconds, pss, starts_ns, reports):
@@ -132,7 +147,7 @@ def summary(cell, wall_seconds, pss, starts_ns, reports):
     begins = [report["begin_ns"] for report in reports]
     ends = [report["end_ns"] for report in reports]
     window = [max(begins), min(ends)]
-    starts = [report["first_ns"] - starts_ns[report["index"]] for report in reports]
+    starts = start_times_ns(starts_ns, reports)
     return {
         "schema": SCHEMA,
         "cell": cell.id,
@@ -142,7 +157,7 @@ def summary(cell, wall_seconds, pss, starts_ns, reports):
         "work": sum(report["work"] for report in reports),
         "work_by_worker": [report["work"] for report in reports],
         "wall_seconds": wall_seconds,
-        "start_seconds": statistics.median(starts) / 1e9,
+        "start_seconds": statistics.median(starts) / 1e9 if starts else None,
         "work_seconds": (max(ends) - min(begins)) / 1e9,
         "window_monotonic_ns": window if window[0] < window[1] else None,
         "pss_bytes": pss,

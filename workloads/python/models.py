@@ -4,13 +4,14 @@ Every model takes jobs and returns ``Outcome(wall_seconds, pss_bytes, starts_ns,
 The other models are in ``subinterpreters.py`` and ``event_loop.py``.
 """
 
+import os
 import queue
 import threading
-import time
 from collections import namedtuple
 
 import measure
 import worker
+from measure import monotonic_ns
 
 Outcome = namedtuple("Outcome", ["wall_seconds", "pss_bytes", "starts_ns", "reports"])
 
@@ -20,19 +21,21 @@ def run_serial(jobs):
     watch = measure.Stopwatch()
     starts_ns, reports = {}, []
     for job in jobs:
-        starts_ns[job["index"]] = time.monotonic_ns()
+        starts_ns[job["index"]] = monotonic_ns()
         reports.append(worker.run(job, lambda announcement: None, watch.measure_memory))
     return Outcome(watch.seconds(), watch.pss_bytes, starts_ns, reports)
 
 
-def run_threads(jobs):
+def run_threads(jobs, start_together=True):
     """One thread per worker.
 
     Expect: waiting overlaps.  CPU-bound Python does not: one thread holds the GIL, the others
     are *blocked* (not runnable) and take turns every switch interval, 5 ms.
     Functions that release the GIL, like hashing large blocks, do run in parallel.
+    With ``start_together`` false, each is started when the one before is there.
     """
-    ready, go, reports = queue.SimpleQueue(), threading.Event(), []
+    ready = getattr(queue, "SimpleQueue", queue.Queue)()  # The simple one is there from 3.7 on.
+    go, reports = threading.Event(), []
 
     def body(job):
         try:
@@ -42,13 +45,16 @@ def run_threads(jobs):
             reports.append(error)
 
     watch = measure.Stopwatch()
-    starts_ns, threads = {}, []
+    starts_ns, threads, words = {}, [], []
     for job in jobs:
         thread = threading.Thread(target=body, args=(job,), daemon=True)
-        starts_ns[job["index"]] = time.monotonic_ns()
+        starts_ns[job["index"]] = monotonic_ns()
         thread.start()
         threads.append(thread)
-    raise_first_error([ready.get() for _ in threads])
+        if not start_together:
+            words.append(ready.get())
+    words.extend(ready.get() for _ in range(len(threads) - len(words)))
+    raise_first_error(words)
     watch.measure_memory()
     go.set()
     for thread in threads:
@@ -66,14 +72,10 @@ def raise_first_error(items):
 
 def process_body(job, connection):
     """A worker process: announce, wait and report through its connection."""
-
-    import multiprocessing.connection
+    parent = os.getppid()
 
     def wait_for_go():
-        # A fork inherits our parent's end of the connection, so its closing would not tell us of the
-        # parent's death; the sentinel does.
-        multiprocessing.connection.wait([connection, multiprocessing.parent_process().sentinel])
-        if not connection.poll():
+        if not has_message(connection, parent):
             raise SystemExit(1)
         connection.recv()
 
@@ -85,6 +87,22 @@ def process_body(job, connection):
         except OSError:
             pass  # The parent is gone, too.
     connection.close()
+
+
+def has_message(connection, parent):
+    """Wait for a message; false if the parent is gone instead.
+
+    A fork inherits our parent's end of the connection, so its closing would not tell us.
+    """
+    import multiprocessing.connection
+
+    if hasattr(multiprocessing, "parent_process"):
+        multiprocessing.connection.wait([connection, multiprocessing.parent_process().sentinel])
+        return connection.poll()
+    while not connection.poll(0.2):  # Before 3.8 there is no sentinel to wait for.
+        if os.getppid() != parent:
+            return False
+    return True
 
 
 def receive(connection, process, index):
@@ -100,13 +118,14 @@ def receive(connection, process, index):
         ) from None
 
 
-def run_processes(jobs, method):
+def run_processes(jobs, method, start_together=True):
     """One process per worker, each with its own interpreter, hence its own GIL.
 
     Expect: CPU-bound work scales with the cores; with more workers than cores the rest is
     *runnable* and waits in run queues.  What differs between the start methods is the price:
     ``fork`` copies the parent's page tables (a millisecond), ``forkserver`` asks a clean helper to
     fork, ``spawn`` boots a new interpreter (tens of milliseconds).
+    With ``start_together`` false, each is started when the one before is there.
     """
     import multiprocessing
 
@@ -117,11 +136,13 @@ def run_processes(jobs, method):
         for job in jobs:
             ours, theirs = context.Pipe()
             process = context.Process(target=process_body, args=(job, theirs), daemon=True)
-            starts_ns[job["index"]] = time.monotonic_ns()
+            starts_ns[job["index"]] = monotonic_ns()
             process.start()
             theirs.close()  # Else we would wait for ever for a worker that died.
             workers.append((ours, process, job["index"]))
-        for entry in workers:
+            if not start_together:
+                receive(*workers[-1])
+        for entry in workers if start_together else []:
             receive(*entry)
         watch.measure_memory()
         for ours, _, _ in workers:

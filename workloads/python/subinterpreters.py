@@ -82,8 +82,11 @@ def worker_main(job, go_fd, report_fd):
     say(worker.run(json.loads(job), say, lambda: os.read(go_fd, 1)))
 
 
-def run_subinterpreters(jobs):
-    """One thread with a new interpreter per worker; the start cost includes its creation."""
+def run_subinterpreters(jobs, start_together=True):
+    """One thread with a new interpreter per worker; the start cost includes its creation.
+
+    With ``start_together`` false, each is started when the one before is there.
+    """
     run_script = open_api()
     go_read, go_write = os.pipe()
     report_read, report_write = os.pipe()
@@ -103,7 +106,9 @@ def run_subinterpreters(jobs):
             starts_ns[job["index"]] = time.monotonic_ns()
             thread.start()
             threads.append(thread)
-        for _ in threads:
+            if not start_together:
+                listen(lines)
+        for _ in threads if start_together else []:
             listen(lines)
         watch.measure_memory()
         os.write(go_write, b"g" * len(threads))

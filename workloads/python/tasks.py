@@ -15,6 +15,7 @@ import sys
 import time
 from collections import namedtuple
 
+import c_code
 import fetch
 import file_read
 
@@ -135,6 +136,25 @@ def make_request_async(job):
     return unit
 
 
+def make_nothing(_job):
+    """No work at all: what is left is the price of having a worker."""
+    return lambda: None
+
+
+def make_write(job):
+    """One item put into a list that threads share."""
+    import shared_state
+
+    return shared_state.make_write(job)
+
+
+def make_updates(job):
+    """A thousand increments of a counter."""
+    import shared_state
+
+    return shared_state.make_updates(job)
+
+
 def make_five_workers(job):
     """The textbook's first example: each worker says that it runs, and computes ``factorial(100)``.
 
@@ -173,6 +193,10 @@ TASKS = {
     ),
     "hash": Task("hash", "SHA-256 of 1 MiB", "cpu", 1000, 0, None, make_hash, None, None),
     "json": Task("json", "json.loads of 100 kB", "cpu", 300, 0, None, make_json, None, None),
+    "regex": Task("regex", "re.findall on 100 kB", "cpu", 200, 0, None, c_code.make_regex, None, None),
+    "big-int": Task("bigint", "7 to the power of 60,000", "cpu", 100, 0, None, c_code.make_big_int, None, None),
+    "zlib": Task("zlib", "zlib.compress of 256 KiB", "cpu", 60, 0, None, c_code.make_zlib, None, None),
+    "lzma": Task("lzma", "lzma.compress of 64 KiB", "cpu", 100, 0, None, c_code.make_lzma, None, None),
     "download": Task(
         "download",
         "one download, simulated by a sleep",
@@ -218,10 +242,23 @@ TASKS = {
     ),
 }
 
+# Tasks of cells about one claim; the rest about them is in ``claim_cells.py``.
+ClaimTask = namedtuple("ClaimTask", ["label", "make"])
+CLAIM_TASKS = {
+    "startup": ClaimTask("start", make_nothing),
+    "shared-memory": ClaimTask("share", make_write),
+    "lost-updates": ClaimTask("update", make_updates),
+}
+
+
+def task_of(job):
+    """The row of the job's task: at the least its label and how to make its unit."""
+    return TASKS.get(job["task"]) or CLAIM_TASKS[job["task"]]
+
 
 def unit_for(job):
     """The function that does one unit of the job's task."""
-    return TASKS[job["task"]].make(job)
+    return task_of(job).make(job)
 
 
 def async_unit_for(job):

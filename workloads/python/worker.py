@@ -9,16 +9,19 @@ All workers begin together, so the time of work holds no time of starting.
 """
 
 import os
-import threading
-import time
+import signal
 
 import tasks
+from measure import monotonic_ns
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 
 
 def name_thread(name):
     """Give the calling thread a name that scheduler events carry (15 bytes at most)."""
     try:
-        with open("/proc/self/task/%d/comm" % threading.get_native_id(), "w") as comm:
+        with open("/proc/thread-self/comm", "w") as comm:
             comm.write(name[:15])
     except OSError:
         pass  # The name helps the reader; the work does not depend on it.
@@ -33,10 +36,32 @@ def pin_thread(pin, index):
     os.sched_setaffinity(0, {cpu})
 
 
+def process_control(option, value):
+    """``prctl(option, value)``; false where this interpreter cannot call it."""
+    try:
+        import ctypes
+    except ImportError:
+        return False
+    return ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0
+
+
+def end_with(parent):
+    """Have the kernel end the calling process when its parent, of that id, ends in whatever way."""
+    process_control(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # It ended before we could ask.
+
+
+def end_for_good(process):
+    """Kill a ``multiprocessing`` process that does not end by itself, and wait for its end."""
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+
+
 def begin(job):
     """Steps 1 and 2; returns the announcement for the parent."""
-    first_ns = time.monotonic_ns()
-    name_thread("%s-%d" % (tasks.TASKS[job["task"]].label, job["index"]))
+    first_ns = monotonic_ns()
+    name_thread("%s-%d" % (tasks.task_of(job).label, job["index"]))
     pin_thread(job["options"].get("pin"), job["index"])
     return {"index": job["index"], "first_ns": first_ns, "pid": os.getpid()}
 
@@ -45,7 +70,7 @@ def goes_on(job, done, begin_ns):
     """True while the share is not done (fixed work) or the time is not up (fixed time)."""
     if job["seconds"] is None:
         return done < job["work"]
-    return time.monotonic_ns() - begin_ns < job["seconds"] * 1e9
+    return monotonic_ns() - begin_ns < job["seconds"] * 1e9
 
 
 def run(job, announce, wait_for_go):
@@ -54,7 +79,7 @@ def run(job, announce, wait_for_go):
     unit = tasks.unit_for(job)
     announce(announcement)
     wait_for_go()
-    begin_ns = time.monotonic_ns()
+    begin_ns = monotonic_ns()
     done = 0
     while goes_on(job, done, begin_ns):
         unit()
@@ -64,4 +89,4 @@ def run(job, announce, wait_for_go):
 
 def finish(announcement, done, begin_ns):
     """The report: the announcement and what was done from when to when."""
-    return dict(announcement, work=done, begin_ns=begin_ns, end_ns=time.monotonic_ns())
+    return dict(announcement, work=done, begin_ns=begin_ns, end_ns=monotonic_ns())

@@ -1,10 +1,11 @@
-//! `cargo xtask generate`: everything that follows from the metric catalog, so that nobody keeps it in step by hand.
+//! `cargo xtask generate`: everything that follows from the metric catalog, and the pages that follow from the claims and what was
+//! measured for them, so that nobody keeps them in step by hand.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::root;
+use crate::{trace::claims, workspace::root};
 
 /// Arguments of `generate`.
 #[derive(clap::Args)]
@@ -22,7 +23,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// Texts by path from the root.
 fn generated() -> Result<BTreeMap<PathBuf, String>> {
     let files = schedscope_grafana::generate().context("cannot make the rules")?;
-    Ok(files.into_iter().map(|(path, text)| (path.into(), text)).collect())
+    let mut files: BTreeMap<PathBuf, String> = files.into_iter().map(|(path, text)| (path.into(), text)).collect();
+    files.extend(claims::pages::committed()?);
+    Ok(files)
 }
 
 fn write() -> Result<()> {

@@ -1,15 +1,16 @@
 //! `cargo xtask trace`: the lab. Runs every concurrency model side by side on the running kernel and says what the kernel saw.
 //!
 //! In reading order: [`host`] builds and makes sure that tracing is possible, [`runtime`] finds out what can be run, [`plan`] and
-//! [`calibrate`] say how much of it, [`child`] and [`measure`] run it, [`figures`] and [`findings`] draw the conclusions (both
+//! [`calibrate`] say how much of it, [`child`] and [`measure`] run it, [`figures`] and [`claims`] draw the conclusions (both
 //! pure), [`table`], [`core_maps`] and [`page`] show them, [`results`] writes them down.
 
 mod calibrate;
 mod cell;
 pub(crate) mod child;
+pub(crate) mod claims;
 mod core_maps;
+mod estimates;
 mod figures;
-mod findings;
 mod host;
 mod measure;
 pub(crate) mod metrics;
@@ -18,6 +19,8 @@ mod plan;
 mod progress;
 mod results;
 mod runtime;
+mod steal;
+mod sweep;
 mod table;
 
 use std::{io::Write, path::PathBuf, time::Instant};
@@ -27,7 +30,8 @@ use schedscope::{preflight::kernel_release_name, report::Options};
 
 use cell::{Cell, Outcome, Row};
 use child::Stop;
-use findings::Finding;
+use claims::Judged;
+use estimates::Compared;
 use plan::{Scale, Selection};
 use progress::Progress;
 use runtime::Runtime;
@@ -44,9 +48,16 @@ pub(crate) struct Arguments {
     /// Run only the cells whose name matches, such as 'arithmetic-*' or 'native-*'; their serial twins are added.
     #[arg(long, value_name = "GLOB")]
     cells: Option<String>,
-    /// Runs of each cell; the median counts.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=99))]
-    repeats: u16,
+    /// Runs of each cell; the median counts. By default three of the cells that a claim rests on and one of the others, with
+    /// --quick one of each.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
+    repeats: Option<u16>,
+    /// Run the sweep alone: the same computing on 1, 2, 4, 8, … workers of each kind. It is part of the full lab.
+    #[arg(long, conflicts_with_all = ["quick", "cells", "docs"])]
+    sweep: bool,
+    /// Write docs/claims/ from what this run measures.
+    #[arg(long, conflicts_with_all = ["quick", "cells"])]
+    docs: bool,
     /// Everything is built already, for this directory of build products; how the command calls itself through sudo.
     #[arg(long, value_name = "DIR", hide = true)]
     built_in: Option<PathBuf>,
@@ -57,7 +68,11 @@ pub(crate) struct Lab {
     /// Figures for all cells, in the order of the table.
     pub(crate) rows: Vec<Row>,
     /// What they say.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) judged: Vec<Judged>,
+    /// What processes would take, and what they took.
+    pub(crate) estimates: Vec<Compared>,
+    /// The cells of the sweep, apart from the others.
+    pub(crate) sweep: Vec<Row>,
     /// CPUs that this process may use.
     pub(crate) cpus: usize,
     /// False after Ctrl-C.
@@ -85,33 +100,55 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let work_dir = results::prepare_directory(&programs.target)?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let bench = plan::Bench { scale, cpus, url: server.first_line().to_owned(), directory: work_dir.clone() };
-    eprintln!("Finding out how fast this machine is ...");
-    let cells = plan::cells(&runtimes, &bench, &selection, &stop)?;
-    if !cells.iter().any(|cell| selection.matches(&cell.id)) {
+    let cells = if arguments.sweep {
+        Vec::new()
+    } else {
+        eprintln!("Finding out how fast this machine is ...");
+        plan::cells(&runtimes, &bench, &selection, &stop)?
+    };
+    if !arguments.sweep && !cells.iter().any(|cell| selection.matches(&cell.id)) {
         bail!("no cell matches {}; names are such as arithmetic-threads and native-hash-processes", selection.pattern());
     }
+    let is_swept = arguments.sweep || !arguments.quick && arguments.cells.is_none();
+    let sweep_cells = if is_swept { sweep::cells(&runtimes, cpus) } else { Vec::new() };
 
-    let (rows, is_complete) = measure_all(&cells, &programs, arguments.repeats, &stop)?;
-    let metrics = if is_complete { metrics::scrape(&programs, &cells, &stop) } else { Err(anyhow::anyhow!("interrupted")) };
+    let (rows, is_complete) = measure_all(&cells, &programs, |cell| repeats(arguments, scale, cell), &stop)?;
+    let (sweep, is_swept_whole) = measure_all(&sweep_cells, &programs, |_| arguments.repeats.unwrap_or(1), &stop)?;
+    let is_complete = is_complete && is_swept_whole;
+    let metrics = match is_complete {
+        true if arguments.sweep => Ok(None),
+        true => metrics::scrape(&programs, &cells, &stop).map(Some),
+        false => Err(anyhow::anyhow!("interrupted")),
+    };
     drop(server);
-    let lab = Lab { findings: findings::of(&rows, cpus), rows, cpus, is_complete };
+    let lab = Lab { judged: claims::of(&rows, cpus), estimates: estimates::of(&rows), rows, sweep, cpus, is_complete };
     show(&lab);
     results::write(&lab, &work_dir, metrics, began.elapsed())?;
     if !is_complete {
         bail!("interrupted: not all cells were run");
     }
-    if lab.rows.iter().any(|row| matches!(row.outcome, Outcome::Failed { .. })) {
+    if arguments.docs {
+        results::write_claims(&lab)?;
+    }
+    if lab.rows.iter().chain(&lab.sweep).any(|row| matches!(row.outcome, Outcome::Failed { .. })) {
         bail!("some cells failed: see the table");
     }
     Ok(())
 }
 
+/// How often a cell is run.
+fn repeats(arguments: &Arguments, scale: Scale, cell: &Cell) -> u16 {
+    let is_once = cell.skipped.is_some() || !claims::is_looked_at(&cell.id);
+    arguments.repeats.unwrap_or(if is_once { 1 } else { scale.repeats })
+}
+
 /// Runs the cells, all of them once before any a second time, so that a disturbance does not hit one cell alone.
-fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: u16, stop: &Stop) -> Result<(Vec<Row>, bool)> {
+fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: impl Fn(&Cell) -> u16, stop: &Stop) -> Result<(Vec<Row>, bool)> {
     let mut measured: Vec<measure::Runs> = cells.iter().map(|_| measure::Runs::default()).collect();
-    let mut progress = Progress::new(cells.len() * usize::from(repeats));
-    'all: for _ in 0..repeats {
-        for (cell, runs) in cells.iter().zip(&mut measured) {
+    let mut progress = Progress::new(cells.iter().map(|cell| usize::from(repeats(cell))).sum());
+    let rounds = cells.iter().map(&repeats).max().unwrap_or(0);
+    'all: for round in 0..rounds {
+        for (cell, runs) in cells.iter().zip(&mut measured).filter(|(cell, _)| round < repeats(cell)) {
             progress.begin(&cell.label());
             measure::run(cell, programs, runs, stop)?;
             if stop.is_requested() {
@@ -129,9 +166,17 @@ fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: u16, stop: &S
 /// Prints the core maps, the table and the sentences; the last ones stay on the screen.
 fn show(lab: &Lab) {
     let options = Options::detect(&std::io::stdout());
+    if !lab.sweep.is_empty() {
+        let (points, missing) = sweep::points(&lab.sweep);
+        say(&sweep::text(&points, &missing, lab.cpus));
+    }
+    if lab.rows.is_empty() {
+        return;
+    }
     say(&core_maps::compact(&lab.rows, &options));
     say(&format!("{}\n\n{}", lab.place(), table::text(&lab.rows)));
-    say(&findings::text(&lab.findings));
+    say(&claims::text(&lab.judged));
+    say(&estimates::text(&lab.estimates));
 }
 
 /// Prints to standard output. A reader that went away, such as `head`, is no reason to fail.

@@ -122,9 +122,9 @@ impl Reading {
     }
 }
 
+/// A count as it was printed; it fits, being one of events.
 fn whole(value: f64) -> u64 {
-    assert!(value >= 0.0 && value.fract() == 0.0, "{value} is no count");
-    value as u64
+    value.to_string().parse().unwrap_or_else(|error| panic!("{value} is no count: {error}"))
 }
 
 fn start(arguments: &[&str]) -> Guarded {

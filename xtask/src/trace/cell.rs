@@ -4,7 +4,7 @@ use std::{ffi::OsString, path::PathBuf};
 
 use schedscope::report::RunReport;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::figures::Figures;
 
@@ -22,6 +22,8 @@ pub(crate) enum Kind {
     Textbook,
     /// Who has to wait for whom.
     Latency,
+    /// What workers share, lose, cost and survive.
+    Workers,
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Kind::Io => "I/O-bound",
             Kind::Textbook => "Textbook",
             Kind::Latency => "Latency",
+            Kind::Workers => "Workers",
         }
     }
 }
@@ -111,6 +114,21 @@ pub(crate) struct Workload {
     /// Memory of all its processes.
     #[serde(default)]
     pub(crate) pss_bytes: Option<u64>,
+    /// How long somebody had to wait, in cells that are about it.
+    #[serde(default)]
+    pub(crate) latency_seconds: Option<Latency>,
+    /// What only this cell has to say, by name.
+    #[serde(default)]
+    pub(crate) details: Map<String, Value>,
+}
+
+/// A distribution as a workload reports it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub(crate) struct Latency {
+    /// Median.
+    pub(crate) p50: f64,
+    /// 99th percentile.
+    pub(crate) p99: f64,
 }
 
 /// One run of a cell: what it says of itself, and what the kernel saw.
@@ -122,6 +140,8 @@ pub(crate) struct Sample {
     pub(crate) workload: Workload,
     /// The tracer's report.
     pub(crate) report: RunReport,
+    /// Part of all CPU time that the hypervisor gave to others meanwhile.
+    pub(crate) steal_share: f64,
 }
 
 /// What came of a cell.
@@ -131,7 +151,9 @@ pub(crate) enum Outcome {
     Measured {
         /// Medians over the runs.
         figures: Box<Figures>,
-        /// All runs, in order; at least one.
+        /// Figures of each run, in order; at least one.
+        runs: Vec<Figures>,
+        /// All runs, in the same order.
         samples: Vec<Sample>,
     },
     /// This runtime or machine can't run it.
@@ -165,6 +187,22 @@ impl Row {
     pub(crate) fn figures(&self) -> Option<&Figures> {
         match &self.outcome {
             Outcome::Measured { figures, .. } => Some(figures),
+            _ => None,
+        }
+    }
+
+    /// The figures of one run.
+    pub(crate) fn run(&self, index: usize) -> Option<&Figures> {
+        match &self.outcome {
+            Outcome::Measured { runs, .. } => runs.get(index),
+            _ => None,
+        }
+    }
+
+    /// One run, whole.
+    pub(crate) fn sample(&self, index: usize) -> Option<&Sample> {
+        match &self.outcome {
+            Outcome::Measured { samples, .. } => samples.get(index),
             _ => None,
         }
     }

@@ -1,7 +1,8 @@
 //! The figures of a cell. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use schedscope::model::Facts;
 use serde::Serialize;
 
 use super::cell::{Outcome, Row, Sample};
@@ -42,8 +43,24 @@ pub(crate) struct Figures {
     pub(crate) pss_bytes: Option<f64>,
     /// From the call that starts a worker to its first instruction.
     pub(crate) start_seconds: Option<f64>,
+    /// CPU time of all threads.
+    pub(crate) on_cpu_seconds: f64,
+    /// Of the time in which the workers ran or waited for a GIL, the part that they waited.
+    pub(crate) gil_share: f64,
+    /// Times a second that a thread gave a GIL up because another had asked for it.
+    pub(crate) handoffs_per_second: f64,
+    /// Losing a CPU to getting one again, median.
+    pub(crate) preemption_wait_p50_seconds: f64,
+    /// Time runnable over time running or runnable, of all threads.
+    pub(crate) queued_share: f64,
+    /// What a latency cell waited, median.
+    pub(crate) latency_p50_seconds: Option<f64>,
+    /// The same, 99th percentile.
+    pub(crate) latency_p99_seconds: Option<f64>,
     /// Part of all CPU time that other programs took meanwhile.
     pub(crate) foreign_share: f64,
+    /// Part of all CPU time that the hypervisor gave to others.
+    pub(crate) steal_share: f64,
     /// Observations that are missing.
     pub(crate) lost: f64,
 }
@@ -51,7 +68,7 @@ pub(crate) struct Figures {
 impl Figures {
     /// Figures of one run.
     pub(crate) fn of(sample: &Sample) -> Figures {
-        let Sample { workload, report, .. } = sample;
+        let Sample { workload, report, steal_share, .. } = sample;
         let per_second = |count: u64| ratio(count as f64, report.wall_seconds).unwrap_or(0.0);
         let latency = &report.wakeup_latency_seconds;
         let window = workload.window_monotonic_ns.map_or(0.0, |[begin, end]| end.saturating_sub(begin) as f64 / 1e9);
@@ -80,7 +97,16 @@ impl Figures {
             wakeup_latency_p99_seconds: (latency.count > 0).then_some(latency.p99),
             pss_bytes: workload.pss_bytes.map(|bytes| bytes as f64),
             start_seconds: workload.start_seconds,
+            on_cpu_seconds: report.time_seconds.on_cpu,
+            gil_share: Facts::of_run(report, &BTreeMap::new()).gil_share(),
+            handoffs_per_second: report.gil.handoffs_per_second,
+            preemption_wait_p50_seconds: report.preemption_wait_seconds.p50,
+            queued_share: ratio(report.time_seconds.runnable, report.time_seconds.runnable + report.time_seconds.on_cpu)
+                .unwrap_or(0.0),
+            latency_p50_seconds: workload.latency_seconds.map(|latency| latency.p50),
+            latency_p99_seconds: workload.latency_seconds.map(|latency| latency.p99),
             foreign_share: ratio(report.host.foreign_on_cpu_seconds, capacity).unwrap_or(0.0),
+            steal_share: *steal_share,
             lost: report.loss.total as f64,
         }
     }
@@ -106,31 +132,50 @@ impl Figures {
             wakeup_latency_p99_seconds: maybe(|run| run.wakeup_latency_p99_seconds),
             pss_bytes: maybe(|run| run.pss_bytes),
             start_seconds: maybe(|run| run.start_seconds),
+            on_cpu_seconds: of(|run| run.on_cpu_seconds)?,
+            gil_share: of(|run| run.gil_share)?,
+            handoffs_per_second: of(|run| run.handoffs_per_second)?,
+            preemption_wait_p50_seconds: of(|run| run.preemption_wait_p50_seconds)?,
+            queued_share: of(|run| run.queued_share)?,
+            latency_p50_seconds: maybe(|run| run.latency_p50_seconds),
+            latency_p99_seconds: maybe(|run| run.latency_p99_seconds),
             foreign_share: of(|run| run.foreign_share)?,
+            steal_share: of(|run| run.steal_share)?,
             lost: runs.iter().map(|run| run.lost).sum(),
         })
     }
 }
 
-/// Adds the speed-ups, which need the serial twins.
+/// Adds the speed-ups, which need the serial twins: each run is compared with the twin's run of the same round, which was made
+/// close to it in time.
 pub(crate) fn with_speed_ups(mut rows: Vec<Row>) -> Vec<Row> {
     let key = |runtime: &str, id: &str| (runtime.to_owned(), id.to_owned());
-    let twins: HashMap<(String, String), Figures> =
-        rows.iter().filter_map(|row| Some((key(&row.cell.runtime, &row.cell.id), row.figures()?.clone()))).collect();
+    let twins: HashMap<(String, String), Vec<Figures>> = rows
+        .iter()
+        .filter_map(|row| match &row.outcome {
+            Outcome::Measured { runs, .. } => Some((key(&row.cell.runtime, &row.cell.id), runs.clone())),
+            _ => None,
+        })
+        .collect();
     for row in &mut rows {
         let Some(twin) = row.cell.serial_twin.as_ref().and_then(|twin| twins.get(&key(&row.cell.runtime, twin))) else { continue };
-        if let Outcome::Measured { figures, .. } = &mut row.outcome {
-            // Per unit of work, should a cell ever do another amount than its twin.
-            let amount = ratio(figures.work, twin.work).unwrap_or(1.0);
-            figures.speed_up = ratio(amount * twin.wall_seconds, figures.wall_seconds);
-            figures.work_speed_up = ratio(amount * twin.work_seconds, figures.work_seconds);
+        if let Outcome::Measured { figures, runs, .. } = &mut row.outcome {
+            for (run, twin) in runs.iter_mut().zip(twin) {
+                // Per unit of work, should a cell ever do another amount than its twin.
+                let amount = ratio(run.work, twin.work).unwrap_or(1.0);
+                run.speed_up = ratio(amount * twin.wall_seconds, run.wall_seconds);
+                run.work_speed_up = ratio(amount * twin.work_seconds, run.work_seconds);
+            }
+            if let Some(medians) = Figures::median(runs) {
+                **figures = medians;
+            }
         }
     }
     rows
 }
 
 /// The middle value, or the mean of the two; `None` of nothing.
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let middle = values.len().checked_sub(1)? / 2;

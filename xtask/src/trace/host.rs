@@ -75,10 +75,18 @@ fn become_root(arguments: &Arguments, target: &Path) -> Result<Programs> {
     if arguments.quick {
         command.arg("--quick");
     }
+    if arguments.sweep {
+        command.arg("--sweep");
+    }
+    if arguments.docs {
+        command.arg("--docs");
+    }
     if let Some(cells) = &arguments.cells {
         command.args(["--cells", cells]);
     }
-    command.args(["--repeats", &arguments.repeats.to_string()]);
+    if let Some(repeats) = arguments.repeats {
+        command.args(["--repeats", &repeats.to_string()]);
+    }
     Err(command.exec()).context("cannot start sudo")
 }
 
@@ -111,6 +119,13 @@ fn examine(programs: &Programs) -> Result<()> {
         eprintln!("{line}");
     }
     bail!("this host cannot be traced; `schedscope doctor` says more: {}", super::runtime::last_line(&output.stderr));
+}
+
+/// The model of the CPUs as the kernel names it.
+pub(crate) fn cpu_model() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    model.map_or_else(|| "model not known".to_owned(), |(_, name)| name.trim().to_owned())
 }
 
 /// Gives what root wrote to the user who called sudo.

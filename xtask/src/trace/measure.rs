@@ -10,6 +10,7 @@ use super::{
     figures::Figures,
     host::Programs,
     runtime::last_line,
+    steal,
 };
 
 /// What a cell may take; the longest takes some ten seconds.
@@ -32,8 +33,9 @@ impl Runs {
         if let Some(why) = self.skipped {
             return Some(Outcome::Skipped { why });
         }
-        let figures = Figures::median(&self.samples.iter().map(Figures::of).collect::<Vec<_>>())?;
-        Some(Outcome::Measured { figures: Box::new(figures), samples: self.samples })
+        let runs: Vec<Figures> = self.samples.iter().map(Figures::of).collect();
+        let figures = Figures::median(&runs)?;
+        Some(Outcome::Measured { figures: Box::new(figures), runs, samples: self.samples })
     }
 
     /// The last run in a few words.
@@ -61,6 +63,7 @@ pub(crate) fn run(cell: &Cell, programs: &Programs, runs: &mut Runs, stop: &Stop
     let mut command = Command::new(&programs.schedscope);
     command.args(["run", "--quiet", "--name", &cell.label(), "--json"]).arg(file.path()).arg("--");
     command.arg(&cell.program).args(&cell.arguments);
+    let before = steal::Counters::now();
     let output = match child::output(&mut command, LIMIT, stop) {
         Ok(output) => output,
         Err(_) if stop.is_requested() => return Ok(()),
@@ -75,11 +78,12 @@ pub(crate) fn run(cell: &Cell, programs: &Programs, runs: &mut Runs, stop: &Stop
         }
         return Ok(());
     }
+    let steal_share = steal::Counters::now().share_since(&before);
     let parsed = (|| {
         let said: serde_json::Value = serde_json::from_slice(&output.stdout).context("cannot read what the workload printed")?;
         let workload: Workload = serde_json::from_value(said.clone()).context("the workload's report is not as expected")?;
         let report = serde_json::from_slice(&fs::read(file.path())?).context("cannot read the tracer's report")?;
-        anyhow::Ok(Sample { said, workload, report })
+        anyhow::Ok(Sample { said, workload, report, steal_share })
     })();
     match parsed {
         Ok(Sample { workload: Workload { skipped: Some(why), .. }, .. }) => runs.skipped = Some(why),

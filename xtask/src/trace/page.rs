@@ -8,7 +8,7 @@ use schedscope::report::{
     sentence,
 };
 
-use super::{Lab, table};
+use super::{Lab, claims, table};
 
 /// Columns of a picture; finer bins are merged.
 const COLUMNS: usize = 240;
@@ -41,8 +41,8 @@ pub(crate) fn html(lab: &Lab) -> String {
         escape(&lab.place())
     );
     page.push_str("<ul>");
-    for finding in &lab.findings {
-        let _ = write!(page, "<li>{}</li>", escape(&finding.sentence));
+    for (sentence, verdict) in claims::lines(&lab.judged) {
+        let _ = write!(page, "<li>{} <b>{}</b></li>", escape(&sentence), escape(&verdict));
     }
     page.push_str("</ul>");
     let mut heading = String::new();

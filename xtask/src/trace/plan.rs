@@ -1,6 +1,7 @@
 //! Which cells to run, with how much work and how many workers.
 
 mod scale;
+mod variants;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,6 +15,7 @@ use super::{
     calibrate::{self, Rates},
     cell::{Cell, Kind},
     child::Stop,
+    claims::CALIBRATION,
     runtime::{Listed, NATIVE, Runtime},
 };
 pub(crate) use scale::Scale;
@@ -22,8 +24,6 @@ pub(crate) use scale::Scale;
 const CPU_WORKERS: std::ops::RangeInclusive<usize> = 4..=8;
 /// Workers of a download: the textbook's number.
 const DOWNLOADS: usize = 4;
-/// Name of the cell that measures what the machine can give.
-pub(crate) const CALIBRATION: &str = "native-spin-per-cpu";
 /// Fewest units of work in a cell, so that every worker has some.
 const UNITS_MIN: f64 = 32.0;
 
@@ -70,8 +70,9 @@ pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, selection: &Selection, 
             cells.push(unusable(runtime, why));
             continue;
         }
-        let listed: Vec<Listed> =
-            runtime.list(stop)?.into_iter().filter(|cell| !bench.scale.left_out.contains(&section(cell).1)).collect();
+        let mut listed = runtime.list(stop)?;
+        listed.extend(variants::of(&listed));
+        listed.retain(|cell| bench.scale.has(cell));
         let wanted = with_twins(&listed, selection);
         let sized = wanted.iter().copied().filter(|cell| cell.model == "serial" && is_sized_by_rate(&cell.task));
         let extra =
@@ -101,7 +102,10 @@ fn with_twins<'a>(listed: &'a [Listed], selection: &Selection) -> Vec<&'a Listed
 
 /// Tasks whose work follows from how fast the machine is.
 fn is_sized_by_rate(task: &str) -> bool {
-    matches!(task, "factorial" | "arithmetic" | "hash" | "json" | "file-read" | "spin" | "mutex")
+    matches!(
+        task,
+        "factorial" | "arithmetic" | "hash" | "json" | "regex" | "big-int" | "zlib" | "lzma" | "file-read" | "spin" | "mutex"
+    )
 }
 
 fn unusable(runtime: &Runtime, why: &str) -> Cell {
@@ -123,8 +127,10 @@ fn unusable(runtime: &Runtime, why: &str) -> Cell {
 fn cell(runtime: &Runtime, listed: &Listed, bench: &Bench, rates: &Rates) -> Cell {
     let (kind, task) = section(listed);
     let workers = workers(listed, kind, bench.cpus);
-    let mut arguments: Vec<String> = if runtime.is_native() { listed.args.clone() } else { vec![listed.id.clone()] };
+    let mut arguments: Vec<String> =
+        if runtime.is_native() { listed.args.clone() } else { vec![listed.variant_of.as_ref().unwrap_or(&listed.id).clone()] };
     arguments.extend(parameters(listed, workers, bench, rates));
+    arguments.extend(listed.extra.iter().cloned());
     Cell {
         id: listed.id.clone(),
         runtime: runtime.name.clone(),
@@ -132,7 +138,8 @@ fn cell(runtime: &Runtime, listed: &Listed, bench: &Bench, rates: &Rates) -> Cel
         task: task.to_owned(),
         model: listed.model.clone(),
         workers,
-        serial_twin: listed.serial_twin.clone(),
+        // Cells about one claim have no serial twin: what they name is only the cell to compare them with.
+        serial_twin: listed.serial_twin.clone().filter(|_| kind != Kind::Workers),
         unit: listed.unit.clone(),
         program: runtime.program.clone(),
         arguments: runtime
@@ -145,15 +152,21 @@ fn cell(runtime: &Runtime, listed: &Listed, bench: &Bench, rates: &Rates) -> Cel
     }
 }
 
+/// True for the native program's cells, which are called by their arguments.
+fn is_native(listed: &Listed) -> bool {
+    !listed.args.is_empty()
+}
+
 /// Where a cell stands in the table: native ones below the Python task that they are the control for.
 fn section(listed: &Listed) -> (Kind, &str) {
     let kind = match listed.kind.as_str() {
         "cpu" => Kind::Cpu,
         "textbook" => Kind::Textbook,
         "latency" => Kind::Latency,
+        "claim" => Kind::Workers,
         _ => Kind::Io,
     };
-    let is_native = !listed.args.is_empty();
+    let is_native = is_native(listed);
     let task = match listed.task.as_str() {
         "spin" if is_native => "arithmetic",
         "sleep" if is_native => "download",
@@ -163,7 +176,7 @@ fn section(listed: &Listed) -> (Kind, &str) {
 }
 
 fn workers(listed: &Listed, kind: Kind, cpus: usize) -> usize {
-    let is_native_sleep = !listed.args.is_empty() && listed.task == "sleep";
+    let is_native_sleep = is_native(listed) && listed.task == "sleep";
     match kind {
         _ if listed.model == "serial" => 1,
         Kind::Cpu | Kind::Calibration => cpus.clamp(*CPU_WORKERS.start(), *CPU_WORKERS.end()),
@@ -177,7 +190,7 @@ fn parameters(listed: &Listed, workers: usize, bench: &Bench, rates: &Rates) -> 
     let Scale { serial_seconds, download_seconds, print_seconds, fetches, .. } = bench.scale;
     let mut parameters: Vec<String> = Vec::new();
     let mut add = |name: &str, value: String| parameters.extend([name.to_owned(), value]);
-    if !matches!(listed.model.as_str(), "serial") && !matches!(listed.kind.as_str(), "latency") {
+    if !matches!(listed.model.as_str(), "serial") && !matches!(listed.kind.as_str(), "latency" | "claim") {
         add("--workers", workers.to_string());
     }
     match listed.task.as_str() {
@@ -186,8 +199,10 @@ fn parameters(listed: &Listed, workers: usize, bench: &Bench, rates: &Rates) -> 
                 add("--work", units(rate * serial_seconds));
             }
         }
+        // What these do is fixed by the claim that they are for.
+        _ if listed.kind == "claim" => {}
         "download" => add("--pause", download_seconds.to_owned()),
-        "sleep" if !listed.args.is_empty() => {
+        "sleep" if is_native(listed) => {
             add("--pause", download_seconds.to_owned());
             add("--work", DOWNLOADS.to_string());
         }

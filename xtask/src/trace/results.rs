@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use super::{
     Lab,
     cell::{Outcome, Row},
-    core_maps, findings, host, page, say, table,
+    claims::{self, pages},
+    core_maps, estimates, host, page, say, sweep, table,
 };
 use crate::workspace::root;
 
@@ -35,20 +36,32 @@ pub(crate) fn prepare_directory(target: &Path) -> Result<PathBuf> {
 }
 
 /// Writes everything and says where.
-pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<String>, elapsed: Duration) -> Result<()> {
+pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<Option<String>>, elapsed: Duration) -> Result<()> {
     for row in &lab.rows {
         if let Some(cell) = cell_json(row) {
             put(directory, &file_of(row), &to_text(&cell)?)?;
         }
     }
-    let mut written = vec!["table.txt", "table.md", "core-maps.txt", "core-maps.html", "results.json", "cells/"];
-    let says = findings::text(&lab.findings);
-    put(directory, "table.txt", &format!("{}\n\n{}\n{says}", lab.place(), table::text(&lab.rows)))?;
-    put(directory, "table.md", &format!("# Concurrency models on {}\n\n{says}\n{}", lab.place(), table::markdown(&lab.rows)))?;
-    put(directory, "core-maps.txt", &core_maps::full(&lab.rows, &Options::default()))?;
-    put(directory, "core-maps.html", &page::html(lab))?;
+    let mut written = vec!["results.json"];
+    if !lab.rows.is_empty() {
+        let says = claims::text(&lab.judged) + "\n" + &estimates::text(&lab.estimates);
+        put(directory, "table.txt", &format!("{}\n\n{}\n{says}", lab.place(), table::text(&lab.rows)))?;
+        let table = table::markdown(&lab.rows);
+        put(directory, "table.md", &format!("# Concurrency models on {}\n\n```\n{says}```\n\n{table}", lab.place()))?;
+        put(directory, "core-maps.txt", &core_maps::full(&lab.rows, &Options::default()))?;
+        put(directory, "core-maps.html", &page::html(lab))?;
+        written.extend(["table.txt", "table.md", "core-maps.txt", "core-maps.html", "cells/"]);
+    }
+    if !lab.sweep.is_empty() {
+        let (points, missing) = sweep::points(&lab.sweep);
+        put(directory, "sweep.json", &to_text(&sweep::json(&points, &missing, lab.cpus))?)?;
+        put(directory, "sweep.csv", &sweep::csv(&points))?;
+        put(directory, "sweep.txt", &sweep::text(&points, &missing, lab.cpus))?;
+        written.extend(["sweep.json", "sweep.csv", "sweep.txt"]);
+    }
     let no_metrics = match metrics {
-        Ok(text) => {
+        Ok(None) => None,
+        Ok(Some(text)) => {
             put(directory, "metrics.prom", &text)?;
             written.push("metrics.prom");
             None
@@ -65,6 +78,30 @@ pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<String>, elapse
     Ok(())
 }
 
+/// Writes the measurements for `docs/claims/` and the pages that follow from them.
+pub(crate) fn write_claims(lab: &Lab) -> Result<()> {
+    let measured = pages::Measured {
+        date: pages::today(),
+        kernel: kernel_release_name(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        cpus: lab.cpus,
+        cpu_model: host::cpu_model(),
+        claims: lab.judged.clone(),
+        estimates: lab.estimates.clone(),
+    };
+    let path = pages::measured_path();
+    let directory = path.parent().context("the measurements have no directory")?;
+    fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let text = serde_json::to_string_pretty(&measured)? + "\n";
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    for (path, text) in pages::all(&measured) {
+        fs::write(root().join(&path), text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    host::give_to_user(directory);
+    say("Written to docs/claims/: a page for each claim.");
+    Ok(())
+}
+
 fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
     let cells: Vec<Value> = lab
         .rows
@@ -72,7 +109,7 @@ fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
         .map(|row| {
             let mut value = json!({ "cell": row.cell });
             match &row.outcome {
-                Outcome::Measured { figures, samples } => {
+                Outcome::Measured { figures, samples, .. } => {
                     value["runs"] = json!(samples.len());
                     value["figures"] = json!(figures);
                     value["file"] = json!(file_of(row));
@@ -88,7 +125,8 @@ fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
         "complete": lab.is_complete,
         "elapsed_seconds": elapsed.as_secs_f64(),
         "host": { "kernel": kernel_release_name(), "cpus": lab.cpus },
-        "findings": lab.findings,
+        "claims": lab.judged,
+        "estimates": lab.estimates,
         "cells": cells,
         "metrics_missing": no_metrics,
     })
@@ -96,7 +134,7 @@ fn lab_json(lab: &Lab, elapsed: Duration, no_metrics: Option<&str>) -> Value {
 
 /// All runs of a cell, whole.
 fn cell_json(row: &Row) -> Option<Value> {
-    let Outcome::Measured { figures, samples } = &row.outcome else { return None };
+    let Outcome::Measured { figures, samples, .. } = &row.outcome else { return None };
     let runs: Vec<Value> = samples.iter().map(|sample| json!({ "workload": sample.said, "run": sample.report })).collect();
     let command: Vec<_> = row.cell.arguments.iter().map(|argument| argument.to_string_lossy()).collect();
     Some(json!({

@@ -36,7 +36,7 @@ pub(crate) struct Runtime {
 }
 
 /// A line of a runtime's list of cells.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(crate) struct Listed {
     /// Its name.
     pub(crate) id: String,
@@ -44,7 +44,7 @@ pub(crate) struct Listed {
     pub(crate) model: String,
     /// What it does.
     pub(crate) task: String,
-    /// `cpu`, `io`, `textbook`, `latency`, or `truth`, which is for tests.
+    /// `cpu`, `io`, `textbook`, `latency`, `claim`, or `truth`, which is for tests.
     pub(crate) kind: String,
     /// The cell to compare with.
     #[serde(default)]
@@ -61,6 +61,12 @@ pub(crate) struct Listed {
     /// Arguments that run it; Python cells are called by their name.
     #[serde(default)]
     pub(crate) args: Vec<String>,
+    /// The cell to call it by, if it is one of another name with options of ours.
+    #[serde(skip)]
+    pub(crate) variant_of: Option<String>,
+    /// These options.
+    #[serde(skip)]
+    pub(crate) extra: Vec<String>,
 }
 
 /// The interpreters asked for, or `python3`.

@@ -9,15 +9,32 @@ use super::{
     figures::Figures,
 };
 
-/// Headings; the first two columns are words, the others numbers.
-const HEADINGS: [&str; 14] =
-    ["model", "on", "n", "wall", "speed-up", "C", "D", "CPUs", "vol/s", "preempt/s", "migr/s", "p99 wake", "PSS", "start"];
+/// Headings; the first two columns and the last are words, the others numbers.
+const HEADINGS: [&str; 16] = [
+    "model",
+    "on",
+    "n",
+    "wall",
+    "speed-up",
+    "C",
+    "D",
+    "CPUs",
+    "GIL",
+    "vol/s",
+    "preempt/s",
+    "migr/s",
+    "p99 wake",
+    "PSS",
+    "start",
+    "it is",
+];
 /// What the headings mean.
 const LEGEND: &str = "n: workers. wall: starting and working, as the workload measures it. speed-up: wall of serial / wall. C: mean number \
-of threads on a CPU.\nD: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. vol/s, preempt/s: \
-voluntary and\npreempted context switches. migr/s: moves to another CPU. p99 wake: from waking to running. PSS: memory, shared pages \
-counted once.\nstart: from the call that starts a worker to its first instruction. C and D are \
-over the time in which all workers\nwere at work, rates over the whole run.";
+of threads on a CPU.\nD: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. GIL: of the time that \
+the workers ran\nor waited for a GIL, the part that they waited. vol/s, preempt/s: voluntary and preempted context switches. migr/s: moves \
+to another CPU.\np99 wake: from waking to running. PSS: memory, shared pages counted once. start: from the call that starts a worker to \
+its first\ninstruction. it is: the model as schedscope names it. C and D are over the time in which all workers were at work, rates \
+over the whole run.";
 /// Where the reason stands in the line of a cell that did not run.
 const REASON_COLUMN: usize = 32;
 
@@ -79,7 +96,11 @@ fn empty(preset: &str) -> Table {
     let mut table = Table::new();
     table.load_preset(preset).set_header(HEADINGS);
     for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_cell_alignment(if index < 2 { CellAlignment::Left } else { CellAlignment::Right });
+        column.set_cell_alignment(if index < 2 || index == HEADINGS.len() - 1 {
+            CellAlignment::Left
+        } else {
+            CellAlignment::Right
+        });
     }
     table
 }
@@ -119,12 +140,14 @@ fn cells(row: &Row) -> Vec<String> {
         format!("{:.2}", figures.running_mean),
         format!("{:.2}", figures.demand_mean),
         format!("{:.1}", figures.effective_cpus),
+        if row.cell.is_native() { "-".to_owned() } else { format!("{:.0} %", 100.0 * figures.gil_share) },
         rate(figures.voluntary_per_second),
         rate(figures.preempted_per_second),
         rate(figures.migrations_per_second),
         maybe(figures.wakeup_latency_p99_seconds, seconds),
         maybe(figures.pss_bytes, |bytes| format!("{:.1} MiB", bytes / f64::from(1 << 20))),
         maybe(figures.start_seconds.filter(|_| row.cell.model != "serial"), seconds),
+        row.report().map_or_else(String::new, |report| report.model.name.clone()),
     ]);
     cells
 }

@@ -170,7 +170,7 @@ fn exact<'a>(outcome: &'a Outcome, allowed_losses: &[&str]) -> Result<(&'a Value
         }
     }
     if !wrong.is_empty() {
-        return Err(wrong.join("; "));
+        return Err(format!("{}; tasks {}", wrong.join("; "), report["tasks"]));
     }
     let switches: f64 = ["voluntary", "preempted", "yielded"].map(|kind| number(report, &format!("/switches/{kind}"))).iter().sum();
     let migrations = number(report, "/migrations/total");

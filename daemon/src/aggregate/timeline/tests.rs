@@ -26,6 +26,8 @@ proptest! {
             timeline.feed(&sample(now_ns, &sums));
             prop_assert!(timeline.bins.len() <= MAX_BINS);
         }
+        let mut shares = timeline.row(0).chain(timeline.row(1)).flat_map(|slice| slice.by_lane.values());
+        prop_assert!(shares.all(|ns| *ns > 0), "a thread is in a column in which it did not run");
         prop_assert_eq!(total(&timeline, 0), sums[0]);
         prop_assert_eq!(total(&timeline, 1), sums[1]);
         prop_assert_eq!(timeline.lanes().iter().map(|lane| lane.total_ns).sum::<u64>(), sums[0] + sums[1]);

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use schedscope::report::{RunReport, schema::OverTime};
+use schedscope::report::{
+    RunReport,
+    schema::{OverTime, ThreadReport},
+};
 
 use super::{
     super::cell::{Cell, Kind, Workload},
@@ -38,6 +41,13 @@ fn sample() -> Sample {
     (report.parallelism.running_mean, report.parallelism.demand_mean, report.parallelism.effective_cpus) = (1.5, 2.5, 3.5);
     (report.switches.voluntary, report.switches.preempted, report.switches.yielded) = (400, 80, 4);
     report.migrations.total = 12;
+    (report.time_seconds.on_cpu, report.time_seconds.runnable) = (6.0, 2.0);
+    report.gil.handoffs_per_second = 50.0;
+    report.preemption_wait_seconds.p50 = 0.004;
+    // One thread that ran for a second and waited three for the GIL.
+    let blocked_seconds_by_reason = [("gil".to_owned(), 3.0)].into();
+    let thread = ThreadReport { on_cpu_seconds: 1.0, blocked_seconds: 3.0, blocked_seconds_by_reason, ..ThreadReport::default() };
+    report.threads.push(thread);
     report.wakeup_latency_seconds.p99 = 0.25;
     report.host.foreign_on_cpu_seconds = 1.6;
     report.loss.total = 3;
@@ -51,7 +61,7 @@ fn sample() -> Sample {
         pss_bytes: Some(1 << 20),
         ..Workload::default()
     };
-    Sample { said: serde_json::Value::Null, workload, report }
+    Sample { said: serde_json::Value::Null, workload, report, steal_share: 0.02 }
 }
 
 /// Columns of half a second, in the third to eighth of which all workers are at work.
@@ -83,7 +93,15 @@ fn every_figure_is_taken_from_its_source() {
         wakeup_latency_p99_seconds: None,
         pss_bytes: Some(1_048_576.0),
         start_seconds: Some(0.01),
+        on_cpu_seconds: 6.0,
+        gil_share: 0.75,
+        handoffs_per_second: 50.0,
+        preemption_wait_p50_seconds: 0.004,
+        queued_share: 0.25,
+        latency_p50_seconds: None,
+        latency_p99_seconds: None,
         foreign_share: 0.1,
+        steal_share: 0.02,
         lost: 3.0,
     };
     assert_eq!(Figures::of(&sample()), expected);
@@ -138,6 +156,14 @@ fn medians_are_taken_field_by_field() {
         wakeup_latency_p99_seconds: Some(14.0 * n),
         pss_bytes: Some(15.0 * n),
         start_seconds: Some(16.0 * n),
+        on_cpu_seconds: 18.0 * n,
+        gil_share: 19.0 * n,
+        handoffs_per_second: 20.0 * n,
+        preemption_wait_p50_seconds: 21.0 * n,
+        queued_share: 22.0 * n,
+        latency_p50_seconds: Some(23.0 * n),
+        latency_p99_seconds: Some(24.0 * n),
+        steal_share: 25.0 * n,
         foreign_share: 17.0 * n,
         lost: 0.0,
     };
@@ -164,7 +190,7 @@ fn speed_is_compared_with_the_twin_of_the_same_runtime_per_unit_of_work() {
             skipped: None,
         };
         let figures = Figures { wall_seconds, work_seconds: wall_seconds / 2.0, work, ..Figures::default() };
-        Row::new(cell, Outcome::Measured { figures: Box::new(figures), samples: Vec::new() })
+        Row::new(cell, Outcome::Measured { figures: Box::new(figures.clone()), runs: vec![figures], samples: Vec::new() })
     };
     let mut rows = vec![
         row("a", "serial", Some("serial"), 8.0, 64.0),

@@ -49,9 +49,10 @@ fn measured(speed_up: Option<f64>) -> Outcome {
         migrations_per_second: 0.0,
         pss_bytes: Some(1.5 * 1_048_576.0),
         start_seconds: Some(0.001),
+        gil_share: 0.75,
         ..Figures::default()
     };
-    Outcome::Measured { figures: Box::new(figures), samples: Vec::new() }
+    Outcome::Measured { figures: Box::new(figures), runs: Vec::new(), samples: Vec::new() }
 }
 
 fn rows() -> Vec<Row> {
@@ -66,10 +67,12 @@ fn rows() -> Vec<Row> {
 
 #[test]
 fn a_row_holds_each_figure_under_its_heading() {
-    let expected =
-        ["threads", "3.13t", "4", "2.50 s", "0.50x", "1.23", "3.46", "2.0", "1,234", "5.2", "0", "-", "1.5 MiB", "1.00 ms"];
+    let expected = [
+        "threads", "3.13t", "4", "2.50 s", "0.50x", "1.23", "3.46", "2.0", "75 %", "1,234", "5.2", "0", "-", "1.5 MiB", "1.00 ms",
+        "",
+    ];
     assert_eq!(cells(&rows()[4]), expected);
-    assert_eq!(cells(&rows()[1])[13], "-", "a serial cell starts no worker");
+    assert_eq!(cells(&rows()[1])[14], "-", "a serial cell starts no worker");
     assert_eq!(cells(&row("threads", "x", "loop", measured(None)))[4], "-");
     let empty = cells(&rows()[2]);
     assert_eq!((empty.len(), empty[0].as_str(), empty[1].as_str()), (HEADINGS.len(), "threads", "3.11.7"));
@@ -80,7 +83,7 @@ fn a_row_holds_each_figure_under_its_heading() {
 fn the_table_has_a_section_per_task_with_its_unit_and_reasons_in_place() {
     let text = text(&rows());
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("  model") && lines[0].trim_end().ends_with("start"), "{text}");
+    assert!(lines[0].starts_with("  model") && lines[0].trim_end().ends_with("it is"), "{text}");
     let at = |title: &str| lines.iter().position(|line| *line == title).unwrap_or_else(|| panic!("no {title} in\n{text}"));
     let (first, second) = (at("CPU-bound: loop (one loop)"), at("CPU-bound: hash (one loop)"));
     assert!(lines[first - 1].is_empty() && lines[second - 1].is_empty());

@@ -1,0 +1,287 @@
+//! The same figures always give the same verdict, and figures of an unfit machine give none that is wrong.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use schedscope::report::schema::{RunReport, ThreadReport};
+use serde_json::json;
+
+use super::{
+    super::{
+        cell::{Cell, Kind, Sample, Workload},
+        figures::Figures,
+    },
+    computing::judge_speed_up,
+    *,
+};
+
+const CPUS: usize = 4;
+
+/// Figures of a cell by its name.
+struct Bench(Vec<Row>);
+
+/// What a run of a cell shows.
+fn figures(speed_up: f64, demand: f64, gil_share: f64) -> Figures {
+    Figures {
+        wall_seconds: 1.0 / speed_up,
+        outside_wall_seconds: 1.0 / speed_up,
+        work_seconds: 1.0 / speed_up,
+        work: 64.0,
+        speed_up: Some(speed_up),
+        work_speed_up: Some(speed_up),
+        running_mean: demand.min(CPUS as f64),
+        demand_mean: demand,
+        on_cpu_seconds: demand / speed_up,
+        gil_share,
+        handoffs_per_second: if gil_share > 0.0 { 180.0 } else { 0.0 },
+        start_seconds: Some(1e-4),
+        ..Figures::default()
+    }
+}
+
+impl Bench {
+    fn add(
+        &mut self,
+        runtime: &str,
+        id: &str,
+        workers: usize,
+        runs: Vec<Figures>,
+        details: &serde_json::Value,
+        threads: &[ThreadReport],
+    ) {
+        let details = details.as_object().cloned().unwrap_or_default();
+        let report = RunReport { threads: threads.to_vec(), ..RunReport::default() };
+        let workload = Workload { details, ..Workload::default() };
+        let sample = Sample { said: serde_json::Value::Null, workload, report, steal_share: 0.0 };
+        let cell = Cell {
+            id: id.to_owned(),
+            runtime: runtime.to_owned(),
+            kind: Kind::Cpu,
+            task: id.to_owned(),
+            model: id.to_owned(),
+            workers,
+            serial_twin: None,
+            unit: None,
+            program: "python3".into(),
+            arguments: Vec::new(),
+            skipped: None,
+        };
+        let figures = Figures::median(&runs).unwrap_or_default();
+        let samples = vec![sample; runs.len()];
+        self.0.push(Row::new(cell, Outcome::Measured { figures: Box::new(figures), runs, samples }));
+    }
+
+    fn python(&mut self, id: &str, workers: usize, one: Figures, details: &serde_json::Value) {
+        self.add("3.11.7", id, workers, vec![one; 3], details, &[]);
+    }
+
+    fn runs(&mut self, id: &str) -> &mut Vec<Figures> {
+        let row = self.0.iter_mut().find(|row| row.cell.id == id);
+        match row.map(|row| &mut row.outcome) {
+            Some(Outcome::Measured { runs, .. }) => runs,
+            _ => unreachable!("{id} was measured"),
+        }
+    }
+
+    fn all_runs(&mut self) -> impl Iterator<Item = &mut Figures> {
+        self.0.iter_mut().flat_map(|row| match &mut row.outcome {
+            Outcome::Measured { runs, .. } => runs.iter_mut(),
+            _ => unreachable!("all rows are measured"),
+        })
+    }
+
+    fn verdict(&self, id: &str) -> Judged {
+        of(&self.0, CPUS).into_iter().find(|judged| judged.claim == id).unwrap_or_else(|| unreachable!("{id} was judged"))
+    }
+
+    fn verdicts(&self) -> Vec<(String, Verdict)> {
+        of(&self.0, CPUS).into_iter().map(|judged| (judged.claim, judged.verdict)).collect()
+    }
+}
+
+fn echo(gil_seconds: f64) -> ThreadReport {
+    ThreadReport {
+        comm: "echo".to_owned(),
+        lifetime_seconds: 1.0,
+        blocked_seconds_by_reason: [("gil".to_owned(), gil_seconds)].into(),
+        ..ThreadReport::default()
+    }
+}
+
+/// What an interpreter with a GIL shows on four quiet CPUs.
+fn with_gil() -> Bench {
+    let mut bench = Bench(Vec::new());
+    let none = json!({});
+    bench.add("native", CALIBRATION, CPUS, vec![figures(1.0, 4.0, 0.0); 3], &none, &[]);
+    let plain = || figures(1.0, 1.0, 0.0);
+    bench.python("arithmetic-serial", 1, plain(), &none);
+    bench.python("arithmetic-threads", 4, Figures { running_mean: 1.0, ..figures(0.98, 1.2, 0.74) }, &none);
+    let interval = |handoffs| Figures { handoffs_per_second: handoffs, ..figures(0.98, 1.2, 0.74) };
+    bench.python("arithmetic-threads-interval-0.5ms", 4, interval(1500.0), &none);
+    bench.python("arithmetic-threads-interval-50ms", 4, interval(18.0), &none);
+    bench.python("arithmetic-processes-fork", 4, figures(3.8, 4.0, 0.0), &none);
+    bench.python("hash-serial", 1, plain(), &none);
+    bench.python("hash-threads", 4, figures(3.7, 3.9, 0.01), &none);
+    bench.python("download-serial", 1, plain(), &none);
+    for id in ["download-threads", "download-processes-fork", "download-asyncio"] {
+        bench.python(id, 4, figures(3.9, 0.05, 0.0), &none);
+    }
+    bench.python("sleep-threads", 64, Figures { voluntary_per_second: 300.0, ..plain() }, &none);
+    bench.python("sleep-asyncio", 64, Figures { voluntary_per_second: 10.0, ..plain() }, &none);
+    bench.add("3.11.7", "convoy-thread-near", 1, vec![Figures { work: 200.0, ..plain() }; 3], &none, &[echo(0.95)]);
+    bench.add("3.11.7", "convoy-process", 1, vec![Figures { work: 60_000.0, ..plain() }; 3], &none, &[echo(0.0)]);
+    let start = |seconds| Figures { start_seconds: Some(seconds), ..plain() };
+    bench.python("startup-threads", 8, start(1e-4), &json!({ "pss_bytes_per_worker": 16384 }));
+    bench.python("startup-processes-fork", 8, start(1e-3), &json!({ "pss_bytes_per_worker": 2_000_000 }));
+    bench.python("shared-memory-threads", 4, plain(), &json!({ "seen_by_parent": true, "seen_by_parent_count": 4 }));
+    bench.python("shared-memory-processes", 4, plain(), &json!({ "seen_by_parent": false, "seen_by_parent_count": 0 }));
+    bench.python("lost-updates-threads", 4, plain(), &json!({ "expected": 1000, "lost": 700 }));
+    bench.python("lost-updates-processes", 4, plain(), &json!({ "expected": 1000, "lost": 1000, "counted_in_own_copies": 1000 }));
+    bench.python("crash-threads", 4, plain(), &json!({ "workers": 4, "survivors": 0 }));
+    bench.python("crash-processes", 4, plain(), &json!({ "workers": 4, "survivors": 3 }));
+    bench.python("ipc-queue", 2, plain(), &json!({ "messages_per_second": 150_000 }));
+    bench.python("ipc-pipe", 2, plain(), &json!({ "messages_per_second": 170_000 }));
+    bench.python("queue-threads", 2, plain(), &json!({ "messages_per_second": 1_000_000 }));
+    let queued = |share| Figures { queued_share: share, ..figures(1.0, 4.0, 0.0) };
+    bench.python("oversubscribed-processes-1x", 4, queued(0.02), &json!({ "units_per_second": 1000 }));
+    bench.python("oversubscribed-processes-4x", 16, queued(0.75), &json!({ "units_per_second": 970 }));
+    let lag = |seconds| Figures { latency_p99_seconds: Some(seconds), ..plain() };
+    bench.python("lag-in-loop", 1, lag(0.04), &none);
+    bench.python("lag-process-pool", 1, lag(0.0005), &none);
+    bench
+}
+
+/// The claims that are not so, with a GIL.
+const FALSE_WITH_GIL: [&str; 2] = ["gil-switching-is-cooperative", "gil-does-not-matter-for-io"];
+
+#[test]
+fn an_interpreter_with_a_gil_is_recognised() {
+    let verdicts = with_gil().verdicts();
+    assert_eq!(verdicts.len(), ALL.len() - 1, "all but sub-interpreters, which are not among the cells: {verdicts:?}");
+    for (claim, verdict) in verdicts {
+        let expected = if FALSE_WITH_GIL.contains(&claim.as_str()) { Verdict::DoesNotHold } else { Verdict::Holds };
+        assert_eq!(verdict, expected, "{claim}");
+    }
+}
+
+#[test]
+fn without_a_gil_the_answer_is_another() {
+    let mut bench = with_gil();
+    *bench.runs("arithmetic-threads") = vec![figures(3.6, 4.0, 0.0); 3];
+    assert_eq!(bench.verdict("one-thread-at-a-time").verdict, Verdict::DoesNotHold);
+    assert_eq!(bench.verdict("threads-do-not-speed-up-computing").verdict, Verdict::DoesNotHold);
+    assert_eq!(bench.verdict("gil-switching-is-cooperative").verdict, Verdict::Inconclusive);
+    // Faster, but by less than what counts.
+    *bench.runs("arithmetic-threads") = vec![figures(1.8, 4.0, 0.0); 3];
+    assert_eq!(bench.verdict("threads-do-not-speed-up-computing").verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn a_starved_machine_tells_demand_but_no_speed() {
+    let mut bench = with_gil();
+    for run in bench.all_runs() {
+        run.foreign_share = 0.7;
+        run.running_mean *= 0.3;
+        // What a starved machine would make of it.
+        run.speed_up = run.speed_up.map(|_| 1.0);
+        run.work_speed_up = run.speed_up;
+    }
+    let still = [
+        "threads-share-memory",
+        "one-thread-at-a-time",
+        "threads-do-not-speed-up-computing",
+        "processes-speed-up-computing",
+        "threads-lose-updates",
+        "a-crash-takes-all-threads",
+        "released-gil-runs-in-parallel",
+    ];
+    for (claim, verdict) in bench.verdicts() {
+        let expected = match claim.as_str() {
+            claim if still.contains(&claim) => Verdict::Holds,
+            claim if FALSE_WITH_GIL.contains(&claim) => Verdict::DoesNotHold,
+            _ => Verdict::Inconclusive,
+        };
+        assert_eq!(verdict, expected, "{claim}");
+    }
+}
+
+#[test]
+fn disturbed_rounds_do_not_count_and_one_in_five_may_differ() {
+    let mut bench = with_gil();
+    bench.runs("lag-process-pool")[1].foreign_share = 0.9;
+    bench.runs("lag-process-pool")[1].latency_p99_seconds = Some(0.5);
+    let judged = bench.verdict("hybrid-keeps-the-loop-responsive");
+    assert_eq!((judged.verdict, judged.rounds_used, judged.rounds), (Verdict::Holds, 2, 3));
+    assert!(judged.figures.iter().all(|told| told.max < 0.1), "figures of disturbed rounds are left out: {judged:?}");
+    // The same delay in a quiet round.
+    bench.runs("lag-process-pool")[1].foreign_share = 0.0;
+    assert_eq!(bench.verdict("hybrid-keeps-the-loop-responsive").verdict, Verdict::Inconclusive);
+}
+
+#[test]
+fn cells_that_did_not_run_give_their_reason() {
+    let mut bench = with_gil();
+    let row = bench.0.iter_mut().find(|row| row.cell.id == "lag-in-loop");
+    row.unwrap_or_else(|| unreachable!("it is there")).outcome = Outcome::Skipped { why: "no loop".to_owned() };
+    let judged = bench.verdict("hybrid-keeps-the-loop-responsive");
+    assert_eq!((judged.verdict, judged.why.as_deref()), (Verdict::Skipped, Some("no loop")));
+    assert!(of(&[], CPUS).is_empty() && text(&[]).is_empty());
+}
+
+#[test]
+fn every_claim_has_what_its_page_needs() {
+    let ids: BTreeSet<&str> = ALL.iter().map(|claim| claim.id).collect();
+    assert_eq!(ids.len(), ALL.len());
+    for claim in &ALL {
+        assert!(claim.sentence.ends_with('.') && (claim.rule)().ends_with('.') && claim.method.ends_with('.'), "{}", claim.id);
+        assert!(!(claim.rule)().contains("  "), "{}: {}", claim.id, (claim.rule)());
+    }
+}
+
+proptest! {
+    /// Whatever share others take and however the speeds look then: never the opposite of what a quiet machine says.
+    #[test]
+    fn foreign_load_never_turns_a_verdict_round(
+        foreign in 0.31..1.0_f64, slow in prop::collection::vec(0.2..5.0_f64, 64), round in 0..3_usize
+    ) {
+        let quiet = with_gil().verdicts();
+        let mut bench = with_gil();
+        for (index, run) in bench.all_runs().enumerate() {
+            if index % 3 <= round {
+                let factor = slow[index % slow.len()];
+                run.foreign_share = foreign;
+                run.work_speed_up = run.work_speed_up.map(|gain| gain * factor);
+                run.work *= factor;
+                run.start_seconds = run.start_seconds.map(|start| start * factor);
+                run.latency_p99_seconds = run.latency_p99_seconds.map(|lag| lag * factor);
+                run.voluntary_per_second *= factor;
+            }
+        }
+        for ((claim, verdict), (_, told_quietly)) in bench.verdicts().into_iter().zip(quiet) {
+            prop_assert!(verdict == told_quietly || verdict == Verdict::Inconclusive, "{claim}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_observation_leaves_only_what_needs_none(lost in 1..1000_u32) {
+        let mut bench = with_gil();
+        for run in bench.all_runs() {
+            run.lost = f64::from(lost);
+        }
+        for (claim, verdict) in bench.verdicts() {
+            let needs_none = Claim::find(&claim).is_some_and(|claim| claim.gate == Gate::Event);
+            prop_assert_eq!(verdict == Verdict::Inconclusive, !needs_none, "{}", claim);
+        }
+    }
+
+    #[test]
+    fn a_greater_gain_never_looks_worse(a in 0.1..70.0_f64, b in 0.1..70.0_f64, ideal in 2.0..64.0_f64) {
+        let rank = |speed_up| match judge_speed_up(speed_up, ideal, false) {
+            Call::Fails => 0,
+            Call::Between(_) => 1,
+            Call::Holds => 2,
+            Call::Unfit(_) => unreachable!("not from a number"),
+        };
+        prop_assert!(a > b || rank(a) <= rank(b));
+    }
+}

@@ -235,9 +235,9 @@ fn check_finds_the_figures_equal_to_the_kernels() {
     let output = schedscope(&["check"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    for quantity in ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds"] {
-        let line =
-            text.lines().find(|line| line.trim_start().starts_with(quantity)).unwrap_or_else(|| panic!("{quantity}: {text}"));
+    for quantity in ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds", "run_delay_seconds"] {
+        let is_of = |line: &&str| line.split_whitespace().take(2).eq(["task_struct", quantity]);
+        let line = text.lines().find(is_of).unwrap_or_else(|| panic!("{quantity}: {text}"));
         assert!(line.trim_end().ends_with("ok"), "{line}");
     }
     assert_eq!(output.stderr, b"");

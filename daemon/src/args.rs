@@ -2,7 +2,12 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{attach::AttachArgs, check::LoadArgs, daemon::DaemonArgs, run::RunArgs};
+use crate::commands::{
+    attach::AttachArgs,
+    check::{CheckArgs, LoadArgs},
+    daemon::DaemonArgs,
+    run::RunArgs,
+};
 
 /// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 ///
@@ -32,9 +37,10 @@ pub enum Command {
     Daemon(DaemonArgs),
     /// Compare schedscope's figures with the kernel's own on this host
     ///
-    /// Traces a process tree of its own that blocks, computes, yields and migrates. Switches and migrations must be equal thread by
-    /// thread, on-CPU time within 0.1 %; the exit code is 1 if anything is not.
-    Check,
+    /// Traces a process tree of its own that blocks, computes, yields, migrates and execs, and asks wait4, perf's counters, /proc and the
+    /// scheduler about it. Counts must be equal but for what each of these is known to leave out, on-CPU time within 0.1 %; the
+    /// exit code is 1 if anything is not. Example: schedscope check --seconds 5 --json check.json
+    Check(CheckArgs),
     /// The tree that `check` traces
     #[command(hide = true)]
     CheckLoad(LoadArgs),

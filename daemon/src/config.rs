@@ -226,6 +226,20 @@ mod tests {
     }
 
     #[test]
+    fn values_on_the_bounds_are_taken() {
+        let two = "[[workload]]\nname='a'\nmatch={comm='a'}\n[[workload]]\nname='b'\nmatch={comm='b'}";
+        assert_eq!(parse(&format!("max_workloads = 2\n{two}")).unwrap().rules.names(), ["a", "b"]);
+        for text in ["max_workloads = 1", "max_workloads = 63", "max_threads = 64", "max_threads = 4194304"] {
+            assert!(parse(text).is_ok(), "{text}");
+        }
+        for text in ["max_workloads = 0", "max_threads = 63", "max_threads = 4194305", "[own_cost]\nwindow_seconds = 0"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+        let always = parse("[own_cost]\nwindow_seconds = 5\nevery_seconds = 5").unwrap().own_cost.unwrap();
+        assert_eq!((always.window.as_secs(), always.every.as_secs()), (5, 5));
+    }
+
+    #[test]
     fn own_cost_can_be_off() {
         assert_eq!(parse("[own_cost]\nevery_seconds = 0").unwrap().own_cost, None);
     }

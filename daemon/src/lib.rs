@@ -18,6 +18,7 @@ pub mod aggregate;
 pub mod session;
 
 pub mod model;
+pub mod oracle;
 pub mod report;
 
 pub mod interpreters;

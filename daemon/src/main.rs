@@ -22,7 +22,7 @@ fn main() -> ExitCode {
             log_to_stderr();
             commands::daemon::run(&args).map(|()| 0)
         }
-        Command::Check => commands::check::check(),
+        Command::Check(args) => commands::check::check(&args),
         Command::CheckLoad(args) => commands::check::check_load(&args),
         Command::Doctor => commands::doctor::doctor(),
     };

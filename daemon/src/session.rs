@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use schedscope_ebpf::abi::program;
 
 use crate::{
-    aggregate::{Aggregate, Timeline},
+    aggregate::{Aggregate, Timeline, Totals},
     interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
+    oracle::affinity,
     report::{
         RunReport,
         build::{self, HostCounters, Measured},
+        oracles::HostSwitches,
         schema::Exit,
     },
     snapshot::{Snapshot, Tgid, Thread, WorkloadId},
@@ -44,6 +46,7 @@ pub struct Session {
     alive: usize,
     /// When the host's tasks were listed last.
     listed: Instant,
+    move_seconds: Option<f64>,
 }
 
 impl Session {
@@ -69,7 +72,38 @@ impl Session {
             host_before: host(&first),
             alive: 0,
             listed: Instant::now(),
+            move_seconds: None,
         })
+    }
+
+    /// Measures how long woken threads take to be queued, and moved ones to be moved, for the bound of run delay. Costs another program at each wake-up.
+    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        self.move_seconds = affinity::mean_move_seconds().ok().flatten();
+        self.tracer.measure_queueing()
+    }
+
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub fn move_seconds(&self) -> Option<f64> {
+        self.move_seconds
+    }
+
+    /// Switches of the host since the programs were attached.
+    pub fn host_switches(&self) -> HostSwitches {
+        let mut sum = HostSwitches::default();
+        for cpu in self.tracer.cpus() {
+            sum.seen += cpu.switches;
+            sum.unseen += cpu.switches_unseen;
+        }
+        sum
+    }
+
+    /// Takes a sample; every thread alive and the totals up to now.
+    pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
+        self.take(snapshot);
+        Ok((threads, self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default()))
     }
 
     /// Begins to trace these processes and all their descendants.
@@ -117,7 +151,9 @@ impl Session {
 
     fn take(&mut self, snapshot: Snapshot) {
         self.timeline.feed(&snapshot);
-        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count();
+        // A record that could not be read belongs to a thread that is being switched.
+        let torn = usize::try_from(snapshot.torn_records).unwrap_or(usize::MAX);
+        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count().saturating_add(torn);
         self.ended.extend(snapshot.released);
         if self.ended.len() > MAX_ENDED {
             self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));
@@ -160,7 +196,7 @@ impl Session {
                     .max()
             })
             .unwrap_or(taken_ns);
-        let empty = crate::aggregate::Totals::default();
+        let empty = Totals::default();
         let mut report = build::build(&Measured {
             name,
             command,
@@ -179,6 +215,7 @@ impl Session {
                 switches: host_after.switches - self.host_before.switches,
                 switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
             },
+            move_seconds: self.move_seconds,
             kernel: crate::preflight::kernel_release_name(),
         });
         report.threads_omitted += self.forgotten;

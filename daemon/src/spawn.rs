@@ -10,7 +10,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::snapshot::Tgid;
+use crate::{oracle::quiescent::wait_until_in_syscall, snapshot::Tgid};
 
 /// Why the command could not be started, with the exit code that shells use for it.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +49,17 @@ impl Gated {
     /// Forks. The child waits for [`Gated::release`], or ends if we go away first.
     pub fn fork(command: &[String]) -> Result<Gated, SpawnError> {
         let (program, arguments) = command.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Gated::prepared(command)
+    }
+
+    /// The same for a command whose input and output are already arranged.
+    pub fn prepared(mut command: Command) -> Result<Gated, SpawnError> {
+        let program = command.get_program().to_string_lossy().into_owned();
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let (go_reader, go) = io::pipe()?;
         let (pid_fd, go_fd, our_end) = (pid_writer.as_raw_fd(), go_reader.as_raw_fd(), go.as_raw_fd());
-        let mut command = Command::new(program);
-        command.args(arguments);
         // SAFETY: between fork and exec the closure makes system calls only; the descriptors are open in the child.
         unsafe {
             command.pre_exec(move || {
@@ -82,7 +88,11 @@ impl Gated {
         })?;
         let mut pid = [0; 4];
         pid_reader.read_exact(&mut pid)?;
-        Ok(Gated { program: program.clone(), tgid: Tgid(u32::from_ne_bytes(pid)), go, spawning })
+        let pid = u32::from_ne_bytes(pid);
+        // Asleep, and off its CPU: then nothing that the kernel counts of it changes until the release. Where we may not ask, we
+        // go on, and what it does until it sleeps is counted or not by a hair.
+        let _ = wait_until_in_syscall(pid, pid, libc::SYS_read);
+        Ok(Gated { program, tgid: Tgid(pid), go, spawning })
     }
 
     /// The child's process id.

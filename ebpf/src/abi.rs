@@ -29,6 +29,8 @@ pub mod program {
     pub const SCHED_PROCESS_FORK: &str = "sched_process_fork";
     /// A process changes its program; a thread that execs takes over its leader's pid.
     pub const SCHED_PROCESS_EXEC: &str = "sched_process_exec";
+    /// A thread begins to end: what it does from here on, others no longer count.
+    pub const SCHED_PROCESS_EXIT: &str = "sched_process_exit";
     /// A task's memory goes away, and its slot with it.
     pub const SCHED_PROCESS_FREE: &str = "sched_process_free";
     /// Task iterator: registers what was alive before the attach.
@@ -37,14 +39,18 @@ pub mod program {
     /// Empty programs and the hooks they can be attached to: what the kernel's own metering of a program costs.
     pub const METERS: [(&str, &str); 2] = [("meter_switch", SCHED_SWITCH), ("meter_waking", SCHED_WAKING)];
 
+    /// Attached to the hook of its name only while figures are being checked: a woken task has been queued.
+    pub const SCHED_WAKEUP: &str = "sched_wakeup";
+
     /// Every program attached to a tracepoint of the same name.
-    pub const HOOKS: [&str; 7] = [
+    pub const HOOKS: [&str; 8] = [
         SCHED_SWITCH,
         SCHED_WAKING,
         SCHED_WAKEUP_NEW,
         SCHED_MIGRATE_TASK,
         SCHED_PROCESS_FORK,
         SCHED_PROCESS_EXEC,
+        SCHED_PROCESS_EXIT,
         SCHED_PROCESS_FREE,
     ];
 }
@@ -72,9 +78,12 @@ pub mod map {
     /// `HashMap<u32, u32>` by tgid: workload that the iterator gives to the threads of a process.
     pub const SEED_TGIDS: &str = "SEED_TGIDS";
 
+    /// `Array<Residuals>`, one entry: what the iterator found when it compared waiting threads with the kernel.
+    pub const WAITING: &str = "WAITING";
+
     /// Every map with a name of ours; the compiler adds `.rodata`.
-    pub const ALL: [&str; 10] =
-        [SLOT_OF_PID, SLOT_OF_TASK, TASKS, FREE_SLOTS, DEAD_SLOTS, CELLS, CPUS, THREAD_CPU, PLACES, SEED_TGIDS];
+    pub const ALL: [&str; 11] =
+        [SLOT_OF_PID, SLOT_OF_TASK, TASKS, FREE_SLOTS, DEAD_SLOTS, CELLS, CPUS, THREAD_CPU, PLACES, SEED_TGIDS, WAITING];
 }
 
 /// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
@@ -103,6 +112,34 @@ pub struct KernelCounts {
     pub runtime_ns: u64,
     /// `sched_info.run_delay`; 0 without `CONFIG_SCHED_INFO`.
     pub run_delay_ns: u64,
+}
+
+/// What we had counted of a thread when it began to end. Other counters of the kernel's let go of it there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Ending {
+    /// Time on a CPU, the open interval included; 0 until the thread begins to end.
+    pub on_cpu_ns: u64,
+    /// Switches by the kernel's rule for `nvcsw`.
+    pub voluntary: u64,
+    /// Switches in `nivcsw`.
+    pub involuntary: u64,
+    /// Migrations.
+    pub migrations: u64,
+}
+
+/// Migrations beyond the first between two runs of a thread: a counter that looks when a thread gets a CPU sees only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Moves {
+    /// Switches of the thread, and one, at its last migration; 0 before the first. Does not change while it waits.
+    pub at_switch: u32,
+    /// Migrations beyond the first.
+    pub again: u32,
+    /// Migrations of which no event was seen.
+    pub unseen: u32,
+    /// Moves from queue to queue while it slept: since 6.12 a thread that sleeps may stay queued for a while.
+    pub asleep: u32,
 }
 
 /// One traced thread.
@@ -159,6 +196,10 @@ pub struct TaskRecord {
     pub kernel_after: KernelCounts,
     /// Name at the fork, the last exec or the end, whichever was last. Not always terminated, not always UTF-8.
     pub comm: [u8; 16],
+    /// See [`Ending`].
+    pub at_exit: Ending,
+    /// See [`Moves`].
+    pub moves: Moves,
     /// Where its process keeps the locks of its Python interpreters. Written by user space, inherited through fork, cleared at exec.
     pub gil: [AddressRange; gil::RANGES],
     /// Times it blocked in epoll.
@@ -230,6 +271,16 @@ pub struct Cell {
     pub wakeup_latency: Histogram,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Histogram,
+    /// Switches in `preempted` of threads that were about to wait: the kernel does not count the wait that follows as run delay.
+    pub preempted_drowsy: u64,
+    /// Waits of which no event told the begin; they are in the sums above and in no distribution.
+    pub unobserved_wait_ns: u64,
+    /// First waking to the end of the wake-up, while [`program::SCHED_WAKEUP`] is attached.
+    pub queueing_ns: u64,
+    /// Wake-ups in `queueing_ns`.
+    pub queueings: u64,
+    /// The longest of them.
+    pub queueing_max_ns: u64,
 }
 
 /// One CPU, all tasks.
@@ -248,10 +299,14 @@ pub struct CpuRecord {
     pub switches: u64,
     /// Of these, away from the idle task.
     pub switches_from_idle: u64,
-    /// See [`SwitchClock`].
+    /// See [`SwitchClock`]. Written under the lock of the CPU's run queue, by other CPUs too.
     pub clock: SwitchClock,
     /// By [`crate::loss::Loss`].
     pub loss: [u64; LOSS_SLOTS],
+    /// Switches that the kernel had counted before the first one seen.
+    pub switches_before: u64,
+    /// Switches that the kernel has counted and we have not seen, up to the last broken chain.
+    pub switches_unseen: u64,
 }
 
 // Both sides compile these, so a layout that differs between the targets does not build.
@@ -265,5 +320,5 @@ const _: () = {
     assert!(size_of::<Cell>().is_multiple_of(64));
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 3));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
-    assert!(offset_of!(CpuRecord, loss) == 72);
+    assert!(offset_of!(CpuRecord, loss) == 80);
 };

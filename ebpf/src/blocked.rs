@@ -40,6 +40,8 @@ pub mod state {
     pub const TRACED: u32 = 0x8;
     /// `TASK_DEAD`, set for the last switch of a task.
     pub const DEAD: u32 = 0x80;
+    /// `TASK_WAKING`: a waker has it and is about to queue it.
+    pub const WAKING: u32 = 0x200;
     /// `TASK_NEW`: forked and not queued yet.
     pub const NEW: u32 = 0x800;
 }

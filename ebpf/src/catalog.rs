@@ -139,6 +139,10 @@ pub const PYTHON_UNRESOLVED: [&str; 8] = [
     "other_implementation",
     "waits_on_stack",
 ];
+/// Values of `verdict` on threads compared with the kernel.
+pub const VERDICTS: [&str; 2] = ["equal", "differing"];
+/// Values of `quantity` on residuals: the kernel's names, in the order of [`crate::residual::Residuals`].
+pub const RESIDUALS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
 /// Values of `program`.
 pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = programs();
 /// Values of `reason` on blocked time, in the order of [`Reason::ALL`].
@@ -204,6 +208,8 @@ const LOSS_REASON: Label = label("reason", Bound::Values(&LOSS_REASONS));
 const GIL: Label = label("gil", Bound::Values(&GIL_NAMES));
 const PYTHON_REASON: Label = label("reason", Bound::Values(&PYTHON_UNRESOLVED));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
+const VERDICT: Label = label("verdict", Bound::Values(&VERDICTS));
+const QUANTITY: Label = label("quantity", Bound::Values(&RESIDUALS));
 const STAGE: Label = label("stage", Bound::Values(&STAGES));
 // One value at a time per workload, so these do not multiply the series.
 const NAME_SOURCE: Label = label("source", Bound::Attribute);
@@ -290,6 +296,18 @@ metrics! {
 
     EVENTS_LOST: Counter, Count, "events_lost_total", [LOSS_REASON],
         "Observations that are missing or contradictory.", from "CpuRecord::loss";
+    CHECK_THREADS: Counter, Count, "check_threads_total", [VERDICT],
+        "Threads that ended and were compared with the kernel's own counts of their switches and migrations.",
+        from "TaskRecord, kernel_after less kernel_before";
+    CHECK_WAITING_THREADS: Gauge, Count, "check_waiting_threads", [VERDICT],
+        "Threads that waited at the last collection and were compared, at that moment, with the kernel's own counts.",
+        from "task iterator, WAITING map";
+    CHECK_RESIDUAL: Counter, Count, "check_residual_total", [QUANTITY],
+        "Differences between our counts and the kernel's own of threads that ended, added up without their signs.",
+        from "TaskRecord, kernel_after less kernel_before";
+    CHECK_RESIDUAL_SECONDS: Counter, Seconds, "check_residual_on_cpu_seconds_total", [],
+        "Differences between our on-CPU time and the kernel's own of threads that ended, added up without their signs.",
+        from "TaskRecord, kernel_after less kernel_before";
     TORN_RECORDS: Counter, Count, "torn_records_total", [],
         "Thread records that changed under every attempt to read them; their open intervals were missing from one reading.",
         from "snapshot";

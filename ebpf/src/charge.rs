@@ -13,10 +13,11 @@ use schedscope_ebpf::{
 
 use crate::maps::{CELLS, CPUS, PLACES, TASK_SLOTS, THREAD_CPU, THREAD_CPUS, WORKLOADS};
 
-/// The record of the CPU this program runs on.
+/// The record of the CPU this program runs on, or of one whose run queue is locked.
 #[inline(always)]
 pub(crate) fn this_cpu(cpu: u32) -> Option<&'static mut CpuRecord> {
-    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest.
+    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest. Only the clock in it is
+    // also written by others, under the lock of the CPU's run queue like every writing of it.
     CPUS.get_ptr_mut(cpu).map(|record| unsafe { &mut *record })
 }
 
@@ -43,7 +44,7 @@ pub(crate) fn lose_on(cpu: u32, loss: Loss) {
 
 /// Keeps the compiler from moving memory accesses across; LLVM has no fence for BPF. x86-64 keeps the order of stores by itself.
 #[inline(always)]
-fn barrier() {
+pub(crate) fn barrier() {
     // SAFETY: no instructions; the block counts as reading and writing memory.
     unsafe { asm!("", options(nostack, preserves_flags)) };
 }
@@ -117,6 +118,8 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
         cell.preempt_wait_ns += wait_ns;
         if closed.observed {
             observe(&mut cell.preemption_wait, closed.preempt_wait_ns);
+        } else {
+            cell.unobserved_wait_ns += wait_ns;
         }
     } else {
         let wait_ns = closed.wakeup_wait_ns.wrapping_add_signed(closed.correction_ns);
@@ -124,6 +127,8 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
         cell.wakeup_wait_ns += wait_ns;
         if closed.observed {
             observe(&mut cell.wakeup_latency, closed.wakeup_wait_ns);
+        } else {
+            cell.unobserved_wait_ns += wait_ns;
         }
     }
 }
@@ -145,6 +150,16 @@ pub(crate) fn settle_end(record: &mut TaskRecord, cell: &mut Cell) {
         *of_workload -= cut_ns;
         excess_ns -= cut_ns;
     }
+}
+
+/// Notes which of a thread's migrations are not the first since it last ran.
+#[inline(always)]
+pub(crate) fn note_move(record: &mut TaskRecord) {
+    let at_switch = (record.voluntary + record.preempted + record.yielded) as u32 + 1;
+    if record.moves.at_switch == at_switch {
+        record.moves.again += 1;
+    }
+    record.moves.at_switch = at_switch;
 }
 
 /// Counts migrations of a thread between two CPUs; false if the topology does not know them.

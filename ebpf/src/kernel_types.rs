@@ -42,6 +42,7 @@ frozen! {
     TASK_CFS_RQ = ABSENT;
     CFS_RQ_RQ = ABSENT;
     RQ_CLOCK = ABSENT;
+    RQ_NR_SWITCHES = ABSENT;
     REGS_SYSCALL = ABSENT;
     REGS_ARGUMENT_0 = ABSENT;
     REGS_ARGUMENT_1 = ABSENT;
@@ -192,7 +193,18 @@ impl Task {
     /// Clock of the run queue that the task is on, up to date in `sched_switch`; `None` without `CONFIG_FAIR_GROUP_SCHED`.
     #[inline(always)]
     pub(crate) fn rq_clock_ns(self) -> Option<u64> {
-        if TASK_CFS_RQ.load() == ABSENT || CFS_RQ_RQ.load() == ABSENT || RQ_CLOCK.load() == ABSENT {
+        self.load_of_rq(&RQ_CLOCK)
+    }
+
+    /// Switches of the CPU that the task is on since the host's start, this one included; `None` as for [`Self::rq_clock_ns`].
+    #[inline(always)]
+    pub(crate) fn rq_switches(self) -> Option<u64> {
+        self.load_of_rq(&RQ_NR_SWITCHES)
+    }
+
+    #[inline(always)]
+    fn load_of_rq(self, offset: &Global<u32>) -> Option<u64> {
+        if TASK_CFS_RQ.load() == ABSENT || CFS_RQ_RQ.load() == ABSENT || offset.load() == ABSENT {
             return None;
         }
         let cfs_rq: *const u8 = self.load(&TASK_CFS_RQ);
@@ -200,7 +212,7 @@ impl Task {
         // class it is: `set_task_rq` in kernel/sched/sched.h.
         unsafe {
             let rq = *cfs_rq.add(CFS_RQ_RQ.load() as usize).cast::<*const u8>();
-            Some(*rq.add(RQ_CLOCK.load() as usize).cast::<u64>())
+            Some(*rq.add(offset.load() as usize).cast::<u64>())
         }
     }
 

@@ -8,6 +8,8 @@
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
 //! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
+//! - [`residual`]: our counts of a thread against the kernel's.
+//! - [`unseen_switches`]: switches hidden from tracing, by the run queue's own count.
 //! - [`blocked`]: why a thread left the CPU.
 //! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
 //! - [`distance`]: how far a migration went.
@@ -20,8 +22,10 @@
 
 pub mod abi;
 pub mod cpu_account;
+pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;
+pub mod unseen_switches;
 
 pub mod blocked;
 pub mod bucket;

@@ -12,6 +12,7 @@ use aya_ebpf::{
 use schedscope_ebpf::{
     abi::{Cell, CpuRecord, PIDS_PER_ENTRY, TaskRecord},
     distance::CpuPlace,
+    residual::Residuals,
 };
 
 /// Workloads per CPU in [`CELLS`].
@@ -60,3 +61,7 @@ pub(crate) static PLACES: Array<CpuPlace> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static SEED_TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
+
+/// Zeroed by user space before it runs the iterator, which alone writes it.
+#[map]
+pub(crate) static WAITING: Array<Residuals> = Array::with_max_entries(1, BPF_F_MMAPABLE);

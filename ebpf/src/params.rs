@@ -51,6 +51,7 @@ pub const FIELDS: &[Field] = &[
     optional("TASK_CFS_RQ", "task_struct", &[&["se", "cfs_rq"]]),
     optional("CFS_RQ_RQ", "cfs_rq", &[&["rq"]]),
     optional("RQ_CLOCK", "rq", &[&["clock"]]),
+    optional("RQ_NR_SWITCHES", "rq", &[&["nr_switches"]]),
     // x86-64, then aarch64.
     optional("REGS_SYSCALL", "pt_regs", &[&["orig_ax"], &["syscallno"]]),
     // Arguments 0, 1 and 3 of the system call: for futex(2) the address, the operation and the timeout.

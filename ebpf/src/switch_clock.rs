@@ -14,14 +14,15 @@ pub struct SwitchClock {
     offset_ns: u64,
     /// The run queue's clock when the offset was measured; 0 before.
     measured_at_ns: u64,
-    /// A growth too large to be believed the first time; 0 if the last measurement was an ordinary one.
+    /// A growth that waits for another measurement to confirm it; 0 for none.
     suspect_ns: u64,
+    /// The run queue's clock when it was seen, or at the very first measurement.
+    suspect_at_ns: u64,
 }
 
 /// How long an offset holds: at 500 ppm it is wrong by 0.5 us then.
 const HOLDS_NS: u64 = 1_000_000;
-/// An offset that has grown by this much is either wrong, because the (virtual) CPU stood still between the two readings, or a clock
-/// was set: then the next measurement says the same.
+/// A growth that corrections cannot explain is believed if the next measurement is within this of it: then a clock was set.
 const JUMP_NS: u64 = 1_000_000;
 /// What corrections may move the offset by in any case between two measurements.
 const DRIFT_NS: u64 = 500;
@@ -34,27 +35,52 @@ impl SwitchClock {
         if self.measured_at_ns == 0 || age_ns > HOLDS_NS { None } else { Some(rq_clock_ns.wrapping_add(self.offset_ns)) }
     }
 
-    /// Takes both clocks, read one after the other, and returns the time of the switch.
+    /// Takes both clocks, read one after the other, and returns the time of the switch, never later than `monotonic_ns`.
     ///
-    /// The reading of `CLOCK_MONOTONIC` comes some time after the scheduler's, so every measured offset is too large; the smallest is
-    /// the best. It may grow only as fast as corrections can make it.
+    /// The reading of `CLOCK_MONOTONIC` comes some time after the scheduler's, much later if the (virtual) CPU stood still in between.
+    /// So every measured offset is too large, and the smallest is the best. One that is too large puts the switches of the next
+    /// millisecond into the future, where what other CPUs see of the same thread contradicts them. Therefore it takes two
+    /// measurements in a row to begin with an offset or to enlarge it, of which the smaller counts, and an offset may grow only as
+    /// fast as corrections can make it. The scheduler does not read its clock at every switch, and the same reading twice tells
+    /// nothing new; another one was taken after the earlier measurement, since both are made under the run queue's lock.
     #[inline(always)]
     pub fn measure(&mut self, rq_clock_ns: u64, monotonic_ns: u64) -> u64 {
         let measured_ns = monotonic_ns.wrapping_sub(rq_clock_ns);
         let change_ns = measured_ns.wrapping_sub(self.offset_ns).cast_signed();
-        let grown_ns = change_ns.cast_unsigned();
-        let age_ns = rq_clock_ns.wrapping_sub(self.measured_at_ns);
-        if self.measured_at_ns == 0 || change_ns < 0 {
+        if self.measured_at_ns == 0 {
+            let is_first = self.suspect_at_ns == 0;
+            if is_first || change_ns < 0 {
+                self.offset_ns = measured_ns;
+            }
+            if is_first {
+                self.suspect_at_ns = rq_clock_ns;
+            } else if rq_clock_ns != self.suspect_at_ns {
+                self.measured_at_ns = rq_clock_ns;
+            }
+            return monotonic_ns;
+        }
+        if change_ns < 0 {
             self.offset_ns = measured_ns;
-        } else if grown_ns <= JUMP_NS {
-            // 1/2048 is 488 ppm.
-            self.offset_ns = self.offset_ns.wrapping_add(grown_ns.min(DRIFT_NS.max(age_ns >> 11)));
-        } else if self.suspect_ns == 0 || grown_ns.abs_diff(self.suspect_ns) > JUMP_NS {
-            // Not believed yet. The offset keeps its age, so the next switch measures again.
-            self.suspect_ns = grown_ns;
-            return rq_clock_ns.wrapping_add(self.offset_ns);
         } else {
-            self.offset_ns = measured_ns;
+            let grown_ns = change_ns.cast_unsigned();
+            let is_repeated = rq_clock_ns == self.suspect_at_ns;
+            let smaller_ns = if is_repeated { 0 } else { grown_ns.min(self.suspect_ns) };
+            // 1/2048 is 488 ppm.
+            let most_ns = DRIFT_NS.max(rq_clock_ns.wrapping_sub(self.measured_at_ns) >> 11);
+            if grown_ns <= DRIFT_NS {
+                self.offset_ns = measured_ns;
+            } else if smaller_ns != 0 && smaller_ns <= JUMP_NS {
+                self.offset_ns = self.offset_ns.wrapping_add(smaller_ns.min(most_ns));
+            } else if smaller_ns != 0 && grown_ns.abs_diff(self.suspect_ns) <= JUMP_NS {
+                self.offset_ns = self.offset_ns.wrapping_add(smaller_ns);
+            } else {
+                // Not believed yet. The offset keeps its age, so the next switch measures again.
+                if !is_repeated {
+                    self.suspect_ns = grown_ns;
+                    self.suspect_at_ns = rq_clock_ns;
+                }
+                return rq_clock_ns.wrapping_add(self.offset_ns).wrapping_add(grown_ns.min(most_ns));
+            }
         }
         self.suspect_ns = 0;
         self.measured_at_ns = rq_clock_ns;

@@ -49,7 +49,7 @@ impl Closed {
 pub struct KernelGrowth {
     /// Growth of `se.sum_exec_runtime` since the last switch-out.
     pub runtime_ns: u64,
-    /// Growth of `sched_info.run_delay` by the last switch-in, where that ended a pending wait; `None` without `CONFIG_SCHED_INFO`.
+    /// What `sched_info.run_delay` has grown by in the wait of which an event was missed; `None` without `CONFIG_SCHED_INFO`.
     pub run_delay_ns: Option<u64>,
 }
 
@@ -188,7 +188,7 @@ impl TaskClock {
             closed.loss = Some(Loss::AfterEnd);
             return closed;
         } else {
-            self.resume_unseen(now_ns, growth.runtime_ns, &mut closed);
+            self.resume_unseen(now_ns, growth, &mut closed);
         }
         self.phase = departure.leads_to() as u32;
         closed
@@ -196,10 +196,10 @@ impl TaskClock {
 
     /// Closes a wait and the run after it, between which no event was seen. For a seeded thread it may all have been a run.
     #[inline(always)]
-    fn resume_unseen(&mut self, now_ns: u64, runtime_ns: u64, closed: &mut Closed) {
+    fn resume_unseen(&mut self, now_ns: u64, growth: KernelGrowth, closed: &mut Closed) {
         let since_ns = self.since_ns;
         let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
-        closed.on_cpu_ns = runtime_ns.min(elapsed_ns);
+        closed.on_cpu_ns = growth.runtime_ns.min(elapsed_ns);
         let off_ns = elapsed_ns - closed.on_cpu_ns;
         if self.phase != Phase::Unseen as u32 || off_ns > SLACK_NS {
             closed.loss = Some(Loss::SwitchInUnseen);
@@ -210,8 +210,10 @@ impl TaskClock {
             closed.blocked_ns = self.waking_ns.saturating_sub(since_ns).min(off_ns);
             closed.wakeup_wait_ns = off_ns - closed.blocked_ns;
         } else {
-            // Neither its waking nor its switch-in: such wake-ups come from where it was put on the CPU at once.
-            closed.blocked_ns = off_ns;
+            // Neither its waking nor its switch-in. Without the kernel's account: such wake-ups come from where it was put on the CPU
+            // at once.
+            closed.wakeup_wait_ns = growth.run_delay_ns.unwrap_or(0).min(off_ns);
+            closed.blocked_ns = off_ns - closed.wakeup_wait_ns;
         }
         self.waking_ns = 0;
     }
@@ -339,6 +341,8 @@ fn settle(closed: &mut Closed, wait_ns: u64, run_delay_ns: Option<u64>) {
     } else {
         closed.wakeup_wait_ns = queued_ns;
         closed.blocked_ns = wait_ns - queued_ns;
+        // When it was woken follows from the kernel's account, not from an event.
+        closed.observed = false;
     }
 }
 

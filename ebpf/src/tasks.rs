@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Ending, KernelCounts, Moves, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     gil::{AddressRange, RANGES},
     loss::Loss,
@@ -112,10 +112,10 @@ fn relocate(address: u64, tid: u32) -> u32 {
     slot
 }
 
-/// Whether a new thread would find a slot without evicting another's details.
+/// Whether a new thread would find a slot without evicting another's details, and its pid is within the table.
 #[inline(always)]
-pub(crate) fn has_room() -> bool {
-    matches!(FREE_SLOTS.peek(), Ok(Some(_)))
+pub(crate) fn has_room_for(tid: u32) -> bool {
+    entry(tid).is_some() && matches!(FREE_SLOTS.peek(), Ok(Some(_)))
 }
 
 /// Takes a slot for a new thread: a free one, else the one whose owner has been dead for longest.
@@ -220,6 +220,8 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
+    new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
+    new.moves = Moves { at_switch: 0, again: 0, unseen: 0, asleep: 0 };
     new.gil = [AddressRange::EMPTY; RANGES];
     new.epoll_waits = 0;
     new.gil_waits = 0;

@@ -22,19 +22,8 @@ pub struct Dashboard {
     pub title: &'static str,
     /// What it answers.
     pub description: &'static str,
-    /// Which hosts it can show at once.
-    pub hosts: Hosts,
     /// Rows from top to bottom.
     pub rows: Vec<Row>,
-}
-
-/// How many hosts a dashboard shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hosts {
-    /// One: core 0 of two hosts is not the same core.
-    One,
-    /// Any number.
-    Many,
 }
 
 /// A titled group of panels.
@@ -91,7 +80,7 @@ impl Dashboard {
                 "asDropdown": true, "includeVars": true, "keepTime": true, "targetBlank": false,
             }],
             "annotations": { "list": variables::annotations() },
-            "templating": { "list": variables::variables(self.hosts) },
+            "templating": { "list": variables::variables() },
             "panels": self.panels(),
         })
     }

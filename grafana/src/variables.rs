@@ -4,47 +4,35 @@ use schedscope_ebpf::catalog;
 use serde_json::{Value, json};
 
 use crate::{
-    dashboard::Hosts,
     foreign,
     panel::datasource,
     promql::{Expr, value},
 };
 
 /// Data source, job, instance and workload; each query is limited by the choices before it.
-pub(crate) fn variables(hosts: Hosts) -> Vec<Value> {
+pub(crate) fn variables() -> Vec<Value> {
     let build = catalog::BUILD_INFO.name;
     let workload = catalog::WORKLOAD_INFO.name;
-    let many = hosts == Hosts::Many;
     vec![
         json!({
             "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "", "hide": 0,
             "refresh": 1, "multi": false, "includeAll": false, "options": [], "skipUrlSync": false, "allowCustomValue": true,
         }),
-        variable("job", "Job", &format!("label_values({build}, job)"), true),
-        variable("instance", "Instance", &format!("label_values({build}{{job=~\"$job\"}}, instance)"), many),
-        variable(
-            "workload",
-            "Workload",
-            &format!("label_values({workload}{{job=~\"$job\", instance=~\"$instance\"}}, workload)"),
-            true,
-        ),
+        variable("job", "Job", &format!("label_values({build}, job)")),
+        variable("instance", "Instance", &format!("label_values({build}{{job=~\"$job\"}}, instance)")),
+        variable("workload", "Workload", &format!("label_values({workload}{{job=~\"$job\", instance=~\"$instance\"}}, workload)")),
     ]
 }
 
-fn variable(name: &str, label: &str, query: &str, many: bool) -> Value {
-    let mut variable = json!({
+fn variable(name: &str, label: &str, query: &str) -> Value {
+    json!({
         "name": name, "label": label, "type": "query", "datasource": datasource(),
         "query": { "query": query, "refId": format!("variable-{name}"), "qryType": 1 },
         // On every change of the time range, since workloads come and go.
         "refresh": 2,
-        "sort": 1, "regex": "", "hide": 0, "multi": many, "includeAll": many, "options": [], "skipUrlSync": false,
-        "allowCustomValue": true,
-    });
-    if many {
-        variable["allValue"] = ".+".into();
-        variable["current"] = json!({ "selected": true, "text": ["All"], "value": ["$__all"] });
-    }
-    variable
+        "sort": 1, "regex": "", "hide": 0, "multi": true, "includeAll": true, "allValue": ".+", "options": [],
+        "current": { "selected": true, "text": ["All"], "value": ["$__all"] }, "skipUrlSync": false, "allowCustomValue": true,
+    })
 }
 
 /// A query whose results mark moments or periods on every panel.
@@ -66,8 +54,8 @@ pub struct Mark {
 pub fn marks() -> [Mark; 2] {
     let started_at_ms = value(&foreign::PROCESS_START).max_by(&["instance"]).times(1000.0);
     // In a lab the workloads that rules name come and go one after the other.
-    let tasks = &catalog::MODELS[1..];
-    let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).only("model", tasks);
+    let [idle, ..] = catalog::MODELS;
+    let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).except("model", idle);
     [
         Mark {
             name: "Daemon starts",
@@ -79,7 +67,7 @@ pub fn marks() -> [Mark; 2] {
             at_value: true,
         },
         Mark {
-            name: "Workloads that rules name, while they have tasks",
+            name: "Workloads that rules name, while they are not idle",
             expr: at_work.max_by(&["instance", "workload"]),
             title: "{{workload}} on {{instance}}",
             colour: "blue",

@@ -197,31 +197,4 @@ fn pss_bytes(pid: i32) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a missing value is a failed test")]
-    use super::*;
-    use proptest::prelude::*;
-
-    #[test]
-    fn own_memory_is_plausible() {
-        let bytes = tree_pss_bytes().unwrap();
-        assert!((100_000..1_000_000_000).contains(&bytes), "{bytes}");
-    }
-
-    #[test]
-    fn migrations_are_found_in_the_kernels_text() {
-        let text = "worker (12, #threads: 2)\n---\nse.load.weight  :  1048576\nse.nr_migrations     :      37\nnr_switches : 4\n";
-        assert_eq!(migrations_in(text), Some(37));
-        assert_eq!(migrations_in("nothing of the kind"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn median_splits_the_values_in_half(values in prop::collection::vec(0_u64..1_000, 1..40)) {
-            let middle = median(values.clone()).unwrap();
-            let below = values.iter().filter(|value| **value < middle).count();
-            let above = values.iter().filter(|value| **value > middle).count();
-            prop_assert!(below <= values.len() / 2 && above <= values.len() / 2);
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,11 @@ mod live;
 mod prometheus;
 mod server;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::Path,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use schedscope_grafana::dashboards;
@@ -49,12 +53,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         "there is no `prometheus` on the PATH: install it (Debian and Ubuntu: `apt-get install prometheus`; its server need not run)",
     )?;
     has_daemon(arguments.daemon)?;
+    let listen = free(arguments.prometheus_port, "--prometheus-port")?;
     let scratch = tempfile::tempdir().context("cannot create a temporary directory")?;
-    let settings = Settings {
-        daemon: arguments.daemon,
-        listen: SocketAddr::from(([127, 0, 0, 1], arguments.prometheus_port)),
-        scrape_seconds: arguments.scrape_seconds,
-    };
+    let settings = Settings { daemon: arguments.daemon, listen, scrape_seconds: arguments.scrape_seconds, scrapes_itself: false };
     let mut prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop)?;
     println!("Prometheus scrapes {} every {} s.", arguments.daemon, arguments.scrape_seconds);
     let mut grafana = start_grafana(arguments, scratch.path(), &prometheus, &stop)?;
@@ -86,13 +87,20 @@ fn has_daemon(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
+/// The loopback address with a port that nobody listens on: another server there would be taken for ours.
+fn free(port: u16, option: &str) -> Result<SocketAddr> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    TcpListener::bind(address).with_context(|| format!("cannot listen on {address}: choose another port with {option}"))?;
+    Ok(address)
+}
+
 fn start_grafana(arguments: &Arguments, scratch: &Path, prometheus: &Prometheus, stop: &Stop) -> Result<Option<Grafana>> {
     // Newer versions have one program with subcommands, older ones only the second.
     let Some(program) = find_program("grafana").or_else(|| find_program("grafana-server")) else {
         println!("Grafana is not on the PATH; without it there are Prometheus's own graphs only.");
         return Ok(None);
     };
-    let listen = SocketAddr::from(([127, 0, 0, 1], arguments.grafana_port));
+    let listen = free(arguments.grafana_port, "--grafana-port")?;
     Grafana::start(&program, scratch, listen, &prometheus.url(), stop).map(Some)
 }
 
@@ -125,6 +133,16 @@ mod tests {
         let text = what_to_open(Some("http://g".into()), "http://p");
         assert!(dashboards::all().iter().all(|dashboard| text.contains(&format!("http://g/d/{}", dashboard.uid))));
         assert!(what_to_open(None, "http://p").contains("import grafana/dashboards"));
+    }
+
+    #[test]
+    fn a_taken_port_is_said_with_what_to_do() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = format!("{:#}", free(address.port(), "--some-port").unwrap_err());
+        assert!(error.contains(&address.to_string()) && error.contains("--some-port"), "{error}");
+        drop(taken);
+        assert!(free(address.port(), "").is_ok());
     }
 
     #[test]

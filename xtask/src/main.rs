@@ -1,5 +1,6 @@
 //! Everything a developer runs on this repository, as `cargo xtask COMMAND`.
 
+mod accuracy;
 mod bench;
 mod build_ebpf;
 mod generate;
@@ -27,6 +28,8 @@ enum Command {
     Vm(vm::Arguments),
     /// Measure what tracing costs and write docs/overhead.md.
     Bench(bench::Arguments),
+    /// Compare with the kernel's own figures, on this host and others, and write docs/accuracy.md.
+    Accuracy(accuracy::Arguments),
     /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
     Generate(generate::Arguments),
     /// Show the dashboards of a running daemon: starts Prometheus, and Grafana if it is installed.
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Grafana(arguments) => grafana::run(&arguments),
         Command::Tidy => tidy::run(),

@@ -1,7 +1,9 @@
 //! `cargo xtask vm`: the programs and the tests on every kernel that schedscope promises to run on.
 //!
-//! In reading order: [`kernels`] gets the kernels, through [`apt`]; [`plan`] is what is done inside; [`initramfs`] packs it,
-//! [`boot`] starts the machine, [`guest`] is the inside; [`verdict`] and [`budget`] judge what comes back; [`table`] shows it.
+//! In reading order: [`kernels`] gets the kernels, through [`apt`]; [`programs`] builds what runs inside; [`plan`] is what is done
+//! there; [`matrix`] takes one kernel after another through it: [`initramfs`] packs, [`boot`] starts the machine, [`guest`] is the
+//! inside, [`monitor`] looks at a machine that has fallen silent; [`verdict`] and [`budget`] judge what comes back; [`table`] shows it
+//! and [`results`] writes it.
 
 mod apt;
 mod boot;
@@ -9,31 +11,26 @@ mod budget;
 mod guest;
 mod initramfs;
 mod kernels;
+mod matrix;
+mod monitor;
 mod plan;
 mod programs;
+mod results;
 mod table;
 mod verdict;
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail};
 
-use crate::workspace::target_dir;
-use boot::Machine;
-use budget::Budget;
-use initramfs::Initramfs;
-use kernels::{Image, Kernel};
-use plan::{Message, Step};
-use verdict::Verdict;
+pub(crate) use boot::find_qemu;
+use kernels::{Image, KERNELS};
+use matrix::{KernelResult, Matrix};
 
-/// An emulated machine boots in 4 to 8 seconds; this is for one that is starved.
-const BOOT_PATIENCE: Duration = Duration::from_secs(180);
-/// Above what a step may take by itself, to start it and to send its output.
-const STEP_PATIENCE: Duration = Duration::from_secs(60);
+/// What `cargo xtask test` may spend on machines before it boots no further kernel.
+const ALLOWANCE: Duration = Duration::from_secs(8 * 60);
+/// Kernels that it boots in any case: the oldest and the newest.
+const IN_ANY_CASE: usize = 2;
 
 /// Arguments of `vm`.
 #[derive(clap::Args)]
@@ -51,39 +48,24 @@ pub(crate) struct Arguments {
     /// Mirror of Debian to get kernels from; otherwise the one that this host's apt sources name.
     #[arg(long, value_name = "URI")]
     mirror: Option<String>,
-    /// Leave out the tests in daemon/tests, which take minutes; workloads with known truth are still compared with the kernel.
+    /// Only what `cargo xtask test` does: the tests in daemon/tests, which take minutes, are left out but for a few.
     #[arg(long)]
-    skip_tests: bool,
+    brief: bool,
+    /// Only the steps whose names contain this.
+    #[arg(long, value_name = "TEXT")]
+    step: Vec<String>,
+    /// Only the tests in daemon/tests whose names contain this.
+    #[arg(long, value_name = "TEXT")]
+    test: Vec<String>,
     /// Keep the initramfs, and all that the machines said, in target/vm.
     #[arg(long)]
     keep: bool,
-    /// Take the verified instruction counts of this run as the budget.
+    /// Take the verified instruction counts of this run as the budget, if every kernel passes.
     #[arg(long)]
     set_budget: bool,
     /// Be the first process of a machine.
     #[arg(long, hide = true)]
     guest: bool,
-}
-
-/// What is known of a kernel after its run.
-pub(crate) struct KernelResult {
-    kernel: &'static Kernel,
-    /// `uname -r`, once it has booted.
-    release: Option<String>,
-    verdicts: Vec<Verdict>,
-    /// The run did not come to its end, nor did the second.
-    is_broken: bool,
-    /// The machine fell silent once.
-    has_been_retried: bool,
-    /// Programs over their budget.
-    excesses: Vec<String>,
-    wall_seconds: f64,
-}
-
-impl KernelResult {
-    fn has_passed(&self) -> bool {
-        !self.is_broken && self.excesses.is_empty() && self.verdicts.iter().all(|verdict| verdict.failure.is_none())
-    }
 }
 
 /// Entry point of the command.
@@ -96,30 +78,19 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("{}", table::kernels(&chosen));
         return Ok(());
     }
-    ensure!(cfg!(target_arch = "x86_64"), "the machines are emulated on x86-64 only so far");
     let images: Vec<Image> = chosen
         .iter()
         .map(|kernel| kernels::obtain(kernel, arguments.mirror.as_deref(), arguments.refresh))
         .collect::<Result<_>>()?;
-    let dir = target_dir().join("vm");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let programs = programs::build(arguments.skip_tests)?;
-    let steps = plan::steps(&programs.tests);
-    let initramfs = dir.join("initramfs.cpio");
-    pack(&programs, &steps, &initramfs)?;
-    let mut budget = if arguments.set_budget { Budget::read().unwrap_or_else(|_| Budget::empty()) } else { Budget::read()? };
-    let mut results = Vec::new();
+    let mut matrix = Matrix::prepare(arguments.set_budget, |tests| {
+        let mut steps = if arguments.brief { plan::brief(tests) } else { plan::whole(tests, &arguments.test) };
+        steps.retain(|step| arguments.step.is_empty() || arguments.step.iter().any(|text| step.name.contains(text)));
+        steps
+    })?;
     for (kernel, image) in chosen.into_iter().zip(&images) {
-        let result = try_kernel(kernel, image, &initramfs, &steps, &mut budget, arguments.set_budget);
-        results.push(result);
+        matrix.try_kernel(kernel, image);
     }
-    if arguments.set_budget {
-        budget.write()?;
-    }
-    if !arguments.keep {
-        fs::remove_file(&initramfs).with_context(|| format!("cannot remove {}", initramfs.display()))?;
-    }
-    println!("\n{}\n\n{}", table::programs(&results), table::summary(&results));
+    let results = matrix.conclude("results.json", arguments.keep)?;
     let failed: Vec<&str> = results.iter().filter(|result| !result.has_passed()).map(|result| result.kernel.version).collect();
     if !failed.is_empty() {
         bail!("Linux {} did not pass", failed.join(", "));
@@ -127,83 +98,47 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn pack(programs: &programs::Programs, steps: &[Step], to: &Path) -> Result<()> {
-    let mut initramfs = Initramfs::default();
-    for program in &programs.files {
-        initramfs.add_program(program)?;
-    }
-    initramfs.set_init(&programs.init);
-    initramfs.add(plan::PLAN, serde_json::to_vec(steps)?);
-    fs::write(to, initramfs.archive()?).with_context(|| format!("cannot write {}", to.display()))
+/// What a brief run came to.
+pub(crate) struct Brief {
+    /// Steps and tests that passed.
+    pub passed: usize,
+    /// Those that failed.
+    pub failed: usize,
+    /// Why tests left themselves out, and kernels that there was no time for.
+    pub skipped: Vec<String>,
+    /// Kernels that did not pass.
+    pub kernels_failed: Vec<String>,
 }
 
-fn try_kernel(
-    kernel: &'static Kernel,
-    image: &Image,
-    initramfs: &Path,
-    steps: &[Step],
-    budget: &mut Budget,
-    set: bool,
-) -> KernelResult {
-    println!("\n== Linux {} ({} {})", kernel.version, image.package, image.version);
+/// The oldest and the newest kernel, then the others as long as there is time, which the kernels before them tell.
+pub(crate) fn run_briefly() -> Result<Brief> {
     let start = Instant::now();
-    let mut result = KernelResult {
-        kernel,
-        release: None,
-        verdicts: Vec::new(),
-        is_broken: false,
-        has_been_retried: false,
-        excesses: Vec::new(),
-        wall_seconds: 0.0,
-    };
-    // A machine with 5.10 has been seen to fall silent, at no step in particular and rarely; whether the kernel or the emulator stood
-    // still is not known. The second run tells a rare stop from one that our programs cause every time; the table shows it.
-    for is_last in [false, true] {
-        let Err(error) = run_plan(image, initramfs, steps, &mut result) else { break };
-        println!("NO    {error:#}");
-        if is_last {
-            result.is_broken = true;
-        } else {
-            println!("      once more from the start");
-            result.has_been_retried = true;
-            result.verdicts.clear();
+    let mut matrix = Matrix::prepare(false, plan::brief)?;
+    let mut late = Vec::new();
+    let mut longest = Duration::ZERO;
+    let [oldest, between @ .., newest] = &KERNELS;
+    for (number, kernel) in [oldest, newest].into_iter().chain(between).enumerate() {
+        if number >= IN_ANY_CASE && start.elapsed() + longest > ALLOWANCE {
+            late.push(format!(
+                "Linux {}: no time, since {} of the {} s for machines are gone and a kernel takes {}; `cargo xtask vm {}` boots it",
+                kernel.version,
+                start.elapsed().as_secs(),
+                ALLOWANCE.as_secs(),
+                longest.as_secs(),
+                kernel.version
+            ));
+            continue;
         }
+        let image = kernels::obtain(kernel, None, false)?;
+        longest = longest.max(matrix.try_kernel(kernel, &image));
     }
-    for verdict in result.verdicts.iter().filter(|verdict| !verdict.programs.is_empty()) {
-        if set {
-            budget.set(kernel.version, &verdict.programs);
-        }
-        result.excesses.extend(budget.excesses(kernel.version, &verdict.programs));
-    }
-    for excess in &result.excesses {
-        println!("NO    budget: {excess}");
-    }
-    result.wall_seconds = start.elapsed().as_secs_f64();
-    result
-}
-
-fn run_plan(image: &Image, initramfs: &Path, steps: &[Step], result: &mut KernelResult) -> Result<()> {
-    let console = target_dir().join(format!("vm/console-{}.log", result.kernel.version));
-    let mut machine = Machine::boot(&image.path, initramfs, &console)?;
-    let Message::Ready { release } = machine.next(BOOT_PATIENCE)? else {
-        bail!("the machine did not begin with its kernel's name")
-    };
-    println!("ok    booted {release}");
-    result.release = Some(release);
-    for step in steps {
-        let Message::Done(outcome) = machine.next(STEP_PATIENCE + Duration::from_secs(step.timeout_seconds))? else {
-            bail!("the machine left out {}", step.name);
-        };
-        ensure!(outcome.name == step.name, "the machine did {} instead of {}", outcome.name, step.name);
-        let verdict = verdict::judge(step, &outcome);
-        match &verdict.failure {
-            None => println!("ok    {:<20} {:5.1} s  {}", step.name, outcome.wall_seconds, verdict.measured),
-            Some(why) => println!("NO    {:<20} {:5.1} s  {why}", step.name, outcome.wall_seconds),
-        }
-        for reason in &verdict.tests_skipped {
-            println!("      skipped: {reason}");
-        }
-        result.verdicts.push(verdict);
-    }
-    Ok(())
+    let results = matrix.conclude("results-brief.json", false)?;
+    let skips = results.iter().flat_map(|result| &result.verdicts).flat_map(|verdict| verdict.tests_skipped.clone());
+    let has_failed = |result: &&KernelResult| !result.has_passed();
+    Ok(Brief {
+        passed: results.iter().map(KernelResult::successes).sum(),
+        failed: results.iter().map(KernelResult::failures).sum(),
+        skipped: skips.chain(late).collect(),
+        kernels_failed: results.iter().filter(has_failed).map(|result| result.kernel.version.to_owned()).collect(),
+    })
 }

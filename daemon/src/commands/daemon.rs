@@ -8,7 +8,10 @@ mod tracer;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use schedscope_ebpf::gil::{AddressRange, RANGES};
+use schedscope_ebpf::{
+    gil::{AddressRange, RANGES},
+    residual::Residuals,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{Instant, MissedTickBehavior, interval, sleep_until},
@@ -44,6 +47,8 @@ pub trait KernelSide {
     fn threads(&mut self) -> Result<Snapshot>;
     /// The same and the workloads' counters.
     fn snapshot(&mut self) -> Result<Snapshot>;
+    /// Compares threads that wait, at this moment, with what the kernel kept about them.
+    fn compare_waiting(&mut self) -> Result<Residuals>;
     /// Counts a thread under another workload from now on. One that has ended meanwhile is left alone.
     fn set_workload(&mut self, tid: Tid, workload: WorkloadId);
     /// Tells the programs where the thread's process keeps its interpreters' locks.

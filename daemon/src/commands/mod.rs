@@ -54,6 +54,12 @@ impl JsonOutput {
             .with_context(|| format!("cannot write {}: give --json a file in a directory that exists", path.display()))?;
         Ok(Some(JsonOutput(Box::new(file))))
     }
+
+    fn write(mut self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        let mut text = serde_json::to_string_pretty(value)?;
+        text.push('\n');
+        self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush()).context("cannot write the JSON")
+    }
 }
 
 /// Prints the report to standard error, which leaves the command's own output alone, and writes the JSON if asked.
@@ -64,12 +70,7 @@ fn deliver(report: &RunReport, json: Option<JsonOutput>, quiet: bool) -> anyhow:
         // A reader that went away is no reason to fail.
         let _ = stderr.lock().write_all(text.as_bytes());
     }
-    if let Some(JsonOutput(mut output)) = json {
-        let mut text = serde_json::to_string_pretty(report)?;
-        text.push('\n');
-        output.write_all(text.as_bytes()).and_then(|()| output.flush()).context("cannot write the JSON")?;
-    }
-    Ok(())
+    json.map_or(Ok(()), |json| json.write(report))
 }
 
 /// CPUs this process may use; a child inherits them.

@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
 use crate::{
+    oracle::{Oracles, usage},
     report::schema::Exit,
     session::Session,
     snapshot::Tgid,
@@ -24,6 +25,9 @@ pub struct RunArgs {
     /// Go on until every descendant has ended, not only the command itself
     #[arg(long)]
     pub wait_all: bool,
+    /// Compare with perf's counters as well, and bound run delay closely; makes every switch of the command dearer
+    #[arg(long)]
+    pub check: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     pub command: Vec<String>,
@@ -38,17 +42,21 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     // Before the fork: a signal must not end us while the child waits.
     let mut interrupts = Interrupts::listen()?;
     let mut session = Session::start(topology)?;
+    if args.check {
+        session.measure_queueing()?;
+    }
     let gated = Gated::fork(&args.command)?;
     let leader = gated.tgid();
+    let oracles = Oracles::attach(leader, args.check);
     session.begin(&[leader])?;
-    let mut child = gated.release()?;
+    let child = gated.release()?;
 
-    let mut waiting = tokio::task::spawn_blocking(move || child.wait());
+    let mut waiting = tokio::task::spawn_blocking(move || usage::reap(child));
     let mut pause = Duration::ZERO;
-    let status = loop {
+    let (status, rusage) = loop {
         tokio::select! {
             biased;
-            status = &mut waiting => break status??,
+            ended = &mut waiting => break ended??,
             () = interrupts.next(leader) => {}
             () = tokio::time::sleep(pause) => pause = session.sample()?,
         }
@@ -61,7 +69,9 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
         }
     }
     let window_of = if args.wait_all { None } else { Some(leader) };
-    let report = session.finish(window_of, name, args.command, exit_of(status), allowed)?;
+    let mut report = session.finish(window_of, name, args.command, exit_of(status), allowed)?;
+    // Whether every process of the command was waited for is not known.
+    oracles.compare(&mut report, rusage, false);
     deliver(&report, json, args.report.quiet)?;
     Ok(exit_code(status))
 }

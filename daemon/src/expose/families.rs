@@ -1,7 +1,10 @@
 //! An [`Exposition`] as the rows of the catalog. Nanoseconds become seconds here and nowhere else.
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric as Sample, MetricFamily, MetricType};
-use schedscope_ebpf::catalog::{self, Kind, Metric, Unit};
+use schedscope_ebpf::{
+    catalog::{self, Kind, Metric, Unit},
+    residual::Residuals,
+};
 
 use super::{Exposition, Workload};
 use crate::aggregate::{Distribution, busy_cpus};
@@ -13,6 +16,7 @@ pub fn families(exposition: &Exposition) -> Vec<MetricFamily> {
     families.extend(workload_state(&exposition.workloads));
     families.extend(pythons(exposition));
     families.extend(cpus(exposition));
+    families.extend(check(exposition));
     families.extend(collection(exposition));
     families.extend(programs(exposition));
     let series: usize = families.iter().map(Family::samples).sum();
@@ -116,6 +120,24 @@ fn cpus(exposition: &Exposition) -> Vec<Family> {
         }
     }
     vec![switches, idle, topology]
+}
+
+fn check(exposition: &Exposition) -> Vec<Family> {
+    let mut ended = Family::of(&catalog::CHECK_THREADS);
+    let mut waiting = Family::of(&catalog::CHECK_WAITING_THREADS);
+    for (family, found) in [(&mut ended, exposition.ended), (&mut waiting, exposition.waiting)] {
+        for (verdict, count) in catalog::VERDICTS.iter().zip([found.compared.saturating_sub(found.differing), found.differing]) {
+            family.add(&[verdict], count);
+        }
+    }
+    let mut residual = Family::of(&catalog::CHECK_RESIDUAL);
+    let Residuals { voluntary, involuntary, migrations, on_cpu_ns, .. } = exposition.ended;
+    for (quantity, count) in catalog::RESIDUALS.iter().zip([voluntary, involuntary, migrations]) {
+        residual.add(&[quantity], count);
+    }
+    let mut on_cpu = Family::of(&catalog::CHECK_RESIDUAL_SECONDS);
+    on_cpu.add(&[], on_cpu_ns);
+    vec![ended, waiting, residual, on_cpu]
 }
 
 fn collection(exposition: &Exposition) -> Vec<Family> {

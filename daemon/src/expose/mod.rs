@@ -14,7 +14,7 @@ use prometheus::{
     process_collector::ProcessCollector,
     proto::MetricFamily,
 };
-use schedscope_ebpf::{catalog, distance::CpuPlace};
+use schedscope_ebpf::{catalog, distance::CpuPlace, residual::Residuals};
 
 use crate::{
     aggregate::Totals,
@@ -38,6 +38,10 @@ pub struct Exposition {
     pub pythons_unresolved: [u64; catalog::PYTHON_UNRESOLVED.len()],
     /// Losses by reason.
     pub losses: Losses,
+    /// Threads that ended, against the kernel.
+    pub ended: Residuals,
+    /// Threads that waited at the last collection, against the kernel.
+    pub waiting: Residuals,
     /// Records that could not be read whole, over all collections.
     pub torn_records: u64,
     /// Each BPF program and what it cost.

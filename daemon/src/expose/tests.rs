@@ -51,6 +51,7 @@ fn web() -> Workload {
             // On a bound, just above it, below the first, and above the last.
             wakeup_latency: distribution(&[2048, 2049, 1, 1 << 35]),
             preemption_wait: Distribution::default(),
+            ..Totals::default()
         },
     }
 }
@@ -68,6 +69,8 @@ fn exposition() -> Exposition {
             CpuTotals { cpu: Cpu(2), place: None, switches_from_task: 0, switches_from_idle: 1, idle_ns: 0 },
         ],
         losses,
+        ended: Residuals { compared: 12, differing: 2, voluntary: 3, involuntary: 4, migrations: 5, on_cpu_ns: 6_000 },
+        waiting: Residuals { compared: 40, differing: 1, ..Residuals::default() },
         torn_records: 1,
         programs: vec![Program { name: "sched_switch", attached: true, run_ns: 72_000, runs: 1000, recursion_misses: 0 }],
         bpf_measured_ns: 1_000_000_000,

@@ -141,6 +141,11 @@ fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<O
     verified(hook.info())
 }
 
+/// Attaches the program that measures how long woken threads take to be queued.
+pub(super) fn attach_queueing(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    attach_hook(ebpf, program::SCHED_WAKEUP, &AyaBtf::from_sys_fs()?).map(drop)
+}
+
 /// Attaches the empty programs of the bench.
 pub(super) fn attach_meters(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     let kernel = AyaBtf::from_sys_fs()?;

@@ -8,7 +8,10 @@ use std::{
     ptr::{self, NonNull},
 };
 
-use schedscope_ebpf::abi::{Cell, CpuRecord, TaskRecord};
+use schedscope_ebpf::{
+    abi::{Cell, CpuRecord, TaskRecord},
+    residual::Residuals,
+};
 
 /// Records made of whole 64-bit words, valid with any bits in them.
 ///
@@ -21,6 +24,8 @@ unsafe impl Words for TaskRecord {}
 unsafe impl Words for Cell {}
 // SAFETY: as above.
 unsafe impl Words for CpuRecord {}
+// SAFETY: as above.
+unsafe impl Words for Residuals {}
 // SAFETY: one word.
 unsafe impl Words for u64 {}
 

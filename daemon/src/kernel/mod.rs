@@ -29,6 +29,7 @@ use aya::{
 use schedscope_ebpf::{
     abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, map, program},
     gil::{AddressRange, RANGES},
+    residual::Residuals,
 };
 
 use crate::{
@@ -111,6 +112,7 @@ pub struct Tracer {
     cpus: MappedArray<CpuRecord>,
     records: Records,
     thread_cpu: Option<MappedArray<u64>>,
+    waiting: MappedArray<Residuals>,
     slot_of_tid: HashMap<Tid, usize>,
     workloads: usize,
     programs: Vec<ProgramStatus>,
@@ -145,12 +147,14 @@ impl Tracer {
         let cells = load::mapped(&ebpf, map::CELLS, possible * sizes.workloads)?;
         let cpus = load::mapped(&ebpf, map::CPUS, possible)?;
         let records = Records::new(load::mapped(&ebpf, map::TASKS, slots)?);
+        let waiting = load::mapped(&ebpf, map::WAITING, 1)?;
         let programs = load::attach(&mut ebpf, programs)?;
         Ok(Tracer {
             cells,
             cpus,
             records,
             thread_cpu,
+            waiting,
             slot_of_tid: HashMap::new(),
             workloads: sizes.workloads as usize,
             programs,
@@ -218,6 +222,25 @@ impl Tracer {
         offers.list(&self.seeds, &self.records, &mut load::free_slots(&mut self.ebpf)?)
     }
 
+    /// Compares every traced thread that waits, at this moment, with what the kernel kept about it; registers threads as
+    /// [`Self::seed_again`] does. Compares none where the kernel has no task iterator.
+    pub fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
+        // SAFETY: whole words inside the mapping; only the iterator writes them, and it runs, if there is one, in the next line.
+        unsafe { self.waiting.pointer(0).write_volatile(Residuals::default()) };
+        self.seed_again()?;
+        Ok(self.waiting.read(0))
+    }
+
+    /// Measures from now on how long woken threads take to be queued, which costs another program at each wake-up.
+    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        load::attach_queueing(&mut self.ebpf)
+    }
+
+    /// Reads the records of all CPUs.
+    pub fn cpus(&self) -> Vec<CpuRecord> {
+        (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu)).collect()
+    }
+
     /// Moves a thread to another workload, if it is still there.
     pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         if let Some(slot) = self.slot_of_tid.get(&tid) {
@@ -241,7 +264,7 @@ impl Tracer {
                 .map(|cpu| (0..self.workloads).map(|workload| self.cells.read(cpu * self.workloads + workload)).collect())
                 .collect();
         }
-        snapshot.cpus = (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu)).collect();
+        snapshot.cpus = self.cpus();
         self.slot_of_tid.clear();
         for slot in 1..self.records.slots() {
             match self.records.read(slot) {

@@ -3,6 +3,8 @@
 use std::{
     mem::offset_of,
     sync::atomic::{Ordering, fence},
+    thread::sleep,
+    time::Duration,
 };
 
 use schedscope_ebpf::{
@@ -12,8 +14,12 @@ use schedscope_ebpf::{
 
 use super::mapped::MappedArray;
 
-/// Attempts to read a record between two writes. A write takes nanoseconds, unless the writer's virtual CPU is taken away.
+/// Attempts to read a record between two writes, which take nanoseconds each.
 const ATTEMPTS: u32 = 1000;
+/// Rounds of attempts, with a pause between them. Where the writer's virtual CPU was taken away in the middle of a write, it takes
+/// milliseconds to come back.
+const ROUNDS: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The thread records and which slots were ever used.
 pub(super) struct Records {
@@ -51,18 +57,30 @@ impl Records {
         if task == 0 {
             return if start_ns == 0 { Slot::NeverUsed } else { Slot::Free };
         }
-        for _ in 0..ATTEMPTS {
+        let record = (0..ROUNDS).find_map(|round| {
+            if round > 0 {
+                sleep(PAUSE);
+            }
+            self.copy(slot)
+        });
+        record.map_or(Slot::Torn, Slot::Used)
+    }
+
+    /// The record between two writes, if an attempt hits on that.
+    fn copy(&self, slot: usize) -> Option<Box<TaskRecord>> {
+        let record = self.map.pointer(slot);
+        (0..ATTEMPTS).find_map(|_| {
             let before = self.sequence(record);
             fence(Ordering::Acquire);
             let copy = self.map.read(slot);
             fence(Ordering::Acquire);
             // Pairs with `begin` and `finish` in the programs' `charge`: odd while the record is written.
-            if before.is_multiple_of(2) && before == self.sequence(record) {
-                return Slot::Used(Box::new(copy));
+            let is_whole = before.is_multiple_of(2) && before == self.sequence(record);
+            if !is_whole {
+                std::hint::spin_loop();
             }
-            std::hint::spin_loop();
-        }
-        Slot::Torn
+            is_whole.then(|| Box::new(copy))
+        })
     }
 
     #[expect(clippy::unused_self, reason = "the pointer belongs to this mapping")]

@@ -157,6 +157,25 @@ mod tests {
     }
 
     #[test]
+    fn each_pattern_alone_decides_and_names_are_listed_once() {
+        let (fits, fails) = (|pattern: &str| Some(pattern.to_owned()), Some("nothing".to_owned()));
+        let cases: [(Patterns, Patterns); 4] = [
+            (Patterns { comm: fits("pyth*"), ..Patterns::default() }, Patterns { comm: fails.clone(), ..Patterns::default() }),
+            (Patterns { exe: fits("/usr/*"), ..Patterns::default() }, Patterns { exe: fails.clone(), ..Patterns::default() }),
+            (
+                Patterns { cgroup: fits("/system.slice/*"), ..Patterns::default() },
+                Patterns { cgroup: fails.clone(), ..Patterns::default() },
+            ),
+            (Patterns { unit: fits("shop.*"), ..Patterns::default() }, Patterns { unit: fails.clone(), ..Patterns::default() }),
+        ];
+        for (fitting, failing) in cases {
+            let rules = Rules::compile(&[rule("no", failing), rule("yes", fitting.clone()), rule("yes", fitting)]).unwrap();
+            assert_eq!(rules.first_match(&python()), Some("yes"));
+            assert_eq!(rules.names(), ["no", "yes"]);
+        }
+    }
+
+    #[test]
     fn a_rule_that_cannot_work_is_refused() {
         let comm = |pattern: &str| Patterns { comm: Some(pattern.into()), ..Patterns::default() };
         for (name, patterns, part) in [

@@ -181,6 +181,37 @@ mod tests {
         assert!(table.candidates.contains_key("busy"), "the busiest candidate is not forgotten");
     }
 
+    #[test]
+    fn names_of_rules_have_the_first_numbers_once_each_while_there_are_any() {
+        let table = LabelTable::new(&["web", "web", "other", "db", "late"], 2);
+        let all: Vec<(u32, &str, NameSource)> = table.iter().map(|(id, name, source)| (id.0, name, source)).collect();
+        assert_eq!(all, [(0, "other", NameSource::Other), (1, "web", NameSource::Rule), (2, "db", NameSource::Rule)]);
+        assert_eq!([table.id("db"), table.id("late"), table.id("other")], [WorkloadId(2), OTHER, OTHER]);
+        let mut none = LabelTable::new(&[], 0);
+        assert_eq!((none.consider(&named("a"), u64::MAX), none.folded()), (OTHER, 1));
+    }
+
+    #[test]
+    fn the_price_of_a_number_rises_with_each_quarter() {
+        let mut table = LabelTable::new(&[], 8);
+        for (taken, factor) in [1, 1, 1, 1, 10, 10, 100, 100].into_iter().enumerate() {
+            let name = named(&format!("n{taken}"));
+            assert_eq!(table.consider(&name, EARNED_NS * factor - 1), OTHER, "{taken} taken");
+            assert_ne!(table.consider(&name, EARNED_NS * factor), OTHER, "{taken} taken");
+        }
+    }
+
+    #[test]
+    fn what_has_ended_counts_for_names_without_a_number_only() {
+        let mut table = LabelTable::new(&["web"], 8);
+        table.add_ended("web", EARNED_NS);
+        assert!(table.candidates.is_empty());
+        table.add_ended("cc1", EARNED_NS / 2);
+        table.add_ended("cc1", EARNED_NS / 2);
+        assert_ne!(table.consider(&named("cc1"), 0), OTHER);
+        assert!(table.candidates.is_empty(), "it is no candidate any more");
+    }
+
     proptest! {
         #[test]
         fn numbers_are_distinct_bounded_and_stable(steps in prop::collection::vec((0_u8..40, 0_u64..20 * EARNED_NS), 0..200)) {

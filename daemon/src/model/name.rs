@@ -12,7 +12,7 @@ const ONE_AFTER_ANOTHER: f64 = 1.2;
 const GIL_BOUND: f64 = 0.25;
 /// The same from which on it is worth a word.
 const GIL_NOTABLE: f64 = 0.05;
-/// Part of their lives that workers are blocked (but for the GIL) from which on it is waiting that they do.
+/// Part of the time on a CPU or blocked (but for the GIL) that is blocked, from which on it is waiting that workers do.
 const WAITS_MOSTLY: f64 = 0.7;
 
 /// A concurrency model.
@@ -215,8 +215,9 @@ fn turns_below(workers: usize) -> f64 {
 }
 
 fn waits_mostly(workers: &[ThreadFacts]) -> bool {
-    let life: f64 = workers.iter().map(|worker| worker.life).sum();
-    workers.iter().map(ThreadFacts::blocked_otherwise).sum::<f64>() >= WAITS_MOSTLY * life
+    let blocked: f64 = workers.iter().map(ThreadFacts::blocked_otherwise).sum();
+    let on_cpu: f64 = workers.iter().map(|worker| worker.on_cpu).sum();
+    blocked >= WAITS_MOSTLY * (blocked + on_cpu)
 }
 
 fn counts(facts: &Facts) -> String {

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
 
 use super::{
-    gil,
+    compare, gil,
     schema::{
-        Check, CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
-        Quantiles, Residual, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+        CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
+        Quantiles, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
     },
 };
 use crate::{
@@ -46,6 +46,8 @@ pub struct Measured<'a> {
     pub timeline: &'a Timeline,
     /// Host counters over the window.
     pub host: HostCounters,
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub move_seconds: Option<f64>,
     /// Kernel release.
     pub kernel: String,
 }
@@ -103,7 +105,7 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
         model: super::schema::Model::default(),
         gil: gil::report(threads, measured.interpreters, taken_ns, wall_ns),
         loss: losses(&measured.losses),
-        check: check(threads),
+        check: compare::check(threads, totals, measured.move_seconds),
         core_map: core_map(measured.timeline, measured.online),
         over_time: over_time(measured.timeline),
         host: host(measured, wall_ns),
@@ -221,43 +223,6 @@ fn losses(losses: &Losses) -> LossReport {
         total: losses.by_reason().filter(|(loss, _)| loss.harm() == Harm::Missing).map(|(_, count)| count).sum(),
         by_reason: losses.by_reason().map(|(loss, count)| (loss.name().to_owned(), count)).collect(),
     }
-}
-
-/// Compares every thread whose end was seen with what the kernel kept about it while it was traced.
-fn check(threads: &[Thread]) -> Check {
-    const QUANTITIES: [&str; 5] = ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds", "run_delay_seconds"];
-    let mut sums = [(0_u64, 0_u64); QUANTITIES.len()];
-    let mut check = Check::default();
-    for thread in threads.iter().filter(|thread| thread.has_ended()) {
-        let record = &thread.record;
-        let (before, after) = (&record.kernel_before, &record.kernel_after);
-        let pairs = [
-            (record.voluntary, after.voluntary.saturating_sub(before.voluntary)),
-            (record.preempted + record.yielded, after.involuntary.saturating_sub(before.involuntary)),
-            (record.migrations.iter().sum(), after.migrations.saturating_sub(before.migrations)),
-            (record.on_cpu_ns, after.runtime_ns.saturating_sub(before.runtime_ns)),
-            (record.wakeup_wait_ns + record.preempt_wait_ns, after.run_delay_ns.saturating_sub(before.run_delay_ns)),
-        ];
-        check.threads += 1;
-        check.threads_differing += u64::from(pairs[..3].iter().any(|(ours, kernel)| ours != kernel));
-        for (sum, pair) in sums.iter_mut().zip(pairs) {
-            *sum = (sum.0 + pair.0, sum.1 + pair.1);
-        }
-    }
-    check.residuals = QUANTITIES
-        .iter()
-        .zip(sums)
-        .map(|(quantity, (ours, kernel))| {
-            let scale = |value: u64| if quantity.ends_with("_seconds") { seconds(value) } else { value as f64 };
-            Residual {
-                quantity: (*quantity).to_owned(),
-                ours: scale(ours),
-                kernel: scale(kernel),
-                difference: scale(ours) - scale(kernel),
-            }
-        })
-        .collect();
-    check
 }
 
 fn core_map(timeline: &Timeline, online: &[u32]) -> Option<CoreMap> {

@@ -3,6 +3,8 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`schema`] | the contract of `--json`; everything below reads it and nothing else |
+//! | [`bounds`] | how far our figures may be from the kernel's |
+//! | [`build`], `compare`, [`oracles`] | the report made from what was measured |
 //! | [`options`] | how wide and in which colours; the only part that asks the environment |
 //! | [`mod@sentence`] | the first line, which answers the question |
 //! | `sections` | the figures: parallelism, time, switches, migrations, latency, threads, check |
@@ -12,10 +14,13 @@
 //! Rendering is a pure function of the report and the options. Names come from traced processes, which nobody vouches for: every
 //! string of the report passes through `words::clean` before it is printed.
 
+pub mod bounds;
 pub mod build;
+mod compare;
 pub mod core_map;
 mod gil;
 pub mod options;
+pub mod oracles;
 mod palette;
 mod reason;
 pub mod schema;

@@ -183,7 +183,7 @@ prop_compose! {
         report.model.name.clone_from(&names[3]);
         report.model.evidence = names.clone();
         report.check.threads = loss;
-        report.check.residuals = vec![Residual { quantity: names[1].clone(), ours: difference, kernel: 1.0, difference }];
+        report.check.residuals = vec![Residual { quantity: names[1].clone(), ours: difference, kernel: 1.0, difference, ..Residual::default() }];
         report.host.kernel.clone_from(&names[2]);
         report
     }

@@ -4,6 +4,7 @@
 
 use proptest::prelude::*;
 
+use super::bounds::Bounds;
 use super::{
     samples::{Sample, any_report},
     schema::{CoreMap, CoreMapRow, CoreMapThread, Quantiles, Residual},
@@ -24,7 +25,7 @@ fn gil() -> RunReport {
             report.migrations.by_distance = [("llc".to_owned(), 15)].into();
             report.check.threads = 5;
             report.check.residuals =
-                vec![Residual { quantity: "sum_exec_runtime_seconds".to_owned(), ours: 3.959, kernel: 3.96, difference: -0.001 }];
+                vec![Residual::new("task_struct", "sum_exec_runtime_seconds", 3.959, 3.96, Bounds::share(0.001, 3.96))];
             let turn = |bin: usize| 1 + bin % 4;
             let on = |cpu: usize, bin: usize| if bin / 10 % 2 == cpu { vec![(turn(bin), 0.049), (0, 0.0005)] } else { vec![] };
             report.core_map = Some(CoreMap {
@@ -55,7 +56,7 @@ fn broken() -> RunReport {
                 [("task_table_full".to_owned(), 1200), ("after_end".to_owned(), 3), ("no_counters".to_owned(), 0)].into();
             report.check.threads = 1;
             report.check.threads_differing = 1;
-            report.check.residuals = vec![Residual { quantity: "nvcsw".to_owned(), ours: 23.0, kernel: 25.0, difference: -2.0 }];
+            report.check.residuals = vec![Residual::new("task_struct", "nvcsw", 23.0, 25.0, Bounds::EQUAL)];
         })
         .report()
 }

@@ -40,7 +40,7 @@ pub(super) fn share(part: f64, whole: f64) -> f64 {
 /// `71 %`. Never rounds to none or all: `<1 %`, `>99 %`.
 pub(super) fn percent(share: f64) -> String {
     let percent = sane(share).min(1.0) * 100.0;
-    if percent > 0.0 && percent < 0.5 {
+    if percent > 0.0 && percent <= 0.5 {
         "<1 %".to_owned()
     } else if (99.5..100.0).contains(&percent) {
         ">99 %".to_owned()
@@ -108,7 +108,7 @@ pub(super) fn rate(count: u64, wall_seconds: f64) -> String {
 pub(super) fn duration(seconds: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
     let seconds = sane(seconds);
-    if seconds < 0.5e-9 {
+    if seconds <= 0.5e-9 {
         return "0".to_owned();
     }
     if seconds >= 299.5 {
@@ -188,5 +188,59 @@ mod tests {
         assert_eq!(clean("a\x1b[31mb\n\u{202e}c\u{200b}\u{9b}\u{2028}"), "a?[31mb??c?? ");
         assert_eq!(clean("工作 é"), "工作 é");
         assert_eq!(clean(&"x".repeat(500)).chars().count(), 121);
+    }
+
+    #[test]
+    fn each_rounding_changes_where_the_next_form_begins() {
+        for (seconds, text) in [
+            (0.51e-9, "1 ns"),
+            (0.5e-9, "0"),
+            (9.994e-6, "9.99 µs"),
+            (9.996e-6, "10.0 µs"),
+            (99.94e-6, "99.9 µs"),
+            (99.96e-6, "100 µs"),
+            (5.4e-9, "5 ns"),
+            (299.4, "299 s"),
+            (299.5, "5 min 0 s"),
+            (3599.0, "59 min 59 s"),
+            (3600.0, "1 h 0 min"),
+            (3_600_000.0, "1,000 h 0 min"),
+        ] {
+            assert_eq!(duration(seconds), text, "{seconds}");
+        }
+        for (number, text) in [
+            (0.0, "0.00"),
+            (0.0049, "<0.01"),
+            (0.0051, "0.01"),
+            (1.0, "1.00"),
+            (99.99, "99.99"),
+            (99.996, "100"),
+            (128.4, "128"),
+            (-1.0, "0.00"),
+        ] {
+            assert_eq!(mean(number), text, "{number}");
+        }
+        for (share, text) in [(0.005, "<1 %"), (0.0051, "1 %"), (0.9949, "99 %"), (0.995, ">99 %"), (0.999_999, ">99 %")] {
+            assert_eq!(percent(share), text, "{share}");
+        }
+        for (count, text) in [(4, "<0.1/s"), (5, "0.1/s"), (994, "9.9/s"), (996, "10/s")] {
+            assert_eq!(rate(count, 100.0), text, "{count}");
+        }
+        assert_eq!(rate(5, f64::NAN), "");
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_one() {
+        for (part, whole, expected) in [(1.0, 4.0, 0.25), (5.0, 4.0, 1.0), (-1.0, 4.0, 0.0), (1.0, -4.0, 0.0), (0.0, 0.0, 0.0)] {
+            assert!((share(part, whole) - expected).abs() < 1e-12, "{part} of {whole}");
+        }
+        assert!(sane(f64::INFINITY).abs() < 1e-12 && sane(f64::NAN).abs() < 1e-12 && (sane(2.5) - 2.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_name_of_the_full_length_is_not_cut() {
+        assert_eq!(clean(&"x".repeat(NAME_CHARS)), "x".repeat(NAME_CHARS));
+        assert_eq!(clean(&"x".repeat(NAME_CHARS + 1)), "x".repeat(NAME_CHARS) + "…");
+        assert_eq!((columns("工作 é"), columns("")), (6, 0));
     }
 }

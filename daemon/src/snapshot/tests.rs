@@ -1,5 +1,5 @@
 use schedscope_ebpf::{
-    abi::KernelCounts,
+    abi::{Ending, KernelCounts, Moves},
     gil::{AddressRange, RANGES},
     task_clock::TaskClock,
 };
@@ -34,6 +34,8 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         kernel_before: KernelCounts::default(),
         kernel_after: KernelCounts::default(),
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
+        at_exit: Ending::default(),
+        moves: Moves::default(),
         gil: [AddressRange::EMPTY; RANGES],
         epoll_waits: 0,
         gil_waits: 0,

@@ -1,6 +1,7 @@
 //! What is reported where the kernel has not got every program.
 
 use std::{
+    os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -20,7 +21,8 @@ use schedscope_ebpf::abi::program;
 
 use super::{
     exact::{TICK_SECONDS, assert_consistent, assert_exact},
-    host::{Guarded, comes_true, is_privileged, workloads},
+    host::{Guarded, comes_true, has_cpus, is_privileged, workloads},
+    policies::Attributes,
 };
 
 /// A session that leaves some programs out.
@@ -96,6 +98,53 @@ fn without_the_task_iterator_threads_that_were_there_are_registered() {
     // What the kernel says of a run in the middle of it is up to a tick old.
     let runtime = residual(&report, "sum_exec_runtime_seconds");
     assert!(runtime.difference.abs() <= 1e-3 * runtime.kernel + 3.0 * TICK_SECONDS, "{runtime:?}");
+}
+
+/// Confines a process to one CPU; if it runs on another, the kernel takes it off that at once.
+fn confine(pid: u32, cpu: usize) {
+    // SAFETY: the set is plain bits, and its size is passed along.
+    let status = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(pid.cast_signed(), size_of::<libc::cpu_set_t>(), &raw const set)
+    };
+    assert_eq!(status, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn without_the_task_iterator_the_first_event_of_a_running_thread_may_be_its_leaving() {
+    if !is_privileged() || !has_cpus(2) {
+        return;
+    }
+    for is_moved in [true, false] {
+        let mut spinner = Command::new("sh");
+        spinner.args(["-c", "while :; do :; done"]);
+        // SAFETY: one system call between fork and exec.
+        let spinner = unsafe { spinner.pre_exec(|| Attributes::real_time(libc::SCHED_FIFO).set()) };
+        let mut spinner = match spinner.spawn() {
+            Ok(child) => Guarded(child),
+            Err(error) => {
+                println!("skipped: no real-time policy here: {error}");
+                return;
+            }
+        };
+        confine(spinner.id(), 1);
+        let mut session = session_without(&[program::SEED_TASKS]);
+        session.begin(&[Tgid(spinner.id())]).unwrap();
+        // As a real-time task it is on its CPU now: either it is pulled off, which is counted as involuntary, or it ends there.
+        if is_moved {
+            confine(spinner.id(), 0);
+        }
+        spinner.kill().unwrap();
+        while session.alive() > 0 {
+            sleep(session.sample().unwrap());
+            let _ = spinner.try_wait().unwrap();
+        }
+        let report = session.finish(None, String::new(), Vec::new(), Exit::default(), 1).unwrap();
+        assert_eq!((report.check.threads, report.check.threads_differing, report.loss.total), (1, 0, 0), "{:?}", report.check);
+        assert_eq!(report.migrations.total, u64::from(is_moved), "{:?}", report.migrations);
+        assert!(report.switches.voluntary == 1, "{:?}", report.check);
+    }
 }
 
 #[test]

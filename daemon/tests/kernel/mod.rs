@@ -6,6 +6,7 @@
 //! - [`models`]: C and D of the concurrency models.
 //! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP.
+//! - [`machine`]: what only a machine of its own allows.
 
 mod accounts;
 mod attached;
@@ -19,9 +20,11 @@ mod crowds;
 mod daemon;
 mod degraded;
 mod leftovers;
+mod machine;
 mod models;
 mod oracle;
 mod outages;
+mod perf;
 mod policies;
 mod seeded;
 mod signals;

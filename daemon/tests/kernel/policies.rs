@@ -17,7 +17,7 @@ use super::{
 /// The kernel's `struct sched_attr` in its first form.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Attributes {
+pub(crate) struct Attributes {
     size: u32,
     policy: u32,
     flags: u64,
@@ -37,12 +37,12 @@ impl Attributes {
         }
     }
 
-    fn real_time(policy: i32) -> Attributes {
+    pub(crate) fn real_time(policy: i32) -> Attributes {
         Attributes { priority: 5, ..Attributes::of(policy) }
     }
 
     /// Gives it to the calling thread.
-    fn set(&self) -> io::Result<()> {
+    pub(crate) fn set(&self) -> io::Result<()> {
         // SAFETY: the kernel reads as many bytes as `size` says.
         match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(self), 0) } {
             0 => Ok(()),
@@ -50,6 +50,9 @@ impl Attributes {
         }
     }
 }
+
+/// From the kernel's `include/uapi/linux/sched.h`.
+const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
 
 /// Traces a workload under a policy, from its exec to its end; `None` if this host does not let us have it.
 fn trace_under(attributes: Attributes, arguments: &str) -> Option<RunReport> {
@@ -117,9 +120,8 @@ fn a_deadline_task_waits_out_its_period_as_runnable() {
         return;
     }
     // 4 ms in every 20. Its children are not to be deadline tasks, or it may not fork.
-    const RESET_ON_FORK: u64 = 1;
     let attributes = Attributes {
-        flags: RESET_ON_FORK,
+        flags: SCHED_FLAG_RESET_ON_FORK,
         runtime_ns: 4_000_000,
         deadline_ns: 20_000_000,
         period_ns: 20_000_000,

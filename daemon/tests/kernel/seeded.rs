@@ -152,7 +152,8 @@ fn a_zombie_has_nothing_to_trace() {
     let mut sleeping = start("exec sleep 60");
     wait_for_state(&sleeping, 'S');
 
-    let output = Command::new(host::schedscope()).args(["attach", "--pid", &zombie.id().to_string()]).output().unwrap();
+    let output =
+        Command::new(host::schedscope()).args(["attach", "--duration", "5", "--pid", &zombie.id().to_string()]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8(output.stderr).unwrap().contains("could be traced"));
 

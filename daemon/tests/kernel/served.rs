@@ -52,7 +52,7 @@ impl Daemon {
 
 fn try_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -68,6 +68,14 @@ pub(crate) fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
 /// Sum of the series that begin so.
 pub(crate) fn sum(text: &str, series: &str) -> f64 {
     samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
+}
+
+/// The same of a metric that counts.
+pub(crate) fn count(text: &str, series: &str) -> u64 {
+    let lines = text.lines().filter(|line| line.starts_with(series));
+    lines
+        .map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{line}")))
+        .sum()
 }
 
 /// Names of the series that must never go down: counters, and the parts of histograms.

@@ -1,8 +1,8 @@
 use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{abi::Cause, loss::Loss};
+use schedscope_ebpf::{abi::Cause, blocked::state, loss::Loss};
 
 use crate::{
-    charge::{add_migrations, cell, lose_on},
+    charge::{add_migrations, cell, lose_on, note_move},
     kernel_types::Task,
     tasks::find,
 };
@@ -20,6 +20,11 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     let (from, to) = (task.cpu(), ctx.arg::<u32>(1));
     if from == to {
         return 0;
+    }
+    note_move(traced.record);
+    let state = task.state();
+    if state != 0 && state & state::WAKING == 0 {
+        traced.record.moves.asleep += 1;
     }
     let cause = if traced.record.clock.is_placement() { Cause::AtWakeup } else { Cause::WhileQueued };
     // SAFETY: a helper without preconditions.

@@ -11,7 +11,7 @@ use schedscope_ebpf::{
     cpu_account::Switched,
     gil::{self, GilWait},
     loss::Loss,
-    task_clock::{Closed, Departure, KernelGrowth},
+    task_clock::{Closed, Departure, KernelGrowth, Phase},
 };
 
 use crate::{
@@ -34,6 +34,9 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
     let now_ns = time_of_switch(cpu_record, prev);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
+    if cpu_record.task != prev.address() {
+        cpu_record.count_unseen(prev.rq_switches());
+    }
     let (leaves, comes) = (Switched { task: prev.address(), tid: prev_tid }, Switched { task: next.address(), tid: next_tid });
     cpu_record.switch(leaves, comes, now_ns);
 
@@ -50,10 +53,11 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now.
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
+/// lock is held.
 #[inline(always)]
-fn time_of_switch(cpu: &mut CpuRecord, prev: Task) -> u64 {
-    let rq_clock_ns = prev.rq_clock_ns();
+pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
+    let rq_clock_ns = task.rq_clock_ns();
     if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
         // A new offset may be smaller than the last one.
         return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };
@@ -84,7 +88,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     if let Some(on_cpu_ns) = record.clock.end_run(now_ns, departure, grown_ns) {
         on_cpu(record, cell, slot, cpu, on_cpu_ns, true);
     } else {
-        let queued_ns = prev.run_delay_ns().map(|delay_ns| delay_ns.saturating_sub(record.run_delay_at_arrival_ns));
+        let queued_ns = prev.run_delay_ns().map(|delay_ns| unaccounted_delay(record, delay_ns));
         let on_cpu_ns =
             irregular_switch_out(record, cell, now_ns, departure, &KernelGrowth { runtime_ns: grown_ns, run_delay_ns: queued_ns });
         on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
@@ -103,6 +107,9 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         Departure::Preempted => {
             record.preempted += 1;
             cell.preempted += 1;
+            if prev_state != 0 {
+                cell.preempted_drowsy += 1;
+            }
         }
         Departure::Yielded => {
             record.yielded += 1;
@@ -120,6 +127,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     // What the kernel has counted and we have not: its event was not seen.
     let unseen = prev.migrations().wrapping_sub(record.migrations_expected);
     if unseen != 0 {
+        record.moves.unseen += unseen as u32;
         add_migrations(record, cell, Cause::WhileQueued, from, cpu, unseen);
         lose_on(cpu, Loss::MigrationUnseen);
     }
@@ -163,6 +171,17 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
             }
         }
     }
+}
+
+/// How long the kernel had the thread queued in a wait of which an event was missed: what `run_delay` has grown by since the arrival
+/// that ended it. If the thread was moved meanwhile, the kernel had added a part of the wait before: then it is what `run_delay` is
+/// beyond all waits of the thread that were accounted for.
+#[inline(always)]
+fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
+    let since_arrival_ns = delay_ns.saturating_sub(record.run_delay_at_arrival_ns);
+    let accounted_ns = record.kernel_before.run_delay_ns + record.wakeup_wait_ns + record.preempt_wait_ns;
+    let beyond_ns = delay_ns.saturating_sub(accounted_ns);
+    if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
 }
 
 /// The cases that are rare, out of the way of the common one. Returns the on-CPU time, which the caller charges.

@@ -2,17 +2,18 @@ use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use schedscope_ebpf::{
-    abi::{SEED_DONE, SEED_EVERY},
+    abi::{SEED_DONE, SEED_EVERY, TaskRecord},
     blocked::state,
     loss::Loss,
+    residual::{Residuals, is_comparable},
     task_clock::Phase,
 };
 
 use crate::{
-    charge::lose_on,
+    charge::{barrier, lose_on},
     kernel_types::Task,
-    maps::SEED_TGIDS,
-    tasks::{admit, find, has_room},
+    maps::{SEED_TGIDS, WAITING},
+    tasks::{admit, find, has_room_for},
 };
 
 /// `struct bpf_iter__task`, which the kernel builds for every step and whose members the verifier types.
@@ -37,13 +38,17 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     // SAFETY: the iterator's task is a trusted pointer.
     let task = unsafe { Task::from_raw(task) };
     // A zombie has left its CPU for good. One that is not queued yet has its fork event ahead of it.
-    if task.state() & (state::DEAD | state::NEW) != 0 || find(task).is_some() {
+    if task.state() & (state::DEAD | state::NEW) != 0 {
+        return 0;
+    }
+    if let Some(traced) = find(task) {
+        compare(task, traced.record);
         return 0;
     }
     let is_late = wanted(SEED_DONE).is_some();
     let Some(workload) = wanted(task.tgid()).or_else(|| wanted(SEED_EVERY)).or_else(|| inherited(task)) else { return 0 };
-    // Who found no slot before was counted then.
-    if is_late && !has_room() {
+    // Who was refused before was counted then.
+    if is_late && !has_room_for(task.tid()) {
         return 0;
     }
     // Only a hint for readings before its first event, which tells for certain.
@@ -79,4 +84,39 @@ fn inherited(task: Task) -> Option<u32> {
     }
     let parent = find(task.parent())?;
     (task.start_ns() > parent.record.start_ns).then_some(parent.record.workload)
+}
+
+const NONE: Residuals = Residuals { compared: 0, differing: 0, voluntary: 0, involuntary: 0, migrations: 0, on_cpu_ns: 0 };
+
+/// Compares a thread with what the kernel kept about it, if it waits and nothing happens to it meanwhile.
+#[inline(always)]
+fn compare(task: Task, record: &TaskRecord) {
+    let sequence = record.sequence;
+    if !is_comparable(record) || !is_waiting(task, record) {
+        return;
+    }
+    barrier();
+    let mut found = NONE;
+    found.add(record, &task.counts());
+    barrier();
+    // A switch or a waking on another CPU would have made one of the two newer than the other.
+    if !is_waiting(task, record) || record.sequence != sequence || sequence & 1 != 0 {
+        return;
+    }
+    if let Some(sum) = WAITING.get_ptr_mut(0) {
+        // SAFETY: a map value; one iterator runs at a time, started by the only user of these maps.
+        unsafe { (*sum).merge(&found) };
+    }
+}
+
+/// Blocked, off its CPU, and not being woken.
+#[inline(always)]
+fn is_waiting(task: Task, record: &TaskRecord) -> bool {
+    let state = task.state();
+    state != 0
+        && state & state::WAKING == 0
+        && !task.is_on_cpu()
+        && !task.is_queued()
+        && record.clock.phase == Phase::Blocked as u32
+        && record.clock.waking_ns == 0
 }

@@ -1,10 +1,10 @@
-//! Core map: which workload had which core when, on one host.
+//! Core map: which workload had which core when.
 
 use schedscope_ebpf::catalog;
 
 use super::measures::{WORKLOAD, busy, busy_cpus, cpus, demand, effective_cpus, running};
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     panel::{
         Panel, Text, Unit,
         kinds::{count, lines, owners, share_heatmap, share_matrix, shares_now, stacked, stat},
@@ -17,14 +17,15 @@ use crate::{
 pub(super) const UID: &str = "schedscope-core-map";
 /// Below this share of a core a workload is not called its owner.
 const OWNER_FROM: f64 = 0.05;
+/// One core of one host.
+const CORE: &[&str] = &["instance", "cpu"];
 
 /// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: UID,
         title: "schedscope: core map",
-        description: "Which workload had which core when, on one host: how its concurrency maps onto the hardware.",
-        hosts: Hosts::One,
+        description: "Which workload had which core when: how its concurrency maps onto the hardware.",
         rows: vec![
             Row::open("At a glance", glance()),
             Row::open("Core map", core_map()),
@@ -37,8 +38,8 @@ pub(super) fn dashboard() -> Dashboard {
 fn glance() -> Vec<Panel> {
     vec![
         count(Text {
-            title: "CPUs of the host",
-            read: "CPUs that have run something since the daemon started. No workload can get more.",
+            title: "CPUs of the hosts",
+            read: "CPUs of the chosen hosts that have run something since the daemon started. No workload can get more.",
             next: "CPUs in use, beside it.",
         })
         .query(&cpus(&[]), ""),
@@ -46,7 +47,7 @@ fn glance() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "CPUs in use",
-                read: "CPUs with something to run, all tasks of the host, chosen or not. Equal to the CPUs of the host: they are all \
+                read: "CPUs with something to run, all tasks of the hosts, chosen or not. Equal to the CPUs of the hosts: they are all \
                        taken.",
                 next: "Compare with C: the rest belongs to tasks outside the chosen workloads.",
             },
@@ -57,7 +58,7 @@ fn glance() -> Vec<Panel> {
             Text {
                 title: "C of the chosen workloads",
                 read: "Mean number of their threads on a CPU.",
-                next: "Far below the CPUs of the host while there is work to do: is D higher? Then CPUs are short. Is it not? Then \
+                next: "Far below the CPUs of the hosts while there is work to do: is D higher? Then CPUs are short. Is it not? Then \
                        threads wait for something else; see the scheduler latency and models dashboards.",
             },
         )
@@ -76,19 +77,19 @@ fn glance() -> Vec<Panel> {
             read: "Share of the last interval in which each core had something to run, all tasks of the host.",
             next: "A full core beside idle ones is work that does not spread: find its owner in the core map.",
         })
-        .query(&busy(&["cpu"]).with_sortable_cpu(), "CPU {{cpu}}")
+        .query(&busy(CORE).with_host_in_cpu(), "{{cpu}}")
         .sized(8, 4),
     ]
 }
 
 fn core_map() -> Vec<Panel> {
-    let by_cpu_and_workload = rate(&catalog::WORKLOAD_ON_CPU).sum_by(&["cpu", "workload"]);
-    let owner = by_cpu_and_workload.above(OWNER_FROM).largest(1, &["cpu"]).with_sortable_cpu();
+    let by_cpu_and_workload = rate(&catalog::WORKLOAD_ON_CPU).sum_by(&["instance", "cpu", "workload"]);
+    let owner = by_cpu_and_workload.above(OWNER_FROM).largest(1, CORE).with_host_in_cpu();
     vec![
         owners(
             Text {
                 title: "Who had each core most",
-                read: "One row per core, time from left to right. The colour is the chosen workload that had most of the core in \
+                read: "One row per core of each host, time from left to right. The colour is the chosen workload that had most of the core in \
                        that step, if it had more than 5 % of it; a gap is a core that none of them used.",
                 next: "One colour that jumps between rows: a single runner that the scheduler moves; see migrations on the \
                        scheduler latency dashboard. One colour on all rows: work that spreads.",
@@ -100,10 +101,10 @@ fn core_map() -> Vec<Panel> {
         .sized(24, 9),
         share_heatmap(Text {
             title: "How busy each core is",
-            read: "One row per core, all tasks of the host; the colour is the share of the step in which it had something to run.",
+            read: "One row per core of each host, all its tasks; the colour is the share of the step in which it had something to run.",
             next: "One bright row beside dark ones: work that does not spread. All bright: see who waits, under scheduler latency.",
         })
-        .query(&busy(&["cpu"]).with_sortable_cpu(), "{{cpu}}")
+        .query(&busy(CORE).with_host_in_cpu(), "{{cpu}}")
         .sized(12, 9),
         share_matrix(
             Text {
@@ -115,7 +116,7 @@ fn core_map() -> Vec<Panel> {
             "workload",
             "cpu",
         )
-        .query(&by_cpu_and_workload.with_sortable_cpu(), "")
+        .query(&by_cpu_and_workload.with_host_in_cpu(), "")
         .sized(12, 9),
     ]
 }
@@ -127,7 +128,7 @@ fn parallelism() -> Vec<Panel> {
             Text {
                 title: "C: CPUs in use by workload",
                 read: "Mean number of each workload's threads on a CPU; the top of the stack is all of them. It cannot pass the CPUs \
-                       of the host.",
+                       of the hosts.",
                 next: "Threads that exclude each other stay at 1 however many they are: look for them on the models dashboard.",
             },
         )
@@ -160,8 +161,8 @@ fn parallelism() -> Vec<Panel> {
 
 fn detail() -> Vec<Panel> {
     let by_kind = rate(&catalog::CPU_SWITCHES).sum_by(&["kind"]);
-    let topology = value(&catalog::CPU_TOPOLOGY).max_by(&["cpu", "core", "llc", "node"]);
-    let switches = rate(&catalog::CPU_SWITCHES).sum_by(&["cpu"]);
+    let topology = value(&catalog::CPU_TOPOLOGY).max_by(&["instance", "cpu", "core", "llc", "node"]);
+    let switches = rate(&catalog::CPU_SWITCHES).sum_by(CORE);
     vec![
         lines(
             Unit::PerSecond,
@@ -171,7 +172,7 @@ fn detail() -> Vec<Panel> {
                 next: "One core far above the others: an interrupt or a timer wakes its tasks; compare with who had it most.",
             },
         )
-        .query(&switches.with_sortable_cpu(), "CPU {{cpu}}"),
+        .query(&switches.with_host_in_cpu(), "{{cpu}}"),
         stacked(
             Unit::PerSecond,
             Text {
@@ -189,7 +190,7 @@ fn detail() -> Vec<Panel> {
                        same core are hardware threads of one core and share its units.",
                 next: "Two busy CPUs of one core do less than two of different cores: compare with how busy each core is.",
             },
-            &[("cpu", "CPU"), ("core", "Core"), ("llc", "Cache"), ("node", "Node")],
+            &[("instance", "Host"), ("cpu", "CPU"), ("core", "Core"), ("llc", "Cache"), ("node", "Node")],
         )
         .column("Present", Unit::Short, &topology.with_sortable_cpu())
         .sorted_by("CPU"),

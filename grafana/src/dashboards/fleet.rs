@@ -7,7 +7,7 @@ use super::{
     measures::{HOST, WORKLOAD, busy, busy_cpus, cpus, daemon_cpus, demand, missing, runnable, running, tracing_cpus},
 };
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     foreign,
     panel::{
         Panel, Text, Unit,
@@ -26,7 +26,6 @@ pub(super) fn dashboard() -> Dashboard {
         uid: "schedscope-fleet",
         title: "schedscope: fleet",
         description: "Every host at once: which of them is short of CPUs, and which workloads make it so.",
-        hosts: Hosts::Many,
         rows: vec![
             Row::open("Hosts", hosts()),
             Row::open("Over time", over_time()),
@@ -49,7 +48,7 @@ fn hosts() -> Vec<Panel> {
     vec![
         count(Text {
             title: "Hosts that answer",
-            read: "Daemons whose last scrape worked.",
+            read: "Daemons that were known in the last day and whose last scrape worked.",
             next: "Fewer than you run: the one beside it, and the targets page of Prometheus.",
         })
         .query(&value(&foreign::UP).sum_by(&[]), ""),
@@ -57,7 +56,7 @@ fn hosts() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Hosts that do not answer",
-                read: "Daemons whose last scrape failed.",
+                read: "Daemons that were known in the last day and whose last scrape failed.",
                 next: "Not 0: the targets page of Prometheus says which and why; on that host, `systemctl status schedscope`.",
             },
         )

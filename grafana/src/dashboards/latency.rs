@@ -4,7 +4,7 @@ use schedscope_ebpf::catalog::{self, Metric};
 
 use super::measures::{WORKLOAD, demand, runnable, running, switches};
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     panel::{
         Panel, Text, Unit,
         kinds::{latency_heatmap, lines, numbers_now, stacked},
@@ -18,7 +18,6 @@ pub(super) fn dashboard() -> Dashboard {
         uid: "schedscope-latency",
         title: "schedscope: scheduler latency",
         description: "How long threads wait for a CPU, how long they keep it and how far they are moved.",
-        hosts: Hosts::Many,
         rows: vec![
             Row::open("Who waits", who_waits()),
             Row::open("After a wake-up", wakeup()),

@@ -2,6 +2,7 @@
 
 mod core_map;
 mod fleet;
+mod gil;
 mod health;
 mod latency;
 pub(crate) mod measures;

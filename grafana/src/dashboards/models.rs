@@ -4,7 +4,7 @@ use schedscope_ebpf::catalog;
 
 use super::measures::{HOST_WORKLOAD, WORKLOAD, blocked, blocked_for, demand, effective_cpus, runnable, running, switches};
 use crate::{
-    dashboard::{Dashboard, Hosts, Row},
+    dashboard::{Dashboard, Row},
     panel::{
         Panel, Text, Unit,
         kinds::{lines, numbers_now, stacked},
@@ -20,12 +20,12 @@ pub(super) fn dashboard() -> Dashboard {
         title: "schedscope: models compared",
         description: "Workloads side by side: how many CPUs each uses and wants, what its threads wait for and what that costs. \
                       Choose the workloads to compare.",
-        hosts: Hosts::Many,
         rows: vec![
             Row::open("Side by side, now", side_by_side()),
             Row::open("C, D and effective CPUs", parallelism()),
             Row::open("What threads wait for", waiting()),
             Row::open("Switches and migrations", costs()),
+            Row::folded("Python's interpreter lock", super::gil::panels()),
             Row::folded("Waits of each workload", each()),
             Row::folded("Threads and processes", tasks()),
         ],
@@ -45,14 +45,15 @@ fn side_by_side() -> Vec<Panel> {
         table(
             Text {
                 title: "The comparison",
-                read: "One row per workload, over the last interval. C: threads on a CPU. D: threads on a CPU or waiting for one. \
+                read: "One row per workload, over the last interval. Model: what its tasks showed over the last seconds. C: threads on \
+                       a CPU. D: threads on a CPU or waiting for one. \
                        Effective: cores that the running time is spread over.",
                 next: "C near 1 with many threads: they take turns; see the waits below. D above C: they compete for CPUs. C near \
                        D and near the CPUs allowed: nothing is lost.",
             },
             &[("workload", "Workload"), ("instance", "Host")],
         )
-        .attribute("model", "Organised as")
+        .attribute("model", "Model")
         .column("C", Unit::Short, &running(HOST_WORKLOAD).with_label_of(&info, "model"))
         .column("D", Unit::Short, &demand(HOST_WORKLOAD))
         .column("Effective CPUs", Unit::Short, &effective_cpus())
@@ -107,7 +108,8 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "D: CPUs wanted",
-                read: "Mean number of threads on a CPU or waiting for one. It does not depend on how busy the machine is with others.",
+                read: "Mean number of threads on a CPU or waiting for one. A thread that always has work counts as 1, however busy the \
+                       machine is with others.",
                 next: "D far above C: see Runnable and waiting for a CPU, below. D equal to C: see what blocks the rest.",
             },
         )
@@ -117,7 +119,7 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Effective CPUs",
-                read: "Over how many cores the running time is spread. For processes that each keep a core it equals C; for threads \
+                read: "Over how many cores the running time is spread. For processes that each fill a core it equals C; for threads \
                        that take turns it is above C, since each may run elsewhere.",
                 next: "Well above C: compare the migrations below.",
             },
@@ -133,8 +135,8 @@ fn waiting() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Waiting for Python's interpreter lock",
-                read: "Mean number of threads that wait for the GIL. With n busy threads of one process it is near n - 1: they have \
-                       one core between them.",
+                read: "Mean number of threads that wait for the GIL. With n busy threads of one process, and a CPU for each, it \
+                       is near n - 1: they have one core between them.",
                 next: "Not 0: processes, subinterpreters or a build without the lock would use more cores; compare C of the twins.",
             },
         )

@@ -194,6 +194,14 @@ impl Expr {
         Expr { text: format!(r#"label_replace({one}, "cpu", "0$1", "cpu", "(\\d\\d)")"#), is_atom: true, ..self.clone() }
     }
 
+    /// The label `cpu` with the host before it, since core 0 of two hosts is not the same core.
+    #[must_use]
+    pub fn with_host_in_cpu(&self) -> Expr {
+        self.check_has(&["instance", "cpu"]);
+        let text = format!(r#"label_join({}, "cpu", " CPU ", "instance", "cpu")"#, self.with_sortable_cpu());
+        Expr { text, is_atom: true, ..self.clone() }
+    }
+
     fn binary(&self, operator: &str, other: &Expr, quantity: Quantity) -> Expr {
         let text = format!("{} {operator} {}", self.operand(), other.operand());
         Expr { text, labels: self.labels.clone(), quantity, is_atom: false }

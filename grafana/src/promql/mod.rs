@@ -7,7 +7,7 @@
 mod expr;
 
 pub use expr::{Expr, Quantity};
-use schedscope_ebpf::catalog::{Bound, Kind, Metric, Unit};
+use schedscope_ebpf::catalog::{self, Bound, Kind, Metric, PREFIX, Unit};
 
 /// The interval that Grafana fits to the scrape interval and the zoom.
 pub const RATE_INTERVAL: &str = "$__rate_interval";
@@ -15,6 +15,8 @@ pub const RATE_INTERVAL: &str = "$__rate_interval";
 const SCOPE: [&str; 2] = [r#"job=~"$job""#, r#"instance=~"$instance""#];
 /// Labels that Prometheus adds to whatever it scrapes.
 const SCRAPE_LABELS: [&str; 2] = ["job", "instance"];
+/// For how long a daemon that no longer answers is still known as one.
+const KNOWN_FOR: &str = "1d";
 
 /// Per-second rate of a counter, over Grafana's interval.
 ///
@@ -130,7 +132,20 @@ impl Series {
             assert!(values.iter().all(|value| possible.contains(value)), "{label} of {} is never {values:?}", self.metric.name);
         }
         assert!(!values.is_empty(), "nothing is left of {}", self.metric.name);
+        let is_plain = |value: &&str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        assert!(values.iter().all(is_plain), "{values:?} would be read as a pattern");
         self.filters.push(format!(r#"{label}=~"{}""#, values.join("|")));
+        self
+    }
+
+    /// Only the series whose `label` has another value.
+    ///
+    /// # Panics
+    /// If the metric has no such label.
+    #[must_use]
+    pub fn except(mut self, label: &'static str, value: &str) -> Series {
+        self.check(&[label]);
+        self.filters.push(format!(r#"{label}!="{value}""#));
         self
     }
 
@@ -183,20 +198,30 @@ impl Series {
         Expr::atom(format!("{operator}{} ({})", by(labels), self.text()), labels, self.quantity)
     }
 
-    /// The selector, under its function.
+    /// The selector, under its function; on a dashboard only of what a daemon of ours exposes.
     fn text(&self) -> String {
+        let selected = format!("{}{}{}", self.metric.name, self.suffix, self.selector());
+        let text = match self.function {
+            Some(function) => format!("{function}({selected}[{}])", self.window),
+            None => selected,
+        };
+        if !self.is_scoped || self.metric.name.starts_with(PREFIX) {
+            return text;
+        }
+        // Every job has such metrics, and the reader may have chosen all jobs.
+        let [job, instance] = SCOPE;
+        let ours = format!("last_over_time({}{{{job}, {instance}}}[{KNOWN_FOR}])", catalog::BUILD_INFO.name);
+        format!("{text} and on ({}) {ours}", SCRAPE_LABELS.join(", "))
+    }
+
+    fn selector(&self) -> String {
         let mut matchers: Vec<&str> = if self.is_scoped { SCOPE.to_vec() } else { Vec::new() };
         let by_workload = self.metric.labels.iter().any(|label| label.bound == Bound::Workloads);
         if self.is_scoped && by_workload {
             matchers.push(r#"workload=~"$workload""#);
         }
         matchers.extend(self.filters.iter().map(String::as_str));
-        let selector = if matchers.is_empty() { String::new() } else { format!("{{{}}}", matchers.join(", ")) };
-        let name = format!("{}{}", self.metric.name, self.suffix);
-        match self.function {
-            Some(function) => format!("{function}({name}{selector}[{}])", self.window),
-            None => format!("{name}{selector}"),
-        }
+        if matchers.is_empty() { String::new() } else { format!("{{{}}}", matchers.join(", ")) }
     }
 
     fn check(&self, labels: &[&str]) {

@@ -6,6 +6,7 @@ mod provisioning;
 mod rules;
 mod schema;
 mod selectors;
+mod typed;
 
 use serde_json::Value;
 

@@ -31,7 +31,7 @@ fn programs_are_those_of_the_contract() {
     let in_object = symbols(|section| section == "tp_btf" || section.starts_with("tp_btf/") || section.starts_with("iter/"));
     let in_contract = program::HOOKS
         .iter()
-        .chain([&program::SEED_TASKS])
+        .chain([&program::SEED_TASKS, &program::SCHED_WAKEUP])
         .chain(program::METERS.iter().map(|(name, _)| name))
         .map(|&name| name.to_owned())
         .collect();

@@ -33,6 +33,8 @@ pub(super) struct Settings {
     pub(super) listen: SocketAddr,
     /// From one scrape to the next.
     pub(super) scrape_seconds: u32,
+    /// It scrapes itself too, so that there is another job.
+    pub(super) scrapes_itself: bool,
 }
 
 /// A running Prometheus that scrapes the daemon.
@@ -70,8 +72,7 @@ impl Prometheus {
     /// Fails if it has ended.
     pub(super) fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
-            let port = "is its port taken? --prometheus-port chooses another";
-            bail!("Prometheus ended ({port}): {}", last_error(&self.log));
+            bail!("Prometheus ended: {}", last_error(&self.log));
         }
         Ok(())
     }
@@ -150,6 +151,11 @@ fn configured(shipped: &str, settings: &Settings) -> Result<String> {
         bail!("prometheus.yml does not begin with our scrape job");
     }
     *targets = vec![settings.daemon.to_string()].into();
+    if settings.scrapes_itself {
+        let own = format!("job_name: prometheus\nstatic_configs:\n  - targets: [\"{}\"]\n", settings.listen);
+        let jobs = configuration["scrape_configs"].as_sequence_mut().context("prometheus.yml has no list of jobs")?;
+        jobs.push(serde_yaml_ng::from_str(&own).context("cannot write a job")?);
+    }
     configuration["global"]["scrape_interval"] = format!("{}s", settings.scrape_seconds).into();
     serde_yaml_ng::to_string(&configuration).context("cannot write prometheus.yml")
 }
@@ -163,8 +169,12 @@ mod tests {
     #[test]
     fn only_the_target_and_the_interval_are_changed() {
         let shipped = read_text(&root().join("grafana/prometheus/prometheus.yml")).unwrap();
-        let settings =
-            Settings { daemon: "[::1]:7".parse().unwrap(), listen: SocketAddr::from(([127, 0, 0, 1], 1)), scrape_seconds: 2 };
+        let settings = Settings {
+            daemon: "[::1]:7".parse().unwrap(),
+            listen: SocketAddr::from(([127, 0, 0, 1], 1)),
+            scrape_seconds: 2,
+            scrapes_itself: false,
+        };
         let text = configured(&shipped, &settings).unwrap();
         let mut changed: Yaml = serde_yaml_ng::from_str(&text).unwrap();
         let original: Yaml = serde_yaml_ng::from_str(&shipped).unwrap();

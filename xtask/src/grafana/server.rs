@@ -73,8 +73,7 @@ impl Grafana {
     /// Fails if it has ended.
     pub(super) fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
-            let port = "is its port taken? --grafana-port chooses another";
-            bail!("Grafana ended ({port}): {}", last_error(&self.log));
+            bail!("Grafana ended: {}", last_error(&self.log));
         }
         Ok(())
     }

@@ -6,18 +6,18 @@ use anyhow::Result;
 
 use super::{
     cargo_test::{self, PRIVILEGED},
-    check::{Check, Outcome},
+    check::{Check, Counts, Outcome},
     needs::Need,
     promtool, python_tests,
 };
 use crate::{
-    build_ebpf, generate, tidy,
+    build_ebpf, generate, tidy, vm,
     workspace::{cargo, run},
 };
 
 /// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-pub(super) fn all() -> [Check; 10] {
+pub(super) fn all() -> [Check; 11] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -33,6 +33,7 @@ pub(super) fn all() -> [Check; 10] {
         slow("BPF object", &[Need::BpfToolchain], bpf_object),
         slow("tests on the kernel", &[Need::Bpf], kernel_tests),
         slow("dashboards on live data", &[Need::Bpf, Need::Promtool], live_dashboards),
+        slow("other kernels", &[Need::Machines], other_kernels),
     ]
 }
 
@@ -63,6 +64,16 @@ fn kernel_tests() -> Result<Outcome> {
         "--test-threads=1",
     ]);
     cargo_test::run(command.env(PRIVILEGED, "1"))
+}
+
+/// Machines of their own, so that neither root nor BTF is needed here.
+fn other_kernels() -> Result<Outcome> {
+    let brief = vm::run_briefly()?;
+    let counts = Counts { passed: brief.passed, failed: brief.failed, skipped: brief.skipped };
+    if brief.failed == 0 {
+        return Ok(Outcome::Passed(counts));
+    }
+    Ok(Outcome::Failed { counts, reason: format!("Linux {} did not pass", brief.kernels_failed.join(", ")) })
 }
 
 /// Prometheus scrapes the daemon while known workloads run; the package that has promtool has it too.

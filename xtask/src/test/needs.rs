@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::check::Outcome;
 use crate::{
     build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
+    vm,
     workspace::{cargo, find_program, output, run, tools_dir},
 };
 
@@ -28,6 +29,8 @@ pub(super) enum Need {
     BpfToolchain,
     /// Prometheus's checker of metrics and rules.
     Promtool,
+    /// An emulator for machines of other kernels, and Debian's tools to get those kernels.
+    Machines,
     /// Root, BTF, and a kernel that lets root use BPF.
     Bpf,
 }
@@ -66,6 +69,7 @@ impl Host {
             Need::Python => self.apt_install(&["python3"]),
             Need::BpfToolchain => self.install_bpf_toolchain(),
             Need::Promtool => self.unpack_promtool(),
+            Need::Machines => self.apt_install(&["qemu-system-x86", "debian-archive-keyring"]),
             Need::Bpf => Err(anyhow::anyhow!("no package gives it")),
         };
         match (installed, present(need)) {
@@ -150,6 +154,7 @@ fn present(need: Need) -> Result<()> {
         Need::Python => find_program("python3").map(|_| ()).context("no python3: install Python 3.8 or later"),
         Need::BpfToolchain => Toolchain::find().map(|_| ()),
         Need::Promtool => find_program("promtool").map(|_| ()).context("no promtool: install Prometheus"),
+        Need::Machines => vm::find_qemu().map(|_| ()),
         Need::Bpf => bpf(),
     }
 }

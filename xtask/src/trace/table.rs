@@ -195,16 +195,4 @@ fn grouped(value: f64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_short() {
-        assert_eq!(
-            [12.345, 1.0, 0.9996, 0.9994, 0.0123, 0.000_005].map(seconds),
-            ["12.3 s", "1.00 s", "1.00 s", "999 ms", "12.3 ms", "5.00 µs"]
-        );
-        assert_eq!([1.234, 0.1, 0.0234, 0.00234].map(factor), ["1.23x", "0.10x", "0.023x", "0.0023x"]);
-        assert_eq!([0.0, 0.26, 9.96, 1234.4, 1_234_567.0].map(rate), ["0", "0.3", "10", "1,234", "1,234,567"]);
-    }
-}
+mod tests;

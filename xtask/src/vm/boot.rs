@@ -13,27 +13,46 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
-use super::plan::{CPUS, Message};
+use super::{
+    monitor,
+    plan::{CPUS, Message},
+};
 use crate::workspace::find_program;
 
 const QEMU: &str = "qemu-system-x86_64";
+/// Names of the sockets.
+const MONITOR: &str = "monitor";
+const CONSOLE: &str = "console";
+/// Lines of the kernel's to show of a machine that fell silent, once it has been made to say where every processor is.
+const LAST_WORDS: usize = 200;
 
 /// A machine that runs; dropping it switches it off.
 pub(crate) struct Machine {
     qemu: Child,
     lines: Receiver<String>,
     console: PathBuf,
+    /// Sockets of the monitor and of the console.
+    sockets: TempDir,
 }
 
 impl Machine {
     /// Boots a kernel; its messages go to `console`.
     pub(crate) fn boot(image: &Path, initramfs: &Path, console: &Path) -> Result<Self> {
+        let sockets = tempfile::tempdir().context("cannot create a temporary directory")?;
+        let (monitor, line) = (sockets.path().join(MONITOR), sockets.path().join(CONSOLE));
         let mut command = Command::new(find_qemu()?);
         command.args(HARDWARE).args(["-smp", &format!("{CPUS},sockets=2,cores=2,threads=2")]);
         command.arg("-kernel").arg(image).arg("-initrd").arg(initramfs);
         command.args(["-append", KERNEL_ARGUMENTS]);
-        command.arg("-serial").arg(format!("file:{}", console.display())).args(["-serial", "stdio"]);
+        command.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+        command.arg("-chardev").arg(format!(
+            "socket,id=console,path={},server=on,wait=off,logfile={}",
+            line.display(),
+            console.display()
+        ));
+        command.args(["-serial", "chardev:console", "-serial", "stdio"]);
         // SAFETY: prctl may be called between fork and exec, and touches no memory of ours.
         unsafe {
             command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
@@ -54,7 +73,7 @@ impl Machine {
             // Whoever does not want the rest has dropped the receiver.
             let _ = lines.map(|line| sender.send(line)).take_while(Result::is_ok).count();
         });
-        Ok(Self { qemu, lines, console: console.to_owned() })
+        Ok(Self { qemu, lines, console: console.to_owned(), sockets })
     }
 
     /// The next message, waiting at most so long.
@@ -64,7 +83,8 @@ impl Machine {
                 Ok(line) if line.trim().is_empty() => {}
                 Ok(line) => return serde_json::from_str(line.trim()).with_context(|| format!("the machine said: {line}")),
                 Err(RecvTimeoutError::Timeout) => {
-                    bail!("the machine said nothing for {} s; {}", patience.as_secs(), self.last_words())
+                    let processors = monitor::examine(&self.sockets.path().join(MONITOR), &self.sockets.path().join(CONSOLE));
+                    bail!("the machine said nothing for {} s\n{processors}\n{}", patience.as_secs(), self.last_words(LAST_WORDS))
                 }
                 Err(RecvTimeoutError::Disconnected) => bail!("the machine ended too early; {}", self.complaint()),
             }
@@ -77,14 +97,14 @@ impl Machine {
         if let Some(mut stderr) = self.qemu.stderr.take() {
             let _ = stderr.read_to_string(&mut errors);
         }
-        format!("{}{}", self.last_words(), if errors.is_empty() { errors } else { format!("; QEMU says: {}", errors.trim()) })
+        format!("{}{}", self.last_words(20), if errors.is_empty() { errors } else { format!("; QEMU says: {}", errors.trim()) })
     }
 
-    fn last_words(&self) -> String {
+    fn last_words(&self, count: usize) -> String {
         let bytes = fs::read(&self.console).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        format!("its kernel's last messages:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"))
+        format!("its kernel's last messages:\n{}", lines[lines.len().saturating_sub(count)..].join("\n"))
     }
 }
 
@@ -98,7 +118,8 @@ impl Drop for Machine {
 
 /// Warnings are shown. The mitigations are against an attacker who is not here, and take time. The emulated processor's clock is one
 /// for all CPUs, though a starved host makes the kernel doubt it.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable rdinit=/init -- vm --guest";
+const KERNEL_ARGUMENTS: &str =
+    "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable sysrq_always_enabled rdinit=/init -- vm --guest";
 
 /// Two nodes of memory, one for each socket, and no more devices than the serial ports. An AMD processor would need a feature that
 /// emulation lacks to show its threads.
@@ -106,7 +127,7 @@ const HARDWARE: [&str; 19] = [
     "-accel",
     "tcg,thread=multi",
     "-cpu",
-    "max,vendor=GenuineIntel",
+    "max,vendor=GenuineIntel,monitor=off",
     "-m",
     "2048",
     "-object",
@@ -124,7 +145,8 @@ const HARDWARE: [&str; 19] = [
     "-no-reboot",
 ];
 
-fn find_qemu() -> Result<PathBuf> {
+/// The emulator; the error says what to install.
+pub(crate) fn find_qemu() -> Result<PathBuf> {
     find_program(QEMU).with_context(|| {
         format!("no {QEMU}: install it (`apt-get install --no-install-recommends qemu-system-x86` on Debian and Ubuntu)")
     })

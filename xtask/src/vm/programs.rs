@@ -23,8 +23,8 @@ pub(crate) struct Programs {
 }
 
 /// Builds schedscope, the workloads and the tests, and finds the others. Emulation makes everything slower by a factor of ten or
-/// more, and without optimisation by ten again.
-pub(crate) fn build(skip_tests: bool) -> Result<Programs> {
+/// more, and without optimisation by ten again; the tests themselves do little and come as `cargo test` has them.
+pub(crate) fn build() -> Result<Programs> {
     let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];
     run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
     let built = target_dir().join("release");
@@ -33,7 +33,7 @@ pub(crate) fn build(skip_tests: bool) -> Result<Programs> {
     for name in FROM_THE_HOST {
         files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
     }
-    let tests = if skip_tests { Vec::new() } else { build_tests()? };
+    let tests = build_tests()?;
     files.extend(tests.iter().map(PathBuf::from));
     Ok(Programs { init, files, tests })
 }
@@ -47,18 +47,7 @@ fn build_tests() -> Result<Vec<String>> {
     }
     let messages = output(
         cargo()
-            .args([
-                "test",
-                "--release",
-                "--locked",
-                "--no-run",
-                "--message-format",
-                "json",
-                "--package",
-                "schedscope",
-                "--test",
-                "*",
-            ])
+            .args(["test", "--locked", "--no-run", "--message-format", "json", "--package", "schedscope", "--test", "*"])
             .stderr(std::process::Stdio::inherit()),
     )?;
     let tests = test_programs(&messages);

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
 
 use super::{
-    KernelResult,
     kernels::{self, Kernel},
+    matrix::KernelResult,
 };
 
 fn table(header: Vec<String>) -> Table {
@@ -75,12 +75,7 @@ pub(crate) fn summary(results: &[KernelResult]) -> Table {
             tests.to_string(),
             skipped.to_string(),
             format!("{:.0} s", result.wall_seconds),
-            match (result.has_passed(), result.has_been_retried) {
-                (true, false) => "passed",
-                (true, true) => "passed, the second time",
-                (false, _) => "FAILED",
-            }
-            .to_owned(),
+            if result.has_passed() { "passed" } else { "FAILED" }.to_owned(),
         ]);
     }
     table

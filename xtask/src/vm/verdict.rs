@@ -14,6 +14,9 @@ const ON_CPU_TOLERANCE: f64 = 0.001;
 /// Or so much for each thread, whose last switch is seen a moment before the kernel closes its account.
 const ON_CPU_TOLERANCE_SECONDS: f64 = 100e-6;
 
+/// A run that must lose nothing.
+const NO_LOSS: &[&str] = &[];
+
 /// What to say of a step.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
@@ -25,21 +28,34 @@ pub(crate) struct Verdict {
     pub measured: String,
     /// Programs that were loaded, if it was the step that tells.
     pub programs: Counts,
-    /// Tests that passed, if it was tests.
+    /// It was tests.
+    pub is_tests: bool,
+    /// Tests that passed.
     pub tests_passed: usize,
+    /// Tests that failed.
+    pub tests_failed: Vec<String>,
     /// Tests that left themselves out, each with its reason.
     pub tests_skipped: Vec<String>,
+    /// The table that `schedscope check` printed, if it was that.
+    pub table: String,
 }
 
 /// Judges one step.
 pub(crate) fn judge(step: &Step, outcome: &Outcome) -> Verdict {
     let mut verdict = Verdict { step: step.name.clone(), ..Verdict::default() };
     let result = match &step.expect {
-        Expect::Success => Ok(String::new()),
         Expect::Doctor => doctor(outcome, &mut verdict),
+        Expect::Check => check(outcome, &mut verdict),
         Expect::Tests => tests(outcome, &mut verdict),
-        Expect::Exact => exact(outcome).map(|(_, measured)| measured),
-        Expect::Migrations { distance, at_least } => exact(outcome).and_then(|(report, measured)| {
+        Expect::Exact => exact(outcome, NO_LOSS).map(|(_, measured)| measured),
+        Expect::OnCpu { cpu, at_least_seconds } => exact(outcome, NO_LOSS).and_then(|(report, measured)| {
+            let seconds = number(report, &format!("/on_cpu_seconds_by_cpu/{cpu}"));
+            let found = format!("{seconds:.3} s on CPU {cpu}");
+            let is_enough = seconds >= *at_least_seconds;
+            if is_enough { Ok(format!("{measured}; {found}")) } else { Err(format!("{found}, not {at_least_seconds} s or more")) }
+        }),
+        Expect::Refused { reason, threads } => refused(outcome, reason, *threads),
+        Expect::Migrations { distance, at_least } => exact(outcome, NO_LOSS).and_then(|(report, measured)| {
             let seen = number(report, &format!("/migrations/by_distance/{distance}"));
             let others = number(report, "/migrations/total") - seen;
             // Some of the others bring the workload to its first CPU.
@@ -53,6 +69,7 @@ pub(crate) fn judge(step: &Step, outcome: &Outcome) -> Verdict {
         Some(code) => Some(format!("exit code {code}\n{}", outcome.output.trim_end())),
         None => Some(format!("killed, or never started, after {:.0} s\n{}", outcome.wall_seconds, outcome.output.trim_end())),
     };
+    let exit = exit.or_else(|| (outcome.writes_late > 0).then(|| format!("it ended before {} changes", outcome.writes_late)));
     match result {
         Ok(measured) => {
             verdict.measured = measured;
@@ -86,19 +103,43 @@ fn doctor(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
     }
 }
 
+/// Keeps the table, in which nothing may be out of bounds.
+fn check(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
+    outcome.output.trim_end().clone_into(&mut verdict.table);
+    let kept = outcome.output.lines().filter(|line| line.trim_end().ends_with(" ok")).count();
+    if kept == 0 { Err("it compared nothing".to_owned()) } else { Ok(format!("{kept} figures within their bounds")) }
+}
+
 /// Reads what Rust's test harness prints.
 fn tests(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
+    verdict.is_tests = true;
     let summary = outcome.output.lines().rev().find_map(|line| line.trim().strip_prefix("test result: "));
     let Some(summary) = summary else { return Err("the tests did not come to an end".to_owned()) };
     let passed = summary.split(['.', ';']).find_map(|part| part.trim().strip_suffix(" passed")?.parse::<usize>().ok());
     verdict.tests_skipped =
         outcome.output.lines().filter_map(|line| Some(line.strip_prefix("skipped: ")?.trim().to_owned())).collect();
     verdict.tests_passed = passed.unwrap_or(0).saturating_sub(verdict.tests_skipped.len());
+    verdict.tests_failed = outcome.output.lines().filter_map(failed_test).map(ToOwned::to_owned).collect();
     if summary.starts_with("ok") { Ok(format!("{} tests passed", verdict.tests_passed)) } else { Err(summary.to_owned()) }
 }
 
+/// The name in a line of the list of failures, which comes after their output.
+fn failed_test(line: &str) -> Option<&str> {
+    line.strip_prefix("    ").filter(|name| name.contains("::") && !name.contains(char::is_whitespace))
+}
+
+/// A run in which some threads were refused: who was is counted, and everybody else as ever.
+fn refused(outcome: &Outcome, reason: &str, threads: u64) -> Result<String, String> {
+    let (report, measured) = exact(outcome, &[reason])?;
+    let count = |pointer: &str| report.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
+    let (traced, refused) = (count("/tasks/threads"), count(&format!("/loss/by_reason/{reason}")));
+    let found = format!("{traced} threads traced and {refused} refused, of {threads}");
+    let is_right = traced > 0 && refused > 0 && traced + refused == threads;
+    if is_right { Ok(format!("{measured}; {found}")) } else { Err(found) }
+}
+
 /// Compares a traced run with the kernel's own numbers.
-fn exact(outcome: &Outcome) -> Result<(&Value, String), String> {
+fn exact<'a>(outcome: &'a Outcome, allowed_losses: &[&str]) -> Result<(&'a Value, String), String> {
     let Some(report) = &outcome.report else { return Err("no report".to_owned()) };
     let threads = number(report, "/check/threads");
     let mut wrong = Vec::new();
@@ -109,8 +150,9 @@ fn exact(outcome: &Outcome) -> Result<(&Value, String), String> {
     if differing != 0.0 {
         wrong.push(format!("{differing} of {threads} threads differ from the kernel"));
     }
+    let expected: f64 = allowed_losses.iter().map(|reason| number(report, &format!("/loss/by_reason/{reason}"))).sum();
     let lost = number(report, "/loss/total");
-    if lost != 0.0 {
+    if lost - expected != 0.0 {
         wrong.push(format!("{lost} observations lost: {}", reasons(report)));
     }
     let mut on_cpu = 0.0;
@@ -128,7 +170,7 @@ fn exact(outcome: &Outcome) -> Result<(&Value, String), String> {
         }
     }
     if !wrong.is_empty() {
-        return Err(wrong.join("; "));
+        return Err(format!("{}; tasks {}", wrong.join("; "), report["tasks"]));
     }
     let switches: f64 = ["voluntary", "preempted", "yielded"].map(|kind| number(report, &format!("/switches/{kind}"))).iter().sum();
     let migrations = number(report, "/migrations/total");

@@ -26,6 +26,8 @@ proptest! {
             timeline.feed(&sample(now_ns, &sums));
             prop_assert!(timeline.bins.len() <= MAX_BINS);
         }
+        let mut shares = timeline.row(0).chain(timeline.row(1)).flat_map(|slice| slice.by_lane.values());
+        prop_assert!(shares.all(|ns| *ns > 0), "a thread is in a column in which it did not run");
         prop_assert_eq!(total(&timeline, 0), sums[0]);
         prop_assert_eq!(total(&timeline, 1), sums[1]);
         prop_assert_eq!(timeline.lanes().iter().map(|lane| lane.total_ns).sum::<u64>(), sums[0] + sums[1]);
@@ -55,7 +57,8 @@ proptest! {
     /// A core that is never idle is busy for the whole of every column, however often columns were merged; time waited is kept too.
     #[test]
     fn every_column_is_as_long_as_the_others(steps in prop::collection::vec((1_u64..200_000_000, 0_u64..100), 1..100)) {
-        let (mut now_ns, mut idle_ns, mut waited_ns) = (1_000, 0, 0);
+        let start_ns = 7_000_000_000_000;
+        let (mut now_ns, mut idle_ns, mut waited_ns) = (start_ns, 0, 0);
         let mut timeline = Timeline::starting(&with_idle(now_ns, &[0, 0], 0));
         for (step, percent) in steps {
             now_ns += step;
@@ -63,7 +66,8 @@ proptest! {
             waited_ns += step * percent / 50;
             timeline.feed(&with_idle(now_ns, &[0, idle_ns], waited_ns));
         }
-        let length_ns = now_ns - 1_000;
+        prop_assert!(timeline.lanes().is_empty(), "nobody ran");
+        let length_ns = now_ns - start_ns;
         let bin_ns = timeline.bin_ns();
         prop_assert!(bin_ns * MAX_BINS as u64 >= length_ns && (bin_ns == FIRST_BIN_NS || bin_ns / 2 * (MAX_BINS as u64) < length_ns));
         prop_assert_eq!(timeline.columns().len() as u64, length_ns.div_ceil(bin_ns));

@@ -94,7 +94,10 @@ impl<K: KernelSide> Station<K> {
     /// Labels what is new.
     pub(super) fn scan(&mut self) {
         match self.kernel.threads() {
-            Ok(snapshot) => self.look(&snapshot),
+            Ok(snapshot) => {
+                self.ledger.compare_ended(&snapshot);
+                self.look(&snapshot);
+            }
             Err(error) => self.failed(Stage::Label, &error),
         }
     }
@@ -144,7 +147,9 @@ impl<K: KernelSide> Station<K> {
     fn collect(&mut self) -> Result<String> {
         let start = Instant::now();
         let snapshot = self.kernel.snapshot()?;
+        let waiting = self.kernel.compare_waiting()?;
         self.ledger.update(&snapshot);
+        self.ledger.compare_ended(&snapshot);
         self.look(&snapshot);
         let allowed = self.allowed_cpus();
         let places: Vec<_> = (0_u32..).zip(&snapshot.cpus).map(|(cpu, _)| self.kernel.place(cpu)).collect();
@@ -160,6 +165,8 @@ impl<K: KernelSide> Station<K> {
             pythons_unresolved: self.pythons_unresolved(),
             cpus: self.ledger.cpus(&snapshot.cpus, &places),
             losses: snapshot.losses(),
+            ended: self.ledger.ended(),
+            waiting,
             torn_records: self.ledger.torn_records(),
             programs: self.programs(),
             bpf_measured_ns: self.cost.measured_ns,

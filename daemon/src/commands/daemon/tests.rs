@@ -63,6 +63,10 @@ impl KernelSide for Host {
         Ok(Snapshot { cells, ..self.threads()? })
     }
 
+    fn compare_waiting(&mut self) -> Result<Residuals> {
+        Ok(Residuals { compared: 3, differing: 1, ..Residuals::default() })
+    }
+
     fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
         self.moved.borrow_mut().push((tid, workload));
     }

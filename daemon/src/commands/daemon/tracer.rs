@@ -4,6 +4,7 @@ use anyhow::Result;
 use schedscope_ebpf::{
     distance::CpuPlace,
     gil::{AddressRange, RANGES},
+    residual::Residuals,
 };
 
 use super::{KernelSide, ProgramState};
@@ -57,6 +58,10 @@ impl KernelSide for HostTracer {
 
     fn snapshot(&mut self) -> Result<Snapshot> {
         Ok(self.tracer.snapshot(Depth::Full)?)
+    }
+
+    fn compare_waiting(&mut self) -> Result<Residuals> {
+        Ok(self.tracer.compare_waiting()?)
     }
 
     fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {

@@ -87,7 +87,7 @@ fn a_forked_child_is_what_its_parent_is_and_is_not_read() {
         exe("server")
     };
     let mut parent = seeded(10, BUSY_NS);
-    scanner.scan(&alive(&[parent.clone()]), reader);
+    scanner.scan(&alive(std::slice::from_ref(&parent)), reader);
     parent.record.workload = 1;
     let moves = scanner.scan(&alive(&[process(11, 10, 50, 0), parent]), reader);
     assert_eq!(moves, [(Tid(11), WorkloadId(1))]);
@@ -154,6 +154,68 @@ fn every_process_is_read_again_within_a_round() {
         });
     }
     assert!((2..=3).contains(&reads), "{reads}");
+}
+
+#[test]
+fn a_family_forked_between_two_scans_is_named_from_the_oldest_on() {
+    let mut scanner = scanner();
+    let parent = seeded(30, BUSY_NS);
+    scanner.scan(&alive(std::slice::from_ref(&parent)), |_| exe("server"));
+    // The grandchild's number is lower: it is the start that counts.
+    let family = [process(10, 20, 300, 0), process(20, 30, 200, 0), parent];
+    let moves = scanner.scan(&alive(&family), |tgid| panic!("{tgid:?} was read"));
+    assert_eq!(moves.iter().map(|(tid, _)| tid.0).collect::<Vec<_>>(), [10, 20, 30]);
+    // One that was alive before tracing began may have become anything since its fork.
+    let mut reads = Vec::new();
+    let mut stranger = seeded(40, 0);
+    stranger.record.ppid = 30;
+    scanner.scan(&alive(&[stranger, family[2].clone()]), |tgid| {
+        reads.push(tgid.0);
+        exe("stranger")
+    });
+    assert_eq!(reads, [40]);
+}
+
+#[test]
+fn a_process_whose_main_thread_is_gone_is_still_the_same() {
+    let mut scanner = scanner();
+    let main = process(10, 1, 100, BUSY_NS);
+    let mut worker = process(10, 1, 150, BUSY_NS);
+    worker.record.tid = 11;
+    scanner.scan(&alive(&[main, worker.clone()]), |_| exe("server"));
+    scanner.scan(&alive(std::slice::from_ref(&worker)), |_| panic!("nothing has changed"));
+    // Any of its threads may have called exec.
+    worker.record.execs = 1;
+    scanner.scan(&alive(&[worker]), |_| exe("after"));
+    assert_eq!(names(&scanner), ["other", "server", "after"]);
+}
+
+#[test]
+fn the_busiest_are_read_first_and_get_the_last_number() {
+    let mut scanner = Scanner::new(Rules::default(), 1);
+    // The busiest is neither the first nor the last, and its time is that of two threads.
+    let mut threads: Vec<Thread> = (1000..1100).map(|tgid| seeded(tgid, BUSY_NS)).collect();
+    let mut second = seeded(1050, BUSY_NS);
+    second.record.tid = 1;
+    threads.push(second);
+    let mut reads = Vec::new();
+    let moves = scanner.scan(&alive(&threads), |tgid| {
+        reads.push(tgid.0);
+        exe(&format!("p{tgid:?}"))
+    });
+    assert_eq!((reads[0], reads.len()), (1050, READS_PER_SCAN));
+    assert_eq!(moves.iter().map(|(tid, id)| (tid.0, id.0)).collect::<Vec<_>>(), [(1050, 1), (1, 1)]);
+    assert_eq!(scanner.table().folded(), READS_PER_SCAN as u64 - 1);
+    let counted: Vec<(u32, u32)> = scanner.processes().filter(|(_, id)| *id != OTHER).map(|(tgid, id)| (tgid.0, id.0)).collect();
+    assert_eq!(counted, [(1050, 1)]);
+}
+
+#[test]
+fn a_process_that_cannot_be_read_is_tried_again() {
+    let mut scanner = scanner();
+    let threads = [seeded(10, BUSY_NS)];
+    assert!(scanner.scan(&alive(&threads), |_| None).is_empty());
+    assert_eq!(scanner.scan(&alive(&threads), |_| exe("late")).len(), 1);
 }
 
 proptest! {

@@ -49,6 +49,7 @@ impl Run {
             losses: self.losses,
             timeline: &self.timeline,
             host: self.host,
+            move_seconds: None,
             kernel: "6.18.0".to_owned(),
         })
     }

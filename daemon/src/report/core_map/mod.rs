@@ -55,4 +55,6 @@ pub fn render(report: &RunReport, options: &Options) -> Option<Vec<String>> {
 }
 
 #[cfg(test)]
+mod signs;
+#[cfg(test)]
 mod tests;

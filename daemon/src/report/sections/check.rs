@@ -21,13 +21,16 @@ pub(in super::super) fn lines(report: &RunReport, options: &Options) -> Block {
     if check.threads == 0 {
         return vec![options.colour.faint("Not checked against the kernel: no thread ended under observation.")];
     }
-    let off: Vec<String> = check.residuals.iter().filter(|residual| is_off(residual)).map(signed).collect();
+    let counts = check.residuals.iter().filter(|residual| is_off(residual)).map(signed);
+    let others = check.oracles.iter().filter(|residual| !residual.is_within()).map(out_of_bounds);
+    let off: Vec<String> = counts.chain(others).collect();
     let on_cpu = check.residuals.iter().find(|residual| residual.quantity == "sum_exec_runtime_seconds");
     let (time, time_is_off) = on_cpu.map_or((String::new(), false), |residual| on_cpu_time(residual, check));
     if check.threads_differing == 0 && off.is_empty() && !time_is_off {
         return vec![format!(
-            "Checked against the kernel: {}, switches and migrations equal{time}.",
-            counted(check.threads, "thread")
+            "Checked against the kernel: {}, switches and migrations equal{time}{}.",
+            counted(check.threads, "thread"),
+            agreeing(check)
         )];
     }
     let sums = if off.is_empty() { String::new() } else { format!(" ({})", off.join(", ")) };
@@ -35,6 +38,24 @@ pub(in super::super) fn lines(report: &RunReport, options: &Options) -> Block {
     let who = format!("{} of {}", grouped(check.threads_differing), counted(check.threads, "thread"));
     let what = format!("MISMATCH with the kernel: {who} {differ} in switches or migrations{sums}{time}.");
     vec![options.colour.alarm(&format!("{what} Do not rely on these figures; please report this."))]
+}
+
+/// "; wait4 and perf agree".
+fn agreeing(check: &Check) -> String {
+    let mut sources: Vec<String> = check.oracles.iter().map(|residual| clean(&residual.source)).collect();
+    sources.dedup();
+    match sources.as_slice() {
+        [] => String::new(),
+        [only] => format!("; {only} agrees"),
+        [first @ .., last] => format!("; {} and {last} agree", first.join(", ")),
+    }
+}
+
+/// "wait4 `ru_nvcsw` +3 out of bounds".
+fn out_of_bounds(residual: &Residual) -> String {
+    let digits = if residual.quantity.ends_with("_seconds") { 6 } else { 0 };
+    let difference = if residual.difference.is_finite() { residual.difference } else { 0.0 };
+    format!("{} {} {difference:+.digits$} out of bounds", clean(&residual.source), clean(&residual.quantity))
 }
 
 fn is_off(residual: &Residual) -> bool {
@@ -60,6 +81,7 @@ fn on_cpu_time(residual: &Residual, check: &Check) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::bounds::Bounds;
 
     fn check(threads_differing: u64, nvcsw: f64, on_cpu: f64) -> String {
         let residual = |quantity: &str, kernel: f64, difference| Residual {
@@ -67,9 +89,11 @@ mod tests {
             ours: kernel + difference,
             kernel,
             difference,
+            ..Residual::default()
         };
         let residuals = vec![residual("nvcsw", 100.0, nvcsw), residual("sum_exec_runtime_seconds", 4.0, on_cpu)];
-        let report = RunReport { check: Check { threads: 5, threads_differing, residuals }, ..RunReport::default() };
+        let report =
+            RunReport { check: Check { threads: 5, threads_differing, residuals, ..Check::default() }, ..RunReport::default() };
         lines(&report, &Options::default()).concat()
     }
 
@@ -88,6 +112,15 @@ mod tests {
         assert!(check(0, 1.0, 0.0).starts_with("MISMATCH"));
         assert!(check(0, 0.0, 0.1).starts_with("MISMATCH"));
         assert!(check(0, 0.0, f64::NAN).starts_with("MISMATCH"));
+        let oracle = |difference: f64| {
+            let oracles = ["wait4", "wait4", "perf"]
+                .map(|source| Residual::new(source, "switches", 100.0 + difference, 100.0, Bounds::between(1.0, 2.0)));
+            let check = Check { threads: 5, oracles: oracles.to_vec(), ..Check::default() };
+            lines(&RunReport { check, ..RunReport::default() }, &Options::default()).concat()
+        };
+        assert_eq!(oracle(1.0), "Checked against the kernel: 5 threads, switches and migrations equal; wait4 and perf agree.");
+        assert!(oracle(0.0).contains("(wait4 switches +0 out of bounds, "), "{}", oracle(0.0));
+        assert!(oracle(3.0).starts_with("MISMATCH"));
         let nothing = lines(&RunReport::default(), &Options::default()).concat();
         assert!(nothing.starts_with("Not checked"), "{nothing}");
     }

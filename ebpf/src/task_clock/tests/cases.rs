@@ -168,3 +168,13 @@ fn a_raw_phase_is_one_of_ours_or_none() {
     assert_eq!(Phase::from_raw(Phase::Dead as u32 + 1), None);
     assert_eq!(Phase::from_raw(u32::MAX), None);
 }
+
+#[test]
+fn a_wait_that_is_not_settled_yet_counts_as_blocked() {
+    let mut clock = TaskClock::starting(Phase::New, 0);
+    clock.switch_in(0, 0);
+    clock.switch_out(100, Departure::Blocked, KernelGrowth { runtime_ns: 100, run_delay_ns: Some(0) });
+    clock.switch_in(400, 0);
+    let open = clock.open(450, Phase::Blocked);
+    assert_eq!((open.on_cpu_ns, open.blocked_ns), (50, 300));
+}

@@ -72,9 +72,12 @@ impl Observer {
     }
 
     fn switch_out(&mut self, kernel: &Kernel, departure: Departure) {
+        let since_arrival_ns = kernel.run_delay_ns - self.run_delay_at_arrival_ns;
+        let beyond_ns = kernel.run_delay_ns.saturating_sub(self.wait_ns);
+        let is_running = self.clock.phase == Phase::Running as u32;
         let growth = KernelGrowth {
             runtime_ns: kernel.runtime_ns - self.runtime_at_departure_ns,
-            run_delay_ns: Some(kernel.run_delay_ns - self.run_delay_at_arrival_ns),
+            run_delay_ns: Some(if is_running { beyond_ns.max(since_arrival_ns) } else { beyond_ns }),
         };
         self.runtime_at_departure_ns = kernel.runtime_ns;
         let closed = self.clock.switch_out(kernel.now_ns, departure, growth);

@@ -24,7 +24,7 @@ impl Choice {
     /// The expression as Grafana would send it.
     pub(super) fn apply(&self, expr: &str) -> String {
         expr.replace(RATE_INTERVAL, &self.window)
-            .replace("$job", "schedscope")
+            .replace("$job", ".+")
             .replace("$instance", ".+")
             .replace("$workload", &self.workload)
     }

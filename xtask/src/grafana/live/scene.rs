@@ -29,6 +29,24 @@ use crate::{
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// Seconds that each workload works.
 const SECONDS: &str = "20";
+/// Python threads that compute for as many seconds as the argument says.
+const FOUR_THREADS: &str = "
+import sys, threading, time
+
+end = time.monotonic() + float(sys.argv[1])
+
+def work():
+    number = 0
+    while time.monotonic() < end:
+        for i in range(1000):
+            number += i * i
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+";
 /// Rules are evaluated every 15 and 30 seconds.
 const RULES_LIMIT: Duration = Duration::from_secs(60);
 
@@ -39,6 +57,8 @@ pub(super) struct Scene {
     pub(super) instance: String,
     pub(super) threads: Trace,
     pub(super) processes: Trace,
+    /// Python threads, where there is a Python.
+    pub(super) gil: Option<Trace>,
     /// When every rule had been evaluated, in Unix time.
     pub(super) end_seconds: f64,
     _daemon: Service,
@@ -75,13 +95,26 @@ impl Scene {
             assert!(began.elapsed() < Duration::from_secs(20), "the daemon does not answer");
             sleep(Duration::from_millis(50));
         }
-        let settings = Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1 };
+        let settings =
+            Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1, scrapes_itself: true };
         let prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop).unwrap();
-        let threads = Trace::record(scratch.path(), &prometheus, "lab-threads", &["--task", "mutex", "--model", "threads"]);
-        let processes = Trace::record(scratch.path(), &prometheus, "lab-processes", &["--task", "spin", "--model", "processes"]);
+        let record = |name, arguments: &[&str]| Trace::record(scratch.path(), &prometheus, name, arguments);
+        let native = ["native", "--workers", "4", "--seconds", SECONDS];
+        let threads = record("lab-threads", &[&native[..], &["--task", "mutex", "--model", "threads"]].concat());
+        let processes = record("lab-processes", &[&native[..], &["--task", "spin", "--model", "processes"]].concat());
+        let gil = link_python(&scratch.path().join("lab-gil")).then(|| record("lab-gil", &["-c", FOUR_THREADS, SECONDS]));
         wait_for_rules(&prometheus);
         let instance = daemon_address.to_string();
-        Some(Scene { prometheus, instance, threads, processes, end_seconds: now_seconds(), _daemon: daemon, _scratch: scratch })
+        Some(Scene {
+            prometheus,
+            instance,
+            threads,
+            processes,
+            gil,
+            end_seconds: now_seconds(),
+            _daemon: daemon,
+            _scratch: scratch,
+        })
     }
 
     /// Series with their values at a time.
@@ -98,7 +131,7 @@ impl Trace {
         let file = scratch.join(format!("{workload}.json"));
         let mut command = Command::new(built("schedscope"));
         command.args(["run", "--json"]).arg(&file).arg("--").arg(scratch.join(workload));
-        command.args(["native", "--workers", "4", "--seconds", SECONDS]).args(arguments);
+        command.args(arguments);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: RunReport = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
@@ -120,13 +153,36 @@ impl Trace {
 
     /// What a panel shows of this workload over the time that was seen, its series added up; those of one `reason` if given.
     pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>) -> f64 {
-        // Reaches to the first scrape and no further, so that nothing is extrapolated.
+        self.sum_at(scene, dashboard, panel, reason, self.last_seconds)
+    }
+
+    /// What a panel shows of this workload half-way.
+    pub(super) fn half_way(&self, scene: &Scene, dashboard: &str, panel: &str) -> f64 {
+        self.sum_at(scene, dashboard, panel, None, f64::midpoint(self.first_seconds, self.last_seconds))
+    }
+
+    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>, at_seconds: f64) -> f64 {
+        // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
         let choice = Choice { window, workload: self.workload.to_owned() };
         let exprs = of_panel(dashboard, panel);
-        let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), self.last_seconds));
+        let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
         series.filter(|(labels, _)| reason.is_none_or(|reason| labels["reason"] == reason)).map(|(_, value)| value).sum()
     }
+}
+
+/// Makes `link` lead to a Python, so that its processes have that name. A version manager's script is not one itself.
+fn link_python(link: &Path) -> bool {
+    let asked = find_program("python3").and_then(|python| {
+        Command::new(python).args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]).output().ok()
+    });
+    let path = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
+    if !Path::new(&path).is_file() {
+        println!("skipped: no python3 on the PATH, so nothing waits for an interpreter lock");
+        return false;
+    }
+    std::os::unix::fs::symlink(path, link).unwrap();
+    true
 }
 
 fn daemon(scratch: &Path, address: &str) -> Service {
@@ -135,9 +191,10 @@ fn daemon(scratch: &Path, address: &str) -> Service {
         fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
         format!("[[workload]]\nname = \"{name}\"\nmatch = {{ exe = \"*/{name}\" }}\n")
     });
+    let gil = "[[workload]]\nname = \"lab-gil\"\nmatch = { comm = \"lab-gil\" }\n";
     let own_cost = "[own_cost]\nwindow_seconds = 1\nevery_seconds = 5\n";
     let config = scratch.join("schedscope.toml");
-    fs::write(&config, format!("{own_cost}{}", rules.concat())).unwrap();
+    fs::write(&config, format!("{own_cost}{gil}{}", rules.concat())).unwrap();
     let mut command = Command::new(built("schedscope"));
     Service::start(command.args(["daemon", "--listen", address, "--config"]).arg(config)).unwrap()
 }

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn step(expect: Expect) -> Step {
-    Step { name: "step".into(), expect, command: Vec::new(), timeout_seconds: 1, writes: Vec::new() }
+    Step { name: "step".into(), expect, command: Vec::new(), timeout_seconds: 1, before: Vec::new(), during: Vec::new() }
 }
 
 fn printed(output: &str) -> Outcome {
@@ -18,6 +18,8 @@ fn traced(difference: f64, on_cpu_difference: f64, lost: u64) -> Outcome {
             { "quantity": "sum_exec_runtime_seconds", "ours": 1.0, "kernel": 1.0, "difference": on_cpu_difference },
         ] },
         "loss": { "total": lost, "by_reason": { "task_table_full": lost, "other": 0 } },
+        "tasks": { "threads": 2 },
+        "on_cpu_seconds_by_cpu": { "5": 0.5 },
         "switches": { "voluntary": 10, "preempted": 3, "yielded": 0 },
         "migrations": { "total": 520, "by_distance": { "smt": 505, "llc": 15 } },
     });
@@ -60,7 +62,40 @@ fn any_difference_loss_or_exit_code_fails() {
 #[test]
 fn a_loss_is_named() {
     let failure = judge(&step(Expect::Exact), &traced(0.0, 0.0, 7)).failure;
-    assert_eq!(failure.as_deref(), Some("7 observations lost: task_table_full 7"));
+    assert!(failure.unwrap().starts_with("7 observations lost: task_table_full 7;"));
+}
+
+#[test]
+fn everybody_is_either_traced_or_counted() {
+    let refused = |threads| step(Expect::Refused { reason: "task_table_full".into(), threads });
+    let fails = |lost: u64, threads: u64| judge(&refused(threads), &traced(0.0, 0.0, lost)).failure;
+    assert_eq!(fails(7, 9), None);
+    assert!(fails(7, 10).is_some(), "one is neither");
+    assert!(fails(0, 2).is_some(), "the table was never full");
+    assert!(judge(&refused(9), &traced(1.0, 0.0, 7)).failure.is_some());
+}
+
+#[test]
+fn what_a_cpu_did_must_be_enough() {
+    let fails = |cpu: u32, at_least_seconds: f64| {
+        judge(&step(Expect::OnCpu { cpu, at_least_seconds }), &traced(0.0, 0.0, 0)).failure.is_some()
+    };
+    assert!(!fails(5, 0.5));
+    assert!(fails(5, 0.6));
+    assert!(fails(4, 0.1), "nothing is known of that CPU");
+}
+
+#[test]
+fn a_workload_that_ends_before_its_cpus_change_shows_nothing() {
+    assert!(judge(&step(Expect::Exact), &Outcome { writes_late: 1, ..traced(0.0, 0.0, 0) }).failure.is_some());
+}
+
+#[test]
+fn a_check_that_compares_nothing_fails() {
+    let passes = |text: &str| judge(&step(Expect::Check), &printed(text)).failure.is_none();
+    assert!(passes("nvcsw  3  3  +0  ok\n"));
+    assert!(!passes("nothing\n"));
+    assert!(judge(&step(Expect::Check), &Outcome { exit_code: Some(1), ..printed("nvcsw  3  3  +0  ok\n") }).failure.is_some());
 }
 
 #[test]
@@ -79,7 +114,9 @@ fn tests_are_counted_without_those_that_left_themselves_out() {
     let output = "skipped: one CPU\ntest result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.0s\n";
     let verdict = judge(&step(Expect::Tests), &printed(output));
     assert_eq!((verdict.failure.as_ref(), verdict.tests_passed, verdict.tests_skipped.len()), (None, 4, 1));
+    let output = format!("failures:\n\n---- a::b stdout ----\nwhy\n\nfailures:\n    a::b\n\n{output}");
     let failed = judge(&step(Expect::Tests), &printed(&output.replace("ok. 5 passed; 0", "FAILED. 4 passed; 1")));
     assert!(failed.failure.is_some());
+    assert_eq!(failed.tests_failed, ["a::b"]);
     assert!(judge(&step(Expect::Tests), &printed("running 5 tests\n")).failure.is_some());
 }

@@ -1,0 +1,34 @@
+use aya_ebpf::{
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
+
+use crate::{charge::cell, kernel_types::Task, tasks::find};
+
+/// A woken thread has been queued: the end of what `sched_waking` began. Attached only while figures are being checked, to tell
+/// how much earlier our waits begin than the kernel's.
+///
+/// `TP_PROTO(struct task_struct *p)`, on the CPU that queued it, under its run queue's lock.
+/// <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/sched.h#L174>
+#[btf_tracepoint(function = "sched_wakeup")]
+fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
+    // SAFETY: the argument is a trusted task pointer.
+    let task = unsafe { Task::from_raw(ctx.arg(0)) };
+    let Some(traced) = find(task) else { return 0 };
+    let waking_ns = traced.record.clock.waking_ns;
+    if waking_ns == 0 {
+        return 0;
+    }
+    // SAFETY: helpers without preconditions.
+    let (cpu, now_ns) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_ns()) };
+    if let Some(cell) = cell(cpu, traced.record.workload) {
+        let queueing_ns = now_ns.saturating_sub(waking_ns);
+        cell.queueing_ns += queueing_ns;
+        cell.queueings += 1;
+        if queueing_ns > cell.queueing_max_ns {
+            cell.queueing_max_ns = queueing_ns;
+        }
+    }
+    0
+}

@@ -1,0 +1,110 @@
+//! Our counts of a thread against the kernel's own, where both can be read at the same moment.
+//!
+//! Pure: user space compares threads that have ended, the task iterator those that wait.
+
+use crate::{
+    abi::{KernelCounts, TaskRecord},
+    task_clock::Phase,
+};
+
+/// How far we are from the kernel, summed over threads. Each difference is taken without its sign, so they cannot cancel out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Residuals {
+    /// Threads compared.
+    pub compared: u64,
+    /// Of these, threads of which a count differs.
+    pub differing: u64,
+    /// Of `nvcsw`.
+    pub voluntary: u64,
+    /// Of `nivcsw`.
+    pub involuntary: u64,
+    /// Of `se.nr_migrations`.
+    pub migrations: u64,
+    /// Of `se.sum_exec_runtime`.
+    pub on_cpu_ns: u64,
+}
+
+impl Residuals {
+    /// Takes one thread in, of which the kernel says `now`.
+    #[inline(always)]
+    pub fn add(&mut self, record: &TaskRecord, now: &KernelCounts) {
+        let before = &record.kernel_before;
+        let voluntary = record.voluntary.abs_diff(now.voluntary.wrapping_sub(before.voluntary));
+        let involuntary = (record.preempted + record.yielded).abs_diff(now.involuntary.wrapping_sub(before.involuntary));
+        let migrations = (record.migrations[0] + record.migrations[1]).abs_diff(now.migrations.wrapping_sub(before.migrations));
+        self.compared += 1;
+        self.differing += u64::from(voluntary + involuntary + migrations != 0);
+        self.voluntary += voluntary;
+        self.involuntary += involuntary;
+        self.migrations += migrations;
+        self.on_cpu_ns += record.on_cpu_ns.abs_diff(now.runtime_ns.wrapping_sub(before.runtime_ns));
+    }
+
+    /// Takes other threads in.
+    #[inline(always)]
+    pub fn merge(&mut self, other: &Residuals) {
+        self.compared += other.compared;
+        self.differing += other.differing;
+        self.voluntary += other.voluntary;
+        self.involuntary += other.involuntary;
+        self.migrations += other.migrations;
+        self.on_cpu_ns += other.on_cpu_ns;
+    }
+}
+
+/// Whether what the kernel had counted of a thread before is known exactly: it was forked under observation, or it was blocked
+/// when it was registered. Of one that had a CPU the kernel's run time was as old as its last tick.
+#[inline(always)]
+pub fn is_comparable(record: &TaskRecord) -> bool {
+    record.seeded_as == Phase::New as u32 || record.seeded_as == Phase::Blocked as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A thread that has done as much as `now` says, beyond what it had done before.
+    fn agreeing(before: KernelCounts, now: KernelCounts) -> TaskRecord {
+        // SAFETY: a record is made of integers, for which zero is a value.
+        let blank: TaskRecord = unsafe { core::mem::zeroed() };
+        TaskRecord {
+            voluntary: now.voluntary - before.voluntary,
+            preempted: now.involuntary - before.involuntary - 1,
+            yielded: 1,
+            migrations: [1, now.migrations - before.migrations - 1],
+            on_cpu_ns: now.runtime_ns - before.runtime_ns,
+            kernel_before: before,
+            ..blank
+        }
+    }
+
+    const BEFORE: KernelCounts = KernelCounts { voluntary: 5, involuntary: 6, migrations: 7, runtime_ns: 8, run_delay_ns: 9 };
+    const NOW: KernelCounts = KernelCounts { voluntary: 15, involuntary: 26, migrations: 37, runtime_ns: 48, run_delay_ns: 59 };
+
+    #[test]
+    fn agreement_is_zero_and_counts_as_compared() {
+        let mut residuals = Residuals::default();
+        residuals.add(&agreeing(BEFORE, NOW), &NOW);
+        assert_eq!(residuals, Residuals { compared: 1, ..Residuals::default() });
+    }
+
+    #[test]
+    fn differences_of_opposite_sign_add_up() {
+        let mut residuals = Residuals::default();
+        let record = agreeing(BEFORE, NOW);
+        residuals.add(&TaskRecord { voluntary: record.voluntary + 2, ..record }, &NOW);
+        residuals.add(&TaskRecord { voluntary: record.voluntary - 2, on_cpu_ns: record.on_cpu_ns - 3, ..record }, &NOW);
+        residuals.add(&TaskRecord { yielded: 3, migrations: [0, 0], ..record }, &NOW);
+        let expected = Residuals { compared: 3, differing: 3, voluntary: 4, involuntary: 2, migrations: 30, on_cpu_ns: 3 };
+        assert_eq!(residuals, expected);
+    }
+
+    #[test]
+    fn a_thread_that_ran_when_it_was_registered_is_left_out() {
+        let record = agreeing(BEFORE, NOW);
+        for (phase, comparable) in [(Phase::New, true), (Phase::Blocked, true), (Phase::Running, false), (Phase::Runnable, false)] {
+            assert_eq!(is_comparable(&TaskRecord { seeded_as: phase as u32, ..record }), comparable, "{phase:?}");
+        }
+    }
+}

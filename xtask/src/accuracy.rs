@@ -1,0 +1,61 @@
+//! `cargo xtask accuracy`: how far our figures are from the kernel's, written to `docs/accuracy.md`.
+//!
+//! This host is measured: `schedscope check`, then workloads whose scheduling is known, each traced beside perf's counters and its resource
+//! usage. Other kernels are taken from what `cargo xtask vm` found on them.
+
+mod measure;
+mod other_kernels;
+mod page;
+
+use anyhow::{Result, bail};
+
+use crate::workspace::{read_text, root};
+
+/// The page, from the root.
+const PAGE: &str = "docs/accuracy.md";
+
+/// Arguments of `accuracy`.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Measure nothing; fail if the page lacks a workload or a kernel, or shows a figure out of bounds.
+    #[arg(long)]
+    check: bool,
+    /// Print the page, and leave docs/accuracy.md alone.
+    #[arg(long, conflicts_with = "check")]
+    dry_run: bool,
+}
+
+/// Entry point of the command.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.check {
+        return check();
+    }
+    let host = measure::host()?;
+    let others = other_kernels::read()?;
+    let before = read_text(&root().join(PAGE)).unwrap_or_default();
+    let text = page::markdown(&host, others.as_deref(), &before);
+    if arguments.dry_run {
+        print!("{text}");
+    } else {
+        std::fs::write(root().join(PAGE), &text)?;
+        println!("wrote {PAGE}");
+    }
+    if page::has_failures(&text) {
+        bail!("some figures are out of bounds: see {PAGE}, marked in bold; `schedscope check` tells more");
+    }
+    Ok(())
+}
+
+/// The page as it is committed.
+pub(crate) fn check() -> Result<()> {
+    let text = read_text(&root().join(PAGE))?;
+    let lacking = page::lacks(&text);
+    if !lacking.is_empty() {
+        bail!("{PAGE} lacks {}; run `cargo xtask accuracy`, after `cargo xtask vm` for other kernels", lacking.join(", "));
+    }
+    if page::has_failures(&text) {
+        bail!("{PAGE} shows figures out of bounds, in bold");
+    }
+    println!("{PAGE} is complete, and all of it in bounds");
+    Ok(())
+}

@@ -1,0 +1,180 @@
+//! Boots one kernel after another and takes them through the plan.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::{
+    boot::Machine,
+    budget::Budget,
+    initramfs::Initramfs,
+    kernels::{Image, Kernel},
+    plan::{self, Message, Step},
+    programs::{self, Programs},
+    results::{self, Finding},
+    table,
+    verdict::{self, Verdict},
+};
+use crate::workspace::target_dir;
+
+/// An emulated machine boots in 4 to 8 seconds; this is for one that is starved.
+const BOOT_PATIENCE: Duration = Duration::from_secs(180);
+/// Above what a step may take by itself, to start it and to send its output.
+const STEP_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What is known of a kernel after its run.
+pub(crate) struct KernelResult {
+    pub kernel: &'static Kernel,
+    /// `uname -r`, once it has booted.
+    pub release: Option<String>,
+    pub verdicts: Vec<Verdict>,
+    findings: Vec<Finding>,
+    /// Why the run did not come to its end.
+    broken: Option<String>,
+    /// Programs over their budget.
+    pub excesses: Vec<String>,
+    pub wall_seconds: f64,
+}
+
+impl KernelResult {
+    pub(crate) fn has_passed(&self) -> bool {
+        self.failures() == 0
+    }
+
+    /// Steps that failed, with the end that was not reached and the budget that was exceeded.
+    pub(crate) fn failures(&self) -> usize {
+        let steps = self.verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
+        steps + usize::from(self.broken.is_some()) + self.excesses.len()
+    }
+
+    /// Steps that passed; the tests are counted one by one.
+    pub(crate) fn successes(&self) -> usize {
+        let of = |verdict: &Verdict| {
+            if verdict.is_tests { verdict.tests_passed } else { usize::from(verdict.failure.is_none()) }
+        };
+        self.verdicts.iter().map(of).sum()
+    }
+}
+
+/// Everything that is the same for all kernels.
+pub(crate) struct Matrix {
+    dir: PathBuf,
+    initramfs: PathBuf,
+    steps: Vec<Step>,
+    budget: Budget,
+    /// Take what is counted as the budget.
+    sets_budget: bool,
+    results: Vec<KernelResult>,
+}
+
+impl Matrix {
+    /// Builds what runs inside and packs it; `plan` makes the steps of the paths of the test programs.
+    pub(crate) fn prepare(sets_budget: bool, plan: impl FnOnce(&[String]) -> Vec<Step>) -> Result<Self> {
+        ensure!(cfg!(target_arch = "x86_64"), "the machines are emulated on x86-64 only so far");
+        let dir = target_dir().join("vm");
+        fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+        let programs = programs::build()?;
+        let steps = plan(&programs.tests);
+        ensure!(!steps.is_empty(), "no step has such a name");
+        let initramfs = dir.join("initramfs.cpio");
+        pack(&programs, &steps, &initramfs)?;
+        let budget = if sets_budget { Budget::read().unwrap_or_else(|_| Budget::empty()) } else { Budget::read()? };
+        Ok(Self { dir, initramfs, steps, budget, sets_budget, results: Vec::new() })
+    }
+
+    /// Boots a kernel and goes through the plan; what fails is in the result. Returns how long it took.
+    pub(crate) fn try_kernel(&mut self, kernel: &'static Kernel, image: &Image) -> Duration {
+        println!("\n== Linux {} ({} {})", kernel.version, image.package, image.version);
+        let start = Instant::now();
+        let mut result = KernelResult {
+            kernel,
+            release: None,
+            verdicts: Vec::new(),
+            findings: Vec::new(),
+            broken: None,
+            excesses: Vec::new(),
+            wall_seconds: 0.0,
+        };
+        if let Err(error) = self.run_plan(image, &mut result) {
+            println!("NO    {error:#}");
+            result.broken = Some(format!("{error:#}"));
+        }
+        for verdict in result.verdicts.iter().filter(|verdict| !verdict.programs.is_empty()) {
+            if self.sets_budget {
+                self.budget.set(kernel.version, &verdict.programs);
+            }
+            result.excesses.extend(self.budget.excesses(kernel.version, &verdict.programs));
+        }
+        for excess in &result.excesses {
+            println!("NO    budget: {excess}");
+        }
+        result.wall_seconds = start.elapsed().as_secs_f64();
+        self.results.push(result);
+        start.elapsed()
+    }
+
+    fn run_plan(&self, image: &Image, result: &mut KernelResult) -> Result<()> {
+        let console = self.dir.join(format!("console-{}.log", result.kernel.version));
+        let mut machine = Machine::boot(&image.path, &self.initramfs, &console)?;
+        let Message::Ready { release } = machine.next(BOOT_PATIENCE)? else {
+            bail!("the machine did not begin with its kernel's name")
+        };
+        println!("ok    booted {release}");
+        result.release = Some(release.clone());
+        for step in &self.steps {
+            let patience = STEP_PATIENCE + Duration::from_secs(step.timeout_seconds);
+            let answer = machine.next(patience).with_context(|| format!("during {}", step.name))?;
+            let Message::Done(outcome) = answer else { bail!("the machine left out {}", step.name) };
+            ensure!(outcome.name == step.name, "the machine did {} instead of {}", outcome.name, step.name);
+            let verdict = verdict::judge(step, &outcome);
+            print(&verdict, outcome.wall_seconds);
+            result.findings.push(Finding::new(&release, step, &outcome, &verdict));
+            result.verdicts.push(verdict);
+        }
+        Ok(())
+    }
+
+    /// Prints the tables, writes the findings to `target/vm/NAME`, and the budget if all kernels passed. Returns the results.
+    pub(crate) fn conclude(mut self, name: &str, keep: bool) -> Result<Vec<KernelResult>> {
+        let findings: Vec<Finding> = self.results.iter_mut().flat_map(|result| std::mem::take(&mut result.findings)).collect();
+        results::write(&findings, &self.dir.join(name))?;
+        if !keep {
+            fs::remove_file(&self.initramfs).with_context(|| format!("cannot remove {}", self.initramfs.display()))?;
+        }
+        println!("\n{}\n\n{}", table::programs(&self.results), table::summary(&self.results));
+        if self.sets_budget && self.results.iter().all(KernelResult::has_passed) {
+            self.budget.write()?;
+        }
+        Ok(self.results)
+    }
+}
+
+fn print(verdict: &Verdict, wall_seconds: f64) {
+    match &verdict.failure {
+        None => println!("ok    {:<25} {wall_seconds:5.1} s  {}", verdict.step, verdict.measured),
+        Some(why) => println!("NO    {:<25} {wall_seconds:5.1} s  {why}", verdict.step),
+    }
+    for line in verdict.table.lines() {
+        println!("      {line}");
+    }
+    for name in &verdict.tests_failed {
+        println!("      failed: {name}");
+    }
+    for reason in &verdict.tests_skipped {
+        println!("      skipped: {reason}");
+    }
+}
+
+fn pack(programs: &Programs, steps: &[Step], to: &Path) -> Result<()> {
+    let mut initramfs = Initramfs::default();
+    for program in &programs.files {
+        initramfs.add_program(program)?;
+    }
+    initramfs.set_init(&programs.init);
+    initramfs.add(plan::PLAN, serde_json::to_vec(steps)?);
+    fs::write(to, initramfs.archive()?).with_context(|| format!("cannot write {}", to.display()))
+}

@@ -25,7 +25,8 @@ pub(super) fn cooperative_rule() -> String {
     format!(
         "Does not hold if threads that only compute, and so never give the GIL up by themselves, give it up at least {FORCED_PER_SECOND} times per \
          second of CPU time because others asked for it, and do so at least {FOLLOWS_INTERVAL}x as often with a switch interval of 0.5 ms as with 50 ms (the \
-         latter only where the machine is fit to measure speed). Holds if they wait for the GIL and it is never taken from them."
+         latter only where the machine is fit to measure speed). Holds if, on a machine fit to measure speed, they wait for the GIL and it is never \
+         taken from them."
     )
 }
 

@@ -156,12 +156,10 @@ fn page(claim: &Claim, measured: &Measured) -> String {
     text
 }
 
-/// A pattern that matches the cells that a claim rests on.
+/// A pattern that matches the cells that a claim looks at.
 fn pattern(claim: &Claim) -> String {
-    match claim.cells {
-        [one] => (*one).to_owned(),
-        several => format!("{{{}}}", several.join(",")),
-    }
+    let cells: Vec<&str> = claim.all_cells().collect();
+    if let [one] = cells.as_slice() { (*one).to_owned() } else { format!("{{{}}}", cells.join(",")) }
 }
 
 fn rounds(judged: &Judged) -> String {

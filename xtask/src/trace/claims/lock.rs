@@ -45,6 +45,10 @@ pub(super) fn cooperative(view: &View) -> Option<Reading> {
     } else {
         call(waits && forced(threads) < 0.1 && view.can_tell_speed(&cells), waits && is_forced && follows, || match ratio {
             _ if !waits => "the threads do not wait for a GIL".to_owned(),
+            // Whoever wakes up on the same CPU goes first there, as it has waited longer.
+            _ if !is_forced && !view.can_tell_speed(&cells) => {
+                "on a busy machine the next thread has the lock before the one that gave it up is seen waiting for that".to_owned()
+            }
             Some(ratio) if is_forced => format!("at 0.5 ms it changes hands {ratio:.1}x as often as at 50 ms"),
             _ => format!("it was taken away {:.1} times per second of CPU time", forced(threads)),
         })

@@ -97,7 +97,7 @@ fn estimates(measured: &Measured) -> String {
          runs the processes too, so the error is known.\n\n",
     );
     if measured.estimates.is_empty() {
-        return text + "Not measured.\n";
+        return text + "Not measured: other programs kept the threads waiting for CPUs, and then their run does not tell.\n";
     }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);

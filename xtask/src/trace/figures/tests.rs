@@ -8,7 +8,7 @@ use schedscope::report::{
 };
 
 use super::{
-    super::cell::{Cell, Kind, Latency, Workload},
+    super::cell::{Cell, Kind, Workload},
     *,
 };
 
@@ -41,6 +41,13 @@ fn sample() -> Sample {
     (report.parallelism.running_mean, report.parallelism.demand_mean, report.parallelism.effective_cpus) = (1.5, 2.5, 3.5);
     (report.switches.voluntary, report.switches.preempted, report.switches.yielded) = (400, 80, 4);
     report.migrations.total = 12;
+    (report.time_seconds.on_cpu, report.time_seconds.runnable) = (6.0, 2.0);
+    report.gil.handoffs_per_second = 50.0;
+    report.preemption_wait_seconds.p50 = 0.004;
+    // One thread that ran for a second and waited three for the GIL.
+    let blocked_seconds_by_reason = [("gil".to_owned(), 3.0)].into();
+    let thread = ThreadReport { on_cpu_seconds: 1.0, blocked_seconds: 3.0, blocked_seconds_by_reason, ..ThreadReport::default() };
+    report.threads.push(thread);
     report.wakeup_latency_seconds.p99 = 0.25;
     report.host.foreign_on_cpu_seconds = 1.6;
     report.loss.total = 3;
@@ -51,24 +58,9 @@ fn sample() -> Sample {
         work_seconds: 3.0,
         start_seconds: Some(0.01),
         window_monotonic_ns: Some([10_500_000_000, 13_500_000_000]),
-        latency_seconds: Some(Latency { p50: 0.001, p99: 0.009 }),
         pss_bytes: Some(1 << 20),
         ..Workload::default()
     };
-    report.time_seconds.on_cpu = 6.0;
-    report.time_seconds.runnable = 2.0;
-    report.preemption_wait_seconds.p50 = 0.004;
-    report.gil.handoffs_per_second = 180.0;
-    report.threads = [0.75, 0.25]
-        .map(|gil| ThreadReport {
-            tgid: 1,
-            on_cpu_seconds: 1.0,
-            blocked_seconds: gil,
-            blocked_seconds_by_reason: [("gil".to_owned(), gil)].into(),
-            lifetime_seconds: 1.0 + gil,
-            ..ThreadReport::default()
-        })
-        .into();
     Sample { said: serde_json::Value::Null, workload, report, steal_share: 0.02 }
 }
 
@@ -102,12 +94,12 @@ fn every_figure_is_taken_from_its_source() {
         pss_bytes: Some(1_048_576.0),
         start_seconds: Some(0.01),
         on_cpu_seconds: 6.0,
-        gil_share: 1.0 / 3.0,
-        handoffs_per_second: 180.0,
+        gil_share: 0.75,
+        handoffs_per_second: 50.0,
         preemption_wait_p50_seconds: 0.004,
         queued_share: 0.25,
-        latency_p50_seconds: Some(0.001),
-        latency_p99_seconds: Some(0.009),
+        latency_p50_seconds: None,
+        latency_p99_seconds: None,
         foreign_share: 0.1,
         steal_share: 0.02,
         lost: 3.0,
@@ -171,8 +163,8 @@ fn medians_are_taken_field_by_field() {
         queued_share: 22.0 * n,
         latency_p50_seconds: Some(23.0 * n),
         latency_p99_seconds: Some(24.0 * n),
-        foreign_share: 17.0 * n,
         steal_share: 25.0 * n,
+        foreign_share: 17.0 * n,
         lost: 0.0,
     };
     assert_eq!(Figures::median(&[run(9.0), run(1.0), run(2.0)]), Some(run(2.0)));

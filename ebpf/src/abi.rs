@@ -138,8 +138,8 @@ pub struct Moves {
     pub again: u32,
     /// Migrations of which no event was seen.
     pub unseen: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Moves from queue to queue while it slept: since 6.12 a thread that sleeps may stay queued for a while.
+    pub asleep: u32,
 }
 
 /// One traced thread.

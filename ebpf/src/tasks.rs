@@ -221,7 +221,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
     new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
-    new.moves = Moves { at_switch: 0, again: 0, unseen: 0, reserved: 0 };
+    new.moves = Moves { at_switch: 0, again: 0, unseen: 0, asleep: 0 };
     new.gil = [AddressRange::EMPTY; RANGES];
     new.epoll_waits = 0;
     new.gil_waits = 0;

@@ -4,7 +4,7 @@ use std::io;
 
 use perf_event::{Builder, Counter, events::Software};
 
-use super::hand_over;
+use super::nap;
 use crate::{report::oracles::PerfCounts, snapshot::Tgid};
 
 /// Counters at work.
@@ -12,7 +12,7 @@ pub struct Counters {
     context_switches: Counter,
     migrations: Counter,
     task_clock: Counter,
-    hand_over_ns: u64,
+    nap_ns: u64,
 }
 
 impl Counters {
@@ -22,12 +22,12 @@ impl Counters {
     /// If the kernel does not let us: it wants `CAP_PERFMON`, or `kernel.perf_event_paranoid` below 2.
     pub fn of(process: Tgid) -> io::Result<Counters> {
         let pid = libc::pid_t::try_from(process.0).map_err(io::Error::other)?;
-        let hand_over_ns = hand_over::mean_ns(|| Counters::attach(0, 0))?;
-        Counters::attach(pid, hand_over_ns)
+        let nap_ns = nap::mean_cpu_ns(|| Counters::attach(0, 0))?;
+        Counters::attach(pid, nap_ns)
     }
 
     /// The calling thread for pid 0.
-    fn attach(pid: libc::pid_t, hand_over_ns: u64) -> io::Result<Counters> {
+    fn attach(pid: libc::pid_t, nap_ns: u64) -> io::Result<Counters> {
         let counter = |event| {
             let mut builder = Builder::new().kind(event).observe_pid(pid).any_cpu();
             // A switch happens in the kernel: without it, nothing would be counted.
@@ -38,7 +38,7 @@ impl Counters {
             context_switches: counter(Software::CONTEXT_SWITCHES)?,
             migrations: counter(Software::CPU_MIGRATIONS)?,
             task_clock: counter(Software::TASK_CLOCK)?,
-            hand_over_ns,
+            nap_ns,
         };
         counters.context_switches.enable()?;
         counters.migrations.enable()?;
@@ -52,7 +52,7 @@ impl Counters {
             context_switches: self.context_switches.read()?,
             migrations: self.migrations.read()?,
             task_clock_ns: self.task_clock.read()?,
-            hand_over_ns: self.hand_over_ns,
+            nap_ns: self.nap_ns,
         })
     }
 }

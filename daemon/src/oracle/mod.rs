@@ -1,20 +1,21 @@
 //! Counters of the kernel's that nothing of ours has touched: what a sceptic would read beside us.
 //!
-//! - [`quiescent`]: makes sure that a thread is off its CPU, so that its counters stand still.
-//! - [`affinity`]: moving from CPU to CPU, and how long that takes.
-//! - [`usage`]: `wait4`.
-//! - [`counters`]: perf's software counters.
-//! - [`hand_over`]: how long a switch takes at most, which perf's clock leaves out.
-//! - [`tasks`]: `/proc/PID/task/TID/`.
-//! - [`host`]: `/proc/stat`.
+//! | module | what it asks |
+//! |---|---|
+//! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
+//! | [`usage`] | `wait4` |
+//! | [`counters`] | perf's software counters |
+//! | [`tasks`] | `/proc/PID/task/TID/` |
+//! | [`host`] | `/proc/stat` |
+//! | [`nap`], [`affinity`] | how long a switch and a move take, for the bounds |
 //!
 //! [`Oracles`] attaches what counts a process tree from its begin to its end; what it finds is compared in
 //! [`crate::report::oracles`].
 
 pub mod affinity;
 pub mod counters;
-pub mod hand_over;
 pub mod host;
+pub mod nap;
 pub mod quiescent;
 pub mod tasks;
 pub mod usage;

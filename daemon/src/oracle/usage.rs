@@ -43,6 +43,7 @@ fn wait_without_reaping(child: &Child, options: libc::c_int) -> io::Result<bool>
 ///
 /// # Errors
 /// If it cannot be waited for. A kernel that does not tell when a thread is off its CPU is no error.
+#[expect(clippy::needless_pass_by_value, reason = "once it is reaped nobody may wait for it again")]
 pub fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
     wait_without_reaping(&child, 0)?;
     // Not fatal: then the last switch may be missing.

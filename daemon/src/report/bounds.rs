@@ -44,6 +44,10 @@ impl Bounds {
 /// for the kernel when the thread is queued, perhaps by another CPU after an interrupt. And time that the kernel took out of a run,
 /// because a hypervisor or an interrupt had the CPU, is a wait for us and nothing for `run_delay`. So is the moment that a thread which
 /// waits spends between two queues when it is moved.
+///
+/// Since 6.12 a thread that goes to sleep may stay in its queue for a while. If the load balancer moves it then, the kernel takes it for
+/// one that has been queued: the rest of its sleep counts as run delay (`enqueue_task` calls `sched_info_enqueue` without regard to
+/// `sched_delayed`).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RunDelay {
     /// What the kernel's clock left out of runs, less what it had beyond ours: part of our waits, not of the kernel's.
@@ -56,8 +60,11 @@ pub struct RunDelay {
     pub forks: u64,
     /// Moves of threads that waited.
     pub moves: u64,
-    /// What one move takes at most, off its CPU and queue and onto another; like a wake-up if it was not measured.
+    /// What one move takes at most, off its CPU and queue and onto another. Where it was not measured, all of a wait may have gone by
+    /// in it.
     pub move_seconds: Option<f64>,
+    /// All that threads have slept which were moved while they slept.
+    pub asleep_seconds: f64,
     /// Preemptions of threads that were about to wait. The kernel does not count what follows as run delay, since the thread is not in
     /// the state of one that runs.
     pub drowsy: u64,
@@ -98,10 +105,10 @@ impl RunDelay {
             }
             None => (self.wakeup_wait_seconds, self.wakeup_wait_seconds / wakeups.max(1.0)),
         };
-        let per_move = self.move_seconds.unwrap_or(per_wakeup);
+        let per_move = self.move_seconds.unwrap_or(self.longest_preemption_seconds);
         let drowsy = self.drowsy as f64 * self.longest_preemption_seconds;
         Bounds::between(
-            self.carried_seconds - self.unobserved_seconds - clock - per_wakeup * self.forks as f64,
+            self.carried_seconds - self.unobserved_seconds - clock - per_wakeup * self.forks as f64 - self.asleep_seconds,
             self.carried_seconds + self.unobserved_seconds + clock + queueing + per_move * self.moves as f64 + drowsy,
         )
     }
@@ -160,10 +167,12 @@ mod tests {
     fn forks_moves_and_unobserved_waits_open_an_end() {
         let forks = RunDelay { forks: 500, ..measured() }.bounds();
         assert!(forks.contain(-1e-3) && !forks.contain(-2e-3), "{forks:?}");
-        let moved = RunDelay { moves: 500, ..measured() }.bounds();
+        let moved = RunDelay { moves: 500, longest_preemption_seconds: 2e-6, ..measured() }.bounds();
         assert!(moved.contain(3e-3) && !moved.contain(3.2e-3) && !moved.contain(-200.0 * MICROSECOND), "{moved:?}");
         let slowly = RunDelay { moves: 500, move_seconds: Some(1e-5), ..measured() }.bounds();
         assert!(slowly.contain(7e-3) && !slowly.contain(7.2e-3), "{slowly:?}");
+        let asleep = RunDelay { asleep_seconds: 2.0, ..measured() }.bounds();
+        assert!(asleep.contain(-2.0) && !asleep.contain(-2.1) && !asleep.contain(2.3e-3), "{asleep:?}");
         let drowsy = RunDelay { drowsy: 2, longest_preemption_seconds: 0.01, ..measured() }.bounds();
         assert!(drowsy.contain(0.02) && !drowsy.contain(0.03) && !drowsy.contain(-0.001), "{drowsy:?}");
         let unobserved = RunDelay { unobserved_seconds: 0.05, ..measured() }.bounds();

@@ -32,8 +32,11 @@ pub(super) fn check(threads: &[Thread], totals: &Totals, move_seconds: Option<f6
         }
     }
     // Totals are over all threads, these sums over those that ended.
-    let run_delay =
-        if totals.threads == 0 && check.threads == threads.len() as u64 { Some(run_delay(totals, move_seconds)) } else { None };
+    let run_delay = if totals.threads == 0 && check.threads == threads.len() as u64 {
+        Some(run_delay(threads, totals, move_seconds))
+    } else {
+        None
+    };
     check.residuals = QUANTITIES.iter().zip(sums).map(|(quantity, sums)| residual(quantity, sums, run_delay)).collect();
     check
 }
@@ -71,10 +74,11 @@ fn residual(quantity: &str, (ours, kernel): (u64, u64), run_delay: Option<RunDel
 
 /// Why run delay differs.
 pub(super) const RUN_DELAY: &str = "ours begins at the waking, the kernel's when the thread is queued; time taken out of runs by a \
-     hypervisor or by interrupts, and between two queues, is a wait in ours only";
+     hypervisor or by interrupts, and between two queues, is a wait in ours only; of a thread that is moved while it sleeps the \
+     kernel counts the rest of the sleep";
 
 /// What the run delay of a finished workload differs by.
-pub(super) fn run_delay(totals: &Totals, move_seconds: Option<f64>) -> RunDelay {
+pub(super) fn run_delay(threads: &[Thread], totals: &Totals, move_seconds: Option<f64>) -> RunDelay {
     let waits_ns = totals.times.runnable_ns();
     let measured_ns = totals.wakeup_latency.sum_ns + totals.preemption_wait.sum_ns + totals.unobserved_wait_ns;
     let queueing = Queueing {
@@ -89,6 +93,7 @@ pub(super) fn run_delay(totals: &Totals, move_seconds: Option<f64>) -> RunDelay 
         forks: totals.threads_started,
         moves: totals.migrations[Cause::WhileQueued as usize].iter().sum(),
         move_seconds,
+        asleep_seconds: threads.iter().filter(|thread| thread.record.moves.asleep > 0).map(slept_seconds).sum(),
         drowsy: totals.preempted_drowsy,
         longest_preemption_seconds: seconds(totals.preemption_wait.max_ns),
         wakeup_wait_seconds: seconds(totals.wakeup_latency.sum_ns),
@@ -96,9 +101,13 @@ pub(super) fn run_delay(totals: &Totals, move_seconds: Option<f64>) -> RunDelay 
     }
 }
 
+fn slept_seconds(thread: &Thread) -> f64 {
+    seconds(thread.record.blocked_ns.iter().sum())
+}
+
 /// Sums over the threads that ended.
 fn unseen_by_others(threads: &[Thread], totals: &Totals) -> UnseenByOthers {
-    let taken_seconds = run_delay(totals, None).carried_seconds.max(0.0);
+    let taken_seconds = run_delay(threads, totals, None).carried_seconds.max(0.0);
     let mut unseen = UnseenByOthers { taken_seconds, ..UnseenByOthers::default() };
     let waited = waited_for(threads);
     for (index, thread) in threads.iter().enumerate() {
@@ -199,7 +208,7 @@ mod tests {
     fn what_a_thread_did_while_ending_is_summed_and_leaders_are_told_apart() {
         // Thread 7 has taken over the pid of its leader by an exec: two have the process's own pid.
         let mut threads = [ended(7, 7, 50), ended(7, 7, 90), ended(8, 7, 95)];
-        threads[2].record.moves = Moves { at_switch: 3, again: 2, unseen: 1, reserved: 0 };
+        threads[2].record.moves = Moves { at_switch: 3, again: 2, unseen: 1, asleep: 0 };
         let unseen = check(&threads, &Totals::default(), None).unseen_by_others;
         assert_eq!((unseen.ended, unseen.ended_unwaited), (3, 1));
         assert_eq!((unseen.voluntary, unseen.involuntary), (3, 6));
@@ -215,7 +224,12 @@ mod tests {
         totals.times.preempt_wait_ns = 3_000;
         totals.wakeup_latency.sum_ns = 4_900;
         totals.preemption_wait.sum_ns = 3_500;
-        let delay = run_delay(&totals, None);
+        let mut moved = thread(1, Phase::Dead);
+        moved.record.blocked_ns[2] = 3_000_000_000;
+        let still = moved.clone();
+        moved.record.moves.asleep = 1;
+        let delay = run_delay(&[moved, still], &totals, None);
+        assert!((delay.asleep_seconds - 3.0).abs() < 1e-9, "{delay:?}");
         assert!((delay.carried_seconds + 500e-9).abs() < 1e-15, "{delay:?}");
         assert_eq!(delay.queueing.map(|queueing| queueing.wakeups), Some(2));
         assert_eq!(delay.forks, 3);

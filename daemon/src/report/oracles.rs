@@ -36,8 +36,8 @@ pub struct PerfCounts {
     pub migrations: u64,
     /// `PERF_COUNT_SW_TASK_CLOCK`.
     pub task_clock_ns: u64,
-    /// Time of a hand-over between two threads, which has a switch in it: measured beside the run.
-    pub hand_over_ns: u64,
+    /// CPU time of a short sleep, which has one switch away and one back in it: measured beside the run.
+    pub nap_ns: u64,
 }
 
 /// `wait4` on the root of the tree.
@@ -76,7 +76,7 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     let uncertain = (unseen.migrations + unseen.migrations_repaired) as f64;
     let (on_cpu, clock) = (report.time_seconds.on_cpu, seconds(perf.task_clock_ns));
     let share = ON_CPU_SHARE * clock;
-    let switching = seconds(perf.hand_over_ns) * switches as f64;
+    let switching = seconds(perf.nap_ns) * switches as f64;
     let clock_bounds = Bounds::between(-share - unseen.taken_seconds, share + unseen.on_cpu_seconds + switching);
     vec![
         Residual::new(
@@ -96,7 +96,7 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
         )
         .because("perf counts several migrations between two runs of a thread as one"),
         Residual::new("perf", "task-clock_seconds", on_cpu, clock, clock_bounds).because(
-            "perf lets go of a thread while it ends, and its clock stands still in the scheduler: at most as long as a hand-over",
+            "perf lets go of a thread while it ends, and its clock stands still in the scheduler: at most as long as a short sleep takes",
         ),
     ]
 }
@@ -150,7 +150,7 @@ pub fn proc(tree: &AtRest<'_>, now: &[TaskCounters], before: &TaskCounters) -> (
     ));
     // Both are zero on a kernel without CONFIG_SCHED_INFO.
     if kernel.timeslices > 0 {
-        let bounds = compare::run_delay(totals, move_seconds).bounds();
+        let bounds = compare::run_delay(threads, totals, move_seconds).bounds();
         let (ours_delay, delay) = (seconds(ours.run_delay_ns), seconds(kernel.run_delay_ns));
         residuals.push(Residual::new("proc", "schedstat_run_delay_seconds", ours_delay, delay, bounds).because(compare::RUN_DELAY));
         residuals.push(count("schedstat_timeslices", ours.timeslices, kernel.timeslices));

@@ -2,11 +2,15 @@
 //!
 //! Times are in seconds unless a name says otherwise.
 
+mod check;
+mod model;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounds::Bounds;
+pub use check::{Check, Residual, UnseenByOthers};
+pub use model::{Estimate, GilReport, InterpreterReport, Model, ThreadGil};
 
 /// Value of the `schema` field.
 pub const SCHEMA: &str = "schedscope.run/1";
@@ -243,82 +247,6 @@ pub struct ThreadReport {
     pub ended: bool,
 }
 
-/// The concurrency model, as far as the evidence goes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Model {
-    /// Such as `serial`, `threads (parallel)`, `processes`, `mixed`, `idle`.
-    pub name: String,
-    /// 0 to 1.
-    pub confidence: f64,
-    /// One sentence each.
-    pub evidence: Vec<String>,
-    /// What follows from it, one sentence; empty if nothing does.
-    #[serde(default)]
-    pub advice: String,
-    /// What another model would take; absent if the threads' ledger does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub estimate: Option<Estimate>,
-}
-
-/// Wall times that the ledger of the threads predicts for the same work done otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// With every worker thread as a process of its own.
-    pub processes_wall_seconds: f64,
-    /// With the same threads and no global interpreter lock.
-    pub without_gil_wall_seconds: f64,
-    /// What the start of one process was taken to cost.
-    pub start_seconds_per_process: f64,
-    /// Workers it was made for.
-    pub workers: u64,
-}
-
-/// What the run had to do with global interpreter locks of CPython.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct GilReport {
-    /// Time that threads waited for such a lock, summed. The same as `blocked_seconds_by_reason.gil`.
-    pub wait_seconds: f64,
-    /// Times a thread gave the lock up because another had asked for it.
-    pub handoffs: u64,
-    /// The same per second of wall time.
-    pub handoffs_per_second: f64,
-    /// After how long waiting threads ask for the lock, as their own waits said; absent if none waited.
-    pub switch_interval_seconds: Option<f64>,
-    /// The interpreters found.
-    pub interpreters: Vec<InterpreterReport>,
-    /// Python processes whose locks were not found, by reason. Their waits for it are among `futex`.
-    pub unresolved: BTreeMap<String, u64>,
-}
-
-/// A CPython and how many processes ran it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct InterpreterReport {
-    /// Such as 3.11.2; absent if its file does not tell.
-    pub version: Option<String>,
-    /// The executable or library that holds it.
-    pub object: String,
-    /// Who shares a lock: `per_process`, `per_interpreter`, `free_threaded`, `free_threaded_but_enabled`, `unknown`.
-    pub gil: String,
-    /// Locks seen in one process; 0 if they could not be counted.
-    pub gils: u64,
-    /// `sys.getswitchinterval()`, as last read.
-    pub switch_interval_seconds: Option<f64>,
-    /// Processes.
-    pub processes: u64,
-}
-
-/// A thread and its interpreter's lock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ThreadGil {
-    /// Times it blocked at the lock.
-    pub waits: u64,
-    /// Times it gave the lock up because another thread had asked for it, and waited until that thread had it.
-    pub handoffs: u64,
-    /// Mean on-CPU time between getting the lock and giving it up, by force or by blocking; absent if it never waited for it. An
-    /// upper bound where code releases the lock without blocking.
-    pub hold_seconds: Option<f64>,
-}
-
 /// Missed observations.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LossReport {
@@ -326,112 +254,6 @@ pub struct LossReport {
     pub total: u64,
     /// Every reason is present.
     pub by_reason: BTreeMap<String, u64>,
-}
-
-/// Ours against the kernel's own numbers.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Check {
-    /// Threads compared one by one: those that ended under observation.
-    pub threads: u64,
-    /// Threads of which any count differs.
-    pub threads_differing: u64,
-    /// Each quantity of `task_struct`, summed over these threads.
-    pub residuals: Vec<Residual>,
-    /// The same from other parts of the kernel, over the whole tree.
-    #[serde(default)]
-    pub oracles: Vec<Residual>,
-    /// Sources that could not be asked, and why.
-    #[serde(default)]
-    pub not_compared: BTreeMap<String, String>,
-    /// What other counters do not see, counted.
-    #[serde(default)]
-    pub unseen_by_others: UnseenByOthers,
-}
-
-/// What we count and other counters of the kernel's do not: it bounds the difference.
-///
-/// "Ending" is what a thread does after it began to end, its last switch included.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct UnseenByOthers {
-    /// Threads that ended.
-    pub ended: u64,
-    /// Of these, threads that nobody waits for: all but the leader of each process. A leader that an exec replaced is neither.
-    pub ended_unwaited: u64,
-    /// Voluntary switches while ending.
-    pub voluntary: u64,
-    /// Involuntary switches while ending.
-    pub involuntary: u64,
-    /// The part of `voluntary` of threads that nobody waits for, leaders that an exec replaced included.
-    pub voluntary_unwaited: u64,
-    /// The same part of `involuntary`.
-    pub involuntary_unwaited: u64,
-    /// Migrations while ending.
-    pub migrations: u64,
-    /// On-CPU time while ending.
-    pub on_cpu_seconds: f64,
-    /// Time that the kernel left out of runs because a hypervisor or an interrupt had the CPU.
-    pub taken_seconds: f64,
-    /// Migrations beyond the first between two runs of a thread.
-    pub migrations_again: u64,
-    /// Migrations of which no event was seen, and which the kernel's count told.
-    pub migrations_repaired: u64,
-}
-
-/// One quantity, ours and the kernel's.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Residual {
-    /// Where the kernel's figure is from: `task_struct`, `wait4`, `perf`, `proc`, `proc_stat`.
-    #[serde(default)]
-    pub source: String,
-    /// The kernel's name for it: `nvcsw`, `nivcsw`, `nr_migrations`, `sum_exec_runtime_seconds`, `run_delay_seconds`, ...
-    pub quantity: String,
-    /// Counted by us.
-    pub ours: f64,
-    /// Kept by the kernel.
-    pub kernel: f64,
-    /// Ours less the kernel's.
-    pub difference: f64,
-    /// The least that the difference may be; without it there is no lower bound.
-    #[serde(default)]
-    pub at_least: Option<f64>,
-    /// The most that the difference may be; without it there is no upper bound.
-    #[serde(default)]
-    pub at_most: Option<f64>,
-    /// Why the two may differ; empty if they may not.
-    #[serde(default)]
-    pub because: String,
-}
-
-impl Residual {
-    /// Compares; `bounds` are those of ours less the kernel's.
-    pub fn new(source: &str, quantity: &str, ours: f64, kernel: f64, bounds: Bounds) -> Residual {
-        Residual {
-            source: source.to_owned(),
-            quantity: quantity.to_owned(),
-            ours,
-            kernel,
-            difference: ours - kernel,
-            at_least: bounds.at_least,
-            at_most: bounds.at_most,
-            because: String::new(),
-        }
-    }
-
-    /// Says why the two may differ.
-    #[must_use]
-    pub fn because(self, why: &str) -> Residual {
-        Residual { because: why.to_owned(), ..self }
-    }
-
-    /// The interval in which the difference must lie.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { at_least: self.at_least, at_most: self.at_most }
-    }
-
-    /// Whether the difference is in bounds.
-    pub fn is_within(&self) -> bool {
-        self.bounds().contain(self.difference)
-    }
 }
 
 /// Which thread had which core when.

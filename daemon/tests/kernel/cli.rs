@@ -11,7 +11,7 @@ use std::{
     thread,
 };
 
-use schedscope::report::RunReport;
+use schedscope::{commands::check::Outcome, report::RunReport};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -232,13 +232,28 @@ fn check_finds_the_figures_equal_to_the_kernels() {
     if !is_privileged() {
         return;
     }
-    let output = schedscope(&["check"]);
+    let output = schedscope(&["check", "--seconds", "0.3", "--json", "-"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
-    for quantity in ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds"] {
-        let line =
-            text.lines().find(|line| line.trim_start().starts_with(quantity)).unwrap_or_else(|| panic!("{quantity}: {text}"));
-        assert!(line.trim_end().ends_with("ok"), "{line}");
-    }
     assert_eq!(output.stderr, b"");
+    let outcome: Outcome = serde_json::from_str(&text).unwrap();
+    assert!(outcome.passed && outcome.threads_differing == 0 && outcome.not_compared.is_empty(), "{text}");
+    let has = |source: &str, quantity: &str| {
+        let found =
+            outcome.comparisons.iter().find(|found| (&*found.residual.source, &*found.residual.quantity) == (source, quantity));
+        let found = found.unwrap_or_else(|| panic!("no {quantity} of {source}: {text}"));
+        assert!(found.within && found.residual.kernel >= 1e-3, "{found:?}");
+    };
+    for quantity in ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds", "run_delay_seconds"] {
+        has("task_struct", quantity);
+    }
+    for (source, quantity) in
+        [("wait4", "ru_nvcsw"), ("wait4", "ru_nivcsw"), ("perf", "context-switches"), ("perf", "cpu-migrations")]
+    {
+        has(source, quantity);
+    }
+    for quantity in ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches", "schedstat_on_cpu_seconds", "schedstat_timeslices"] {
+        has("proc", quantity);
+    }
+    has("proc_stat", "ctxt");
 }

@@ -1,5 +1,5 @@
 use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{abi::Cause, loss::Loss};
+use schedscope_ebpf::{abi::Cause, blocked::state, loss::Loss};
 
 use crate::{
     charge::{add_migrations, cell, lose_on, note_move},
@@ -22,6 +22,10 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
         return 0;
     }
     note_move(traced.record);
+    let state = task.state();
+    if state != 0 && state & state::WAKING == 0 {
+        traced.record.moves.asleep += 1;
+    }
     let cause = if traced.record.clock.is_placement() { Cause::AtWakeup } else { Cause::WhileQueued };
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };

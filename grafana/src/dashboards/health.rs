@@ -24,6 +24,7 @@ pub(super) fn dashboard() -> Dashboard {
         rows: vec![
             Row::open("At a glance", glance()),
             Row::open("Losses", losses()),
+            Row::open("Against the kernel's own figures", residuals()),
             Row::open("Cost", cost()),
             Row::open("Collecting and serving", serving()),
         ],
@@ -87,6 +88,48 @@ fn glance() -> Vec<Panel> {
             },
         )
         .query(&value(&foreign::PROCESS_MEMORY).max_by(&[]), ""),
+    ]
+}
+
+fn residuals() -> Vec<Panel> {
+    vec![
+        alarm(
+            Unit::Short,
+            Text {
+                title: "Waiting threads that differ",
+                read: "Threads at rest, of those alive now, of which any count differs from the one that the kernel kept. Should be 0.",
+                next: "Not 0: run `schedscope check` on that host, and report it with the output of `schedscope doctor`.",
+            },
+        )
+        .query(&value(&catalog::CHECK_WAITING_THREADS).only("verdict", &["differing"]).sum_by(&[]), ""),
+        stacked(
+            Unit::PerSecond,
+            Text {
+                title: "Threads compared at their end",
+                read: "Threads that ended, per second, by whether all their counts were those that the kernel kept about them.",
+                next: "Any that differ: by how much is beside it.",
+            },
+        )
+        .query(&rate(&catalog::CHECK_THREADS).sum_by(&["verdict"]), "{{verdict}}"),
+        lines(
+            Unit::PerSecond,
+            Text {
+                title: "Residual of counts",
+                read: "By how much our counts of ended threads differ from the kernel's, per second, by the kernel's name for them. \
+                       Should be 0.",
+                next: "Not 0: the losses above, of the same time, say what was not seen.",
+            },
+        )
+        .query(&rate(&catalog::CHECK_RESIDUAL).sum_by(&["quantity"]), "{{quantity}}"),
+        lines(
+            Unit::Short,
+            Text {
+                title: "Residual of on-CPU time",
+                read: "By how much our on-CPU time of ended threads differs from the kernel's, in seconds per second.",
+                next: "More than a thousandth of the CPUs in use: run `schedscope check` on that host.",
+            },
+        )
+        .query(&rate(&catalog::CHECK_RESIDUAL_SECONDS).sum_by(&[]), "on-CPU time"),
     ]
 }
 

@@ -128,7 +128,7 @@ impl Facts {
             let is_loop = is_loop(thread, wall);
             let works = most > 0.0 && thread.wanted() >= WORKER_SHARE * most && !coordinates(thread, most, has_waiters);
             // A loop that hands all work to others is busy by itself with next to nothing, and is what holds the program together.
-            if !works && !waits(thread) && !(is_loop && thread.is_main) {
+            if !(works || waits(thread) || is_loop && thread.is_main) {
                 continue;
             }
             let process = processes.entry(thread.tgid).or_default();

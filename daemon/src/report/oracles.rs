@@ -38,6 +38,8 @@ pub struct PerfCounts {
     pub task_clock_ns: u64,
     /// CPU time of a short sleep, which has one switch away and one back in it: measured beside the run.
     pub nap_ns: u64,
+    /// Time of a move to another CPU, measured likewise; 0 on a single CPU.
+    pub move_ns: u64,
 }
 
 /// `wait4` on the root of the tree.
@@ -66,8 +68,9 @@ pub fn wait4(report: &RunReport, usage: &Usage) -> Vec<Residual> {
 /// perf's counters, inherited by every descendant.
 ///
 /// perf lets go of a thread while it ends, before its last switch. It counts a migration when the thread next gets a CPU, so that
-/// several between two runs are one. Its clock of a thread starts when a switch is over and stops before the next; the scheduler's
-/// own time is part of the kernel's run time. And it goes on while a hypervisor has the CPU.
+/// several between two runs are one. Its clock of a thread starts when a switch is over and stops
+/// when the next one has chosen; the kernel's run time starts and ends where the scheduler was entered. So either may be longer, by the
+/// scheduler's own time. And perf's goes on while a hypervisor has the CPU.
 pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     let unseen = &report.check.unseen_by_others;
     let switches = report.switches.voluntary + report.switches.preempted + report.switches.yielded;
@@ -76,8 +79,8 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     let uncertain = (unseen.migrations + unseen.migrations_repaired) as f64;
     let (on_cpu, clock) = (report.time_seconds.on_cpu, seconds(perf.task_clock_ns));
     let share = ON_CPU_SHARE * clock;
-    let switching = seconds(perf.nap_ns) * switches as f64;
-    let clock_bounds = Bounds::between(-share - unseen.taken_seconds, share + unseen.on_cpu_seconds + switching);
+    let switching = seconds(perf.nap_ns) * switches as f64 + seconds(perf.move_ns) * report.migrations.total as f64;
+    let clock_bounds = Bounds::between(-share - unseen.taken_seconds - switching, share + unseen.on_cpu_seconds + switching);
     vec![
         Residual::new(
             "perf",
@@ -96,7 +99,7 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
         )
         .because("perf counts several migrations between two runs of a thread as one"),
         Residual::new("perf", "task-clock_seconds", on_cpu, clock, clock_bounds).because(
-            "perf lets go of a thread while it ends, and its clock stands still in the scheduler: at most as long as a short sleep takes",
+            "perf lets go of a thread while it ends, and its clock starts and stops later in the scheduler: by at most what a short sleep or a move takes",
         ),
     ]
 }

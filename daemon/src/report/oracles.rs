@@ -76,6 +76,8 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     let switches = report.switches.voluntary + report.switches.preempted + report.switches.yielded;
     let not_counted = (unseen.voluntary + unseen.involuntary) as f64;
     let again = unseen.migrations_again as f64;
+    // A thread that was moved in its sleep just before it was registered has that move still to come.
+    let pending = report.threads.iter().filter(|thread| thread.seeded).count() as f64;
     let uncertain = (unseen.migrations + unseen.migrations_repaired) as f64;
     let (on_cpu, clock) = (report.time_seconds.on_cpu, seconds(perf.task_clock_ns));
     let share = ON_CPU_SHARE * clock;
@@ -95,7 +97,7 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
             "cpu-migrations",
             report.migrations.total as f64,
             perf.migrations as f64,
-            Bounds::between(again, again + uncertain),
+            Bounds::between(again - pending, again + uncertain),
         )
         .because("perf counts several migrations between two runs of a thread as one"),
         Residual::new("perf", "task-clock_seconds", on_cpu, clock, clock_bounds).because(

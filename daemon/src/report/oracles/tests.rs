@@ -1,5 +1,5 @@
 use super::{
-    super::schema::{Switches, UnseenByOthers},
+    super::schema::{Switches, ThreadReport, UnseenByOthers},
     *,
 };
 use crate::snapshot::tests::thread;
@@ -69,6 +69,17 @@ fn resting(tid: u32, voluntary: u64) -> Thread {
 
 fn at_rest<'a>(threads: &'a [Thread], totals: &'a Totals) -> AtRest<'a> {
     AtRest { threads, totals, move_seconds: None }
+}
+
+#[test]
+fn perf_may_count_a_move_from_before_the_begin() {
+    let mut report = report();
+    let migrations = |report: &RunReport, migrations| {
+        perf(report, &PerfCounts { migrations, ..PerfCounts::default() }).swap_remove(1).is_within()
+    };
+    assert!(!migrations(&report, 8));
+    report.threads.push(ThreadReport { seeded: true, ..ThreadReport::default() });
+    assert!(migrations(&report, 8) && !migrations(&report, 9));
 }
 
 #[test]

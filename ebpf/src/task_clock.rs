@@ -264,8 +264,11 @@ impl TaskClock {
         } else {
             closed = copy.close(now_ns);
         }
-        // Most likely blocked; the next switch-out will tell. The carry belongs to the next wait.
+        // Most likely blocked; the next switch-out will tell.
         closed.blocked_ns += self.pending_ns;
+        // What the kernel left out of runs is a wait, which the next one will be longer by. What it counted beyond them will make that
+        // one shorter, and is not known to be less than it yet.
+        closed.preempt_wait_ns += self.carry_ns.max(0).cast_unsigned();
         // An event between the reading of the clock and of the record is no contradiction.
         closed.loss = None;
         closed

@@ -112,10 +112,10 @@ fn relocate(address: u64, tid: u32) -> u32 {
     slot
 }
 
-/// Whether a new thread would find a slot without evicting another's details.
+/// Whether a new thread would find a slot without evicting another's details, and its pid is within the table.
 #[inline(always)]
-pub(crate) fn has_room() -> bool {
-    matches!(FREE_SLOTS.peek(), Ok(Some(_)))
+pub(crate) fn has_room_for(tid: u32) -> bool {
+    entry(tid).is_some() && matches!(FREE_SLOTS.peek(), Ok(Some(_)))
 }
 
 /// Takes a slot for a new thread: a free one, else the one whose owner has been dead for longest.

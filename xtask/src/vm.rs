@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`kernels`] gets the kernels, through [`apt`]; [`programs`] builds what runs inside; [`plan`] is what is done
 //! there; [`matrix`] takes one kernel after another through it: [`initramfs`] packs, [`boot`] starts the machine, [`guest`] is the
-//! inside, [`monitor`] looks at a machine that has fallen silent; [`verdict`] and [`budget`] judge what comes back; [`table`] shows it
-//! and [`results`] writes it.
+//! inside, which [`still`] makes safe for the emulator, [`monitor`] looks at a machine that has fallen silent; [`verdict`] and
+//! [`budget`] judge what comes back; [`table`] shows it and [`results`] writes it.
 
 mod apt;
 mod boot;
@@ -16,6 +16,7 @@ mod monitor;
 mod plan;
 mod programs;
 mod results;
+mod still;
 mod table;
 mod verdict;
 

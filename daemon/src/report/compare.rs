@@ -166,9 +166,9 @@ mod tests {
     use crate::snapshot::tests::thread;
 
     /// A thread that ended at `end_ns`, as the kernel has it too.
-    fn ended(tid: u32, tgid: u32, end_ns: u64) -> Thread {
+    fn ended(tid: u32, process: u32, end_ns: u64) -> Thread {
         let mut thread = thread(tid, Phase::Dead);
-        thread.record.tgid = tgid;
+        thread.record.tgid = process;
         thread.record.clock.since_ns = end_ns;
         thread.record.voluntary = 10;
         thread.record.preempted = 4;

@@ -184,7 +184,8 @@ fn counted(thread: &Thread, kernel: &TaskCounters) -> TaskCounters {
         voluntary: record.voluntary,
         involuntary,
         on_cpu_ns: record.on_cpu_ns,
-        run_delay_ns: record.wakeup_wait_ns + record.preempt_wait_ns,
+        // As in the totals: what the kernel left out of its last run is already a wait.
+        run_delay_ns: record.wakeup_wait_ns + record.preempt_wait_ns + record.clock.carry_ns.max(0).cast_unsigned(),
         timeslices: if kernel.timeslices > 0 { record.voluntary + involuntary } else { 0 },
         migrations: kernel.migrations.map(|_| record.migrations.iter().sum()),
     }

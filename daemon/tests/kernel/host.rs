@@ -13,6 +13,9 @@ use std::{
 /// Set by whoever wants these tests run.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 
+/// Set where time is emulated, as in the machines of `cargo xtask vm`.
+const EMULATED: &str = "SCHEDSCOPE_EMULATED";
+
 /// Whether tests may load BPF programs; if not, says that this one is left out.
 pub(crate) fn is_privileged() -> bool {
     let is_privileged = env::var_os(PRIVILEGED).is_some_and(|value| value == "1");
@@ -22,6 +25,15 @@ pub(crate) fn is_privileged() -> bool {
         println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
     }
     is_privileged
+}
+
+/// Whether the machine is emulated, where this takes too long; if so, says that the test is left out and what is there in its place.
+pub(crate) fn is_too_slow(instead: &str) -> bool {
+    let is_emulated = env::var_os(EMULATED).is_some_and(|value| value == "1");
+    if is_emulated {
+        println!("skipped: takes an emulated machine more than ten minutes; {instead}");
+    }
+    is_emulated
 }
 
 /// Whether there are that many CPUs to use; if not, says that the test is left out.

@@ -10,8 +10,8 @@ use schedscope_ebpf::abi::program;
 
 use super::host::comes_true;
 
-/// Programs that `schedscope` has loaded once it has attached them all. The switch comes last of the hooks, and then the iterator.
-const HOOKS: usize = program::HOOKS.len() + 1;
+/// Programs that `schedscope` attaches at least, whatever the kernel.
+const HOOKS: usize = program::HOOKS.len();
 
 /// Ids of the programs that a process holds or has attached.
 pub(crate) fn programs_of(pid: u32) -> BTreeSet<u32> {

@@ -13,7 +13,7 @@ use crate::{
     charge::{barrier, lose_on},
     kernel_types::Task,
     maps::{SEED_TGIDS, WAITING},
-    tasks::{admit, find, has_room},
+    tasks::{admit, find, has_room_for},
 };
 
 /// `struct bpf_iter__task`, which the kernel builds for every step and whose members the verifier types.
@@ -47,8 +47,8 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     }
     let is_late = wanted(SEED_DONE).is_some();
     let Some(workload) = wanted(task.tgid()).or_else(|| wanted(SEED_EVERY)).or_else(|| inherited(task)) else { return 0 };
-    // Who found no slot before was counted then.
-    if is_late && !has_room() {
+    // Who was refused before was counted then.
+    if is_late && !has_room_for(task.tid()) {
         return 0;
     }
     // Only a hint for readings before its first event, which tells for certain.

@@ -16,7 +16,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::{EMULATED, Message, OWN_MACHINE, Outcome, PLAN, PRIVILEGED, REPORT, STARTED, Step, Write};
+use super::{
+    plan::{EMULATED, Message, OWN_MACHINE, Outcome, PLAN, PRIVILEGED, REPORT, STARTED, Step, Write},
+    still,
+};
 
 const OUTPUT: &str = "/tmp/output.txt";
 /// More than a failing test prints; a serial port takes a second for 50 kB of an emulated machine.
@@ -24,9 +27,10 @@ const OUTPUT_BYTES: usize = 32 * 1024;
 
 /// Runs the plan. The host ends the machine when it has read the last message.
 pub(crate) fn run() -> Result<()> {
-    for (kind, path) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+    for (kind, path) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev"), ("tracefs", "/sys/kernel/tracing")] {
         mount(kind, path)?;
     }
+    let _still = still::hold()?;
     // In memory like everything here. No file system of its own, which would hide programs that were built below this path.
     fs::create_dir_all("/tmp").context("cannot create /tmp")?;
     raise_loopback().context("cannot bring up the loopback interface")?;

@@ -62,7 +62,7 @@ fn any_difference_loss_or_exit_code_fails() {
 #[test]
 fn a_loss_is_named() {
     let failure = judge(&step(Expect::Exact), &traced(0.0, 0.0, 7)).failure;
-    assert!(failure.unwrap().starts_with("7 observations lost: task_table_full 7;"));
+    assert!(failure.is_some_and(|why| why.starts_with("7 observations lost: task_table_full 7;")));
 }
 
 #[test]

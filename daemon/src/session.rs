@@ -78,7 +78,7 @@ impl Session {
 
     /// Measures how long woken threads take to be queued, and moved ones to be moved, for the bound of run delay. Costs another program at each wake-up.
     pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
-        self.move_seconds = affinity::mean_move_seconds().ok().flatten();
+        self.move_seconds = affinity::mean_move().ok().flatten().map(|time| time.as_secs_f64());
         self.tracer.measure_queueing()
     }
 

@@ -74,7 +74,7 @@ pub struct TaskClock {
 }
 
 /// Clocks of different CPUs may disagree by this much on the time of two events one after the other; that is no contradiction.
-const CLOCK_ERROR_NS: u64 = 50_000;
+pub const CLOCK_ERROR_NS: u64 = 50_000;
 
 /// Most by which the kernel's clock and ours may disagree on how long one wait was.
 const SLACK_NS: u64 = 100_000;

@@ -30,14 +30,14 @@ pub fn visit_all() -> io::Result<()> {
 ///
 /// # Errors
 /// As for [`visit_all`].
-pub fn mean_move_seconds() -> io::Result<Option<f64>> {
+pub fn mean_move() -> io::Result<Option<Duration>> {
     join(spawn(|| {
         let cpus = allowed()?;
         let (&[first, second, ..], begin) = (cpus.as_slice(), Instant::now()) else { return Ok(None) };
         for round in 0..MOVES {
             move_to(if round % 2 == 0 { first } else { second })?;
         }
-        Ok(Some(begin.elapsed().as_secs_f64() / f64::from(MOVES)))
+        Ok(Some(begin.elapsed() / MOVES))
     }))
 }
 
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn a_move_takes_some_microseconds() {
-        match mean_move_seconds().unwrap() {
-            Some(seconds) => assert!((1e-6..0.1).contains(&seconds), "{seconds}"),
+        match mean_move().unwrap() {
+            Some(time) => assert!((Duration::from_micros(1)..Duration::from_millis(100)).contains(&time), "{time:?}"),
             None => assert_eq!(allowed().unwrap().len(), 1),
         }
     }

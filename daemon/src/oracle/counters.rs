@@ -4,7 +4,7 @@ use std::io;
 
 use perf_event::{Builder, Counter, events::Software};
 
-use super::nap;
+use super::{affinity, nap};
 use crate::{report::oracles::PerfCounts, snapshot::Tgid};
 
 /// Counters at work.
@@ -13,6 +13,7 @@ pub struct Counters {
     migrations: Counter,
     task_clock: Counter,
     nap_ns: u64,
+    move_ns: u64,
 }
 
 impl Counters {
@@ -22,12 +23,13 @@ impl Counters {
     /// If the kernel does not let us: it wants `CAP_PERFMON`, or `kernel.perf_event_paranoid` below 2.
     pub fn of(process: Tgid) -> io::Result<Counters> {
         let pid = libc::pid_t::try_from(process.0).map_err(io::Error::other)?;
-        let nap_ns = nap::mean_cpu_ns(|| Counters::attach(0, 0))?;
-        Counters::attach(pid, nap_ns)
+        let nap_ns = nap::mean_cpu_ns(|| Counters::attach(0))?;
+        let move_ns = affinity::mean_move()?.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        Ok(Counters { nap_ns, move_ns, ..Counters::attach(pid)? })
     }
 
     /// The calling thread for pid 0.
-    fn attach(pid: libc::pid_t, nap_ns: u64) -> io::Result<Counters> {
+    fn attach(pid: libc::pid_t) -> io::Result<Counters> {
         let counter = |event| {
             let mut builder = Builder::new().kind(event).observe_pid(pid).any_cpu();
             // A switch happens in the kernel: without it, nothing would be counted.
@@ -38,7 +40,8 @@ impl Counters {
             context_switches: counter(Software::CONTEXT_SWITCHES)?,
             migrations: counter(Software::CPU_MIGRATIONS)?,
             task_clock: counter(Software::TASK_CLOCK)?,
-            nap_ns,
+            nap_ns: 0,
+            move_ns: 0,
         };
         counters.context_switches.enable()?;
         counters.migrations.enable()?;
@@ -53,6 +56,7 @@ impl Counters {
             migrations: self.migrations.read()?,
             task_clock_ns: self.task_clock.read()?,
             nap_ns: self.nap_ns,
+            move_ns: self.move_ns,
         })
     }
 }

@@ -95,6 +95,8 @@ pub(super) fn run_delay(threads: &[Thread], totals: &Totals, move_seconds: Optio
         carried_seconds: seconds(waits_ns) - seconds(measured_ns),
         unobserved_seconds: seconds(totals.unobserved_wait_ns),
         wakeups: totals.wakeup_latency.count(),
+        threads: threads.len() as u64,
+        preemptions: totals.preemption_wait.count(),
         forks: totals.threads_started,
         moves: totals.migrations[Cause::WhileQueued as usize].iter().sum(),
         move_seconds,

@@ -38,6 +38,8 @@ pub struct PerfCounts {
     pub task_clock_ns: u64,
     /// CPU time of a short sleep, which has one switch away and one back in it: measured beside the run.
     pub nap_ns: u64,
+    /// Time of a move to another CPU, measured likewise; 0 on a single CPU.
+    pub move_ns: u64,
 }
 
 /// `wait4` on the root of the tree.
@@ -66,18 +68,21 @@ pub fn wait4(report: &RunReport, usage: &Usage) -> Vec<Residual> {
 /// perf's counters, inherited by every descendant.
 ///
 /// perf lets go of a thread while it ends, before its last switch. It counts a migration when the thread next gets a CPU, so that
-/// several between two runs are one. Its clock of a thread starts when a switch is over and stops before the next; the scheduler's
-/// own time is part of the kernel's run time. And it goes on while a hypervisor has the CPU.
+/// several between two runs are one. Its clock of a thread starts when a switch is over and stops
+/// when the next one has chosen; the kernel's run time starts and ends where the scheduler was entered. So either may be longer, by the
+/// scheduler's own time. And perf's goes on while a hypervisor has the CPU.
 pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     let unseen = &report.check.unseen_by_others;
     let switches = report.switches.voluntary + report.switches.preempted + report.switches.yielded;
     let not_counted = (unseen.voluntary + unseen.involuntary) as f64;
     let again = unseen.migrations_again as f64;
+    // A thread that was moved in its sleep just before it was registered has that move still to come.
+    let pending = report.threads.iter().filter(|thread| thread.seeded).count() as f64;
     let uncertain = (unseen.migrations + unseen.migrations_repaired) as f64;
     let (on_cpu, clock) = (report.time_seconds.on_cpu, seconds(perf.task_clock_ns));
     let share = ON_CPU_SHARE * clock;
-    let switching = seconds(perf.nap_ns) * switches as f64;
-    let clock_bounds = Bounds::between(-share - unseen.taken_seconds, share + unseen.on_cpu_seconds + switching);
+    let switching = seconds(perf.nap_ns) * switches as f64 + seconds(perf.move_ns) * report.migrations.total as f64;
+    let clock_bounds = Bounds::between(-share - unseen.taken_seconds - switching, share + unseen.on_cpu_seconds + switching);
     vec![
         Residual::new(
             "perf",
@@ -92,11 +97,11 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
             "cpu-migrations",
             report.migrations.total as f64,
             perf.migrations as f64,
-            Bounds::between(again, again + uncertain),
+            Bounds::between(again - pending, again + uncertain),
         )
         .because("perf counts several migrations between two runs of a thread as one"),
         Residual::new("perf", "task-clock_seconds", on_cpu, clock, clock_bounds).because(
-            "perf lets go of a thread while it ends, and its clock stands still in the scheduler: at most as long as a short sleep takes",
+            "perf lets go of a thread while it ends, and its clock starts and stops later in the scheduler: by at most what a short sleep or a move takes",
         ),
     ]
 }
@@ -179,7 +184,8 @@ fn counted(thread: &Thread, kernel: &TaskCounters) -> TaskCounters {
         voluntary: record.voluntary,
         involuntary,
         on_cpu_ns: record.on_cpu_ns,
-        run_delay_ns: record.wakeup_wait_ns + record.preempt_wait_ns,
+        // As in the totals: what the kernel left out of its last run is already a wait.
+        run_delay_ns: record.wakeup_wait_ns + record.preempt_wait_ns + record.clock.carry_ns.max(0).cast_unsigned(),
         timeslices: if kernel.timeslices > 0 { record.voluntary + involuntary } else { 0 },
         migrations: kernel.migrations.map(|_| record.migrations.iter().sum()),
     }

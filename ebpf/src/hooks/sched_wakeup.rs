@@ -1,10 +1,11 @@
-use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use crate::{charge::cell, kernel_types::Task, tasks::find};
+use super::sched_switch::time_of_switch;
+use crate::{
+    charge::{cell, this_cpu},
+    kernel_types::Task,
+    tasks::find,
+};
 
 /// A woken thread has been queued: the end of what `sched_waking` began. Attached only while figures are being checked, to tell
 /// how much earlier our waits begin than the kernel's.
@@ -20,8 +21,11 @@ fn sched_wakeup(ctx: BtfTracePointContext) -> i32 {
     if waking_ns == 0 {
         return 0;
     }
-    // SAFETY: helpers without preconditions.
-    let (cpu, now_ns) = unsafe { (bpf_get_smp_processor_id(), bpf_ktime_get_ns()) };
+    // When it was queued, by the clock that its switch-in will be told by: that is where the kernel's wait begins.
+    let Some(cpu_record) = this_cpu(task.cpu()) else { return 0 };
+    let now_ns = time_of_switch(cpu_record, task);
+    // SAFETY: a helper without preconditions.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
     if let Some(cell) = cell(cpu, traced.record.workload) {
         let queueing_ns = now_ns.saturating_sub(waking_ns);
         cell.queueing_ns += queueing_ns;

@@ -4,7 +4,6 @@ Their reports carry ``details``; each module's docstring says what is in them an
 """
 
 import importlib
-import sys
 from collections import namedtuple
 
 ClaimCell = namedtuple(

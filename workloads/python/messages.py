@@ -4,14 +4,17 @@
 cell                way of a message                                       expect
 ==================  =====================================================  =========================
 queue-threads       ``queue.Queue``: a reference, nothing is copied        most messages by far
-ipc-queue           ``multiprocessing.Queue``: pickled, by a thread of     the fewest: three switches
-                    its own, through a pipe                                and more for a message
+ipc-queue           ``multiprocessing.Queue``: pickled by the sender,      the fewest
+                    sent through a pipe by a thread of its own
 ipc-pipe            ``multiprocessing.Pipe``: pickled, through the kernel  some more
-ipc-shared-memory   copied into memory that both have, with semaphores     copying costs little, but
-                    to say so                                              saying so does
-ping-pong-threads   two ``queue.Queue``, one message at a time             each trip: two hand-overs
-ping-pong-pipe      a pipe, one message at a time                          each trip: two hand-overs
+ipc-shared-memory   copied into memory that both have, with semaphores     more with large messages:
+                    to say so                                              saying so costs the same
+ping-pong-threads   two ``queue.Queue``, one message at a time             two hand-overs a trip
+ping-pong-pipe      a pipe, one message at a time                          two hand-overs a trip
 ==================  =====================================================  =========================
+
+How many switches a message costs is the scheduler's choice, too: who is on the same CPU takes turns
+at every message, who is on another may find many at once.
 
 All of them hold a limited number of messages, so the memory that they need is limited, too.
 """

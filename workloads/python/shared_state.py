@@ -22,7 +22,6 @@ value that is long out of date: it wipes out what the others did meanwhile.
 import threading
 
 import jobs
-import measure
 import models
 
 UPDATES_PER_UNIT = 1000

@@ -13,7 +13,7 @@ startup-threads                 0.1 ms              tens of kB
 startup-processes-fork          a millisecond       a few MB
 startup-processes-forkserver    some milliseconds   several MB
 startup-processes-spawn         tens of them        about 10 MB
-startup-subinterpreters         about 10 ms         a few MB
+startup-subinterpreters         about 10 ms         several MB
 ==============================  ==================  =====================
 
 One worker is started and ended before, so that none of them pays for what the first one needs:

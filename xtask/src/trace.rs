@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["quick", "cells", "docs"])]
     sweep: bool,
     /// Write docs/claims/ from what this run measures.
-    #[arg(long, conflicts_with_all = ["quick", "cells"])]
+    #[arg(long, conflicts_with = "cells")]
     docs: bool,
     /// Everything is built already, for this directory of build products; how the command calls itself through sudo.
     #[arg(long, value_name = "DIR", hide = true)]

@@ -99,7 +99,7 @@ fn idle_ns(record: &CpuRecord, now_ns: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use schedscope_ebpf::task_clock::Phase;
+    use schedscope_ebpf::{abi::Cell, task_clock::Phase};
 
     use super::*;
     use crate::snapshot::tests::thread;
@@ -136,6 +136,34 @@ mod tests {
         ledger.compare_ended(&Snapshot { threads: vec![ended(5, 5)], ..Snapshot::default() });
         let expected = Residuals { compared: 2, differing: 1, voluntary: 2, ..Residuals::default() };
         assert_eq!(ledger.ended(), expected);
+    }
+
+    #[test]
+    fn every_name_has_its_own_totals_and_other_comes_first() {
+        let mut running = thread(1, Phase::Running);
+        running.record.clock.since_ns = 100;
+        // SAFETY: a cell is made of integers, for which zero is a value.
+        let blank: Cell = unsafe { std::mem::zeroed() };
+        let cells = vec![vec![Cell { voluntary: 3, ..blank }, Cell { voluntary: 4, ..blank }]];
+        let mut ledger = Ledger::default();
+        for torn_records in [2, 3] {
+            ledger.update(&Snapshot {
+                taken_ns: 150,
+                cells: cells.clone(),
+                threads: vec![running.clone()],
+                torn_records,
+                ..Snapshot::default()
+            });
+        }
+        assert_eq!(ledger.torn_records(), 5);
+        let table = LabelTable::new(&["web", "later"], 8);
+        let allowed = |id: WorkloadId| (id.0 == 1).then_some(6);
+        let workloads = ledger.workloads(&table, allowed, |id| if id.0 == 1 { "threads" } else { "none" });
+        let seen: Vec<_> =
+            workloads.iter().map(|w| (w.name.as_str(), w.totals.voluntary, w.totals.threads, w.allowed_cpus, w.model)).collect();
+        // A name whose cells were not read yet has nothing so far.
+        assert_eq!(seen, [("other", 3, 0, None, "none"), ("web", 4, 1, Some(6), "threads"), ("later", 0, 0, None, "none")]);
+        assert_eq!(workloads[1].totals.times.on_cpu_ns, 50);
     }
 
     #[test]

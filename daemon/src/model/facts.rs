@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use schedscope_ebpf::blocked::Reason;
+
 use crate::report::schema::{RunReport, ThreadReport};
 
 /// A thread is a worker if it wants to run at least this much of what the one that wants most does.
 const WORKER_SHARE: f64 = 0.1;
+/// Part of a core below which little is computed.
+const LITTLE: f64 = 0.5;
 /// A thread is an event loop if at least this much of its waits are in epoll.
 const LOOP_SHARE: f64 = 0.5;
 /// And if it waits there this often a second; below, nothing is going on.
 const LOOP_WAITS_PER_SECOND: f64 = 5.0;
+
+/// Reasons to be blocked that no other thread of the program ends, as a rule.
+pub(super) const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
 
 /// What a process that is a Python has for locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +46,8 @@ pub struct ThreadFacts {
     pub gil: f64,
     /// Waiting for another futex.
     pub futex: f64,
+    /// Asleep, or waiting for files, sockets or the disk: for something that no other thread of the program does.
+    pub outside: f64,
     /// Blocked, for whatever reason.
     pub blocked: f64,
     /// Alive.
@@ -110,12 +119,16 @@ impl Facts {
     /// From threads; what the caller knows better it sets afterwards.
     pub fn new(wall: f64, threads: &[ThreadFacts], pythons: &BTreeMap<u32, Python>) -> Facts {
         let most = threads.iter().map(ThreadFacts::wanted).fold(0.0, f64::max);
+        let running: f64 = threads.iter().map(|thread| thread.on_cpu).sum();
+        // Where little is computed, waiting is the work.
+        let waits = |thread: &ThreadFacts| running < LITTLE * wall && waits_outside(thread, wall);
+        let has_waiters = threads.iter().any(|thread| waits(thread) && !thread.is_main);
         let mut processes = BTreeMap::<u32, ProcessFacts>::new();
         for thread in threads {
             let is_loop = is_loop(thread, wall);
-            let works = most > 0.0 && thread.wanted() >= WORKER_SHARE * most;
+            let works = most > 0.0 && thread.wanted() >= WORKER_SHARE * most && !coordinates(thread, most, has_waiters);
             // A loop that hands all work to others is busy by itself with next to nothing, and is what holds the program together.
-            if (!works || coordinates(thread, most)) && !(is_loop && thread.is_main) {
+            if !(works || waits(thread) || is_loop && thread.is_main) {
                 continue;
             }
             let process = processes.entry(thread.tgid).or_default();
@@ -157,9 +170,15 @@ impl Facts {
     }
 }
 
-/// It starts others and waits for them.
-fn coordinates(thread: &ThreadFacts, most: f64) -> bool {
-    thread.wanted() < 0.5 * most && thread.blocked_otherwise() >= 0.5 * thread.life
+/// It starts others and waits for them. Where all do is wait, starting may be the most that is computed.
+fn coordinates(thread: &ThreadFacts, most: f64, has_waiters: bool) -> bool {
+    let waits_for_others = thread.blocked_otherwise() - thread.outside >= 0.5 * thread.life;
+    (thread.wanted() < 0.5 * most || has_waiters && thread.is_main) && waits_for_others
+}
+
+/// Most of its life, and a good part of the window, it waits for something outside of the program.
+fn waits_outside(thread: &ThreadFacts, wall: f64) -> bool {
+    thread.outside >= 0.5 * thread.life && thread.outside >= 0.2 * wall
 }
 
 fn is_loop(thread: &ThreadFacts, wall: f64) -> bool {
@@ -178,6 +197,7 @@ fn thread(report: &ThreadReport) -> ThreadFacts {
         runnable: report.runnable_seconds,
         gil: reason("gil"),
         futex: reason("futex"),
+        outside: OUTSIDE.iter().map(|outside| reason(outside.name())).sum(),
         blocked: report.blocked_seconds,
         life: report.lifetime_seconds,
         voluntary: report.voluntary,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use schedscope_ebpf::blocked::Reason;
 
 use super::{
-    facts::{Facts, Python, ThreadFacts},
+    facts::{Facts, OUTSIDE, Python, ThreadFacts},
     name::{self, Name},
 };
 use crate::snapshot::{Snapshot, Tgid, Thread, WorkloadId};
@@ -20,6 +20,7 @@ struct Before {
     runnable_ns: u64,
     gil_ns: u64,
     futex_ns: u64,
+    outside_ns: u64,
     blocked_ns: u64,
     life_ns: u64,
     voluntary: u64,
@@ -97,6 +98,7 @@ fn figures(thread: &Thread, now_ns: u64) -> Before {
         runnable_ns: times.runnable_ns(),
         gil_ns: times.blocked_ns[Reason::Gil as usize],
         futex_ns: times.blocked_ns[Reason::Futex as usize],
+        outside_ns: OUTSIDE.iter().map(|reason| times.blocked_ns[*reason as usize]).sum(),
         blocked_ns: times.blocked_total_ns(),
         life_ns: thread.lifetime_ns(now_ns),
         voluntary: thread.record.voluntary,
@@ -113,6 +115,7 @@ fn facts(thread: &Thread, before: &Before, now: &Before) -> ThreadFacts {
         runnable: seconds(now.runnable_ns, before.runnable_ns),
         gil: seconds(now.gil_ns, before.gil_ns),
         futex: seconds(now.futex_ns, before.futex_ns),
+        outside: seconds(now.outside_ns, before.outside_ns),
         blocked: seconds(now.blocked_ns, before.blocked_ns),
         life: seconds(now.life_ns, before.life_ns),
         voluntary: now.voluntary.saturating_sub(before.voluntary),

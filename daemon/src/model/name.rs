@@ -4,6 +4,8 @@ use super::facts::{Facts, ProcessFacts, Python, ThreadFacts};
 
 /// C below which a program is idle unless it switches often.
 const IDLE_BELOW: f64 = 0.05;
+/// And D: on a crowded host who hardly runs may want to all the time.
+const IDLE_BELOW_DEMAND: f64 = 0.2;
 /// Voluntary switches a second that are work, however short: a program that waits for others all the time.
 const ACTIVE_SWITCHES_PER_SECOND: f64 = 20.0;
 /// Mean number of workers alive below which they come one after another.
@@ -114,7 +116,8 @@ pub fn of(facts: &Facts) -> Named {
 
 fn decide(facts: &Facts, evidence: &mut Vec<String>) -> (Name, f64) {
     let switches_per_second = if facts.wall > 0.0 { facts.voluntary as f64 / facts.wall } else { 0.0 };
-    if facts.processes.is_empty() || facts.running < IDLE_BELOW && switches_per_second < ACTIVE_SWITCHES_PER_SECOND {
+    let hardly_runs = facts.running < IDLE_BELOW && facts.demand < IDLE_BELOW_DEMAND;
+    if facts.processes.is_empty() || hardly_runs && switches_per_second < ACTIVE_SWITCHES_PER_SECOND {
         return (Name::Idle, 0.9);
     }
     if facts.workers().count() > 1 && facts.workers_at_once() < ONE_AFTER_ANOTHER {

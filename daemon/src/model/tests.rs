@@ -80,10 +80,27 @@ fn processes_and_loops_are_told_by_the_tree_and_by_epoll() {
 }
 
 #[test]
+fn waiting_is_the_work_where_nothing_is_computed() {
+    let one = [(1, Python::OneGil)];
+    // The first thread has computed most, to start the others, and then joins them.
+    let main = ThreadFacts { is_main: true, futex: 9.9, ..worker(1, 0.05, 0.0, 0.0) };
+    let sleeper = ThreadFacts { outside: 9.9, ..worker(1, 0.001, 0.0, 0.0) };
+    let mut threads = vec![main];
+    threads.extend(vec![sleeper.clone(); 4]);
+    assert_eq!(name(&threads, &one), Name::ThreadsWaiting);
+    let processes: Vec<ThreadFacts> = (2..6).map(|tgid| ThreadFacts { tgid, is_main: true, ..sleeper.clone() }).collect();
+    assert_eq!(name(&processes, &[]), Name::Processes);
+    // A thread that sleeps beside one that computes is no worker.
+    assert_eq!(name(&[worker(1, 9.9, 0.0, 0.0), sleeper], &one), Name::Serial);
+}
+
+#[test]
 fn one_after_another_is_serial_and_nothing_is_idle() {
     let short = |tgid| ThreadFacts { life: 2.0, blocked: 0.0, ..worker(tgid, 2.0, 0.0, 0.0) };
     assert_eq!(name(&[short(1), short(2), short(3), short(4), short(5)], &[]), Name::Serial);
     assert_eq!(name(&[], &[]), Name::Idle);
+    // It gets next to nothing of a crowded host, and wants it all the time.
+    assert_eq!(name(&[ThreadFacts { voluntary: 3, ..worker(1, 0.2, 9.0, 0.0) }], &[]), Name::Serial);
     assert_eq!(name(&[ThreadFacts { voluntary: 3, ..worker(1, 0.01, 0.0, 0.0) }], &[]), Name::Idle);
 }
 
@@ -107,7 +124,7 @@ prop_compose! {
         let sum: f64 = parts.iter().sum::<f64>() + 1e-9;
         let [on_cpu, runnable, gil, other] = parts.map(|part| part / sum * WALL);
         ThreadFacts {
-            tgid, is_main, on_cpu, runnable, gil, futex: other / 2.0, blocked: gil + other, life: WALL, voluntary,
+            tgid, is_main, on_cpu, runnable, gil, futex: other / 2.0, outside: other / 2.0, blocked: gil + other, life: WALL, voluntary,
             epoll_waits: voluntary * epoll / 100,
         }
     }

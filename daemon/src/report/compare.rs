@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schedscope_ebpf::abi::Cause;
+use schedscope_ebpf::{abi::Cause, task_clock::Phase};
 
 use super::{
     bounds::{Bounds, ON_CPU_SHARE, Queueing, RunDelay},
@@ -32,13 +32,19 @@ pub(super) fn check(threads: &[Thread], totals: &Totals, move_seconds: Option<f6
         }
     }
     // Totals are over all threads, these sums over those that ended.
-    let run_delay = if totals.threads == 0 && check.threads == threads.len() as u64 {
-        Some(run_delay(threads, totals, move_seconds))
+    let run_delay = if was_waiting(threads) {
+        Err("no bound: a thread waited for a CPU when it was registered, and the kernel counts that wait from its begin")
+    } else if totals.threads == 0 && check.threads == threads.len() as u64 {
+        Ok(run_delay(threads, totals, move_seconds))
     } else {
-        None
+        Err("no bound while threads of the workload are alive")
     };
     check.residuals = QUANTITIES.iter().zip(sums).map(|(quantity, sums)| residual(quantity, sums, run_delay)).collect();
     check
+}
+
+fn was_waiting(threads: &[Thread]) -> bool {
+    threads.iter().any(|thread| thread.record.seeded_as == Phase::Runnable as u32)
 }
 
 /// Ours and the kernel's of one thread, in the order of [`QUANTITIES`].
@@ -54,7 +60,7 @@ fn pairs(thread: &Thread) -> [(u64, u64); QUANTITIES.len()] {
     ]
 }
 
-fn residual(quantity: &str, (ours, kernel): (u64, u64), run_delay: Option<RunDelay>) -> Residual {
+fn residual(quantity: &str, (ours, kernel): (u64, u64), run_delay: Result<RunDelay, &str>) -> Residual {
     if !quantity.ends_with(SECONDS) {
         return Residual::new(SOURCE, quantity, ours as f64, kernel as f64, Bounds::EQUAL);
     }
@@ -64,11 +70,10 @@ fn residual(quantity: &str, (ours, kernel): (u64, u64), run_delay: Option<RunDel
     }
     match run_delay {
         // A kernel without CONFIG_SCHED_INFO keeps none.
-        Some(_) if kernel == 0.0 => Residual::new(SOURCE, quantity, ours, kernel, Bounds::default())
+        Ok(_) if kernel == 0.0 => Residual::new(SOURCE, quantity, ours, kernel, Bounds::default())
             .because("this kernel does not keep it: CONFIG_SCHED_INFO is off"),
-        Some(run_delay) => Residual::new(SOURCE, quantity, ours, kernel, run_delay.bounds()).because(RUN_DELAY),
-        None => Residual::new(SOURCE, quantity, ours, kernel, Bounds::default())
-            .because("no bound while threads of the workload are alive"),
+        Ok(run_delay) => Residual::new(SOURCE, quantity, ours, kernel, run_delay.bounds()).because(RUN_DELAY),
+        Err(why) => Residual::new(SOURCE, quantity, ours, kernel, Bounds::default()).because(why),
     }
 }
 
@@ -159,9 +164,9 @@ mod tests {
     use crate::snapshot::tests::thread;
 
     /// A thread that ended at `end_ns`, as the kernel has it too.
-    fn ended(tid: u32, tgid: u32, end_ns: u64) -> Thread {
+    fn ended(tid: u32, process: u32, end_ns: u64) -> Thread {
         let mut thread = thread(tid, Phase::Dead);
-        thread.record.tgid = tgid;
+        thread.record.tgid = process;
         thread.record.clock.since_ns = end_ns;
         thread.record.voluntary = 10;
         thread.record.preempted = 4;
@@ -198,10 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn run_delay_has_no_bound_while_a_thread_is_alive() {
-        let threads = [ended(1, 1, 50)];
+    fn run_delay_has_no_bound_where_waits_are_cut_off() {
+        let mut threads = [ended(1, 1, 50)];
         let alive = Totals { threads: 1, ..Totals::default() };
         assert_eq!(check(&threads, &alive, None).residuals[4].at_most, None);
+        threads[0].record.kernel_after.run_delay_ns = 1;
+        assert!(check(&threads, &Totals::default(), None).residuals[4].at_most.is_some());
+        // The kernel counts what it had waited before.
+        threads[0].record.seeded_as = Phase::Runnable as u32;
+        assert_eq!(check(&threads, &Totals::default(), None).residuals[4].at_least, None);
     }
 
     #[test]

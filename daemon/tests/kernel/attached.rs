@@ -16,8 +16,16 @@ use super::{
     leftovers::wait_for_programs,
 };
 
-/// From the programs being attached to the processes being known to them.
-const SEEDING: Duration = Duration::from_millis(500);
+/// Whether a process waits for events. A tracer does so for the first time when all that it was given is registered.
+fn waits_for_events(pid: u32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+    let number = call.split(' ').next().and_then(|number| number.parse::<libc::c_long>().ok());
+    #[cfg(target_arch = "x86_64")]
+    let waits = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    #[cfg(not(target_arch = "x86_64"))]
+    let waits = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    number.is_some_and(|number| waits.contains(&number))
+}
 
 /// `schedscope attach` at work.
 pub(crate) struct Attached {
@@ -36,9 +44,10 @@ impl Attached {
         let mut command = Command::new(host::schedscope());
         command.args(["attach", "--quiet", "--json"]).arg(dir.path().join("report.json"));
         command.args(processes.iter().flat_map(|process| ["--pid".to_owned(), process.to_string()]));
-        let tracer = Guarded(command.spawn().unwrap());
+        let mut tracer = Guarded(command.spawn().unwrap());
         wait_for_programs(tracer.id());
-        sleep(SEEDING);
+        let is_ready = comes_true(60, || waits_for_events(tracer.id()) || tracer.try_wait().unwrap().is_some());
+        assert!(is_ready, "the tracer {} does not begin to trace", tracer.id());
         Attached { tracer, dir }
     }
 

@@ -6,10 +6,12 @@ use std::{
     os::fd::{FromRawFd, OwnedFd, RawFd},
 };
 
+use schedscope_ebpf::abi::program;
+
 use super::host::comes_true;
 
 /// Programs that `schedscope` attaches at least, whatever the kernel.
-const HOOKS: usize = 7;
+const HOOKS: usize = program::HOOKS.len();
 
 /// Ids of the programs that a process holds or has attached.
 pub(crate) fn programs_of(pid: u32) -> BTreeSet<u32> {

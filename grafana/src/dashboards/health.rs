@@ -101,7 +101,8 @@ fn residuals() -> Vec<Panel> {
                 next: "Not 0: run `schedscope check` on that host, and report it with the output of `schedscope doctor`.",
             },
         )
-        .query(&value(&catalog::CHECK_WAITING_THREADS).only("verdict", &["differing"]).sum_by(&[]), ""),
+        .query(&value(&catalog::CHECK_WAITING_THREADS).only("verdict", &["differing"]).sum_by(&[]), "")
+        .sized(12, 8),
         stacked(
             Unit::PerSecond,
             Text {

@@ -184,6 +184,10 @@ fn judge(claim: &Claim, rows: &[Row], runtime: &str, cpus: usize) -> Option<Judg
         let view = View { rows, runtime, cpus, round };
         let obstacle = view.obstacle(claim.gate, &view.cells(claim.all_cells()));
         let Some(mut reading) = (claim.judge)(&view) else { continue };
+        if let Call::NotAbout(why) = reading.call {
+            (judged.verdict, judged.why, judged.cells) = (Verdict::Skipped, Some(why), Vec::new());
+            return Some(judged);
+        }
         if let Some(why) = obstacle {
             reading.call = Call::Unfit(why);
         }

@@ -120,3 +120,81 @@ pub(crate) fn text(compared: &[Compared]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use schedscope::report::{RunReport, schema::ThreadReport};
+
+    use super::{
+        super::{
+            cell::{Cell, Kind, Outcome, Sample, Workload},
+            figures::Figures,
+        },
+        *,
+    };
+
+    /// A cell that took so long, with what the tracer saw of it.
+    fn row(id: &str, model: &str, workers: usize, twin: Option<&str>, wall_seconds: f64, threads: Vec<ThreadReport>) -> Row {
+        let mut report = RunReport { wall_seconds, threads, ..RunReport::default() };
+        report.cpus.allowed = 2;
+        report.model.name = Name::ThreadsGilBound.text().to_owned();
+        let sample = Sample { said: serde_json::Value::Null, workload: Workload::default(), report, steal_share: 0.0 };
+        let cell = Cell {
+            id: id.to_owned(),
+            runtime: "3.11.7".to_owned(),
+            kind: Kind::Cpu,
+            task: id.trim_end_matches(&format!("-{model}")).to_owned(),
+            model: model.to_owned(),
+            workers,
+            serial_twin: twin.map(str::to_owned),
+            unit: None,
+            program: "python3".into(),
+            arguments: Vec::new(),
+            skipped: None,
+        };
+        let figures = Figures { outside_wall_seconds: wall_seconds, ..Figures::default() };
+        Row::new(cell, Outcome::Measured { figures: Box::new(figures.clone()), runs: vec![figures], samples: vec![sample] })
+    }
+
+    fn thread(tid: u32) -> ThreadReport {
+        ThreadReport {
+            tid,
+            tgid: 1,
+            on_cpu_seconds: 0.5,
+            blocked_seconds: 1.5,
+            blocked_seconds_by_reason: [("gil".to_owned(), 1.5)].into(),
+            lifetime_seconds: 2.0,
+            ..ThreadReport::default()
+        }
+    }
+
+    fn rows() -> Vec<Row> {
+        vec![
+            row("hash-threads", "threads", 4, Some("hash-serial"), 2.1, (2..6).map(thread).collect()),
+            row("hash-processes-fork", "processes-fork", 4, Some("hash-serial"), 1.3, Vec::new()),
+            row("startup-threads", "threads", 8, None, 0.10, Vec::new()),
+            row("startup-processes-fork", "processes-fork", 8, None, 0.19, Vec::new()),
+        ]
+    }
+
+    #[test]
+    fn the_estimate_is_compared_with_the_run_on_processes() {
+        let compared = of(&rows());
+        let [one] = compared.as_slice() else { unreachable!("one cell of threads has a twin: {compared:?}") };
+        // Two seconds of computing on two CPUs, a tenth before, and four processes at a hundredth each.
+        assert!((one.start_seconds_per_process - 0.01).abs() < 1e-9, "{one:?}");
+        assert!((one.estimated_wall_seconds - 1.14).abs() < 1e-9, "{one:?}");
+        assert!((one.error - (1.14 / 1.3 - 1.0)).abs() < 1e-9 && one.is_quiet());
+        assert!(text(&compared).contains("processes: estimated   1.14 s, measured   1.30 s, error -12 %"), "{}", text(&compared));
+    }
+
+    #[test]
+    fn threads_that_are_not_bound_have_no_estimate() {
+        let mut rows = rows();
+        let Outcome::Measured { samples, .. } = &mut rows.first_mut().unwrap().outcome else { unreachable!("it was measured") };
+        samples[0].report.model.name = Name::ThreadsParallel.text().to_owned();
+        assert!(of(&rows).is_empty() && text(&of(&rows)).is_empty());
+    }
+}

@@ -20,7 +20,9 @@ pub(crate) const NATIVE: &str = "native";
 /// What an interpreter may take to say what it is.
 const LIMIT: Duration = Duration::from_secs(20);
 /// The interpreter's own path, as version managers put shell scripts before it, which would be traced as dozens of processes.
-const WHO_ARE_YOU: &str = "import sys, platform; print(sys.executable); print(platform.python_version())";
+/// A free-threaded build bears a `t`, as its executable does.
+const WHO_ARE_YOU: &str = "import sys, sysconfig, platform; print(sys.executable); \
+    print(platform.python_version() + ('t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''))";
 
 /// Something that cells run on.
 #[derive(Clone, Debug)]
@@ -165,9 +167,15 @@ mod tests {
 
     #[test]
     fn versions_are_compared_as_numbers() {
-        for (version, expected) in
-            [("2.7.18", false), ("3.7.16", false), ("3.8.0", true), ("3.13.0rc1", true), ("4.0", true), ("", false)]
-        {
+        for (version, expected) in [
+            ("2.7.18", false),
+            ("3.7.16", false),
+            ("3.8.0", true),
+            ("3.13.0rc1", true),
+            ("3.14.0t", true),
+            ("4.0", true),
+            ("", false),
+        ] {
             assert_eq!(is_new_enough(version), expected, "{version}");
         }
     }

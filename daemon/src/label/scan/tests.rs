@@ -87,7 +87,7 @@ fn a_forked_child_is_what_its_parent_is_and_is_not_read() {
         exe("server")
     };
     let mut parent = seeded(10, BUSY_NS);
-    scanner.scan(&alive(&[parent.clone()]), reader);
+    scanner.scan(&alive(std::slice::from_ref(&parent)), reader);
     parent.record.workload = 1;
     let moves = scanner.scan(&alive(&[process(11, 10, 50, 0), parent]), reader);
     assert_eq!(moves, [(Tid(11), WorkloadId(1))]);
@@ -160,7 +160,7 @@ fn every_process_is_read_again_within_a_round() {
 fn a_family_forked_between_two_scans_is_named_from_the_oldest_on() {
     let mut scanner = scanner();
     let parent = seeded(30, BUSY_NS);
-    scanner.scan(&alive(&[parent.clone()]), |_| exe("server"));
+    scanner.scan(&alive(std::slice::from_ref(&parent)), |_| exe("server"));
     // The grandchild's number is lower: it is the start that counts.
     let family = [process(10, 20, 300, 0), process(20, 30, 200, 0), parent];
     let moves = scanner.scan(&alive(&family), |tgid| panic!("{tgid:?} was read"));

@@ -9,8 +9,8 @@ use super::{
 
 const PLAIN: ColourDepth = ColourDepth::None;
 
-fn thread(tid: u32, tgid: u32, comm: &str) -> CoreMapThread {
-    CoreMapThread { tid, tgid, comm: comm.to_owned() }
+fn thread(tid: u32, process: u32, comm: &str) -> CoreMapThread {
+    CoreMapThread { tid, tgid: process, comm: comm.to_owned() }
 }
 
 /// One core, columns of one second: threads with their seconds in each, and the seconds of other programs.
@@ -114,7 +114,7 @@ fn who_has_no_letter_is_any_other() {
     let drawn = |report: &RunReport| render(report, &Options { width: 100, colour: PLAIN }).unwrap().join("\n");
     assert!(!drawn(&threads(26)).contains("any other"));
     let text = drawn(&threads(27));
-    assert!(text.contains("Z") && text.contains("* any other") && row(&threads(27), PLAIN).ends_with('*'), "{text}");
+    assert!(text.contains('Z') && text.contains("* any other") && row(&threads(27), PLAIN).ends_with('*'), "{text}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn a_wait_is_worth_saying_from_a_tenth_of_the_demand_on() {
 fn who_has_the_cores_is_told_if_it_is_known() {
     let told = |cores: u64, running: f64, with_nearly_all: u64, [foreign, idle]: [f64; 2]| {
         let cores_with_nearly_all = with_nearly_all;
-        Facts { cores, running, cores_with_nearly_all, foreign, idle, ..facts(0.0, 4.0, [4.0, 2.0, 0.0]) }
+        Facts { cores, running, foreign, idle, cores_with_nearly_all, ..facts(0.0, 4.0, [4.0, 2.0, 0.0]) }
             .who_has_the_cores("their")
     };
     let pinned = |count| format!(", and {count} had nearly all of their CPU time, as if pinned");

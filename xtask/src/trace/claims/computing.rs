@@ -98,8 +98,7 @@ pub(super) fn parallel_rule() -> String {
     format!(
         "Holds if the workers are at least {PARALLEL} × the lesser of workers and CPUs as fast as one; does not hold up to {NO_FASTER}x. On a \
          machine that is not fit to measure speed it holds if D is at least {WANTS_ALL} × N and at most {:.0} % of the time went into waiting \
-         for a GIL: they want a core each, and nothing but the lack of cores keeps them. It does not hold if C is at most {ONE_AT_A_TIME} and \
-         at least {GIL_BOUND} × (N − 1) / N of the time went into that.",
+         for a GIL: they want a core each, and nothing but the lack of cores keeps them.",
         100.0 * GIL_FREE
     )
 }
@@ -110,6 +109,14 @@ pub(super) fn processes(view: &View) -> Option<Reading> {
 
 pub(super) fn subinterpreters(view: &View) -> Option<Reading> {
     parallel(view, "arithmetic-serial", "arithmetic-subinterpreters")
+}
+
+pub(super) fn free_threaded(view: &View) -> Option<Reading> {
+    if view.cell("arithmetic-threads")?.says_gil() != Some(false) {
+        let why = "this interpreter has a GIL; name a free-threaded one, such as python3.14t, with --python".to_owned();
+        return Some(Reading::new(Call::NotAbout(why)));
+    }
+    parallel(view, "arithmetic-serial", "arithmetic-threads")
 }
 
 pub(super) fn released(view: &View) -> Option<Reading> {
@@ -124,8 +131,6 @@ fn parallel(view: &View, serial: &str, parallel: &str) -> Option<Reading> {
         Call::Unfit(unresolved())
     } else if is_free(workers) {
         Call::Holds
-    } else if is_bound(workers) {
-        Call::Fails
     } else {
         Call::Unfit(why_no_speed(view, &[serial, workers]))
     };

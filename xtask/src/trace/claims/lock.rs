@@ -14,7 +14,7 @@ const LONG: &str = "arithmetic-threads-interval-50ms";
 const FORCED_PER_SECOND: f64 = 5.0;
 /// Quotient of the hand-offs at 0.5 ms and at 50 ms from which on it is the interval that sets them; 100 were exact.
 const FOLLOWS_INTERVAL: f64 = 15.0;
-/// Part of its life that the answering thread waits for the GIL from which on it matters to it.
+/// Of the time that the answering thread runs or waits for the GIL, the part spent waiting from which on the GIL matters to it.
 const MATTERS: f64 = 0.5;
 /// The same up to which it does not.
 const DOES_NOT_MATTER: f64 = 0.05;
@@ -25,7 +25,8 @@ pub(super) fn cooperative_rule() -> String {
     format!(
         "Does not hold if threads that only compute, and so never give the GIL up by themselves, give it up at least {FORCED_PER_SECOND} times per \
          second of CPU time because others asked for it, and do so at least {FOLLOWS_INTERVAL}x as often with a switch interval of 0.5 ms as with 50 ms (the \
-         latter only where the machine is fit to measure speed). Holds if they wait for the GIL and it is never taken from them."
+         latter only where the machine is fit to measure speed). Holds if, on a machine fit to measure speed, they wait for the GIL and it is never \
+         taken from them."
     )
 }
 
@@ -43,8 +44,12 @@ pub(super) fn cooperative(view: &View) -> Option<Reading> {
     let call = if threads.is_gil_unresolved() {
         Call::Between("the interpreter's lock was not found".to_owned())
     } else {
-        call(waits && forced(threads) < 0.1, waits && is_forced && follows, || match ratio {
+        call(waits && forced(threads) < 0.1 && view.can_tell_speed(&cells), waits && is_forced && follows, || match ratio {
             _ if !waits => "the threads do not wait for a GIL".to_owned(),
+            // Whoever wakes up on the same CPU goes first there, as it has waited longer.
+            _ if !is_forced && !view.can_tell_speed(&cells) => {
+                "on a busy machine the next thread has the lock before the one that gave it up is seen waiting for that".to_owned()
+            }
             Some(ratio) if is_forced => format!("at 0.5 ms it changes hands {ratio:.1}x as often as at 50 ms"),
             _ => format!("it was taken away {:.1} times per second of CPU time", forced(threads)),
         })
@@ -62,8 +67,8 @@ pub(super) fn cooperative(view: &View) -> Option<Reading> {
 
 pub(super) fn convoy_rule() -> String {
     format!(
-        "Does not hold if the answering thread spends at least {:.0} % of its life waiting for the GIL when the computing thread shares its process \
-         and its CPU, and, where the machine is fit to measure speed, answers at least {HELD_UP}x as often beside a computing process. Holds if it \
+        "Does not hold if the answering thread, of the time that it runs or waits for the GIL, waits at least {:.0} % when the computing thread shares \
+         its process and its CPU, and, where the machine is fit to measure speed, answers at least {HELD_UP}x as often beside a computing process. Holds if it \
          waits at most {:.0} % and does not answer {HELD_UP}x as often.",
         100.0 * MATTERS,
         100.0 * DOES_NOT_MATTER
@@ -73,7 +78,7 @@ pub(super) fn convoy_rule() -> String {
 pub(super) fn convoy(view: &View) -> Option<Reading> {
     let (near, process) = (view.cell("convoy-thread-near")?, view.cell("convoy-process")?);
     let (far, alone) = (view.cell("convoy-thread"), view.cell("convoy-alone"));
-    let waiting = near.gil_wait_share_of("echo")?;
+    let waiting = near.gil_share_of("echo")?;
     let quotient = process.work_per_second() / near.work_per_second().max(1e-9);
     let can_tell = view.can_tell_speed(&[near, process]);
     let held_up = quotient >= HELD_UP;
@@ -82,7 +87,7 @@ pub(super) fn convoy(view: &View) -> Option<Reading> {
     } else {
         call(waiting <= DOES_NOT_MATTER && can_tell && !held_up, waiting >= MATTERS && (held_up || !can_tell), || {
             format!(
-                "it waits {:.0} % of its life for the GIL and answers {quotient:.1}x as often beside a process",
+                "it waits for the GIL {:.0} % of the time that it runs or waits for it, and answers {quotient:.1}x as often beside a process",
                 100.0 * waiting
             )
         })
@@ -91,8 +96,8 @@ pub(super) fn convoy(view: &View) -> Option<Reading> {
     Some(
         Reading::new(call)
             .with("waiting for the GIL beside a computing thread", Unit::Percent, waiting)
-            .maybe("the same on another CPU", Unit::Percent, far.and_then(|cell| cell.gil_wait_share_of("echo")))
-            .maybe("beside a computing process", Unit::Percent, process.gil_wait_share_of("echo"))
+            .maybe("the same on another CPU", Unit::Percent, far.and_then(|cell| cell.gil_share_of("echo")))
+            .maybe("beside a computing process", Unit::Percent, process.gil_share_of("echo"))
             .maybe("answers a second beside a thread, same CPU", Unit::Rate, told(Some(near)))
             .maybe("same process, other CPU", Unit::Rate, told(far))
             .maybe("beside a process", Unit::Rate, told(Some(process)))

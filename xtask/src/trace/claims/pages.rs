@@ -97,7 +97,7 @@ fn estimates(measured: &Measured) -> String {
          runs the processes too, so the error is known.\n\n",
     );
     if measured.estimates.is_empty() {
-        return text + "Not measured.\n";
+        return text + "Not measured: other programs kept the threads waiting for CPUs, and then their run does not tell.\n";
     }
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
@@ -143,7 +143,8 @@ fn page(claim: &Claim, measured: &Measured) -> String {
     let cells: Vec<String> = claim.cells.iter().chain(claim.also).map(|cell| format!("`{cell}`")).collect();
     let _ = write!(
         text,
-        "## How it is measured\n\n{}\n\nCells: {}.\n\n## The rule\n\n{}\n\nWhen the machine is fit to tell: {} Of the rounds in which it was, all \
+        "## How it is measured\n\n{}\n\nCells: {}.\n\n## The rule\n\n{}\n\nWhen the machine is fit to tell: {} That a claim about events or waiting does \
+         not hold is said only where the machine is also fit to measure speed. Of the rounds in which it was, all \
          must agree but one in five.\n\n## To repeat it\n\n```sh\ncargo xtask trace --cells '{}' --repeats 5\n```\n\n{}\n",
         claim.method,
         cells.join(", "),
@@ -155,12 +156,10 @@ fn page(claim: &Claim, measured: &Measured) -> String {
     text
 }
 
-/// A pattern that matches the cells that a claim rests on.
+/// A pattern that matches the cells that a claim looks at.
 fn pattern(claim: &Claim) -> String {
-    match claim.cells {
-        [one] => (*one).to_owned(),
-        several => format!("{{{}}}", several.join(",")),
-    }
+    let cells: Vec<&str> = claim.all_cells().collect();
+    if let [one] = cells.as_slice() { (*one).to_owned() } else { format!("{{{}}}", cells.join(",")) }
 }
 
 fn rounds(judged: &Judged) -> String {
@@ -188,4 +187,57 @@ fn runtimes(measured: &Measured) -> Vec<&str> {
 
 fn find<'a>(measured: &'a Measured, claim: &Claim, runtime: &str) -> Option<&'a Judged> {
     measured.claims.iter().find(|judged| judged.claim == claim.id && judged.runtime == runtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Told, Unit, Verdict},
+        *,
+    };
+
+    fn judged() -> Judged {
+        Judged {
+            claim: "waiting-overlaps".to_owned(),
+            runtime: "3.11.7".to_owned(),
+            verdict: Verdict::Inconclusive,
+            why: Some("other programs took 40 % of the CPUs during download-serial".to_owned()),
+            finer: String::new(),
+            figures: vec![Told { name: "on threads".to_owned(), unit: Unit::Factor, median: 3.9, min: 3.8, max: 3.95 }],
+            rounds_used: 0,
+            rounds: 3,
+            cells: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn every_claim_has_a_page_with_its_rule() {
+        let pages = all(&Measured::default());
+        assert_eq!(pages.len(), ALL.len() + 1);
+        let index = &pages[&PathBuf::from("docs/claims/README.md")];
+        for claim in &ALL {
+            let page = &pages[&PathBuf::from(format!("docs/claims/{}.md", claim.id))];
+            assert!(page.contains(&(claim.rule)()) && page.contains(&claim.gate.words()), "{}", claim.id);
+            assert!(page.contains("Not measured yet.") && index.contains(&format!("({}.md)", claim.id)), "{}", claim.id);
+        }
+    }
+
+    #[test]
+    fn a_page_shows_verdict_reason_and_figures() {
+        let measured = Measured { claims: vec![judged()], ..Measured::default() };
+        let page = &all(&measured)[&PathBuf::from("docs/claims/waiting-overlaps.md")];
+        assert!(
+            page.contains("## CPython 3.11.7: inconclusive\n\nOther programs took 40 % of the CPUs during download-serial.\n"),
+            "{page}"
+        );
+        assert!(page.contains("| on threads | 3.90x  | 3.80x    | 3.95x   |"), "{page}");
+        assert!(page.contains("3 runs of each cell, 0 of them undisturbed."), "{page}");
+    }
+
+    #[test]
+    fn measurements_survive_being_written_down() {
+        let measured = Measured { claims: vec![judged()], ..Measured::default() };
+        let text = serde_json::to_string(&measured).unwrap_or_default();
+        assert_eq!(serde_json::from_str::<Measured>(&text).ok(), Some(measured));
+    }
 }

@@ -55,6 +55,8 @@ pub(super) enum Call {
     Between(String),
     /// The machine was not fit to tell; why.
     Unfit(String),
+    /// This interpreter is not one that it is about; why.
+    NotAbout(String),
 }
 
 /// A figure of one round.

@@ -3,7 +3,7 @@
 use super::{Claim, Gate, computing, lock, waiting, workers};
 
 /// Every claim.
-pub(crate) const ALL: [Claim; 16] = [
+pub(crate) const ALL: [Claim; 17] = [
     Claim {
         id: "threads-share-memory",
         sentence: "Threads share memory, processes do not.",
@@ -79,6 +79,18 @@ pub(crate) const ALL: [Claim; 16] = [
         cells: &["arithmetic-serial", "arithmetic-subinterpreters"],
         also: &[],
         judge: computing::subinterpreters,
+    },
+    Claim {
+        id: "threads-without-a-gil-speed-up-computing",
+        sentence: "Without the GIL, CPU-bound Python speeds up with threads.",
+        rule: computing::parallel_rule,
+        method: "The same sums by one thread and, split among them, by several, on a free-threaded build of CPython (3.13 and later).",
+        finer_if_it_holds: "These sums share nothing. Threads that write to the same objects wait for each other at the objects instead.",
+        finer_if_not: "",
+        gate: Gate::Demand,
+        cells: &["arithmetic-serial", "arithmetic-threads"],
+        also: &[],
+        judge: computing::free_threaded,
     },
     Claim {
         id: "waiting-overlaps",

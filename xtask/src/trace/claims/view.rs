@@ -1,5 +1,6 @@
 //! What a rule looks at: one runtime's cells in one round.
 
+use schedscope::report::schema::ThreadReport;
 use serde_json::Value;
 
 use super::super::{
@@ -7,6 +8,9 @@ use super::super::{
     figures::Figures,
     runtime::NATIVE,
 };
+
+/// Time in sleep or poll from which on a thread is one that waits.
+const WAITED_SECONDS: f64 = 0.001;
 
 /// A cell's run in one round.
 #[derive(Clone, Copy)]
@@ -35,10 +39,13 @@ impl Seen<'_> {
         self.figures.work / self.figures.work_seconds.max(1e-9)
     }
 
-    /// Threads that waited for something. Each switches once at its end, whatever it did.
+    /// Threads that slept or waited in poll, but for those that hardly did: interpreters start and end with helpers.
     pub(super) fn waiting_threads(&self) -> Option<f64> {
+        let waited = |thread: &ThreadReport| {
+            ["sleep", "poll"].iter().filter_map(|reason| thread.blocked_seconds_by_reason.get(*reason)).sum::<f64>()
+        };
         let threads = &self.sample?.report.threads;
-        Some(threads.iter().filter(|thread| thread.voluntary > 1).count() as f64)
+        Some(threads.iter().filter(|thread| waited(thread) >= WAITED_SECONDS).count() as f64)
     }
 
     /// Voluntary switches of the whole run.
@@ -46,16 +53,22 @@ impl Seen<'_> {
         self.figures.voluntary_per_second * self.figures.outside_wall_seconds
     }
 
-    /// Of the life of the thread with this name, the part that it waited for a GIL.
-    pub(super) fn gil_wait_share_of(&self, comm: &str) -> Option<f64> {
+    /// Of the time in which the thread of this name ran or waited for a GIL, the part that it waited.
+    pub(super) fn gil_share_of(&self, comm: &str) -> Option<f64> {
         let thread = self.sample?.report.threads.iter().find(|thread| thread.comm == comm)?;
         let waited = thread.blocked_seconds_by_reason.get("gil").copied().unwrap_or(0.0);
-        (thread.lifetime_seconds > 0.0).then(|| waited / thread.lifetime_seconds)
+        let both = waited + thread.on_cpu_seconds;
+        (both > 0.0).then(|| waited / both)
     }
 
     /// The interpreter's switch interval, as the waits of its threads show it.
     pub(super) fn switch_interval_seconds(&self) -> Option<f64> {
         self.sample?.report.gil.switch_interval_seconds
+    }
+
+    /// Whether the interpreter has a GIL in use, as it says itself; not every one does.
+    pub(super) fn says_gil(&self) -> Option<bool> {
+        self.sample?.said.pointer("/interpreter/gil")?.as_bool()
     }
 
     /// True if a Python ran whose locks were not found: its waits for them look like any others.

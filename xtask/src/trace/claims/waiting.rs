@@ -30,8 +30,9 @@ pub(super) fn overlap(view: &View) -> Option<Reading> {
     let gains: Vec<f64> = cells.iter().map(|cell| cell.figures.work_speed_up).collect::<Option<_>>()?;
     let workers = cells[0].workers();
     let least = gains.iter().copied().fold(f64::INFINITY, f64::min);
-    let call =
-        call(least >= OVERLAPPING * workers, least <= NO_OVERLAP, || format!("the slowest is {least:.2}x as fast as serial"));
+    let call = call(least >= OVERLAPPING * workers, least <= NO_OVERLAP && view.can_tell_speed(&cells), || {
+        format!("the slowest is {least:.2}x as fast as serial")
+    });
     Some(
         Reading::new(call)
             .with("downloads", Unit::Count, workers)
@@ -84,9 +85,11 @@ pub(super) fn responsive(view: &View) -> Option<Reading> {
     let (inside, process) = (view.cell("lag-in-loop")?, view.cell("lag-process-pool")?);
     let lag = |cell: Seen| cell.figures.latency_p99_seconds;
     let (blocked, free) = (lag(inside)?, lag(process)?);
-    let call = call(free <= RESPONSIVE_SECONDS && blocked >= MORE_RESPONSIVE * free, free >= blocked, || {
-        format!("the delay is {:.1} ms, and {:.1} ms with the computing in the loop", 1e3 * free, 1e3 * blocked)
-    });
+    let call = call(
+        free <= RESPONSIVE_SECONDS && blocked >= MORE_RESPONSIVE * free,
+        free >= blocked && view.can_tell_speed(&[inside, process]),
+        || format!("the delay is {:.1} ms, and {:.1} ms with the computing in the loop", 1e3 * free, 1e3 * blocked),
+    );
     Some(
         Reading::new(call)
             .with("delay, computing in the loop", Unit::Seconds, blocked)

@@ -41,9 +41,11 @@ pub(super) fn cost(view: &View) -> Option<Reading> {
     let start = |cell: Seen| cell.figures.start_seconds;
     let memory = |cell: Seen| cell.detail("pss_bytes_per_worker");
     let (longer, larger) = (start(processes)? / start(threads)?, memory(processes)? / memory(threads)?.max(1.0));
-    let call = call(longer >= CLEARLY_MORE && larger >= CLEARLY_MORE, longer < 1.0 || larger < 1.0, || {
-        format!("a process takes {longer:.1}x as long to start and {larger:.1}x as much memory")
-    });
+    let call = call(
+        longer >= CLEARLY_MORE && larger >= CLEARLY_MORE,
+        (longer < 1.0 || larger < 1.0) && view.can_tell_speed(&[threads, processes]),
+        || format!("a process takes {longer:.1}x as long to start and {larger:.1}x as much memory"),
+    );
     Some(
         Reading::new(call)
             .maybe("a thread starts in", Unit::Seconds, start(threads))
@@ -66,7 +68,9 @@ pub(super) fn updates(view: &View) -> Option<Reading> {
     let lost_share = |cell: Seen| Some(cell.detail("lost")? / cell.detail("expected")?.max(1.0));
     let own_share = processes.detail("counted_in_own_copies")? / processes.detail("expected")?.max(1.0);
     let lost = threads.detail("lost")?;
-    let call = call(lost > 0.0 && own_share >= 1.0, lost <= 0.0 || own_share < 1.0, String::new);
+    let call = call(lost > 0.0 && own_share >= 1.0, view.can_tell_speed(&[threads, processes]), || {
+        "no update was lost this time, and other programs kept the threads from running beside each other".to_owned()
+    });
     let also = |id: &str| view.cell(id).and_then(lost_share);
     Some(
         Reading::new(call)
@@ -89,8 +93,10 @@ pub(super) fn crash(view: &View) -> Option<Reading> {
     let (of_threads, of_processes) = (survivors(threads)?, survivors(processes)?);
     let workers = processes.detail("workers").unwrap_or(processes.workers());
     let holds = of_threads <= 0.0 && of_processes >= workers - 1.0;
+    let fails = !holds && view.can_tell_speed(&[threads, processes]);
+    let call = call(holds, fails, || "on a busy machine, a worker may be there without having run since".to_owned());
     Some(
-        Reading::new(call(holds, !holds, String::new))
+        Reading::new(call)
             .with("workers, one of which crashes", Unit::Count, workers)
             .with("threads that survive", Unit::Count, of_threads)
             .with("processes that survive", Unit::Count, of_processes)
@@ -114,9 +120,11 @@ pub(super) fn messages(view: &View) -> Option<Reading> {
     let switches = |cell: Seen| cell.voluntary() / cell.figures.work.max(1.0);
     let quotient = rate(control)? / rate(queue)?.max(rate(pipe)?).max(1e-9);
     let is_shared = shared.detail("seen_by_parent_count").or_else(|| shared.detail("seen_by_parent"))? > 0.0;
-    let call = call(!is_shared && quotient >= CLEARLY_MORE, is_shared || quotient < 1.0, || {
-        format!("threads pass {quotient:.1}x as many messages")
-    });
+    let call = call(
+        !is_shared && quotient >= CLEARLY_MORE,
+        is_shared || quotient < 1.0 && view.can_tell_speed(&[queue, pipe, control]),
+        || format!("threads pass {quotient:.1}x as many messages"),
+    );
     let bytes = |cell: Option<Seen>| cell.and_then(|cell| cell.detail("bytes_per_second"));
     Some(
         Reading::new(call)

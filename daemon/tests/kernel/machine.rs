@@ -133,8 +133,9 @@ fn start(arguments: &[&str]) -> Guarded {
     Guarded(command.spawn().unwrap())
 }
 
-/// The daemon counts what the kernel counts, of threads that compute and of others that sleep, while `disturb` is at work.
-fn assert_growth_is_the_kernels(spinners: u64, disturb: impl FnOnce()) {
+/// The daemon counts what the kernel counts, of threads that compute and of others that sleep, while `disturb` is at work. Of other
+/// threads so many switches may be unseen.
+fn assert_growth_is_the_kernels(spinners: u64, unseen: u64, disturb: impl FnOnce()) {
     let daemon = Daemon::start("[[workload]]\nname = \"subject\"\nmatch = { exe = \"*schedscope-workloads\" }\n");
     let processes = [
         start(&["native", "--task", "spin", "--model", "threads", "--workers", &spinners.to_string()]),
@@ -161,7 +162,8 @@ fn assert_growth_is_the_kernels(spinners: u64, disturb: impl FnOnce()) {
     assert!((ours - kernel).abs() <= 1e-3 * kernel, "{ours} s, the kernel's {kernel} s");
     for loss in Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Missing) {
         let lost = whole(sum(&after.metrics, &format!("schedscope_events_lost_total{{reason=\"{}\"}}", loss.name())));
-        assert_eq!(lost, 0, "{}", loss.name());
+        let allowed = if *loss == Loss::SwitchOutUnseen { unseen } else { 0 };
+        assert!(lost <= allowed, "{} {lost}", loss.name());
     }
     assert_eq!(threads(&after.metrics), all);
 }
@@ -172,10 +174,12 @@ fn a_cpu_that_goes_and_comes_back_changes_no_count() {
         return;
     }
     let cpu = Setting::of("/sys/devices/system/cpu/cpu5/online");
+    // No tracepoint fires on a CPU that is not online any more, where the thread that has stopped it is switched out for good.
+    let times = 3;
     // One more than CPUs, so that all are used.
-    assert_growth_is_the_kernels(9, || {
+    assert_growth_is_the_kernels(9, times, || {
         let before = jiffies_of_cpu_5();
-        for _ in 0..3 {
+        for _ in 0..times {
             cpu.set("0");
             sleep(Duration::from_millis(300));
             cpu.set("1");
@@ -198,7 +202,7 @@ fn process_ids_that_come_round_do_not_mix_threads_up() {
         return;
     }
     let pid_max = Setting::of("/proc/sys/kernel/pid_max");
-    assert_growth_is_the_kernels(1, || {
+    assert_growth_is_the_kernels(1, 0, || {
         // The lowest 300 are not given twice: each round is 250 processes at most. Fewer the kernel does not take for 8 CPUs.
         pid_max.set("550");
         let (mut last, mut rounds) = (0, 0);

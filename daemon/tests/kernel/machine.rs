@@ -20,8 +20,8 @@ use super::{
 
 /// Set where tests may take away CPUs and process ids.
 const OWN_MACHINE: &str = "SCHEDSCOPE_OWN_MACHINE";
-/// Two main threads, and those that compute and sleep.
-const THREADS: u64 = 2 + 16 + 8;
+/// Threads that sleep.
+const SLEEPERS: u64 = 8;
 /// Longer than scrapes share a reading.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(400);
 
@@ -133,15 +133,18 @@ fn start(arguments: &[&str]) -> Guarded {
     Guarded(command.spawn().unwrap())
 }
 
-/// The daemon counts what the kernel counts, of threads that compute on every CPU and of others that sleep, while `disturb` is at work.
-fn assert_growth_is_the_kernels(disturb: impl FnOnce()) {
+/// The daemon counts what the kernel counts, of threads that compute and of others that sleep, while `disturb` is at work. Of other
+/// threads so many switches may be unseen.
+fn assert_growth_is_the_kernels(spinners: u64, unseen: u64, disturb: impl FnOnce()) {
     let daemon = Daemon::start("[[workload]]\nname = \"subject\"\nmatch = { exe = \"*schedscope-workloads\" }\n");
     let processes = [
-        start(&["native", "--task", "spin", "--model", "threads", "--workers", "16"]),
-        start(&["sleepers", "--count", "8", "--pause", "0.003"]),
+        start(&["native", "--task", "spin", "--model", "threads", "--workers", &spinners.to_string()]),
+        start(&["sleepers", "--count", &SLEEPERS.to_string(), "--pause", "0.003"]),
     ];
+    // And the two main threads.
+    let all = 2 + spinners + SLEEPERS;
     let threads = |text: &str| whole(sum(text, "schedscope_workload_threads{workload=\"subject\"}"));
-    assert!(comes_true(60, || threads(&daemon.get("/metrics")) == THREADS), "not all threads came into the workload");
+    assert!(comes_true(60, || threads(&daemon.get("/metrics")) == all), "not all threads came into the workload");
 
     let before = Reading::take(&daemon, &processes);
     disturb();
@@ -159,9 +162,10 @@ fn assert_growth_is_the_kernels(disturb: impl FnOnce()) {
     assert!((ours - kernel).abs() <= 1e-3 * kernel, "{ours} s, the kernel's {kernel} s");
     for loss in Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Missing) {
         let lost = whole(sum(&after.metrics, &format!("schedscope_events_lost_total{{reason=\"{}\"}}", loss.name())));
-        assert_eq!(lost, 0, "{}", loss.name());
+        let allowed = if *loss == Loss::SwitchOutUnseen { unseen } else { 0 };
+        assert!(lost <= allowed, "{} {lost}", loss.name());
     }
-    assert_eq!(threads(&after.metrics), THREADS);
+    assert_eq!(threads(&after.metrics), all);
 }
 
 #[test]
@@ -170,9 +174,12 @@ fn a_cpu_that_goes_and_comes_back_changes_no_count() {
         return;
     }
     let cpu = Setting::of("/sys/devices/system/cpu/cpu5/online");
-    assert_growth_is_the_kernels(|| {
+    // No tracepoint fires on a CPU that is not online any more, where the thread that has stopped it is switched out for good.
+    let times = 3;
+    // One more than CPUs, so that all are used.
+    assert_growth_is_the_kernels(9, times, || {
         let before = jiffies_of_cpu_5();
-        for _ in 0..3 {
+        for _ in 0..times {
             cpu.set("0");
             sleep(Duration::from_millis(300));
             cpu.set("1");
@@ -195,16 +202,16 @@ fn process_ids_that_come_round_do_not_mix_threads_up() {
         return;
     }
     let pid_max = Setting::of("/proc/sys/kernel/pid_max");
-    assert_growth_is_the_kernels(|| {
-        // The lowest 300 are not given twice: each round is 400 processes at most.
-        pid_max.set("700");
+    assert_growth_is_the_kernels(1, 0, || {
+        // The lowest 300 are not given twice: each round is 250 processes at most. Fewer the kernel does not take for 8 CPUs.
+        pid_max.set("550");
         let (mut last, mut rounds) = (0, 0);
-        for _ in 0..2000 {
+        for _ in 0..1000 {
             let mut child = Command::new("true").spawn().unwrap();
             rounds += u32::from(child.id() < last);
             last = child.id();
             assert!(child.wait().unwrap().success());
         }
-        assert!(rounds >= 4, "process ids came round {rounds} times");
+        assert!(rounds >= 3, "process ids came round {rounds} times");
     });
 }

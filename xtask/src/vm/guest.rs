@@ -153,11 +153,13 @@ fn perform_write(write: &Write) -> Result<()> {
 #[serde(default)]
 struct Essentials {
     check: Value,
+    comparisons: Value,
     loss: Value,
     migrations: Value,
     on_cpu_seconds_by_cpu: Value,
     switches: Value,
     tasks: Value,
+    threads_differing: Value,
 }
 
 /// What matters of the report, if there is one.

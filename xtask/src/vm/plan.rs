@@ -143,13 +143,17 @@ pub(crate) fn brief(tests: &[String]) -> Vec<Step> {
     steps.extend(migrations());
     steps.extend(policies());
     steps.extend(hotplug());
-    steps.extend(tests.iter().map(|path| test_program(path, &["kernel::machine".to_owned()])));
+    let has_them = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with("privileged"));
+    steps.extend(tests.iter().filter(has_them).map(|path| test_program(path, &["kernel::machine".to_owned()])));
     steps.push(few_pids());
     steps
 }
 
 fn reports() -> Vec<Step> {
-    vec![step("doctor", Expect::Doctor, &["schedscope", "doctor"]), step("check", Expect::Check, &["schedscope", "check"])]
+    vec![
+        step("doctor", Expect::Doctor, &["schedscope", "doctor"]),
+        step("check", Expect::Check, &["schedscope", "check", "--json", REPORT]),
+    ]
 }
 
 fn test_program(path: &str, chosen: &[String]) -> Step {

@@ -59,8 +59,9 @@ impl Finding {
             step: step.name.clone(),
             command: step.command.clone(),
             threads: at("/check/threads").and_then(Value::as_u64),
-            threads_differing: at("/check/threads_differing").and_then(Value::as_u64),
-            residuals: at("/check/residuals").cloned(),
+            // The other names are those of `schedscope check`.
+            threads_differing: at("/check/threads_differing").or_else(|| at("/threads_differing")).and_then(Value::as_u64),
+            residuals: at("/check/residuals").or_else(|| at("/comparisons")).filter(|residuals| residuals.is_array()).cloned(),
             loss_total: at("/loss/total").and_then(Value::as_u64),
             tests_passed: verdict.is_tests.then_some(verdict.tests_passed),
             tests_failed: verdict.tests_failed.clone(),

@@ -99,6 +99,22 @@ fn a_check_that_compares_nothing_fails() {
 }
 
 #[test]
+fn only_times_inside_the_scheduler_may_be_wrong_where_time_is_emulated() {
+    let table = |quantity: &str| Outcome {
+        exit_code: Some(1),
+        ..printed(&format!("proc nvcsw 3 3 0 ok\nperf {quantity} 1.0 0.5 +0.5 [5] OUT OF BOUNDS\n"))
+    };
+    let verdict = judge(&step(Expect::Check), &table("task-clock_seconds"));
+    assert_eq!(verdict.failure, None);
+    assert!(verdict.measured.contains("not judged"), "{}", verdict.measured);
+    assert!(judge(&step(Expect::Check), &table("context-switches")).failure.is_some());
+    let both = Outcome { output: table("task-clock_seconds").output + &table("context-switches").output, ..table("") };
+    assert!(judge(&step(Expect::Check), &both).failure.is_some());
+    let crashed = Outcome { exit_code: Some(101), ..table("task-clock_seconds") };
+    assert!(judge(&step(Expect::Check), &crashed).failure.is_some());
+}
+
+#[test]
 fn migrations_count_at_their_own_distance_alone() {
     let passes = |distance: &str| {
         let expect = Expect::Migrations { distance: distance.into(), at_least: 500 };

@@ -110,7 +110,7 @@ fn python_threads_take_turns() {
     assert!((0.85..1.75).contains(&report.parallelism.demand_mean), "{figures}");
     if foreign_share(&report) < QUIET {
         assert!(report.parallelism.running_mean > 0.92, "{figures}");
-        assert_eq!(report.model.name, "threads (taking turns)", "{figures}");
+        assert_eq!(report.model.name, "threads (GIL-bound)", "{figures}");
     } else {
         println!("not judged, since this host is busy: C > 0.92 and the model's name; {figures}");
     }
@@ -155,7 +155,7 @@ fn native_threads_and_processes_run_in_parallel() {
     if !is_privileged() {
         return;
     }
-    for (model, name) in [("threads", "threads (parallel)"), ("processes", "processes")] {
+    for (model, name) in [("threads", "native threads"), ("processes", "processes")] {
         let traced = workload(&["native", "--task", "spin", "--model", model, "--workers", "2", "--seconds", "2"]);
         assert_parallel(&traced.report, 2, name);
     }

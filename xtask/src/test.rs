@@ -25,9 +25,6 @@ pub(crate) struct Arguments {
     /// Leave out what takes minutes: rebuilding the BPF object and the tests on the running kernel.
     #[arg(long)]
     skip_slow: bool,
-    /// Boot other kernels too, which takes some ten minutes; `cargo xtask vm` boots all of them.
-    #[arg(long)]
-    kernels: bool,
 }
 
 /// Entry point of the command.
@@ -54,9 +51,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
     if check.is_slow && arguments.skip_slow {
         return Outcome::Skipped { reason: "left out by --skip-slow".into(), is_avoidable: true };
-    }
-    if check.name == checks::OTHER_KERNELS && !arguments.kernels {
-        return Outcome::Skipped { reason: "not asked for with --kernels".into(), is_avoidable: false };
     }
     for need in check.needs {
         if let Err(lack) = host.satisfy(*need) {

@@ -15,9 +15,6 @@ use crate::{
     workspace::{cargo, run},
 };
 
-/// Name of the check that boots machines.
-pub(super) const OTHER_KERNELS: &str = "other kernels";
-
 /// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
 pub(super) fn all() -> [Check; 11] {
@@ -36,7 +33,7 @@ pub(super) fn all() -> [Check; 11] {
         slow("BPF object", &[Need::BpfToolchain], bpf_object),
         slow("tests on the kernel", &[Need::Bpf], kernel_tests),
         slow("dashboards on live data", &[Need::Bpf, Need::Promtool], live_dashboards),
-        slow(OTHER_KERNELS, &[Need::Machines], other_kernels),
+        slow("other kernels", &[Need::Machines], other_kernels),
     ]
 }
 

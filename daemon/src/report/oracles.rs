@@ -40,6 +40,8 @@ pub struct PerfCounts {
     pub nap_ns: u64,
     /// Time of a move to another CPU, measured likewise; 0 on a single CPU.
     pub move_ns: u64,
+    /// This kernel's inherited counters lose a few counts: what perf has is no more than a least.
+    pub is_lossy: bool,
 }
 
 /// `wait4` on the root of the tree.
@@ -65,6 +67,10 @@ pub fn wait4(report: &RunReport, usage: &Usage) -> Vec<Residual> {
     ]
 }
 
+/// Why perf's counts have no bound above on old kernels.
+const LOSSY: &str = "no bound above: before Linux 6.1 perf's inherited counters lose a few counts, as nvcsw and nivcsw of the same \
+     threads show";
+
 /// perf's counters, inherited by every descendant.
 ///
 /// perf lets go of a thread while it ends, before its last switch. It counts a migration when the thread next gets a CPU, so that
@@ -83,23 +89,25 @@ pub fn perf(report: &RunReport, perf: &PerfCounts) -> Vec<Residual> {
     let share = ON_CPU_SHARE * clock;
     let switching = seconds(perf.nap_ns) * switches as f64 + seconds(perf.move_ns) * report.migrations.total as f64;
     let clock_bounds = Bounds::between(-share - unseen.taken_seconds - switching, share + unseen.on_cpu_seconds + switching);
+    let counts = |bounds: Bounds| if perf.is_lossy { Bounds { at_most: None, ..bounds } } else { bounds };
+    let because = |why: &'static str| if perf.is_lossy { LOSSY } else { why };
     vec![
         Residual::new(
             "perf",
             "context-switches",
             switches as f64,
             perf.context_switches as f64,
-            Bounds::between(unseen.ended as f64, not_counted),
+            counts(Bounds::between(unseen.ended as f64, not_counted)),
         )
-        .because("perf lets go of a thread before its last switch"),
+        .because(because("perf lets go of a thread before its last switch")),
         Residual::new(
             "perf",
             "cpu-migrations",
             report.migrations.total as f64,
             perf.migrations as f64,
-            Bounds::between(again - pending, again + uncertain),
+            counts(Bounds::between(again - pending, again + uncertain)),
         )
-        .because("perf counts several migrations between two runs of a thread as one"),
+        .because(because("perf counts several migrations between two runs of a thread as one")),
         Residual::new("perf", "task-clock_seconds", on_cpu, clock, clock_bounds).because(
             "perf lets go of a thread while it ends, and its clock starts and stops later in the scheduler: by at most what a short sleep or a move takes",
         ),

@@ -1,0 +1,151 @@
+// The page: what the daemon tells is drawn once a second, or not while it is frozen.
+
+import { charts } from './charts.js';
+import { ofWorkload, swatch } from './colours.js';
+import { CoreMap } from './core_map.js';
+import { follow } from './feed.js';
+import { History, derived, doing } from './history.js';
+import { Table } from './table.js';
+import { clock, short, span } from './units.js';
+
+const byId = (id) => document.getElementById(id);
+const history = new History();
+const chosen = { seconds: 120, picked: null, frozen: false };
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const map = new CoreMap();
+const overTime = charts();
+const table = new Table(pick);
+
+/** Everything that the parts of the page draw from. */
+function view() {
+  const samples = history.recent(chosen.seconds);
+  const sums = history.sums(chosen.seconds);
+  const figures = new Map([...sums.rows].map(([id, row]) => [id, derived(row, sums.wall_ns)]));
+  const order = [...sums.rows.keys()].filter((id) => sums.rows.get(id).threads > 0 || figures.get(id).running > 0)
+    .sort((a, b) => (a === 0) - (b === 0) || figures.get(b).running - figures.get(a).running || a - b);
+  const end = history.date(history.taken_ns);
+  const length = chosen.seconds || Math.max(samples.reduce((wall, sample) => wall + sample.wall_ns, 0) / 1e9, 30);
+  return {
+    history,
+    samples,
+    sums,
+    derived: figures,
+    order,
+    picked: history.workloads.has(chosen.picked) ? chosen.picked : null,
+    times: samples.map((sample) => history.date(sample.taken_ns)),
+    middles: samples.map((sample) => history.date(sample.taken_ns - sample.wall_ns / 2)),
+    range: [end - length, end],
+    theme: dark.matches,
+  };
+}
+
+function draw() {
+  if (history.epoch === 0) return;
+  const now = view();
+  showHost(now);
+  map.show(now);
+  showLegend(now);
+  table.show(now);
+  overTime.show(now);
+  document.body.dataset.samples = history.samples.length;
+}
+
+function showHost({ samples, sums }) {
+  const wall_ns = Math.max(samples.reduce((wall, sample) => wall + sample.wall_ns, 0), 1);
+  const cpus = history.cpus();
+  const idle = cpus.reduce((total, cpu) => total + samples.reduce((ns, sample) => ns + (sample.idle_ns[cpu] ?? 0), 0), 0);
+  byId('busy').textContent = samples.length ? `${short(Math.max(cpus.length - idle / wall_ns, 0))} of ${cpus.length}` : '–';
+  let [switches, runnable] = [0, 0];
+  for (const row of sums.rows.values()) {
+    switches += row.voluntary + row.preempted + row.yielded;
+    runnable += doing(row).runnable;
+  }
+  byId('switches').textContent = `${short((switches * 1e9) / sums.wall_ns)} /s`;
+  byId('waiting').textContent = `${short(runnable / sums.wall_ns)} threads`;
+}
+
+function showLegend({ order, picked }) {
+  const shown = order.filter((id) => id === 0 || history.workloads.get(id).colour != null);
+  const place = byId('legend');
+  const buttons = new Map([...place.children].map((button) => [Number(button.dataset.id), button]));
+  shown.forEach((id) => {
+    const workload = history.workloads.get(id);
+    const button = buttons.get(id) ?? document.createElement('button');
+    if (!buttons.has(id)) {
+      button.type = 'button';
+      button.dataset.id = id;
+      button.addEventListener('click', () => pick(id));
+      place.append(button);
+    }
+    buttons.delete(id);
+    button.setAttribute('aria-pressed', String(picked === id));
+    button.replaceChildren(swatch(ofWorkload(workload)), workload.name);
+  });
+  for (const button of buttons.values()) button.remove();
+}
+
+function pick(id) {
+  chosen.picked = chosen.picked === id ? null : id;
+  draw();
+}
+
+function showStatus(status) {
+  const lost = Object.entries(status.losses);
+  const total = lost.reduce((sum, [, count]) => sum + count, 0);
+  byId('lost').textContent = short(total);
+  byId('lost').className = total > 0 ? 'bad' : '';
+  byId('lost').title = lost.map(([reason, count]) => `${reason}: ${count}`).join('\n');
+  byId('version').textContent = `schedscope ${status.version} on Linux ${status.kernel}.`;
+  const missing = status.programs.filter((program) => !program.attached).map((program) => `${program.name} (${program.failure})`);
+  const sentences = [];
+  if (status.failure) sentences.push(`The daemon cannot read its counters: ${status.failure}.`);
+  if (missing.length) sentences.push(`Not everything is traced here, for these programs are missing: ${missing.join('; ')}.`);
+  byId('trouble').hidden = sentences.length === 0;
+  byId('trouble').textContent = sentences.join(' ');
+}
+
+function say(state, text) {
+  byId('state').dataset.state = state;
+  // Said again it would be read out again.
+  if (byId('state').textContent !== text) byId('state').textContent = text;
+}
+
+byId('windows').addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (!button) return;
+  chosen.seconds = Number(button.dataset.seconds);
+  for (const other of byId('windows').querySelectorAll('button')) other.setAttribute('aria-pressed', String(other === button));
+  draw();
+});
+byId('freeze').addEventListener('click', () => {
+  chosen.frozen = !chosen.frozen;
+  byId('freeze').setAttribute('aria-pressed', String(chosen.frozen));
+});
+dark.addEventListener('change', draw);
+
+let since = null;
+follow(history, {
+  told: (answer) => {
+    since = null;
+    document.body.classList.remove('gone');
+    if (chosen.frozen) {
+      // What is not taken now is asked for again.
+      say('live', 'Frozen. Nothing is lost: the daemon keeps five minutes.');
+      return;
+    }
+    const restarted = history.take(answer);
+    const age = span((history.taken_ns - history.began_ns) / 1e9);
+    if (history.samples.length === 0) {
+      say('live', 'Live. The first column comes after two seconds.');
+    } else {
+      say('live', restarted ? 'Live. The daemon was started again; what it had counted before is gone.' : `Live. Tracing for ${age}.`);
+    }
+    draw();
+  },
+  status: showStatus,
+  lost: (reason) => {
+    since ??= Date.now() / 1000;
+    document.body.classList.add('gone');
+    say('gone', `Since ${clock(since)} ${reason}. What you see is what was known then; asking again every second.`);
+  },
+});

@@ -2,13 +2,13 @@
 
 import { STATES, ofWorkload, swatch, value } from './colours.js';
 import { derived, doing } from './history.js';
-import { clock, short } from './units.js';
+import { clock, short, tick } from './units.js';
 
 /** Cursors of all charts move together. */
 export const SYNC = { key: 'time', scales: ['x', null], setSeries: false };
 /** More lines than this cannot be told apart. */
 const LINES = 8;
-const HEIGHT = 190;
+const HEIGHT = 180;
 
 /** Style of an axis. */
 export function axis(more) {
@@ -23,7 +23,7 @@ export function axis(more) {
 
 /** The axis of time. */
 export function timeAxis() {
-  return axis({ space: 80, values: (_, splits) => splits.map(clock) });
+  return axis({ size: 28, space: 80, values: (_, splits) => splits.map(clock) });
 }
 
 /** Writes a moment and what holds then: entries are [colour, text]. */
@@ -78,7 +78,7 @@ class Chart {
         legend: { show: false },
         cursor: { sync: SYNC, drag: { x: false, y: false }, points: { size: 6 } },
         scales: { x: { range: () => this.range }, y: { range: (_, low, high) => [0, Math.max(high * 1.08, more.least ?? 1)] } },
-        axes: [timeAxis(), axis({ size: 46, values: (_, splits) => splits.map((split) => (split === 0 ? '0' : short(split).replace('.00', ''))) })],
+        axes: [timeAxis(), axis({ size: 46, values: (_, splits) => splits.map(tick) })],
         series: [{}, ...series],
         hooks: { setCursor: [(plot) => this.read(plot)] },
         ...more.options,

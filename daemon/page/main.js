@@ -24,7 +24,8 @@ function view() {
   const order = [...sums.rows.keys()].filter((id) => sums.rows.get(id).threads > 0 || figures.get(id).running > 0)
     .sort((a, b) => (a === 0) - (b === 0) || figures.get(b).running - figures.get(a).running || a - b);
   const end = history.date(history.taken_ns);
-  const length = chosen.seconds || Math.max(samples.reduce((wall, sample) => wall + sample.wall_ns, 0) / 1e9, 30);
+  // A young history fills the width as soon as there is half a minute of it.
+  const begin = samples.length ? history.date(samples[0].taken_ns - samples[0].wall_ns) : end;
   return {
     history,
     samples,
@@ -34,7 +35,7 @@ function view() {
     picked: history.workloads.has(chosen.picked) ? chosen.picked : null,
     times: samples.map((sample) => history.date(sample.taken_ns)),
     middles: samples.map((sample) => history.date(sample.taken_ns - sample.wall_ns / 2)),
-    range: [end - length, end],
+    range: [Math.min(begin, end - 30), end],
     theme: dark.matches,
   };
 }
@@ -68,16 +69,16 @@ function showLegend({ order, picked }) {
   const shown = order.filter((id) => id === 0 || history.workloads.get(id).colour != null);
   const place = byId('legend');
   const buttons = new Map([...place.children].map((button) => [Number(button.dataset.id), button]));
-  shown.forEach((id) => {
+  shown.forEach((id, at) => {
     const workload = history.workloads.get(id);
     const button = buttons.get(id) ?? document.createElement('button');
     if (!buttons.has(id)) {
       button.type = 'button';
       button.dataset.id = id;
       button.addEventListener('click', () => pick(id));
-      place.append(button);
     }
     buttons.delete(id);
+    if (place.children[at] !== button) place.insertBefore(button, place.children[at] ?? null);
     button.setAttribute('aria-pressed', String(picked === id));
     button.replaceChildren(swatch(ofWorkload(workload)), workload.name);
   });

@@ -96,7 +96,7 @@ export class Table {
     row.name.replaceChildren(swatch(ofWorkload(workload)), workload.name);
     row.model.textContent = workload.model;
     const text = {
-      tasks: [String(sums.threads), sums.processes === 1 ? 'in 1 process' : `in ${sums.processes} processes`, sums.threads],
+      tasks: [String(sums.threads), sums.processes === 1 ? '1 process' : `${sums.processes} processes`, sums.threads],
       running: [short(derived.running), '', derived.running],
       demand: [short(derived.demand), '', derived.demand],
       effective_cpus: [short(derived.effective_cpus), '', derived.effective_cpus],

@@ -15,6 +15,11 @@ function digits(value) {
   return value.toFixed(size < 10 ? 2 : size < 100 ? 1 : 0);
 }
 
+/** A round number on an axis. */
+export function tick(value) {
+  return Math.abs(value) >= 1000 ? `${value / 1000} k` : String(value);
+}
+
 /** A duration. */
 export function time(ns) {
   if (ns === 0) return '0';

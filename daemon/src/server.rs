@@ -31,7 +31,7 @@ use hyper_util::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
@@ -55,6 +55,8 @@ const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"schedscop
 /// Answer to a client that does not encrypt. Sent without waiting for its request.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n\
 this server speaks HTTPS only: ask with https://\n";
+/// Of such a client's request, at most so many bytes are read.
+const MAX_PLAIN: u64 = 64 << 10;
 /// First byte of a client that encrypts: a record of the handshake.
 const HANDSHAKE: u8 = 22;
 /// Answer to one connection too many. Sent without waiting for its request.
@@ -284,10 +286,8 @@ async fn connection(stream: TcpStream, router: Router, web: Arc<Web>) {
     let Some(tls) = web.settings().tls.clone() else { return http(stream, router).await };
     let handshake = async {
         let mut first = [0];
-        stream.peek(&mut first).await?;
-        if first != [HANDSHAKE] {
-            stream.try_write(PLAIN)?;
-            return Err(std::io::Error::other("the client does not encrypt"));
+        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+            return say_plainly(stream).await;
         }
         TlsAcceptor::from(tls).accept(stream).await
     };
@@ -296,6 +296,15 @@ async fn connection(stream: TcpStream, router: Router, web: Arc<Web>) {
         Ok(Err(error)) => tracing::debug!(%error, "no encrypted connection"),
         Err(_) => tracing::debug!("handshake timed out"),
     }
+}
+
+/// Answers a client that does not encrypt. What it sent is read, since a connection closed before would be reset, and the answer with it.
+async fn say_plainly<T>(mut stream: TcpStream) -> std::io::Result<T> {
+    stream.write_all(PLAIN).await?;
+    stream.shutdown().await?;
+    let mut request = stream.take(MAX_PLAIN);
+    tokio::io::copy(&mut request, &mut tokio::io::sink()).await?;
+    Err(std::io::Error::other("the client does not encrypt"))
 }
 
 async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
@@ -314,7 +323,8 @@ async fn admit(State(web): State<Arc<Web>>, request: HttpRequest, next: Next) ->
     match web.admits(request.headers().get(header::AUTHORIZATION)).await {
         Verdict::Welcome => next.run(request).await,
         Verdict::Refused => {
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, CHALLENGE)], "a name and a password are needed\n").into_response()
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, CHALLENGE)], "a name and a password are needed\n")
+                .into_response()
         }
         Verdict::Busy => {
             let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];

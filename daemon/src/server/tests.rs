@@ -12,12 +12,17 @@ async fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// Serves on the test's own runtime.
+pub(super) async fn serve_here(listener: std::net::TcpListener, gate: Gate, web: Web) {
+    serve(TcpListener::from_std(listener).unwrap(), gate, web).await;
+}
+
 /// A server whose loop answers every request at once.
 fn start(metrics: Result<&'static str, &'static str>) -> (SocketAddr, Gate) {
     let (gate, mut requests) = Gate::new();
     let listener = listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(TcpListener::from_std(listener).unwrap(), gate.clone(), Web::default()));
+    tokio::spawn(serve_here(listener, gate.clone(), Web::default()));
     tokio::spawn(async move {
         while let Some(request) = requests.recv().await {
             match request {

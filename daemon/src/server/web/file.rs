@@ -136,7 +136,11 @@ impl WebFile {
     pub(super) fn settings(self) -> Result<Settings, WebError> {
         let WebFile { path, content } = self;
         if content.rate_limit.is_some() {
-            return Err(WebError::value(&path, "rate_limit", "not supported: what one client can cost is limited anyway. Remove it"));
+            return Err(WebError::value(
+                &path,
+                "rate_limit",
+                "not supported: what one client can cost is limited anyway. Remove it",
+            ));
         }
         for (name, hash) in &content.basic_auth_users {
             check_user(&path, name, hash)?;

@@ -80,7 +80,7 @@ fn certificates(
 }
 
 /// What a client will not like about our certificate.
-fn trouble(certificate: &CertificateDer<'_>, now: UnixTime) -> Option<&'static str> {
+pub(super) fn trouble(certificate: &CertificateDer<'_>, now: UnixTime) -> Option<&'static str> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     // Without an authority to lead to this always fails; dates are looked at before that.
     let verdict = certificate.verify_for_usage(&[ECDSA_P256_SHA256], &[], &[], now, KeyUsage::server_auth(), None, None);

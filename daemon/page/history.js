@@ -81,7 +81,7 @@ function filled(figures) {
 }
 
 function added(grown, standing) {
-  const all = filled({ threads: standing.threads, processes: standing.processes });
+  const all = filled({ threads: standing.threads ?? 0, processes: standing.processes ?? 0 });
   for (const key of COUNTS) all[key] = grown.reduce((total, figures) => total + (figures[key] ?? 0), 0);
   all.on_cpu_ns = sum(grown.map((figures) => figures.on_cpu_ns ?? {}));
   all.blocked_ns = sum(grown.map((figures) => figures.blocked_ns ?? {}));
@@ -121,6 +121,5 @@ export function derived(figures, wall_ns) {
     migrations: figures.migrations * per_second,
     wakeup_wait_ns: figures.wakeup_waits > 0 ? figures.wakeup_waits_ns / figures.wakeup_waits : 0,
     preempt_wait_ns: figures.preempt_waits > 0 ? figures.preempt_waits_ns / figures.preempt_waits : 0,
-    on_cpu_seconds: running / 1e9,
   };
 }

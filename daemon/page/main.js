@@ -124,7 +124,10 @@ byId('freeze').addEventListener('click', () => {
 });
 dark.addEventListener('change', draw);
 
+/** How long it is said that the daemon was started again. */
+const NEWS_MS = 15000;
 let since = null;
+let restarted = 0;
 follow(history, {
   told: (answer) => {
     since = null;
@@ -134,12 +137,12 @@ follow(history, {
       say('live', 'Frozen. Nothing is lost: the daemon keeps five minutes.');
       return;
     }
-    const restarted = history.take(answer);
-    const age = span((history.taken_ns - history.began_ns) / 1e9);
-    if (history.samples.length === 0) {
-      say('live', 'Live. The first column comes after two seconds.');
+    if (history.take(answer)) restarted = Date.now();
+    const age = (history.taken_ns - history.began_ns) / 1e9;
+    if (Date.now() - restarted < NEWS_MS) {
+      say('live', 'Live. The daemon was started again; what it had counted before is gone.');
     } else {
-      say('live', restarted ? 'Live. The daemon was started again; what it had counted before is gone.' : `Live. Tracing for ${age}.`);
+      say('live', history.samples.length ? `Live. Tracing for ${span(age)}.` : 'Live. The first column comes after two seconds.');
     }
     draw();
   },

@@ -112,7 +112,8 @@ export class Table {
       cell.dataset.value = raw;
     }
     this.fillTime(row, sums);
-    row.line.dataset.onCpuSeconds = derived.on_cpu_seconds;
+    const { voluntary, preempted, yielded, migrations } = sums;
+    row.line.dataset.sums = JSON.stringify({ ...doing(sums), voluntary, preempted, yielded, migrations });
   }
 
   preempted(sums) {

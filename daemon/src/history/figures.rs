@@ -82,6 +82,7 @@ impl Figures {
     }
 
     /// What grew since; threads and processes are those of now.
+    #[must_use]
     pub fn since(&self, before: &Figures) -> Figures {
         Figures {
             on_cpu_ns: grown(&self.on_cpu_ns, &before.on_cpu_ns),

@@ -10,13 +10,25 @@ const AXES = 34;
 /** CPUs that are told in words to those who cannot see the map. */
 const TOLD = 16;
 
-/** What ran on a CPU in a sample: [workload id, share of the time], those with a colour first, in the order of the colours. */
+/** [workload id, share of the time] by CPU, of samples that were drawn before. */
+const known = new WeakMap();
+
+function sharesByCpu(sample) {
+  let cpus = known.get(sample);
+  if (!cpus) {
+    cpus = {};
+    for (const [id, figures] of Object.entries(sample.workloads)) {
+      for (const [cpu, ns] of Object.entries(figures.on_cpu_ns ?? {})) (cpus[cpu] ??= []).push([Number(id), ns / sample.wall_ns]);
+    }
+    known.set(sample, cpus);
+  }
+  return cpus;
+}
+
+/** What ran on a CPU in a sample, those with a colour first, in the order of the colours. */
 function shares(sample, cpu, workloads) {
   const rank = (id) => workloads.get(id)?.colour ?? 1000 + id;
-  return Object.entries(sample.workloads)
-    .map(([id, figures]) => [Number(id), (figures.on_cpu_ns?.[cpu] ?? 0) / sample.wall_ns])
-    .filter(([, share]) => share > 0)
-    .sort(([a], [b]) => rank(a) - rank(b));
+  return (sharesByCpu(sample)[cpu] ?? []).toSorted(([a], [b]) => rank(a) - rank(b));
 }
 
 function busy(sample, cpu) {

@@ -16,6 +16,8 @@ export class History {
     this.samples = [];
     this.workloads = new Map();
     this.idle_ns = {};
+    this.missing = {};
+    this.repaired = {};
     this.began_ns = 0;
     this.taken_ns = 0;
     this.offset_s = Infinity;
@@ -32,6 +34,8 @@ export class History {
     this.epoch = answer.epoch;
     this.next = answer.next;
     this.idle_ns = answer.idle_ns;
+    this.missing = answer.missing;
+    this.repaired = answer.repaired;
     this.began_ns = answer.began_ns;
     this.taken_ns = answer.taken_ns;
     this.workloads = new Map(answer.workloads.map((workload) => [workload.id, workload]));

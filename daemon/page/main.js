@@ -4,7 +4,7 @@ import { charts } from './charts.js';
 import { ofWorkload, swatch } from './colours.js';
 import { CoreMap } from './core_map.js';
 import { follow } from './feed.js';
-import { History, derived, doing } from './history.js';
+import { History, derived, doing, whole } from './history.js';
 import { Table } from './table.js';
 import { clock, short, span } from './units.js';
 
@@ -44,6 +44,7 @@ function draw() {
   if (history.epoch === 0) return;
   const now = view();
   showHost(now);
+  showLosses();
   map.show(now);
   showLegend(now);
   table.show(now);
@@ -63,6 +64,16 @@ function showHost({ samples, sums }) {
   }
   byId('switches').textContent = `${short((switches * 1e9) / sums.wall_ns)} /s`;
   byId('waiting').textContent = `${short(runnable / sums.wall_ns)} threads`;
+}
+
+/** What was missed; with what the kernel's own accounts made good, of which the figures are none the worse. */
+function showLosses() {
+  const [missing, repaired] = [whole(history.missing), whole(history.repaired)];
+  byId('missing').textContent = short(missing);
+  byId('missing').className = missing > 0 ? 'bad' : '';
+  byId('repaired').textContent = repaired > 0 ? `and ${short(repaired)} repaired` : '';
+  const reasons = [...Object.entries(history.missing), ...Object.entries(history.repaired)];
+  byId('missing').parentElement.title = reasons.map(([reason, count]) => `${reason}: ${count}`).join('\n');
 }
 
 function showLegend({ order, picked }) {
@@ -91,11 +102,6 @@ function pick(id) {
 }
 
 function showStatus(status) {
-  const lost = Object.entries(status.losses);
-  const total = lost.reduce((sum, [, count]) => sum + count, 0);
-  byId('lost').textContent = short(total);
-  byId('lost').className = total > 0 ? 'bad' : '';
-  byId('lost').title = lost.map(([reason, count]) => `${reason}: ${count}`).join('\n');
   byId('version').textContent = `schedscope ${status.version} on Linux ${status.kernel}.`;
   const missing = status.programs.filter((program) => !program.attached).map((program) => `${program.name} (${program.failure})`);
   const sentences = [];

@@ -13,10 +13,14 @@ use std::{
     sync::Arc,
 };
 
+use schedscope_ebpf::loss::Harm;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::expose::CpuTotals;
+use crate::{
+    expose::CpuTotals,
+    snapshot::{Losses, Snapshot},
+};
 use colours::Colours;
 
 /// Samples kept: five minutes of seconds.
@@ -46,12 +50,15 @@ pub struct Reading {
     pub idle_ns: BTreeMap<u32, u64>,
     /// Workloads by number; a number once given is kept.
     pub rows: Vec<Row>,
+    /// Observations that were missed since tracing began.
+    pub losses: Losses,
 }
 
 impl Reading {
     /// Takes the CPUs from what `/metrics` shows.
-    pub fn new(taken_ns: u64, cpus: &[CpuTotals], rows: Vec<Row>) -> Reading {
-        Reading { taken_ns, idle_ns: cpus.iter().map(|cpu| (cpu.cpu.0, cpu.idle_ns)).collect(), rows }
+    pub fn new(snapshot: &Snapshot, cpus: &[CpuTotals], rows: Vec<Row>) -> Reading {
+        let idle_ns = cpus.iter().map(|cpu| (cpu.cpu.0, cpu.idle_ns)).collect();
+        Reading { taken_ns: snapshot.taken_ns, idle_ns, rows, losses: snapshot.losses() }
     }
 }
 
@@ -111,6 +118,10 @@ pub struct Answer {
     pub idle_ns: BTreeMap<u32, u64>,
     /// Every workload.
     pub workloads: Vec<Standing>,
+    /// Losses since tracing began that leave a gap in the figures, by reason, where there are any.
+    pub missing: BTreeMap<&'static str, u64>,
+    /// Those that do not, since the kernel's own accounts made them good.
+    pub repaired: BTreeMap<&'static str, u64>,
     /// What the page has not seen yet.
     #[serde(serialize_with = "raw")]
     pub samples: Vec<Arc<RawValue>>,
@@ -201,8 +212,15 @@ impl History {
             taken_ns,
             idle_ns,
             workloads: self.standings(),
+            missing: self.losses(Harm::Missing),
+            repaired: self.losses(Harm::Repaired),
             samples: self.samples.iter().skip(skipped).cloned().collect(),
         }
+    }
+
+    fn losses(&self, harm: Harm) -> BTreeMap<&'static str, u64> {
+        let all = self.last.iter().flat_map(|last| last.losses.by_reason());
+        all.filter(|(loss, count)| loss.harm() == harm && *count > 0).map(|(loss, count)| (loss.name(), count)).collect()
     }
 
     fn standings(&self) -> Vec<Standing> {

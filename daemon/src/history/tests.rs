@@ -1,4 +1,5 @@
 use proptest::prelude::*;
+use schedscope_ebpf::loss::Loss;
 use serde_json::Value;
 
 use super::*;
@@ -11,6 +12,7 @@ fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
         taken_ns,
         idle_ns: BTreeMap::from([(0, taken_ns.saturating_sub(busy_ns))]),
         rows: vec![row("other", Figures::default()), row(name, figures)],
+        losses: Losses::default(),
     }
 }
 
@@ -51,6 +53,18 @@ fn a_page_gets_what_it_has_not_seen_and_all_of_another_daemon() {
 }
 
 #[test]
+fn losses_are_told_apart_by_what_they_do_to_the_figures() {
+    let mut history = History::new(7, 900);
+    let mut lossy = reading(1_000, 100, "web");
+    lossy.losses.0[Loss::TaskTableFull as usize] = 3;
+    lossy.losses.0[Loss::MigrationUnseen as usize] = 4;
+    history.push(lossy);
+    let answer = json(&history.after(Position::default()));
+    assert_eq!(answer["missing"], serde_json::json!({"task_table_full": 3}));
+    assert_eq!(answer["repaired"], serde_json::json!({"migration_unseen": 4}));
+}
+
+#[test]
 fn a_workload_without_threads_that_did_nothing_takes_no_room() {
     let mut history = History::new(1, 900);
     let gone = |taken_ns| {
@@ -88,7 +102,7 @@ fn many_workloads_on_many_cpus_stay_within_the_bytes() {
     for second in 1..=400_u64 {
         let figures = Figures { on_cpu_ns: (0..64).map(|cpu| (cpu, second * 1_000_000_000)).collect(), ..Figures::default() };
         let row = Row { name: "w".into(), source: "rule", model: "threads", figures };
-        history.push(Reading { taken_ns: second, idle_ns: BTreeMap::new(), rows: vec![row; 64] });
+        history.push(Reading { taken_ns: second, idle_ns: BTreeMap::new(), rows: vec![row; 64], losses: Losses::default() });
     }
     assert!(history.bytes <= MAX_BYTES && history.bytes > MAX_BYTES / 2, "{}", history.bytes);
     // The newest are the ones that are kept.

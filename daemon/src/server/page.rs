@@ -23,10 +23,11 @@ macro_rules! files {
 const HTML: &str = "text/html; charset=utf-8";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The first is the page itself.
-const FILES: [File; 13] = files! {
+const FILES: [File; 14] = files! {
     "": HTML from "index.html",
     "style.css": CSS from "style.css",
     "icon.svg": SVG from "icon.svg",
@@ -40,6 +41,7 @@ const FILES: [File; 13] = files! {
     "table.js": JS from "table.js",
     "uplot.js": JS from "vendor/uplot/uPlot.iife.min.js",
     "uplot.css": CSS from "vendor/uplot/uPlot.min.css",
+    "uplot-licence.txt": TEXT from "vendor/uplot/LICENSE",
 };
 
 /// Set on every answer, whatever it is: a browser loads nothing from elsewhere, runs no code but our files, lets no other page
@@ -82,13 +84,14 @@ mod tests {
 
     /// Of the files in the package uplot 1.6.32 of the npm registry. To change the version, replace the files, these sums and
     /// what the README beside them says.
-    const UPLOT: [(&str, &str); 2] = [
+    const UPLOT: [(&str, &str); 3] = [
         ("19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f", FILES[11].content),
         ("df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04", FILES[12].content),
+        ("8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd", FILES[13].content),
     ];
 
     fn ours() -> impl Iterator<Item = &'static File> {
-        FILES.iter().filter(|file| !file.name.starts_with("uplot."))
+        FILES.iter().filter(|file| !file.name.starts_with("uplot"))
     }
 
     #[test]

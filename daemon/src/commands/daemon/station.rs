@@ -128,7 +128,7 @@ impl<K: KernelSide> Station<K> {
         };
         let rows = self.scanner.table().iter().map(row).collect();
         let cpus = self.cpus(&snapshot);
-        self.history.push(Reading::new(snapshot.taken_ns, &cpus, rows));
+        self.history.push(Reading::new(&snapshot, &cpus, rows));
         Ok(())
     }
 

@@ -76,7 +76,7 @@ class Chart {
         width: this.box.clientWidth,
         height: HEIGHT,
         legend: { show: false },
-        cursor: { sync: SYNC, drag: { x: false, y: false }, points: { size: 6 } },
+        cursor: { sync: SYNC, y: false, drag: { x: false, y: false }, points: { size: 6 } },
         scales: { x: { range: () => this.range }, y: { range: (_, low, high) => [0, Math.max(high * 1.08, more.least ?? 1)] } },
         axes: [timeAxis(), axis({ size: 46, values: (_, splits) => splits.map(tick) })],
         series: [{}, ...series],

@@ -64,7 +64,8 @@ export class History {
   /** Sums over the last seconds; for 0, over everything since tracing began. */
   sums(seconds) {
     if (seconds === 0) {
-      const rows = new Map([...this.workloads].map(([id, workload]) => [id, filled(workload.totals)]));
+      const model = (id) => this.samples.findLast((sample) => sample.workloads[id]?.model)?.workloads[id].model;
+      const rows = new Map([...this.workloads].map(([id, workload]) => [id, { ...filled(workload.totals), model: model(id) ?? '' }]));
       return { wall_ns: Math.max(this.taken_ns - this.began_ns, 1), idle_ns: sum(this.samples.map((it) => it.idle_ns)), rows };
     }
     const samples = this.recent(seconds);
@@ -79,7 +80,7 @@ export class History {
 }
 
 function filled(figures) {
-  const all = { on_cpu_ns: {}, blocked_ns: {}, threads: 0, processes: 0, ...figures };
+  const all = { model: '', on_cpu_ns: {}, blocked_ns: {}, threads: 0, processes: 0, ...figures };
   for (const key of COUNTS) all[key] ??= 0;
   return all;
 }
@@ -87,6 +88,7 @@ function filled(figures) {
 function added(grown, standing) {
   const all = filled({ threads: standing.threads ?? 0, processes: standing.processes ?? 0 });
   for (const key of COUNTS) all[key] = grown.reduce((total, figures) => total + (figures[key] ?? 0), 0);
+  all.model = grown.findLast((figures) => figures.model)?.model ?? '';
   all.on_cpu_ns = sum(grown.map((figures) => figures.on_cpu_ns ?? {}));
   all.blocked_ns = sum(grown.map((figures) => figures.blocked_ns ?? {}));
   return all;

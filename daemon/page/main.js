@@ -158,4 +158,7 @@ follow(history, {
     document.body.classList.add('gone');
     say('gone', `Since ${clock(since)} ${reason}. What you see is what was known then; asking again every second.`);
   },
+}).catch((error) => {
+  say('gone', 'This page has failed, which is a fault of ours: the browser’s console has the details. Reload it to go on.');
+  throw error;
 });

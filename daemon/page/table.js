@@ -6,7 +6,7 @@ import { percent, short, time } from './units.js';
 
 /** Key, title, and what it means. */
 const COLUMNS = [
-  ['name', 'Workload', 'Name, and the concurrency model that it shows now'],
+  ['name', 'Workload', 'Name, and the concurrency model that it shows'],
   ['tasks', 'Threads', 'Threads alive, and in how many processes'],
   ['running', 'C', 'Threads on a CPU, on average'],
   ['demand', 'D', 'Threads on a CPU or waiting for one, on average'],
@@ -94,7 +94,8 @@ export class Table {
     row.line.dataset.workload = workload.name;
     row.name.setAttribute('aria-pressed', String(view.picked === id));
     row.name.replaceChildren(swatch(ofWorkload(workload)), workload.name);
-    row.model.textContent = workload.model;
+    // What it was while it did something says more than that it does nothing now.
+    row.model.textContent = workload.model === 'idle' && sums.model ? `${sums.model}; idle now` : workload.model;
     const text = {
       tasks: [String(sums.threads), sums.processes === 1 ? '1 process' : `${sums.processes} processes`, sums.threads],
       running: [short(derived.running), '', derived.running],

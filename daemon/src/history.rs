@@ -19,9 +19,10 @@ use serde_json::value::RawValue;
 
 use crate::{
     expose::CpuTotals,
+    label::NameSource,
     snapshot::{Losses, Snapshot},
 };
-use colours::Colours;
+use colours::{Colours, Use};
 
 /// Samples kept: five minutes of seconds.
 pub const SAMPLES: usize = 300;
@@ -164,7 +165,9 @@ impl History {
             if reading.taken_ns <= last.taken_ns {
                 return;
             }
-            self.keep(&self.sample(last, &reading));
+            let sample = self.sample(last, &reading);
+            self.colour(&sample, &reading);
+            self.keep(&sample);
         }
         self.last = Some(reading);
     }
@@ -185,8 +188,16 @@ impl History {
         }
     }
 
+    fn colour(&mut self, sample: &Sample, reading: &Reading) {
+        let uses = sample.workloads.iter().map(|(&id, figures)| Use {
+            id,
+            is_named: reading.rows.get(id).is_some_and(|row| row.source == NameSource::Rule.name()),
+            on_cpu_ns: figures.on_cpu_total_ns(),
+        });
+        self.colours.update(sample.number, sample.wall_ns, uses);
+    }
+
     fn keep(&mut self, sample: &Sample) {
-        self.colours.update(sample.number, sample.wall_ns, sample.workloads.iter().map(|(id, it)| (*id, it.on_cpu_total_ns())));
         self.next += 1;
         let text = serde_json::value::to_raw_value(sample);
         debug_assert!(text.is_ok(), "maps with numbers for keys are JSON");

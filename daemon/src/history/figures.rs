@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use schedscope_ebpf::catalog::BLOCKED_REASONS;
 use serde::Serialize;
 
-use crate::aggregate::{Totals, busy_cpus};
+use crate::{
+    aggregate::{Totals, busy_cpus},
+    model::Name,
+};
 
 /// Running totals of a workload, or what they grew by. Zeros are left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
+    /// The model that it showed at the reading; left out where it was idle.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    pub model: &'static str,
     /// On-CPU time by CPU, where there is any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on_cpu_ns: BTreeMap<u32, u64>,
@@ -60,10 +66,11 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Figures {
-    /// Those of the totals.
-    pub fn of(totals: &Totals) -> Figures {
+    /// Those of the totals of a workload that shows a model.
+    pub fn of(totals: &Totals, model: Name) -> Figures {
         let blocked = BLOCKED_REASONS.into_iter().zip(totals.times.blocked_ns).filter(|(_, ns)| *ns > 0);
         Figures {
+            model: if model == Name::Idle { "" } else { model.text() },
             on_cpu_ns: busy_cpus(&totals.on_cpu_ns_by_cpu).map(|(cpu, ns)| (cpu.0, ns)).collect(),
             wakeup_wait_ns: totals.times.wakeup_wait_ns,
             preempt_wait_ns: totals.times.preempt_wait_ns,
@@ -81,10 +88,11 @@ impl Figures {
         }
     }
 
-    /// What grew since; threads and processes are those of now.
+    /// What grew since; model, threads and processes are those of now.
     #[must_use]
     pub fn since(&self, before: &Figures) -> Figures {
         Figures {
+            model: self.model,
             on_cpu_ns: grown(&self.on_cpu_ns, &before.on_cpu_ns),
             wakeup_wait_ns: self.wakeup_wait_ns.saturating_sub(before.wakeup_wait_ns),
             preempt_wait_ns: self.preempt_wait_ns.saturating_sub(before.preempt_wait_ns),

@@ -71,9 +71,8 @@ type Stamp = Option<(SystemTime, u64, u64, u64)>;
 impl Web {
     /// Reads and checks the file and those that it names.
     pub fn read(path: &Path) -> Result<Web, WebError> {
-        let (settings, paths) = load(path)?;
-        let seen = stamps(paths);
-        let state = State { settings: Arc::new(settings), seen, must_guard: false };
+        let (settings, seen) = load(path);
+        let state = State { settings: Arc::new(settings?), seen, must_guard: false };
         Ok(Web { source: Some(Source { path: path.to_owned(), state: Mutex::new(state) }), doorman: Doorman::default() })
     }
 
@@ -113,24 +112,20 @@ impl Web {
     }
 }
 
-fn load(path: &Path) -> Result<(Settings, Vec<PathBuf>), WebError> {
-    let file = WebFile::read(path)?;
-    let mut paths = vec![path.to_owned()];
-    paths.extend(file.paths());
-    Ok((file.settings()?, paths))
+/// What the files say, and how they were just before they were read: what changes meanwhile is read next time.
+fn load(path: &Path) -> (Result<Settings, WebError>, Vec<(PathBuf, Stamp)>) {
+    let mut seen = vec![(path.to_owned(), stamp(path))];
+    let settings = WebFile::read(path).and_then(|file| {
+        seen.extend(file.paths().map(|named| (named.clone(), stamp(&named))));
+        file.settings()
+    });
+    (settings, seen)
 }
 
 fn reload(path: &Path, state: &mut State) -> Result<(), WebError> {
-    // Before reading: what changes meanwhile is read next time.
-    let mut seen = stamps(state.seen.iter().map(|(path, _)| path.clone()));
-    let loaded = load(path);
-    if let Ok((_, paths)) = &loaded {
-        seen.retain(|(path, _)| paths.contains(path));
-        let new: Vec<PathBuf> = paths.iter().filter(|path| !seen.iter().any(|(known, _)| known == *path)).cloned().collect();
-        seen.extend(stamps(new));
-    }
+    let (settings, seen) = load(path);
     state.seen = seen;
-    let (settings, _) = loaded?;
+    let settings = settings?;
     if settings.tls.is_some() != state.settings.tls.is_some() {
         return Err(WebError::value(path, "tls_server_config", "encryption is turned on or off by a restart only"));
     }
@@ -140,10 +135,6 @@ fn reload(path: &Path, state: &mut State) -> Result<(), WebError> {
     }
     state.settings = Arc::new(settings);
     Ok(())
-}
-
-fn stamps(paths: impl IntoIterator<Item = PathBuf>) -> Vec<(PathBuf, Stamp)> {
-    paths.into_iter().map(|path| (path.clone(), stamp(&path))).collect()
 }
 
 fn stamp(path: &Path) -> Stamp {

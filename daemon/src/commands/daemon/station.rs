@@ -124,7 +124,7 @@ impl<K: KernelSide> Station<K> {
             name: name.to_owned(),
             source: source.name(),
             model: self.live.of(id).text(),
-            figures: self.ledger.totals(id).map(Figures::of).unwrap_or_default(),
+            figures: self.ledger.totals(id).map(|totals| Figures::of(totals, self.live.of(id))).unwrap_or_default(),
         };
         let rows = self.scanner.table().iter().map(row).collect();
         let cpus = self.cpus(&snapshot);

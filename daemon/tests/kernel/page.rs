@@ -1,12 +1,18 @@
 //! The built-in page in a real browser, against a real daemon.
 
-use std::{fs, process::Command, thread::sleep, time::Duration};
+use std::{
+    os::unix::fs::symlink,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::Duration,
+};
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use super::{
     browser::Browser,
-    host::{Guarded, comes_true, is_privileged},
+    host::{self, Guarded, comes_true, is_privileged},
     served::{Daemon, free_address, rule, sum},
 };
 
@@ -19,10 +25,13 @@ fn comm() -> String {
     format!("page-{}", std::process::id())
 }
 
-/// Works for a while and then becomes another program, which the rule does not name, so that the workload's numbers stay as they are.
-fn worker() -> Guarded {
-    let script = "printf \"$0\" > /proc/$$/comm; i=0; while [ $i -lt 4000000 ]; do i=$((i+1)); done; exec sleep 600";
-    Guarded(Command::new("sh").args(["-c", script, &comm()]).spawn().unwrap())
+/// Two threads that pass a byte to and fro for some seconds: they run, wait for each other and for the CPU, and when they have ended the
+/// workload's numbers stay as they are. The program has a link for a name, so that no other test's is taken for it.
+fn worker(dir: &TempDir) -> Guarded {
+    let program = dir.path().join(comm());
+    symlink(host::workloads(), &program).unwrap();
+    let mut command = Command::new(program);
+    Guarded(command.args(["ping-pong", "--switches", "500000", "--normal-policy"]).stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// The table's row of the workload, as an expression.
@@ -43,7 +52,8 @@ fn the_page_shows_every_core_and_the_numbers_of_metrics() {
     }
     let Some(mut browser) = Browser::start(1280, 900) else { return };
     let daemon = Daemon::start(&rule(NAME, &comm()));
-    let worker = worker();
+    let dir = TempDir::new().unwrap();
+    let mut worker = worker(&dir);
     browser.open(&format!("http://{}/", daemon.address));
     assert!(browser.shows("document.getElementById('state').dataset.state === 'live'"), "{:?}", browser.complaints());
     let cpus = daemon.get("/metrics").lines().filter(|line| line.starts_with("schedscope_cpu_idle_seconds_total{")).count();
@@ -71,21 +81,21 @@ fn the_page_shows_every_core_and_the_numbers_of_metrics() {
     });
     assert_ne!(first, last);
 
-    the_sums_are_those_of_metrics(&daemon, &mut browser, &worker);
+    the_sums_are_those_of_metrics(&daemon, &mut browser, &mut worker);
     assert_eq!(browser.complaints(), [""; 0]);
 }
 
 /// Over everything since tracing began, once the worker has stopped working.
-fn the_sums_are_those_of_metrics(daemon: &Daemon, browser: &mut Browser, worker: &Guarded) {
-    let comm = format!("/proc/{}/comm", worker.id());
-    let is_done = || fs::read_to_string(&comm).is_ok_and(|comm| comm.trim() == "sleep");
-    assert!(comes_true(60, is_done), "it works for too long");
+fn the_sums_are_those_of_metrics(daemon: &Daemon, browser: &mut Browser, worker: &mut Guarded) {
+    assert!(comes_true(60, || worker.try_wait().unwrap().is_some()), "it works for too long");
     browser.point("document.querySelector('#windows [data-seconds=\"0\"]')", (0.5, 0.5), true);
-    // That it is another program is noticed within a quarter of a second, and shown a second later.
-    sleep(Duration::from_secs(3));
+    // It is shown a second later at most.
+    sleep(Duration::from_millis(2500));
     let sums: Value = serde_json::from_str(browser.evaluate(&format!("{}.dataset.sums", row())).as_str().unwrap()).unwrap();
     let text = daemon.get("/metrics");
-    assert!(sums["running"].as_f64().unwrap() > 0.0, "{sums}");
+    for key in ["running", "runnable", "pipe_socket", "voluntary"] {
+        assert!(sums[key].as_f64().is_some_and(|sum| sum > 0.0), "no {key}, so that nothing is compared: {sums}");
+    }
     let keys = ["running", "runnable", "voluntary", "preempted", "yielded", "migrations"];
     let others = sums.as_object().unwrap().iter().filter(|(key, _)| !keys.contains(&key.as_str()));
     let blocked = others.map(|(_, ns)| ns.as_f64().unwrap()).sum::<f64>();

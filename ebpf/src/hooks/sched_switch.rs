@@ -160,6 +160,8 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
             record.gil_handoffs += 1;
             cell.gil_handoffs += 1;
         }
+        // Reading the program's memory costs more than all the rest.
+        GilWait::ForLock if record.gil_waits % gil::WAITS_PER_LOOK != 1 => {}
         GilWait::ForLock => {
             let mut deadline = [0_u64; 2];
             // SAFETY: the destination is 16 bytes, as a timespec; the helper fails softly if the page is not there.

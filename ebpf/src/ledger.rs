@@ -9,12 +9,12 @@ use crate::{
 #[inline(always)]
 pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) {
     let carry_ns = record.clock.take_carry();
+    let mut excess_ns = carry_ns.unsigned_abs();
     if carry_ns >= 0 {
-        record.preempt_wait_ns += carry_ns as u64;
-        cell.preempt_wait_ns += carry_ns as u64;
+        record.preempt_wait_ns += excess_ns;
+        cell.preempt_wait_ns += excess_ns;
         return;
     }
-    let mut excess_ns = carry_ns.unsigned_abs();
     let waits = [(&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns), (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns)];
     for (of_thread, of_workload) in waits {
         let cut_ns = excess_ns.min(*of_thread).min(*of_workload);
@@ -26,6 +26,7 @@ pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) {
 
 /// Notes which of a thread's migrations are not the first since it last ran.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it is compared with the number before it, and 2^32 switches apart is far")]
 pub fn note_move(record: &mut TaskRecord) {
     let at_switch = (record.voluntary + record.preempted + record.yielded) as u32 + 1;
     if record.moves.at_switch == at_switch {

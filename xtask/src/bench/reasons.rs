@@ -33,6 +33,7 @@ const SETTLING: Duration = Duration::from_millis(300);
 const LOOKS: u32 = 10;
 
 /// Nanoseconds of a switch, metering included.
+#[expect(clippy::struct_field_names, reason = "units are in names")]
 pub(super) struct Cost {
     /// With reasons.
     pub(super) with_ns: f64,

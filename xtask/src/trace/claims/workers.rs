@@ -121,11 +121,10 @@ pub(super) fn messages(view: &View) -> Option<Reading> {
     let switches = |cell: Seen| cell.voluntary() / cell.figures.work.max(1.0);
     let quotient = rate(control)? / rate(queue)?.max(1e-9);
     let is_shared = shared.detail("seen_by_parent_count").or_else(|| shared.detail("seen_by_parent"))? > 0.0;
-    let call = call(
-        !is_shared && quotient >= CLEARLY_MORE,
-        is_shared || quotient < 1.0 && view.can_tell_speed(&[queue, control]),
-        || format!("threads pass {quotient:.1}x as many messages"),
-    );
+    let call =
+        call(!is_shared && quotient >= CLEARLY_MORE, is_shared || quotient < 1.0 && view.can_tell_speed(&[queue, control]), || {
+            format!("threads pass {quotient:.1}x as many messages")
+        });
     let bytes = |cell: Option<Seen>| cell.and_then(|cell| cell.detail("bytes_per_second"));
     Some(
         Reading::new(call)

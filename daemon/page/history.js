@@ -64,8 +64,8 @@ export class History {
   /** Sums over the last seconds; for 0, over everything since tracing began. */
   sums(seconds) {
     if (seconds === 0) {
-      const model = (id) => this.samples.findLast((sample) => sample.workloads[id]?.model)?.workloads[id].model;
-      const rows = new Map([...this.workloads].map(([id, workload]) => [id, { ...filled(workload.totals), model: model(id) ?? '' }]));
+      const model = (id) => mostly(this.samples.map((sample) => sample.workloads[id]).filter(Boolean));
+      const rows = new Map([...this.workloads].map(([id, workload]) => [id, { ...filled(workload.totals), model: model(id) }]));
       return { wall_ns: Math.max(this.taken_ns - this.began_ns, 1), idle_ns: sum(this.samples.map((it) => it.idle_ns)), rows };
     }
     const samples = this.recent(seconds);
@@ -88,10 +88,16 @@ function filled(figures) {
 function added(grown, standing) {
   const all = filled({ threads: standing.threads ?? 0, processes: standing.processes ?? 0 });
   for (const key of COUNTS) all[key] = grown.reduce((total, figures) => total + (figures[key] ?? 0), 0);
-  all.model = grown.findLast((figures) => figures.model)?.model ?? '';
+  all.model = mostly(grown);
   all.on_cpu_ns = sum(grown.map((figures) => figures.on_cpu_ns ?? {}));
   all.blocked_ns = sum(grown.map((figures) => figures.blocked_ns ?? {}));
   return all;
+}
+
+/** The model under which most of the on-CPU time was spent; nothing if it was idle throughout. */
+function mostly(grown) {
+  const spent = sum(grown.filter((figures) => figures.model).map((figures) => ({ [figures.model]: whole(figures.on_cpu_ns) })));
+  return Object.entries(spent).sort(([, a], [, b]) => b - a)[0]?.[0] ?? '';
 }
 
 /** Sums of objects with numbers, by key. */

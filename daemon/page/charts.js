@@ -66,9 +66,11 @@ class Chart {
     new ResizeObserver(() => this.plot?.setSize({ width: this.box.clientWidth, height: HEIGHT })).observe(this.box);
   }
 
-  /** Draws `data`; `series` is made anew only when `shape` differs. */
-  draw(shape, series, data, range, more = {}) {
-    this.range = range;
+  /** Draws `columns`, a mean over a second in the middle of it; `series` is made anew only when `shape` differs. */
+  draw(view, shape, series, columns, more = {}) {
+    this.range = view.range;
+    this.times = view.times;
+    const data = [view.middles, ...columns];
     if (shape !== this.shape) {
       this.plot?.destroy();
       this.shape = shape;
@@ -92,7 +94,7 @@ class Chart {
   read(plot) {
     const xs = plot.data[0];
     const index = plot.cursor.left >= 0 ? plot.cursor.idx : xs.length - 1;
-    if (index != null && index >= 0 && xs.length > index) readOut(this.readout, xs[index], this.entries(index));
+    if (index != null && index >= 0 && xs.length > index) readOut(this.readout, this.times[index], this.entries(index));
   }
 }
 
@@ -129,7 +131,7 @@ class Lines extends Chart {
     }));
     this.box.dataset.lines = ids.length;
     const shape = JSON.stringify([ids, colours, view.picked, view.theme]);
-    this.draw(shape, series, [view.times, ...data], view.range, { least: this.least });
+    this.draw(view, shape, series, data, { least: this.least });
   }
 }
 
@@ -151,7 +153,7 @@ class Doing extends Chart {
     this.entries = (index) => found.map(([state, words], at) => [state, `${words} ${short(layers[at][index])}`]);
     // The tallest first, so that each lower one is drawn over it.
     const series = found.map(([state]) => ({ stroke: value(state), fill: value(state), width: 0.5, points: { show: false } })).reverse();
-    this.draw(JSON.stringify([found, view.theme]), series, [view.times, ...tops.reverse()], view.range);
+    this.draw(view, JSON.stringify([found, view.theme]), series, tops.reverse());
   }
 }
 

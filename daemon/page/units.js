@@ -1,4 +1,4 @@
-// Numbers as people read them. All inputs are in base units, times in nanoseconds.
+// Numbers as people read them. All inputs are in base units, times in nanoseconds. A number and its unit stay on one line.
 
 /** Three digits or so, without an exponent: 0.02, 1.03, 12.4, 512, 8.1 k. */
 export function short(value) {
@@ -24,15 +24,15 @@ export function tick(value) {
 export function time(ns) {
   if (ns === 0) return '0';
   for (const [unit, size] of [['s', 1e9], ['ms', 1e6], ['µs', 1e3]]) {
-    if (ns >= size) return `${digits(ns / size)} ${unit}`;
+    if (ns >= size) return `${digits(ns / size)}\u00a0${unit}`;
   }
-  return `${Math.round(ns)} ns`;
+  return `${Math.round(ns)}\u00a0ns`;
 }
 
 /** A share of one. */
 export function percent(share) {
-  if (share > 0 && share < 0.005) return '<1 %';
-  return `${Math.round(share * 100)} %`;
+  if (share > 0 && share < 0.005) return '<1\u00a0%';
+  return `${Math.round(share * 100)}\u00a0%`;
 }
 
 /** A time of day, from seconds since 1970. */

@@ -73,7 +73,7 @@ fn the_page_shows_every_core_and_the_numbers_of_metrics() {
 
     // The pointer and the keys read the map out.
     browser.point("document.querySelector('#map .u-over')", (0.95, 0.25), false);
-    assert!(browser.shows("/CPU \\d+: \\d+ % busy/.test(document.getElementById('map-readout').textContent)"));
+    assert!(browser.shows("/CPU \\d+: \\d+\\s% busy/.test(document.getElementById('map-readout').textContent)"));
     browser.evaluate("document.getElementById('map').focus()");
     let [first, last] = ["Home", "End"].map(|key| {
         browser.press(key);

@@ -25,13 +25,13 @@ fn comm() -> String {
     format!("page-{}", std::process::id())
 }
 
-/// Two threads that pass a byte to and fro for some seconds: they run, wait for each other and for the CPU, and when they have ended the
-/// workload's numbers stay as they are. The program has a link for a name, so that no other test's is taken for it.
+/// Two threads that pass a byte to and fro for some seconds, while which the daemon gets to look at them: they run, wait for each other
+/// and for the CPU, and when they have ended the workload's numbers stay as they are. The program has a link for a name, so that no other test's is taken for it.
 fn worker(dir: &TempDir) -> Guarded {
     let program = dir.path().join(comm());
     symlink(host::workloads(), &program).unwrap();
     let mut command = Command::new(program);
-    Guarded(command.args(["ping-pong", "--switches", "500000", "--normal-policy"]).stdout(Stdio::null()).spawn().unwrap())
+    Guarded(command.args(["ping-pong", "--switches", "3000000", "--normal-policy"]).stdout(Stdio::null()).spawn().unwrap())
 }
 
 /// The table's row of the workload, as an expression.

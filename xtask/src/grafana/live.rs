@@ -108,10 +108,9 @@ fn model_and_phase_are_shown(scene: &Scene, trace: &Trace) {
     let models: Vec<&str> = shown.iter().map(|(labels, _)| labels["model"].as_str().unwrap()).collect();
     assert_eq!(models, [report.model.name.as_str()], "{workload}");
     let [phases, ..] = marks();
-    let marked = |at_seconds| scene.query(&Choice::all("2s").apply(&phases.expr.to_string()), at_seconds);
-    let half_way = f64::midpoint(trace.first_seconds, trace.last_seconds);
+    let marked = |at_seconds| scene.query(&Choice::all("4s").apply(&phases.expr.to_string()), at_seconds);
     let expected = serde_json::json!({ "instance": scene.instance, "workload": workload, "phase": scene::PHASE });
-    assert_eq!(marked(half_way), [(expected, 1.0)]);
+    assert_eq!(marked(trace.middle_seconds), [(expected, 1.0)]);
     let others = marked(trace.first_seconds - 4.0);
     assert!(others.iter().all(|(labels, _)| labels["workload"] != *workload), "{workload} is marked before it began");
     println!("{workload}: {models:?} within its phase");

@@ -40,6 +40,8 @@ const SCRAPE_SECONDS: u32 = 1;
 const NEXT_SCRAPE: Duration = Duration::from_millis(1200);
 /// How long a cell is to be seen: three windows in which the daemon names its model, and so at least three scrapes.
 const VISIBLE: Duration = Duration::from_secs(6);
+/// How long the daemon looks before it names a model. Two runs closer together would look like one program of several processes.
+const APART: Duration = Duration::from_millis(2500);
 /// A download or a pause between two numbers while a cell is shown. Long ones leave nothing to see but sleep.
 const PAUSE: &str = "0.02";
 /// What the daemon may take until it answers.
@@ -130,6 +132,7 @@ impl Serving {
     pub(crate) fn show(&mut self, cell: &Cell, runs: &Runs, stop: &Stop) -> Result<()> {
         let is_first = !self.shown.iter().any(|shown| shown.workload == cell.label());
         if runs.has_succeeded() && is_first && !stop.is_requested() {
+            sleep(APART);
             let mut shown = Shown::new(cell.label(), unix_seconds());
             let long = Cell { arguments: lengthened(cell), ..cell.clone() };
             let began = Instant::now();

@@ -76,14 +76,10 @@ fn the_fleet_dashboard_tells_two_hosts_apart() {
     let instances = addresses.map(|address| address.to_string());
     both_hosts_are_told_apart(&prometheus, &instances);
     one_host_can_be_chosen(&prometheus, &instances[1]);
-    assert_eq!(answering(&prometheus), [2.0, 0.0]);
+    wait_until_answering(&prometheus, [2.0, 0.0]);
     drop(second);
-    let began = Instant::now();
-    while answering(&prometheus) != [1.0, 1.0] {
-        assert!(began.elapsed() < LIMIT, "a host that is gone is shown as {:?}", answering(&prometheus));
-        sleep(Duration::from_millis(500));
-    }
-    println!("a host that is gone is shown after {:.1} s", began.elapsed().as_secs_f64());
+    let seconds = wait_until_answering(&prometheus, [1.0, 1.0]);
+    println!("a host that is gone is shown after {seconds:.1} s");
     drop((work, prometheus, first));
 }
 
@@ -123,12 +119,20 @@ fn instances_of(series: &[(Value, f64)]) -> BTreeSet<&str> {
     series.iter().filter_map(|(labels, _)| labels["instance"].as_str()).collect()
 }
 
-/// Hosts that answer, and those that do not, as the dashboard shows them.
-fn answering(prometheus: &Prometheus) -> [f64; 2] {
-    ["Hosts that answer", "Hosts that do not answer"].map(|panel| {
-        let exprs = expressions::of_panel(DASHBOARD, panel);
-        query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1
-    })
+/// Waits until the dashboard shows so many hosts that answer, and so many that do not; how long it took, in seconds.
+fn wait_until_answering(prometheus: &Prometheus, expected: [f64; 2]) -> f64 {
+    let shown = || {
+        ["Hosts that answer", "Hosts that do not answer"].map(|panel| {
+            let exprs = expressions::of_panel(DASHBOARD, panel);
+            query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1
+        })
+    };
+    let began = Instant::now();
+    while shown() != expected {
+        assert!(began.elapsed() < LIMIT, "{:?} hosts answer and do not answer, not {expected:?}", shown());
+        sleep(Duration::from_millis(500));
+    }
+    began.elapsed().as_secs_f64()
 }
 
 /// Knows the same program under another name than the other daemon does.

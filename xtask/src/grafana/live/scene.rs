@@ -77,6 +77,8 @@ pub(super) struct Trace {
     pub(super) report: RunReport,
     /// First scrape in which the daemon had it under its name, in Unix time.
     pub(super) first_seconds: f64,
+    /// One in the middle; scrapes can fail on a crowded host, and this one did not.
+    pub(super) middle_seconds: f64,
     /// The last one.
     pub(super) last_seconds: f64,
 }
@@ -154,9 +156,9 @@ impl Trace {
         let answer = prometheus.api("query", &[("query", &alive)]).unwrap();
         let samples = answer["result"][0]["values"].as_array().expect("the daemon does not know the workload");
         let times: Vec<f64> = samples.iter().filter(|sample| sample[1] != "0").map(|sample| sample[0].as_f64().unwrap()).collect();
-        let (first_seconds, last_seconds) = (times[0], times[times.len() - 1]);
+        let (first_seconds, middle_seconds, last_seconds) = (times[0], times[times.len() / 2], times[times.len() - 1]);
         assert!(last_seconds - first_seconds > 10.0, "only {} scrapes saw {workload}", times.len());
-        Trace { workload, report, first_seconds, last_seconds }
+        Trace { workload, report, first_seconds, middle_seconds, last_seconds }
     }
 
     /// From the first scrape that saw it to the last.
@@ -172,7 +174,7 @@ impl Trace {
 
     /// What a panel shows of this workload half-way.
     pub(super) fn half_way(&self, scene: &Scene, dashboard: &str, panel: &str) -> f64 {
-        self.sum_at(scene, dashboard, panel, None, f64::midpoint(self.first_seconds, self.last_seconds))
+        self.sum_at(scene, dashboard, panel, None, self.middle_seconds)
     }
 
     fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<(&str, String)>, at_seconds: f64) -> f64 {

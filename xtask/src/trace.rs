@@ -27,9 +27,10 @@ mod table;
 
 use std::{io::Write, path::PathBuf, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use schedscope::{preflight::kernel_release_name, report::Options};
 
+use crate::grafana::find_prometheus;
 use cell::{Cell, Outcome, Row};
 use child::Stop;
 use claims::Judged;
@@ -41,6 +42,7 @@ use serve::{Serving, compare::Shown};
 
 /// Arguments of `trace`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Arguments {
     /// Take less than a minute: fewer tasks, less work in each.
     #[arg(long)]
@@ -97,6 +99,10 @@ impl Lab {
 
 /// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.serve {
+        // Before minutes go into building.
+        find_prometheus().context("--serve needs Prometheus")?;
+    }
     let programs = host::prepare(arguments)?;
     let began = Instant::now();
     let stop = Stop::install()?;

@@ -75,7 +75,7 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts everything. What is left behind is in `directory`.
     pub(crate) fn start(programs: &Programs, cells: &[Cell], directory: &Path, stop: &Stop) -> Result<Serving> {
-        let prometheus = find_prometheus().context("--serve needs Prometheus")?;
+        let prometheus = find_prometheus()?;
         let cells = names::give(cells, &directory.join("programs"))?;
         let address = conventional(PORTS.daemon)?;
         let daemon = start_daemon(programs, batch(&cells, 0), directory, address, stop)?;
@@ -294,7 +294,7 @@ mod tests {
 
     #[test]
     fn every_cell_is_in_one_batch() {
-        let cells: Vec<Cell> = (0..names::NAMES * 2 + 1).map(|_| cell(Kind::Cpu, &[])).collect();
+        let cells: Vec<Cell> = (0..=names::NAMES * 2).map(|_| cell(Kind::Cpu, &[])).collect();
         let sizes: Vec<usize> = (0..4).map(|number| batch(&cells, number).len()).collect();
         assert_eq!(sizes, [names::NAMES, names::NAMES, 1, 0]);
     }

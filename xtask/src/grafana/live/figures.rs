@@ -16,7 +16,9 @@ const LATENCY: &str = "schedscope: scheduler latency";
 pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
     let (report, threads) = (&trace.report, trace.report.tasks.peak_threads as f64);
     let time = &report.time_seconds;
-    let shown = |dashboard, panel, only| trace.sum(scene, dashboard, panel, only) * trace.seen_seconds();
+    let shown = |dashboard: &str, panel: &str, only: Option<&(&str, String)>| {
+        trace.sum(scene, dashboard, panel, only) * trace.seen_seconds()
+    };
     let (runnable, blocked) = ("Runnable and waiting for a CPU", "Blocked, by what threads wait for");
     let whole = time.on_cpu + time.runnable + time.blocked;
     let seen: f64 = ["C: CPUs in use", runnable, blocked].iter().map(|panel| shown(MODELS, panel, None)).sum();
@@ -43,7 +45,7 @@ pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
         times.push((CORE_MAP, "Workload by core", Some(("cpu", format!("{} CPU {cpu:0>3}", scene.instance))), *seconds));
     }
     for (dashboard, panel, only, total) in times {
-        let shown = shown(dashboard, panel, only.clone());
+        let shown = shown(dashboard, panel, only.as_ref());
         // Both read the intervals still open a little later than they say.
         let slack = 0.02 * threads;
         println!("{}: {panel} {only:?}: {shown:.3} s of {total:.3} s", trace.workload);
@@ -69,7 +71,7 @@ fn counts(scene: &Scene, trace: &Trace, unseen: f64) {
     counts.push((MODELS, "Migrations", None, migrations.total));
     counts.push((LATENCY, "Migrations by distance", None, migrations.total));
     for (dashboard, panel, only, total) in counts {
-        let shown = trace.sum(scene, dashboard, panel, only.clone()) * trace.seen_seconds();
+        let shown = trace.sum(scene, dashboard, panel, only.as_ref()) * trace.seen_seconds();
         println!("{}: {panel} {only:?}: {shown:.0} of {total}", trace.workload);
         let total = total as f64;
         // Starting and ending take more switches than their share of the time.

@@ -76,9 +76,9 @@ fn the_fleet_dashboard_tells_two_hosts_apart() {
     let instances = addresses.map(|address| address.to_string());
     both_hosts_are_told_apart(&prometheus, &instances);
     one_host_can_be_chosen(&prometheus, &instances[1]);
-    wait_until_answering(&prometheus, [2.0, 0.0]);
+    wait_until_answering(&prometheus, ["2", "0"]);
     drop(second);
-    let seconds = wait_until_answering(&prometheus, [1.0, 1.0]);
+    let seconds = wait_until_answering(&prometheus, ["1", "1"]);
     println!("a host that is gone is shown after {seconds:.1} s");
     drop((work, prometheus, first));
 }
@@ -120,11 +120,11 @@ fn instances_of(series: &[(Value, f64)]) -> BTreeSet<&str> {
 }
 
 /// Waits until the dashboard shows so many hosts that answer, and so many that do not; how long it took, in seconds.
-fn wait_until_answering(prometheus: &Prometheus, expected: [f64; 2]) -> f64 {
+fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
     let shown = || {
         ["Hosts that answer", "Hosts that do not answer"].map(|panel| {
             let exprs = expressions::of_panel(DASHBOARD, panel);
-            query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1
+            query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1.to_string()
         })
     };
     let began = Instant::now();

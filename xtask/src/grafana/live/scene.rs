@@ -168,7 +168,7 @@ impl Trace {
 
     /// What a panel shows of this workload over the time that was seen, its series added up; those whose label has a value if one
     /// is given.
-    pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<(&str, String)>) -> f64 {
+    pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>) -> f64 {
         self.sum_at(scene, dashboard, panel, only, self.last_seconds)
     }
 
@@ -177,13 +177,13 @@ impl Trace {
         self.sum_at(scene, dashboard, panel, None, self.middle_seconds)
     }
 
-    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<(&str, String)>, at_seconds: f64) -> f64 {
+    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>, at_seconds: f64) -> f64 {
         // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
         let choice = Choice { workload: self.workload.to_owned(), ..Choice::all(&window) };
         let exprs = of_panel(dashboard, panel);
         let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
-        let is_meant = |labels: &Value| only.as_ref().is_none_or(|(label, value)| labels[label] == value.as_str());
+        let is_meant = |labels: &Value| only.is_none_or(|(label, value)| labels[label] == value.as_str());
         series.filter(|(labels, _)| is_meant(labels)).map(|(_, value)| value).sum()
     }
 }

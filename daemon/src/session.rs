@@ -56,9 +56,9 @@ impl Session {
     }
 
     /// The same as on a kernel that has not got these programs: to see what is reported there.
-    pub fn start_without(programs: &[&str], topology: Topology) -> Result<Session, KernelError> {
+    pub fn start_without(without: &[&str], topology: Topology) -> Result<Session, KernelError> {
         let sizes = Sizes { workloads: 2, tasks: TASKS, thread_by_core: true };
-        let mut tracer = Tracer::start_without(programs, sizes, &topology)?;
+        let mut tracer = Tracer::start_without(without, sizes, &topology)?;
         let first = tracer.snapshot(Depth::Threads)?;
         Ok(Session {
             tracer,

@@ -133,35 +133,6 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
     }
 }
 
-/// Settles at a thread's end what its waits were longer or shorter by; shorter at most by what they were.
-#[inline(always)]
-pub(crate) fn settle_end(record: &mut TaskRecord, cell: &mut Cell) {
-    let carry_ns = record.clock.take_carry();
-    if carry_ns >= 0 {
-        record.preempt_wait_ns += carry_ns as u64;
-        cell.preempt_wait_ns += carry_ns as u64;
-        return;
-    }
-    let mut excess_ns = carry_ns.unsigned_abs();
-    let waits = [(&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns), (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns)];
-    for (of_thread, of_workload) in waits {
-        let cut_ns = excess_ns.min(*of_thread).min(*of_workload);
-        *of_thread -= cut_ns;
-        *of_workload -= cut_ns;
-        excess_ns -= cut_ns;
-    }
-}
-
-/// Notes which of a thread's migrations are not the first since it last ran.
-#[inline(always)]
-pub(crate) fn note_move(record: &mut TaskRecord) {
-    let at_switch = (record.voluntary + record.preempted + record.yielded) as u32 + 1;
-    if record.moves.at_switch == at_switch {
-        record.moves.again += 1;
-    }
-    record.moves.at_switch = at_switch;
-}
-
 /// Counts migrations of a thread between two CPUs; false if the topology does not know them.
 #[inline(always)]
 pub(crate) fn add_migrations(record: &mut TaskRecord, cell: &mut Cell, cause: Cause, from: u32, to: u32, count: u64) -> bool {

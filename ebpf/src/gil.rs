@@ -77,6 +77,10 @@ impl GilWait {
 /// had the lock.
 pub const TURN_NS: u64 = 100_000;
 
+/// The switch interval is read at one wait in so many, the first one included. Odd, since waits for the lock and for hand-offs may
+/// alternate.
+pub const WAITS_PER_LOOK: u64 = 15;
+
 /// Longest switch interval believed: beyond it the timeout was another clock's.
 const MAX_INTERVAL_NS: u64 = 100_000_000_000;
 

@@ -6,6 +6,7 @@
 //! In reading order:
 //! - [`abi`]: records shared through maps, map and program names, layouts asserted at compile time.
 //! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
+//! - [`ledger`]: what is settled between a thread's sums, its workload's and the kernel's.
 //! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`residual`]: our counts of a thread against the kernel's.
@@ -22,6 +23,7 @@
 
 pub mod abi;
 pub mod cpu_account;
+pub mod ledger;
 pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;

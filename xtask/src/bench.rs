@@ -7,6 +7,7 @@
 mod daemon_cost;
 mod events;
 mod pipe;
+mod reasons;
 mod report;
 mod rival;
 mod slowdown;
@@ -41,6 +42,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     eprintln!("cost per event, {repeats} runs");
     let events = events::measure(repeats, arguments.round_trips)?;
+    eprintln!("the same load with and without reasons");
+    let reasons = reasons::measure(repeats, arguments.round_trips)?;
     eprintln!("the same load under runqlat");
     let rival = rival::measure(repeats, arguments.round_trips)?;
     eprintln!("slow-down, {} interleaved pairs", repeats * 2 - 1);
@@ -48,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     eprintln!("the daemon under load");
     let daemon = daemon_cost::measure(&binary)?;
 
-    let text = report::markdown(&report::Measured { events, rival, slowdown, daemon, arguments });
+    let text = report::markdown(&report::Measured { events, reasons, rival, slowdown, daemon, arguments });
     println!("{text}");
     if !arguments.dry_run {
         std::fs::write(root().join("docs/overhead.md"), text)?;

@@ -44,8 +44,8 @@ pub struct ProgramStatus {
     pub verified_instructions: Option<u32>,
 }
 
-/// Loads the object into the kernel, attached to nothing.
-pub(super) fn load(sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelError> {
+/// Loads the object into the kernel, attached to nothing. The abilities named in `without` are taken as absent.
+pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelError> {
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let globals = offsets::resolve(&btf::Btf::parse(kernel_btf)?)?;
     let possible = topology.possible();
@@ -57,7 +57,8 @@ pub(super) fn load(sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelErro
 
     let mut loader = EbpfLoader::new();
     for (name, value) in &globals {
-        loader.override_global(name, value, true);
+        let is_absent = *name == params::HAS_TASK_PT_REGS && without.contains(name);
+        loader.override_global(name, if is_absent { &0 } else { value }, true);
     }
     loader
         .override_global(params::SYSCALL_CLASS, classes.as_slice(), true)

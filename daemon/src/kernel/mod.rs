@@ -138,9 +138,12 @@ impl Tracer {
         Tracer::start_without(&[], sizes, topology)
     }
 
-    /// The same as on a kernel that has not got these programs: to see what is reported there.
-    pub fn start_without(programs: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
-        let mut ebpf = load::load(sizes, topology)?;
+    /// The same as on a kernel that has not got these programs, or not the ability [`HAS_TASK_PT_REGS`]: to see what is reported
+    /// there, and what it costs to have them.
+    ///
+    /// [`HAS_TASK_PT_REGS`]: schedscope_ebpf::params::HAS_TASK_PT_REGS
+    pub fn start_without(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
+        let mut ebpf = load::load(without, sizes, topology)?;
         let possible = topology.possible();
         let slots = sizes.tasks + 1;
         let thread_cpu = if sizes.thread_by_core { Some(load::mapped(&ebpf, map::THREAD_CPU, possible * slots)?) } else { None };
@@ -148,7 +151,7 @@ impl Tracer {
         let cpus = load::mapped(&ebpf, map::CPUS, possible)?;
         let records = Records::new(load::mapped(&ebpf, map::TASKS, slots)?);
         let waiting = load::mapped(&ebpf, map::WAITING, 1)?;
-        let programs = load::attach(&mut ebpf, programs)?;
+        let programs = load::attach(&mut ebpf, without)?;
         Ok(Tracer {
             cells,
             cpus,

@@ -7,6 +7,8 @@ use super::{
 
 /// Part of the cores from which on a program has no more to gain from them.
 const SATURATED: f64 = 0.9;
+/// Demand from which on an event loop does not mostly wait.
+const BUSY: f64 = 0.5;
 /// Runnable workers per core from which on fewer would do.
 const CROWDED: f64 = 1.5;
 
@@ -26,6 +28,12 @@ pub fn of(name: Name, facts: &Facts) -> String {
         }
         Name::Asyncio | Name::EventLoop if facts.running >= SATURATED => {
             "The loop never rests, and everything in it waits for its turn: move the computing to processes.".to_owned()
+        }
+        Name::Asyncio | Name::EventLoop if facts.demand >= BUSY => {
+            format!(
+                "One thread does it all, and wants a core {:.0} % of the time: no other core can help it.",
+                100.0 * facts.demand
+            )
         }
         Name::ThreadsWaiting | Name::Asyncio | Name::EventLoop => {
             "It waits rather than computes: more cores would not make it faster.".to_owned()

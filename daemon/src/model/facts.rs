@@ -10,10 +10,16 @@ use crate::report::schema::{RunReport, ThreadReport};
 const WORKER_SHARE: f64 = 0.1;
 /// Part of a core below which little is computed.
 const LITTLE: f64 = 0.5;
+/// Part of the waits of the one that waits most often below which a thread only looks on: a supervisor, a heartbeat.
+const ONLOOKER_SHARE: f64 = 0.1;
 /// A thread is an event loop if at least this much of its waits are in epoll.
 const LOOP_SHARE: f64 = 0.5;
 /// And if it waits there this often a second; below, nothing is going on.
 const LOOP_WAITS_PER_SECOND: f64 = 5.0;
+/// Or so much of its time in polls, and this often in epoll, while it computes for a part of its life: a loop that is busy seldom waits.
+const POLLING_SHARE: f64 = 0.8;
+const LOOP_WAITS: f64 = 10.0;
+const LOOP_BUSY: f64 = 0.1;
 
 /// Reasons to be blocked that no other thread of the program ends, as a rule.
 pub(super) const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
@@ -46,6 +52,8 @@ pub struct ThreadFacts {
     pub gil: f64,
     /// Waiting for another futex.
     pub futex: f64,
+    /// Waiting in poll, select or epoll.
+    pub polling: f64,
     /// Asleep, or waiting for files, sockets or the disk: for something that no other thread of the program does.
     pub outside: f64,
     /// Blocked, for whatever reason.
@@ -119,9 +127,11 @@ impl Facts {
     /// From threads; what the caller knows better it sets afterwards.
     pub fn new(wall: f64, threads: &[ThreadFacts], pythons: &BTreeMap<u32, Python>) -> Facts {
         let most = threads.iter().map(ThreadFacts::wanted).fold(0.0, f64::max);
-        let running: f64 = threads.iter().map(|thread| thread.on_cpu).sum();
-        // Where little is computed, waiting is the work.
-        let waits = |thread: &ThreadFacts| running < LITTLE * wall && waits_outside(thread, wall);
+        // Where little is computed, waiting is the work. Who waits for an interpreter's lock wants to compute.
+        let computing: f64 = threads.iter().map(|thread| thread.on_cpu + thread.gil).sum();
+        let most_waits = threads.iter().filter(|thread| waits_outside(thread, wall)).map(|thread| thread.voluntary).max();
+        let looks_on = |thread: &ThreadFacts| (thread.voluntary as f64) < ONLOOKER_SHARE * most_waits.unwrap_or(0) as f64;
+        let waits = |thread: &ThreadFacts| computing < LITTLE * wall && waits_outside(thread, wall) && !looks_on(thread);
         let has_waiters = threads.iter().any(|thread| waits(thread) && !thread.is_main);
         let mut processes = BTreeMap::<u32, ProcessFacts>::new();
         for thread in threads {
@@ -181,11 +191,14 @@ fn waits_outside(thread: &ThreadFacts, wall: f64) -> bool {
     thread.outside >= 0.5 * thread.life && thread.outside >= 0.2 * wall
 }
 
+/// Most of its waits, or of the time in them, are the loop's, and something goes on. Counts alone would not do: who loads a large
+/// program waits hundreds of times for the disk first.
 fn is_loop(thread: &ThreadFacts, wall: f64) -> bool {
     let waits = thread.epoll_waits as f64;
-    thread.epoll_waits > 0
-        && waits >= LOOP_SHARE * thread.voluntary as f64
-        && waits >= LOOP_WAITS_PER_SECOND * thread.life.min(wall)
+    let life = thread.life.min(wall);
+    let mostly = waits >= LOOP_SHARE * thread.voluntary as f64 || thread.polling >= POLLING_SHARE * thread.blocked;
+    let is_active = waits >= LOOP_WAITS_PER_SECOND * life || waits >= LOOP_WAITS && thread.wanted() >= LOOP_BUSY * life;
+    thread.epoll_waits > 0 && mostly && is_active
 }
 
 fn thread(report: &ThreadReport) -> ThreadFacts {
@@ -197,6 +210,7 @@ fn thread(report: &ThreadReport) -> ThreadFacts {
         runnable: report.runnable_seconds,
         gil: reason("gil"),
         futex: reason("futex"),
+        polling: reason(Reason::Poll.name()),
         outside: OUTSIDE.iter().map(|outside| reason(outside.name())).sum(),
         blocked: report.blocked_seconds,
         life: report.lifetime_seconds,

@@ -68,6 +68,10 @@ fn processes_and_loops_are_told_by_the_tree_and_by_epoll() {
     assert_eq!(name(&[worker(1, 9.9, 0.0, 0.0), worker(2, 9.8, 0.1, 0.0)], &[]), Name::Processes);
     assert_eq!(name(&[event_loop(1, 0.5)], &[(1, Python::OneGil)]), Name::Asyncio);
     assert_eq!(name(&[event_loop(1, 0.5)], &[]), Name::EventLoop);
+    // One that computes for most of the time, and waited for the disk when it started.
+    let busy = ThreadFacts { is_main: true, voluntary: 300, epoll_waits: 31, polling: 4.0, ..worker(1, 5.5, 0.0, 0.0) };
+    assert_eq!(name(std::slice::from_ref(&busy), &[(1, Python::OneGil)]), Name::Asyncio);
+    assert_eq!(name(&[ThreadFacts { polling: 1.0, ..busy }], &[(1, Python::OneGil)]), Name::Serial);
     // A loop that keeps its workers busy and is itself next to idle.
     let pool = [event_loop(1, 0.05), worker(2, 9.9, 0.0, 0.0), worker(3, 9.9, 0.0, 0.0)];
     let pythons = [(1, Python::OneGil), (2, Python::OneGil), (3, Python::OneGil)];
@@ -124,7 +128,7 @@ prop_compose! {
         let sum: f64 = parts.iter().sum::<f64>() + 1e-9;
         let [on_cpu, runnable, gil, other] = parts.map(|part| part / sum * WALL);
         ThreadFacts {
-            tgid, is_main, on_cpu, runnable, gil, futex: other / 2.0, outside: other / 2.0, blocked: gil + other, life: WALL, voluntary,
+            tgid, is_main, on_cpu, runnable, gil, polling: 0.0, futex: other / 2.0, outside: other / 2.0, blocked: gil + other, life: WALL, voluntary,
             epoll_waits: voluntary * epoll / 100,
         }
     }
@@ -150,4 +154,19 @@ proptest! {
             prop_assert!(estimate.processes_wall_seconds >= estimate.without_gil_wall_seconds);
         }
     }
+}
+
+#[test]
+fn who_looks_on_is_no_worker() {
+    let pythons = [(1, Python::OneGil), (2, Python::OneGil)];
+    // A supervisor that wakes up once a second, as those of servers do, and the workers of another process.
+    let supervisor = ThreadFacts { is_main: true, outside: 9.9, voluntary: 12, ..worker(1, 0.02, 0.0, 0.0) };
+    let waiting = ThreadFacts { outside: 9.0, ..worker(2, 0.3, 0.0, 0.01) };
+    let mut threads = vec![supervisor.clone()];
+    threads.extend(vec![waiting; 4]);
+    assert_eq!(name(&threads, &pythons), Name::ThreadsWaiting);
+    // On a crowded host its workers get little of the CPUs, and wait for the lock all the more.
+    let mut threads = vec![supervisor];
+    threads.extend(vec![worker(2, 0.9, 4.0, 5.0); 4]);
+    assert_eq!(name(&threads, &pythons), Name::ThreadsGilBound);
 }

@@ -3,15 +3,9 @@
 use std::io;
 
 use perf_event::{Builder, Counter, events::Software};
-use procfs::KernelVersion;
 
 use super::{affinity, nap};
 use crate::{report::oracles::PerfCounts, snapshot::Tgid};
-
-/// Of a tree of 35 threads on Linux 5.10 perf counted 1 to 4 of some 1,600 switches too few in four runs of five, and as many
-/// migrations, while `nvcsw` and `nivcsw` of every thread were equal to ours; on 6.1 and later nothing was missing. When between the
-/// two it was mended is not known.
-const FIRST_WITHOUT_LOSS: KernelVersion = KernelVersion { major: 6, minor: 1, patch: 0 };
 
 /// Counters at work.
 pub struct Counters {
@@ -63,7 +57,6 @@ impl Counters {
             task_clock_ns: self.task_clock.read()?,
             nap_ns: self.nap_ns,
             move_ns: self.move_ns,
-            is_lossy: KernelVersion::current().is_ok_and(|version| version < FIRST_WITHOUT_LOSS),
         })
     }
 }

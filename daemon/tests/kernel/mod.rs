@@ -3,7 +3,7 @@
 //! - [`host`], [`traced`], [`exact`]: what this host has, a traced run, and what must hold in every report.
 //! - [`truth`]: workloads whose tasks, switches and migrations are known beforehand.
 //! - [`oracle`]: the same figures from other parts of the kernel: resource usage, perf events, `/proc`.
-//! - [`models`]: C and D of the concurrency models.
+//! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
 //! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP.
 //! - [`machine`]: what only a machine of its own allows.
@@ -19,6 +19,7 @@ mod cli;
 mod crowds;
 mod daemon;
 mod degraded;
+mod gil;
 mod leftovers;
 mod machine;
 mod models;

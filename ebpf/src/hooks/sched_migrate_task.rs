@@ -1,8 +1,8 @@
 use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{abi::Cause, blocked::state, loss::Loss};
+use schedscope_ebpf::{abi::Cause, blocked::state, ledger::note_move, loss::Loss};
 
 use crate::{
-    charge::{add_migrations, cell, lose_on, note_move},
+    charge::{add_migrations, cell, lose_on},
     kernel_types::Task,
     tasks::find,
 };

@@ -10,12 +10,13 @@ use schedscope_ebpf::{
     blocked::{self, Reason, class},
     cpu_account::Switched,
     gil::{self, GilWait},
+    ledger::{settle_end, unaccounted_delay},
     loss::Loss,
-    task_clock::{Closed, Departure, KernelGrowth, Phase},
+    task_clock::{Closed, Departure, KernelGrowth},
 };
 
 use crate::{
-    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, settle_end, this_cpu},
+    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, this_cpu},
     kernel_types::{HAS_PREV_STATE, Registers, Task, class_of},
     tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
@@ -160,6 +161,8 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
             record.gil_handoffs += 1;
             cell.gil_handoffs += 1;
         }
+        // Reading the program's memory costs more than all the rest.
+        GilWait::ForLock if record.gil_waits % gil::WAITS_PER_LOOK != 1 => {}
         GilWait::ForLock => {
             let mut deadline = [0_u64; 2];
             // SAFETY: the destination is 16 bytes, as a timespec; the helper fails softly if the page is not there.
@@ -171,17 +174,6 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
             }
         }
     }
-}
-
-/// How long the kernel had the thread queued in a wait of which an event was missed: what `run_delay` has grown by since the arrival
-/// that ended it. If the thread was moved meanwhile, the kernel had added a part of the wait before: then it is what `run_delay` is
-/// beyond all waits of the thread that were accounted for.
-#[inline(always)]
-fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
-    let since_arrival_ns = delay_ns.saturating_sub(record.run_delay_at_arrival_ns);
-    let accounted_ns = record.kernel_before.run_delay_ns + record.wakeup_wait_ns + record.preempt_wait_ns;
-    let beyond_ns = delay_ns.saturating_sub(accounted_ns);
-    if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
 }
 
 /// The cases that are rare, out of the way of the common one. Returns the on-CPU time, which the caller charges.

@@ -140,7 +140,9 @@ fn tests(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
     verdict.tests_skipped =
         outcome.output.lines().filter_map(|line| Some(line.strip_prefix("skipped: ")?.trim().to_owned())).collect();
     verdict.tests_passed = passed.unwrap_or(0).saturating_sub(verdict.tests_skipped.len());
-    verdict.tests_failed = outcome.output.lines().filter_map(failed_test).map(ToOwned::to_owned).collect();
+    // Output of tests that passed may be listed under their names too.
+    let failures = outcome.output.lines().skip_while(|line| *line != "failures:");
+    verdict.tests_failed = failures.filter_map(failed_test).map(ToOwned::to_owned).collect();
     if summary.starts_with("ok") { Ok(format!("{} tests passed", verdict.tests_passed)) } else { Err(summary.to_owned()) }
 }
 

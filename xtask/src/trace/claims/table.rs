@@ -179,8 +179,8 @@ pub(crate) const ALL: [Claim; 17] = [
         rule: workers::messages_rule,
         method: "One worker sends messages to another: between threads by queue.Queue, between processes by multiprocessing.Queue, a pipe and shared \
                  memory. Switches are the kernel's, over the whole run.",
-        finer_if_it_holds: "What costs is copying and waking up, so it depends on how much goes into one message; shared memory saves both and needs a \
-                            protocol of one's own.",
+        finer_if_it_holds: "What costs is the queue around the pipe: its thread, its locks and the packing. A bare pipe costs less, and shared memory \
+                            saves the copying too but needs a protocol of one's own.",
         finer_if_not: "",
         gate: Gate::Waiting,
         cells: &["shared-memory-processes", "ipc-queue", "ipc-pipe", "queue-threads"],

@@ -108,7 +108,8 @@ pub(super) fn crash(view: &View) -> Option<Reading> {
 pub(super) fn messages_rule() -> String {
     format!(
         "Holds if the parent sees nothing of what processes write to their memory, and a queue between threads passes at least {CLEARLY_MORE}x as many \
-         messages a second as the fastest of queue and pipe between processes. Does not hold if it sees it, or the queue between threads is slower."
+         messages a second as multiprocessing.Queue, which does for processes what queue.Queue does for threads. Does not hold if it sees it, or the \
+         queue between threads is slower."
     )
 }
 
@@ -118,13 +119,12 @@ pub(super) fn messages(view: &View) -> Option<Reading> {
     let memory = view.cell("ipc-shared-memory");
     let rate = |cell: Seen| cell.detail("messages_per_second");
     let switches = |cell: Seen| cell.voluntary() / cell.figures.work.max(1.0);
-    let quotient = rate(control)? / rate(queue)?.max(rate(pipe)?).max(1e-9);
+    let quotient = rate(control)? / rate(queue)?.max(1e-9);
     let is_shared = shared.detail("seen_by_parent_count").or_else(|| shared.detail("seen_by_parent"))? > 0.0;
-    let call = call(
-        !is_shared && quotient >= CLEARLY_MORE,
-        is_shared || quotient < 1.0 && view.can_tell_speed(&[queue, pipe, control]),
-        || format!("threads pass {quotient:.1}x as many messages"),
-    );
+    let call =
+        call(!is_shared && quotient >= CLEARLY_MORE, is_shared || quotient < 1.0 && view.can_tell_speed(&[queue, control]), || {
+            format!("threads pass {quotient:.1}x as many messages")
+        });
     let bytes = |cell: Option<Seen>| cell.and_then(|cell| cell.detail("bytes_per_second"));
     Some(
         Reading::new(call)

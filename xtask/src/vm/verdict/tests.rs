@@ -130,6 +130,8 @@ fn tests_are_counted_without_those_that_left_themselves_out() {
     let output = "skipped: one CPU\ntest result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.0s\n";
     let verdict = judge(&step(Expect::Tests), &printed(output));
     assert_eq!((verdict.failure.as_ref(), verdict.tests_passed, verdict.tests_skipped.len()), (None, 4, 1));
+    let shown = judge(&step(Expect::Tests), &printed(&format!("successes:\n    a::c\n\n{output}")));
+    assert!(shown.tests_failed.is_empty(), "{shown:?}");
     let output = format!("failures:\n\n---- a::b stdout ----\nwhy\n\nfailures:\n    a::b\n\n{output}");
     let failed = judge(&step(Expect::Tests), &printed(&output.replace("ok. 5 passed; 0", "FAILED. 4 passed; 1")));
     assert!(failed.failure.is_some());

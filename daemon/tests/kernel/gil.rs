@@ -1,0 +1,101 @@
+//! Waits for the interpreter's lock against what the program itself knows about them.
+
+use schedscope::report::RunReport;
+use schedscope_ebpf::blocked::Reason;
+
+use super::{
+    exact::{assert_consistent, foreign_share},
+    host::{is_privileged, python},
+    traced::{Traced, run},
+};
+
+/// Threads that compute for argument 1 seconds with a switch interval of argument 2. Each tells how long it neither ran nor waited for
+/// a CPU, by its own clocks and the kernel's account of it: a thread that only computes has nothing to wait for but the lock.
+const COMPUTE: &str = "
+import json, sys, threading, time
+sys.setswitchinterval(float(sys.argv[2]))
+def delayed():
+    with open(f'/proc/self/task/{threading.get_native_id()}/schedstat') as file:
+        return int(file.read().split()[1]) / 1e9
+neither = {}
+def work():
+    wall, cpu, delay = time.monotonic(), time.thread_time(), delayed()
+    end = wall + float(sys.argv[1])
+    while time.monotonic() < end:
+        sum(i * i for i in range(200))
+    neither[threading.get_native_id()] = time.monotonic() - wall - (time.thread_time() - cpu) - (delayed() - delay)
+workers = [threading.Thread(target=work) for _ in range(3)]
+[worker.start() for worker in workers]
+[worker.join() for worker in workers]
+print(json.dumps(neither))
+";
+
+/// Threads that hold a lock of the program's own while they sleep.
+const LOCK: &str = "
+import threading, time
+lock = threading.Lock()
+def work():
+    for _ in range(100):
+        with lock:
+            time.sleep(0.002)
+workers = [threading.Thread(target=work) for _ in range(4)]
+[worker.start() for worker in workers]
+[worker.join() for worker in workers]
+";
+
+fn traced(script: &str, arguments: &[&str]) -> Option<Traced> {
+    if !is_privileged() {
+        return None;
+    }
+    let python = python()?;
+    let command: Vec<&str> = [python.as_str(), "-c", script].into_iter().chain(arguments.iter().copied()).collect();
+    let traced = run(&command);
+    assert!(traced.status.success(), "{}", traced.status);
+    assert_consistent(&traced.report);
+    Some(traced)
+}
+
+fn blocked(report: &RunReport, reason: Reason) -> f64 {
+    report.threads.iter().filter_map(|thread| thread.blocked_seconds_by_reason.get(reason.name())).sum()
+}
+
+#[test]
+fn each_threads_wait_for_the_lock_is_what_its_own_clocks_leave_over() {
+    let Some(traced) = traced(COMPUTE, &["2", "0.005"]) else { return };
+    let neither = traced.workload();
+    for (tid, seconds) in neither.as_object().unwrap() {
+        let tid: u32 = tid.parse().unwrap();
+        let thread = traced.report.threads.iter().find(|thread| thread.tid == tid).unwrap();
+        let (ours, theirs) = (thread.blocked_seconds_by_reason[Reason::Gil.name()], seconds.as_f64().unwrap());
+        // Of what they leave over, time that a hypervisor took and the way into each wait are no waits; the first wait comes before
+        // the thread has looked at its clocks.
+        assert!((ours - theirs).abs() < 0.02 * theirs + 0.01, "thread {tid}: {ours} s by its waits, {theirs} s by its clocks");
+        assert!(theirs > 0.8, "{neither}");
+    }
+}
+
+#[test]
+fn the_switch_interval_is_the_one_that_was_set_and_hand_offs_come_that_often() {
+    for interval in [0.002_f64, 0.02] {
+        let Some(traced) = traced(COMPUTE, &["2", &interval.to_string()]) else { return };
+        let gil = &traced.report.gil;
+        let shown = gil.switch_interval_seconds.unwrap();
+        // A wait is short of the interval by the time it took to get there, more where the CPU was taken away on the way.
+        assert!((0.97 * interval..=1.001 * interval).contains(&shown), "{shown} s, set to {interval} s");
+        // Whoever wants the lock waits for an interval before it asks; hand-offs to a thread that gets its CPU late are fewer.
+        let most = 1.1 / interval;
+        assert!(gil.handoffs_per_second < most, "{gil:?}");
+        if foreign_share(&traced.report) < 0.02 {
+            assert!(gil.handoffs_per_second > 0.7 / interval, "{gil:?}");
+        }
+    }
+}
+
+#[test]
+fn waits_for_a_lock_of_the_programs_own_are_no_waits_for_the_interpreters() {
+    let Some(traced) = traced(LOCK, &[]) else { return };
+    let (gil, futex) = (blocked(&traced.report, Reason::Gil), blocked(&traced.report, Reason::Futex));
+    // Four of them: one sleeps, three wait for it.
+    assert!(futex > 1.5, "{futex} s");
+    assert!(gil < 0.05 * futex, "{gil} s of {futex} s");
+}

@@ -1,7 +1,7 @@
-//! Metrics that dashboards and alerts use and that are not ours: those of the process collector, and what Prometheus records of
-//! every scrape.
+//! Metrics that dashboards and alerts use and that are not the daemon's own: those of the process collector, what Prometheus
+//! records of every scrape, and what the lab says of itself.
 
-use schedscope_ebpf::catalog::{Kind, Metric, Unit};
+use schedscope_ebpf::catalog::{Bound, Kind, Label, Metric, Unit};
 
 /// Whether the last scrape worked.
 pub static UP: Metric = foreign("up", Kind::Gauge, Unit::Bool, "1 if the last scrape worked.", "Prometheus");
@@ -23,8 +23,14 @@ pub static PROCESS_MEMORY: Metric =
 pub static PROCESS_FILES: Metric =
     foreign("process_open_fds", Kind::Gauge, Unit::Count, "Open files of the daemon.", "the process collector");
 
+/// What the lab runs now; served by `cargo xtask trace --serve`, and not by the daemon.
+pub static LAB_PHASE: Metric = Metric {
+    labels: &[Label { name: "workload", bound: Bound::Workloads }, Label { name: "phase", bound: Bound::Attribute }],
+    ..foreign("schedscope_lab_phase_info", Kind::Gauge, Unit::Info, "What the lab runs now; absent between two cells.", "the lab")
+};
+
 /// All of them.
-pub static ALL: &[&Metric] = &[&UP, &SCRAPE_DURATION, &PROCESS_START, &PROCESS_MEMORY, &PROCESS_FILES];
+pub static ALL: &[&Metric] = &[&UP, &SCRAPE_DURATION, &PROCESS_START, &PROCESS_MEMORY, &PROCESS_FILES, &LAB_PHASE];
 
 const fn foreign(name: &'static str, kind: Kind, unit: Unit, help: &'static str, source: &'static str) -> Metric {
     Metric { name, kind, unit, help, labels: &[], source }

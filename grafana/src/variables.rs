@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     foreign,
     panel::datasource,
-    promql::{Expr, value},
+    promql::{Expr, largest_since_last_point, value},
 };
 
 /// Data source, job, instance and workload; each query is limited by the choices before it.
@@ -51,12 +51,21 @@ pub struct Mark {
 }
 
 /// Every mark.
-pub fn marks() -> [Mark; 2] {
+pub fn marks() -> [Mark; 3] {
     let started_at_ms = value(&foreign::PROCESS_START).max_by(&["instance"]).times(1000.0);
     // In a lab the workloads that rules name come and go one after the other.
     let [idle, ..] = catalog::MODELS;
     let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).except("model", idle);
+    let phase = largest_since_last_point(&foreign::LAB_PHASE).max_by(&["instance", "workload", "phase"]);
     [
+        Mark {
+            name: "Phases of the lab",
+            expr: phase,
+            title: "{{phase}}: {{workload}}",
+            colour: "purple",
+            enabled: true,
+            at_value: false,
+        },
         Mark {
             name: "Daemon starts",
             // Counters begin at 0 there, so a step in a panel may be no more than that.

@@ -3,15 +3,15 @@
 //! In reading order: [`http`] asks servers, [`prometheus`] and [`server`] start Prometheus and Grafana with the files that we ship,
 //! in a directory that vanishes with them.
 
-mod http;
+pub(crate) mod http;
 #[cfg(test)]
 mod live;
-mod prometheus;
-mod server;
+pub(crate) mod prometheus;
+pub(crate) mod server;
 
 use std::{
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -49,16 +49,20 @@ pub(crate) struct Arguments {
 /// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let stop = Stop::install()?;
-    let program = find_program("prometheus").context(
-        "there is no `prometheus` on the PATH: install it (Debian and Ubuntu: `apt-get install prometheus`; its server need not run)",
-    )?;
+    let program = find_prometheus()?;
     has_daemon(arguments.daemon)?;
     let listen = free(arguments.prometheus_port, "--prometheus-port")?;
     let scratch = tempfile::tempdir().context("cannot create a temporary directory")?;
-    let settings = Settings { daemon: arguments.daemon, listen, scrape_seconds: arguments.scrape_seconds, scrapes_itself: false };
-    let mut prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop)?;
+    let settings = Settings::new(arguments.daemon, listen, arguments.scrape_seconds);
+    let mut prometheus = Prometheus::start(&program, &scratch.path().join("prometheus"), &settings, &stop)?;
     println!("Prometheus scrapes {} every {} s.", arguments.daemon, arguments.scrape_seconds);
-    let mut grafana = start_grafana(arguments, scratch.path(), &prometheus, &stop)?;
+    let mut grafana = match find_grafana() {
+        Some(program) => {
+            let listen = free(arguments.grafana_port, "--grafana-port")?;
+            Some(Grafana::start(&program, &scratch.path().join("grafana"), listen, &prometheus.url(), &stop)?)
+        }
+        None => None,
+    };
     println!("{}", what_to_open(grafana.as_ref().map(Grafana::url), &prometheus.url()));
     if arguments.check {
         return Ok(());
@@ -76,7 +80,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 /// Fails if no daemon answers.
-fn has_daemon(address: SocketAddr) -> Result<()> {
+pub(crate) fn has_daemon(address: SocketAddr) -> Result<()> {
     let health = Http::new(address).text("/healthz");
     let answer = health.with_context(|| {
         format!("no schedscope daemon answers on {address}: start one with `sudo schedscope daemon`, or name another with --daemon")
@@ -94,18 +98,25 @@ fn free(port: u16, option: &str) -> Result<SocketAddr> {
     Ok(address)
 }
 
-fn start_grafana(arguments: &Arguments, scratch: &Path, prometheus: &Prometheus, stop: &Stop) -> Result<Option<Grafana>> {
+/// Prometheus, or what to do without it.
+pub(crate) fn find_prometheus() -> Result<PathBuf> {
+    find_program("prometheus").context(
+        "there is no `prometheus` on the PATH: install it (Debian and Ubuntu: `apt-get install prometheus`; its server need not run)",
+    )
+}
+
+/// Grafana; that there is none is said.
+pub(crate) fn find_grafana() -> Option<PathBuf> {
     // Newer versions have one program with subcommands, older ones only the second.
-    let Some(program) = find_program("grafana").or_else(|| find_program("grafana-server")) else {
+    let program = find_program("grafana").or_else(|| find_program("grafana-server"));
+    if program.is_none() {
         println!("Grafana is not on the PATH; without it there are Prometheus's own graphs only.");
-        return Ok(None);
-    };
-    let listen = free(arguments.grafana_port, "--grafana-port")?;
-    Grafana::start(&program, scratch, listen, &prometheus.url(), stop).map(Some)
+    }
+    program
 }
 
 /// Addresses for a browser.
-fn what_to_open(grafana: Option<String>, prometheus: &str) -> String {
+pub(crate) fn what_to_open(grafana: Option<String>, prometheus: &str) -> String {
     let mut lines = vec!["Open:".to_owned()];
     match grafana {
         Some(url) => {

@@ -2,32 +2,35 @@
 //!
 //! In reading order: [`host`] builds and makes sure that tracing is possible, [`runtime`] finds out what can be run, [`plan`] and
 //! [`calibrate`] say how much of it, [`child`] and [`measure`] run it, [`figures`] and [`claims`] draw the conclusions (both
-//! pure), [`table`], [`core_maps`] and [`page`] show them, [`results`] writes them down.
+//! pure), [`table`], [`core_maps`] and [`page`] show them, [`results`] writes them down. With `--serve`, [`serve`] lets
+//! Prometheus watch.
 
 mod calibrate;
-mod cell;
+pub(crate) mod cell;
 pub(crate) mod child;
 pub(crate) mod claims;
 mod core_maps;
 mod estimates;
 mod figures;
-mod host;
-mod measure;
+pub(crate) mod host;
+pub(crate) mod measure;
 pub(crate) mod metrics;
 mod page;
 mod plan;
 mod progress;
 mod results;
-mod runtime;
+pub(crate) mod runtime;
+pub(crate) mod serve;
 mod steal;
 mod sweep;
 mod table;
 
 use std::{io::Write, path::PathBuf, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use schedscope::{preflight::kernel_release_name, report::Options};
 
+use crate::grafana::find_prometheus;
 use cell::{Cell, Outcome, Row};
 use child::Stop;
 use claims::Judged;
@@ -35,9 +38,11 @@ use estimates::Compared;
 use plan::{Scale, Selection};
 use progress::Progress;
 use runtime::Runtime;
+use serve::{Serving, compare::Shown};
 
 /// Arguments of `trace`.
 #[derive(Clone, Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub(crate) struct Arguments {
     /// Take less than a minute: fewer tasks, less work in each.
     #[arg(long)]
@@ -55,6 +60,10 @@ pub(crate) struct Arguments {
     /// Run the sweep alone: the same computing on 1, 2, 4, 8, … workers of each kind. It is part of the full lab.
     #[arg(long, conflicts_with_all = ["quick", "cells", "docs"])]
     sweep: bool,
+    /// Let Prometheus, and Grafana if it is installed, watch: each cell is kept visible for some seconds, and at the end the
+    /// dashboards stay up until Ctrl-C. The sweep is left out.
+    #[arg(long, conflicts_with_all = ["sweep", "docs"])]
+    serve: bool,
     /// Write docs/claims/ from what this run measures.
     #[arg(long, conflicts_with = "cells")]
     docs: bool,
@@ -73,6 +82,8 @@ pub(crate) struct Lab {
     pub(crate) estimates: Vec<Compared>,
     /// The cells of the sweep, apart from the others.
     pub(crate) sweep: Vec<Row>,
+    /// What Prometheus saw, if it watched.
+    pub(crate) shown: Vec<Shown>,
     /// CPUs that this process may use.
     pub(crate) cpus: usize,
     /// False after Ctrl-C.
@@ -88,6 +99,10 @@ impl Lab {
 
 /// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.serve {
+        // Before minutes go into building.
+        find_prometheus().context("--serve needs Prometheus")?;
+    }
     let programs = host::prepare(arguments)?;
     let began = Instant::now();
     let stop = Stop::install()?;
@@ -109,22 +124,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if !arguments.sweep && !cells.iter().any(|cell| selection.matches(&cell.id)) {
         bail!("no cell matches {}; names are such as arithmetic-threads and native-hash-processes", selection.pattern());
     }
-    let is_swept = arguments.sweep || !arguments.quick && arguments.cells.is_none();
+    let is_swept = arguments.sweep || !arguments.quick && !arguments.serve && arguments.cells.is_none();
     let sweep_cells = if is_swept { sweep::cells(&runtimes, cpus) } else { Vec::new() };
 
-    let (rows, is_complete) = measure_all(&cells, &programs, |cell| repeats(arguments, scale, cell), &stop)?;
-    let (sweep, is_swept_whole) = measure_all(&sweep_cells, &programs, |_| arguments.repeats.unwrap_or(1), &stop)?;
+    let mut serving = arguments.serve.then(|| Serving::start(&programs, &cells, &work_dir, &stop)).transpose()?;
+    let cells = serving.as_ref().map_or(cells, |serving| serving.cells().to_vec());
+    let (rows, is_complete) = measure_all(&cells, &programs, |cell| repeats(arguments, scale, cell), serving.as_mut(), &stop)?;
+    let (sweep, is_swept_whole) = measure_all(&sweep_cells, &programs, |_| arguments.repeats.unwrap_or(1), None, &stop)?;
     let is_complete = is_complete && is_swept_whole;
-    let metrics = match is_complete {
-        true if arguments.sweep => Ok(None),
-        true => metrics::scrape(&programs, &cells, &stop).map(Some),
-        false => Err(anyhow::anyhow!("interrupted")),
+    let metrics = match &serving {
+        _ if !is_complete => Err(anyhow::anyhow!("interrupted")),
+        _ if arguments.sweep => Ok(None),
+        Some(serving) => serving.metrics().map(Some),
+        None => metrics::scrape(&programs, &cells, &stop).map(Some),
     };
     drop(server);
-    let lab = Lab { judged: claims::of(&rows, cpus), estimates: estimates::of(&rows), rows, sweep, cpus, is_complete };
+    let shown = serving.as_ref().map_or_else(Vec::new, |serving| serving.shown().to_vec());
+    let lab = Lab { judged: claims::of(&rows, cpus), estimates: estimates::of(&rows), rows, sweep, shown, cpus, is_complete };
     show(&lab);
     results::write(&lab, &work_dir, metrics, began.elapsed())?;
-    if !is_complete {
+    if let Some(serving) = serving.filter(|_| is_complete) {
+        serving.hold(&stop)?;
+    }
+    if !lab.is_complete {
         bail!("interrupted: not all cells were run");
     }
     if arguments.docs {
@@ -143,14 +165,26 @@ fn repeats(arguments: &Arguments, scale: Scale, cell: &Cell) -> u16 {
 }
 
 /// Runs the cells, all of them once before any a second time, so that a disturbance does not hit one cell alone.
-fn measure_all(cells: &[Cell], programs: &host::Programs, repeats: impl Fn(&Cell) -> u16, stop: &Stop) -> Result<(Vec<Row>, bool)> {
+fn measure_all(
+    cells: &[Cell],
+    programs: &host::Programs,
+    repeats: impl Fn(&Cell) -> u16,
+    mut serving: Option<&mut Serving>,
+    stop: &Stop,
+) -> Result<(Vec<Row>, bool)> {
     let mut measured: Vec<measure::Runs> = cells.iter().map(|_| measure::Runs::default()).collect();
     let mut progress = Progress::new(cells.iter().map(|cell| usize::from(repeats(cell))).sum());
     let rounds = cells.iter().map(&repeats).max().unwrap_or(0);
     'all: for round in 0..rounds {
         for (cell, runs) in cells.iter().zip(&mut measured).filter(|(cell, _)| round < repeats(cell)) {
             progress.begin(&cell.label());
+            if let Some(serving) = &mut serving {
+                serving.begin(cell, stop)?;
+            }
             measure::run(cell, programs, runs, stop)?;
+            if let Some(serving) = &mut serving {
+                serving.show(cell, runs, stop)?;
+            }
             if stop.is_requested() {
                 break 'all;
             }
@@ -177,6 +211,9 @@ fn show(lab: &Lab) {
     say(&format!("{}\n\n{}", lab.place(), table::text(&lab.rows)));
     say(&claims::text(&lab.judged));
     say(&estimates::text(&lab.estimates));
+    if !lab.shown.is_empty() {
+        say(&serve::compare::text(&lab.shown));
+    }
 }
 
 /// Prints to standard output. A reader that went away, such as `head`, is no reason to fail.

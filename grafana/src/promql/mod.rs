@@ -11,6 +11,8 @@ use schedscope_ebpf::catalog::{self, Bound, Kind, Metric, PREFIX, Unit};
 
 /// The interval that Grafana fits to the scrape interval and the zoom.
 pub const RATE_INTERVAL: &str = "$__rate_interval";
+/// The step from one point to the next, which Grafana fits to the zoom.
+pub const STEP: &str = "$__interval";
 /// What every query of a dashboard selects by.
 const SCOPE: [&str; 2] = [r#"job=~"$job""#, r#"instance=~"$instance""#];
 /// Labels that Prometheus adds to whatever it scrapes.
@@ -45,6 +47,15 @@ pub fn increase(metric: &'static Metric) -> Series {
 pub fn value(metric: &'static Metric) -> Series {
     assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
     Series::new(metric, "", None, quantity(metric))
+}
+
+/// Largest value of a gauge since the point before, so that what is shorter than a step is not missed.
+///
+/// # Panics
+/// If the metric is no gauge.
+pub fn largest_since_last_point(metric: &'static Metric) -> Series {
+    assert_eq!(metric.kind, Kind::Gauge, "{} is no gauge", metric.name);
+    Series::new(metric, "", Some("max_over_time"), quantity(metric)).over(STEP)
 }
 
 /// Observations per second of a histogram.

@@ -10,30 +10,30 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// A server by its address.
 #[derive(Clone, Debug)]
-pub(super) struct Http {
+pub(crate) struct Http {
     address: SocketAddr,
     agent: ureq::Agent,
 }
 
 impl Http {
-    pub(super) fn new(address: SocketAddr) -> Http {
+    pub(crate) fn new(address: SocketAddr) -> Http {
         // The text of an error is in the body, so that a status is no error yet. A proxy has no business on this host.
         let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false).proxy(None).build();
         Http { address, agent: config.into() }
     }
 
     /// Its address for a browser.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// The body of a page; an error if its status is not 200.
-    pub(super) fn text(&self, path: &str) -> Result<String> {
+    pub(crate) fn text(&self, path: &str) -> Result<String> {
         self.get(path, &[])
     }
 
     /// A page as JSON.
-    pub(super) fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    pub(crate) fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let text = self.get(path, parameters)?;
         serde_json::from_str(&text).with_context(|| format!("{}{path} is no JSON", self.url()))
     }

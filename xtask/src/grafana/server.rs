@@ -28,18 +28,17 @@ const PACKAGED_HOME: &str = "/usr/share/grafana";
 const CONVENTIONAL_DASHBOARDS: &str = "/var/lib/grafana/dashboards/schedscope";
 
 /// A running Grafana with our dashboards.
-pub(super) struct Grafana {
+pub(crate) struct Grafana {
     service: Service,
     http: Http,
     log: PathBuf,
 }
 
 impl Grafana {
-    /// Starts it and waits until it has every dashboard.
-    pub(super) fn start(program: &Path, scratch: &Path, listen: SocketAddr, prometheus: &str, stop: &Stop) -> Result<Grafana> {
-        let directory = scratch.join("grafana");
-        provision(&directory)?;
-        let log = scratch.join("grafana.log");
+    /// Starts it, with all its files in `directory`, and waits until it has every dashboard.
+    pub(crate) fn start(program: &Path, directory: &Path, listen: SocketAddr, prometheus: &str, stop: &Stop) -> Result<Grafana> {
+        provision(directory)?;
+        let log = directory.join("grafana.log");
         let mut command = Command::new(program);
         if program.file_name().is_some_and(|name| name == "grafana") {
             command.arg("server");
@@ -66,12 +65,12 @@ impl Grafana {
     }
 
     /// Its address for a browser.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         self.http.url()
     }
 
     /// Fails if it has ended.
-    pub(super) fn check_alive(&mut self) -> Result<()> {
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
             bail!("Grafana ended: {}", last_error(&self.log));
         }

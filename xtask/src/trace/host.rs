@@ -14,6 +14,7 @@ use super::Arguments;
 use crate::workspace::{cargo, find_program, run, target_dir};
 
 /// What was built.
+#[derive(Clone, Debug)]
 pub(crate) struct Programs {
     /// Directory of build products.
     pub(crate) target: PathBuf,
@@ -77,6 +78,9 @@ fn become_root(arguments: &Arguments, target: &Path) -> Result<Programs> {
     }
     if arguments.sweep {
         command.arg("--sweep");
+    }
+    if arguments.serve {
+        command.arg("--serve");
     }
     if arguments.docs {
         command.arg("--docs");

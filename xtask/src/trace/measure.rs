@@ -38,6 +38,11 @@ impl Runs {
         Some(Outcome::Measured { figures: Box::new(figures), runs, samples: self.samples })
     }
 
+    /// True if it has run, each time well.
+    pub(crate) fn has_succeeded(&self) -> bool {
+        self.failed.is_none() && self.skipped.is_none() && !self.samples.is_empty()
+    }
+
     /// The last run in a few words.
     pub(crate) fn last_line(&self) -> String {
         match (&self.failed, &self.skipped, self.samples.last()) {

@@ -22,6 +22,8 @@ use crate::workspace::root;
 const SCHEMA: &str = "schedscope.lab/1";
 /// The same of the file of a cell.
 const CELL_SCHEMA: &str = "schedscope.lab-cell/1";
+/// The same of what Prometheus saw.
+const SERVED_SCHEMA: &str = "schedscope.lab-served/1";
 
 /// Makes the directory, without what an earlier run left.
 pub(crate) fn prepare_directory(target: &Path) -> Result<PathBuf> {
@@ -43,6 +45,10 @@ pub(crate) fn write(lab: &Lab, directory: &Path, metrics: Result<Option<String>>
         }
     }
     let mut written = vec!["results.json"];
+    if !lab.shown.is_empty() {
+        put(directory, "served.json", &to_text(&json!({ "schema": SERVED_SCHEMA, "cells": lab.shown }))?)?;
+        written.push("served.json");
+    }
     if !lab.rows.is_empty() {
         let says = claims::text(&lab.judged) + "\n" + &estimates::text(&lab.estimates);
         put(directory, "table.txt", &format!("{}\n\n{}\n{says}", lab.place(), table::text(&lab.rows)))?;

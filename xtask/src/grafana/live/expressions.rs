@@ -1,7 +1,11 @@
 //! What dashboards, marks, rules and alerts ask Prometheus.
 
 use promql_parser::parser::{Expr, parse};
-use schedscope_grafana::{dashboards, promql::RATE_INTERVAL, variables::marks};
+use schedscope_grafana::{
+    dashboards,
+    promql::{RATE_INTERVAL, STEP},
+    variables::marks,
+};
 use serde_json::Value;
 
 /// An expression of a panel or a mark.
@@ -16,16 +20,24 @@ pub(super) struct Asked {
 pub(super) struct Choice {
     /// What Grafana would fit to zoom and scrape interval.
     pub(super) window: String,
+    /// A pattern for hosts.
+    pub(super) instance: String,
     /// A pattern for workloads.
     pub(super) workload: String,
 }
 
 impl Choice {
+    /// Every workload of every host.
+    pub(super) fn all(window: &str) -> Choice {
+        Choice { window: window.to_owned(), instance: ".+".to_owned(), workload: ".+".to_owned() }
+    }
+
     /// The expression as Grafana would send it.
     pub(super) fn apply(&self, expr: &str) -> String {
         expr.replace(RATE_INTERVAL, &self.window)
+            .replace(STEP, &self.window)
             .replace("$job", ".+")
-            .replace("$instance", ".+")
+            .replace("$instance", &self.instance)
             .replace("$workload", &self.workload)
     }
 }

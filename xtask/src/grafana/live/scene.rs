@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
     thread::sleep,
@@ -21,6 +22,7 @@ use crate::{
     trace::{
         child::{Service, Stop},
         metrics::free_address,
+        serve::phases::{Phase, Phases},
     },
     workspace::{find_program, target_dir},
 };
@@ -47,12 +49,16 @@ for thread in threads:
 for thread in threads:
     thread.join()
 ";
+/// The phase that the lab would name.
+pub(super) const PHASE: &str = "CPU-bound: test";
 /// Rules are evaluated every 15 and 30 seconds.
 const RULES_LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything that was recorded.
 pub(super) struct Scene {
     pub(super) prometheus: Prometheus,
+    /// A second one, to which the first writes what it records.
+    pub(super) store: Prometheus,
     /// Value of the `instance` label.
     pub(super) instance: String,
     pub(super) threads: Trace,
@@ -70,7 +76,9 @@ pub(super) struct Trace {
     pub(super) workload: &'static str,
     pub(super) report: RunReport,
     /// First scrape in which the daemon had it under its name, in Unix time.
-    first_seconds: f64,
+    pub(super) first_seconds: f64,
+    /// One in the middle; scrapes can fail on a crowded host, and this one did not.
+    pub(super) middle_seconds: f64,
     /// The last one.
     pub(super) last_seconds: f64,
 }
@@ -78,27 +86,28 @@ pub(super) struct Trace {
 impl Scene {
     /// Sets it up; `None` if this host or its user cannot, which is said.
     pub(super) fn play() -> Option<Scene> {
-        if env::var_os(PRIVILEGED).is_none_or(|value| value != "1") {
-            println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
-            return None;
-        }
-        let Some(program) = find_program("prometheus") else {
-            println!("skipped: no prometheus on the PATH");
-            return None;
-        };
+        let program = prometheus_where_allowed()?;
         let scratch = TempDir::new().unwrap();
         let stop = Stop::default();
         let daemon_address = free_address().unwrap();
         let daemon = daemon(scratch.path(), &daemon_address.to_string());
-        let began = Instant::now();
-        while has_daemon(daemon_address).is_err() {
-            assert!(began.elapsed() < Duration::from_secs(20), "the daemon does not answer");
-            sleep(Duration::from_millis(50));
-        }
-        let settings =
-            Settings { daemon: daemon_address, listen: free_address().unwrap(), scrape_seconds: 1, scrapes_itself: true };
-        let prometheus = Prometheus::start(&program, scratch.path(), &settings, &stop).unwrap();
-        let record = |name, arguments: &[&str]| Trace::record(scratch.path(), &prometheus, name, arguments);
+        wait_for_daemon(daemon_address);
+        let phases = Phases::serve().unwrap();
+        let store_address = free_address().unwrap();
+        let store = Prometheus::receive(&program, &scratch.path().join("store"), store_address, &stop).unwrap();
+        let settings = Settings {
+            scrapes_itself: true,
+            phases: Some(phases.address()),
+            store: Some(store_address),
+            ..Settings::new(daemon_address, free_address().unwrap(), 1)
+        };
+        let prometheus = Prometheus::start(&program, &scratch.path().join("prometheus"), &settings, &stop).unwrap();
+        let record = |workload: &'static str, arguments: &[&str]| {
+            phases.set(Some(Phase { workload: workload.to_owned(), phase: PHASE.to_owned() }));
+            let trace = Trace::record(scratch.path(), &prometheus, workload, arguments);
+            phases.set(None);
+            trace
+        };
         let native = ["native", "--workers", "4", "--seconds", SECONDS];
         let threads = record("lab-threads", &[&native[..], &["--task", "mutex", "--model", "threads"]].concat());
         let processes = record("lab-processes", &[&native[..], &["--task", "spin", "--model", "processes"]].concat());
@@ -107,6 +116,7 @@ impl Scene {
         let instance = daemon_address.to_string();
         Some(Scene {
             prometheus,
+            store,
             instance,
             threads,
             processes,
@@ -119,10 +129,15 @@ impl Scene {
 
     /// Series with their values at a time.
     pub(super) fn query(&self, expr: &str, at_seconds: f64) -> Vec<(Value, f64)> {
-        let answer = self.prometheus.api("query", &[("query", expr), ("time", &format!("{at_seconds:.3}"))]).unwrap();
-        let series = answer["result"].as_array().unwrap().iter();
-        series.map(|series| (series["metric"].clone(), series["value"][1].as_str().unwrap().parse().unwrap())).collect()
+        query(&self.prometheus, expr, at_seconds)
     }
+}
+
+/// Series with their values at a time.
+pub(super) fn query(prometheus: &Prometheus, expr: &str, at_seconds: f64) -> Vec<(Value, f64)> {
+    let answer = prometheus.api("query", &[("query", expr), ("time", &format!("{at_seconds:.3}"))]).unwrap();
+    let series = answer["result"].as_array().unwrap().iter();
+    series.map(|series| (series["metric"].clone(), series["value"][1].as_str().unwrap().parse().unwrap())).collect()
 }
 
 impl Trace {
@@ -141,9 +156,9 @@ impl Trace {
         let answer = prometheus.api("query", &[("query", &alive)]).unwrap();
         let samples = answer["result"][0]["values"].as_array().expect("the daemon does not know the workload");
         let times: Vec<f64> = samples.iter().filter(|sample| sample[1] != "0").map(|sample| sample[0].as_f64().unwrap()).collect();
-        let (first_seconds, last_seconds) = (times[0], times[times.len() - 1]);
+        let (first_seconds, middle_seconds, last_seconds) = (times[0], times[times.len() / 2], times[times.len() - 1]);
         assert!(last_seconds - first_seconds > 10.0, "only {} scrapes saw {workload}", times.len());
-        Trace { workload, report, first_seconds, last_seconds }
+        Trace { workload, report, first_seconds, middle_seconds, last_seconds }
     }
 
     /// From the first scrape that saw it to the last.
@@ -151,23 +166,25 @@ impl Trace {
         self.last_seconds - self.first_seconds
     }
 
-    /// What a panel shows of this workload over the time that was seen, its series added up; those of one `reason` if given.
-    pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>) -> f64 {
-        self.sum_at(scene, dashboard, panel, reason, self.last_seconds)
+    /// What a panel shows of this workload over the time that was seen, its series added up; those whose label has a value if one
+    /// is given.
+    pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>) -> f64 {
+        self.sum_at(scene, dashboard, panel, only, self.last_seconds)
     }
 
     /// What a panel shows of this workload half-way.
     pub(super) fn half_way(&self, scene: &Scene, dashboard: &str, panel: &str) -> f64 {
-        self.sum_at(scene, dashboard, panel, None, f64::midpoint(self.first_seconds, self.last_seconds))
+        self.sum_at(scene, dashboard, panel, None, self.middle_seconds)
     }
 
-    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, reason: Option<&str>, at_seconds: f64) -> f64 {
+    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>, at_seconds: f64) -> f64 {
         // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
-        let choice = Choice { window, workload: self.workload.to_owned() };
+        let choice = Choice { workload: self.workload.to_owned(), ..Choice::all(&window) };
         let exprs = of_panel(dashboard, panel);
         let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
-        series.filter(|(labels, _)| reason.is_none_or(|reason| labels["reason"] == reason)).map(|(_, value)| value).sum()
+        let is_meant = |labels: &Value| only.is_none_or(|(label, value)| labels[label] == value.as_str());
+        series.filter(|(labels, _)| is_meant(labels)).map(|(_, value)| value).sum()
     }
 }
 
@@ -199,8 +216,29 @@ fn daemon(scratch: &Path, address: &str) -> Service {
     Service::start(command.args(["daemon", "--listen", address, "--config"]).arg(config)).unwrap()
 }
 
+/// Prometheus; `None` if this host or its user cannot do what the tests do, which is said.
+pub(super) fn prometheus_where_allowed() -> Option<PathBuf> {
+    if env::var_os(PRIVILEGED).is_none_or(|value| value != "1") {
+        println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
+        return None;
+    }
+    let program = find_program("prometheus");
+    if program.is_none() {
+        println!("skipped: no prometheus on the PATH");
+    }
+    program
+}
+
+pub(super) fn wait_for_daemon(address: SocketAddr) {
+    let began = Instant::now();
+    while has_daemon(address).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "the daemon does not answer on {address}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
 /// A program of this workspace.
-fn built(name: &str) -> PathBuf {
+pub(super) fn built(name: &str) -> PathBuf {
     let file = target_dir().join("debug").join(name);
     assert!(file.is_file(), "{} is not there: run `cargo build --workspace --bins`", file.display());
     file
@@ -220,6 +258,6 @@ fn wait_for_rules(prometheus: &Prometheus) {
     }
 }
 
-fn now_seconds() -> f64 {
+pub(super) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }

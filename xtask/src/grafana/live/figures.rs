@@ -1,0 +1,81 @@
+//! What panels show of a workload beside what `schedscope run --json` says of it.
+
+use std::collections::BTreeMap;
+
+use schedscope_ebpf::{blocked::Reason, catalog::SWITCH_KINDS};
+
+use super::scene::{Scene, Trace};
+
+const MODELS: &str = "schedscope: models compared";
+const CORE_MAP: &str = "schedscope: core map";
+const LATENCY: &str = "schedscope: scheduler latency";
+
+/// A thread is running, runnable or blocked at every moment, so what the three panels lack together is the time of the threads
+/// before the first and after the last scrape: by that much at most any of them may show less than the run had. No clock is
+/// compared with another, so it holds whatever else the machine does.
+pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
+    let (report, threads) = (&trace.report, trace.report.tasks.peak_threads as f64);
+    let time = &report.time_seconds;
+    let shown = |dashboard: &str, panel: &str, only: Option<&(&str, String)>| {
+        trace.sum(scene, dashboard, panel, only) * trace.seen_seconds()
+    };
+    let (runnable, blocked) = ("Runnable and waiting for a CPU", "Blocked, by what threads wait for");
+    let whole = time.on_cpu + time.runnable + time.blocked;
+    let seen: f64 = ["C: CPUs in use", runnable, blocked].iter().map(|panel| shown(MODELS, panel, None)).sum();
+    let unseen = whole - seen;
+    println!("{}: {unseen:.3} of {whole:.3} s of threads before the first or after the last scrape", trace.workload);
+    assert!(unseen < 0.15 * whole, "{}: {unseen} of {whole} s unseen", trace.workload);
+
+    let demand = time.on_cpu + time.runnable;
+    let gil = report.blocked_seconds_by_reason.get(Reason::Gil.name()).copied().unwrap_or_default();
+    let mut times = vec![
+        (MODELS, "C: CPUs in use", None, time.on_cpu),
+        (MODELS, "D: CPUs wanted", None, demand),
+        (MODELS, runnable, None, time.runnable),
+        (MODELS, blocked, None, time.blocked),
+        (MODELS, "Waiting for Python's interpreter lock", None, gil),
+        (CORE_MAP, "C: CPUs in use by workload", None, time.on_cpu),
+        (CORE_MAP, "D: CPUs wanted by workload", None, demand),
+    ];
+    for reason in Reason::ALL {
+        let total = report.blocked_seconds_by_reason.get(reason.name()).copied().unwrap_or_default();
+        times.push((MODELS, blocked, Some(("reason", reason.name().to_owned())), total));
+    }
+    for (cpu, seconds) in &report.on_cpu_seconds_by_cpu {
+        times.push((CORE_MAP, "Workload by core", Some(("cpu", format!("{} CPU {cpu:0>3}", scene.instance))), *seconds));
+    }
+    for (dashboard, panel, only, total) in times {
+        let shown = shown(dashboard, panel, only.as_ref());
+        // Both read the intervals still open a little later than they say.
+        let slack = 0.02 * threads;
+        println!("{}: {panel} {only:?}: {shown:.3} s of {total:.3} s", trace.workload);
+        let (least, most) = (total - unseen - slack, total + slack);
+        assert!((least..=most).contains(&shown), "{}: {panel} {only:?}: {shown} s, run says {total} s", trace.workload);
+    }
+    counts(scene, trace, unseen / whole);
+    let shown = trace.half_way(scene, MODELS, "Threads");
+    assert!((shown - threads).abs() < 0.5, "{}: {shown} of {threads} threads", trace.workload);
+    let (shown, expected) = (trace.sum(scene, MODELS, "Effective CPUs", None), report.parallelism.effective_cpus);
+    println!("{}: {shown:.3} effective CPUs, run says {expected:.3}", trace.workload);
+    assert!((shown - expected).abs() < 0.05 * expected, "{}: {shown} of {expected} effective CPUs", trace.workload);
+}
+
+/// Counts are never more than the run's, and what is missing of them is what happened while the scrapes did not see the workload.
+fn counts(scene: &Scene, trace: &Trace, unseen: f64) {
+    let (switches, migrations) = (&trace.report.switches, &trace.report.migrations);
+    let by_kind =
+        BTreeMap::from([("voluntary", switches.voluntary), ("preempted", switches.preempted), ("yielded", switches.yielded)]);
+    assert_eq!(by_kind.len(), SWITCH_KINDS.len());
+    let mut counts: Vec<_> =
+        by_kind.into_iter().map(|(kind, total)| (MODELS, "Context switches", Some(("kind", kind.to_owned())), total)).collect();
+    counts.push((MODELS, "Migrations", None, migrations.total));
+    counts.push((LATENCY, "Migrations by distance", None, migrations.total));
+    for (dashboard, panel, only, total) in counts {
+        let shown = trace.sum(scene, dashboard, panel, only.as_ref()) * trace.seen_seconds();
+        println!("{}: {panel} {only:?}: {shown:.0} of {total}", trace.workload);
+        let total = total as f64;
+        // Starting and ending take more switches than their share of the time.
+        let least = total * (1.0 - 2.0 * unseen) - 50.0;
+        assert!(shown >= least && shown <= total + 0.5, "{}: {panel} {only:?}: {shown}, run says {total}", trace.workload);
+    }
+}

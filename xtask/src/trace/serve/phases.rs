@@ -1,0 +1,111 @@
+//! What the lab runs now, for Prometheus: one series while a cell runs, none between two cells.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+};
+
+use anyhow::{Context, Result};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
+use schedscope_grafana::foreign::LAB_PHASE;
+use tokio::sync::oneshot;
+
+use crate::trace::metrics::free_address;
+
+/// A phase: what is run, and the part of the lab that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Phase {
+    /// The workload's name.
+    pub(crate) workload: String,
+    /// Section and task.
+    pub(crate) phase: String,
+}
+
+/// A server on the loopback address that says which phase it is.
+pub(crate) struct Phases {
+    now: Arc<Mutex<Option<Phase>>>,
+    address: SocketAddr,
+    /// The server ends when this is dropped.
+    _end: oneshot::Sender<()>,
+}
+
+impl Phases {
+    /// Starts it on any free port.
+    pub(crate) fn serve() -> Result<Phases> {
+        let address = free_address()?;
+        let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        listener.set_nonblocking(true).context("cannot serve the phases")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot serve the phases")?;
+        let now = Arc::default();
+        let router = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&now));
+        let (end, ended) = oneshot::channel();
+        thread::spawn(move || {
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener)?;
+                tokio::select! {
+                    served = axum::serve(listener, router).into_future() => served,
+                    _ = ended => Ok(()),
+                }
+            })
+        });
+        Ok(Phases { now, address, _end: end })
+    }
+
+    /// Where it serves.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on it is this phase, or none.
+    pub(crate) fn set(&self, phase: Option<Phase>) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}
+
+async fn metrics(State(now): State<Arc<Mutex<Option<Phase>>>>) -> Response {
+    let phase = now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match text(phase.as_ref()) {
+        Ok(text) => ([(header::CONTENT_TYPE, TextEncoder::new().format_type().to_owned())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn text(phase: Option<&Phase>) -> Result<String, prometheus::Error> {
+    let labels: Vec<&str> = LAB_PHASE.labels.iter().map(|label| label.name).collect();
+    let registry = Registry::new();
+    let gauge = GaugeVec::new(Opts::new(LAB_PHASE.name, LAB_PHASE.help), &labels)?;
+    if let Some(Phase { workload, phase }) = phase {
+        gauge.get_metric_with_label_values(&[workload.as_str(), phase.as_str()])?.set(1.0);
+    }
+    registry.register(Box::new(gauge))?;
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::grafana::http::Http;
+
+    #[test]
+    fn a_phase_is_served_while_it_lasts() {
+        let phases = Phases::serve().unwrap();
+        let served = || Http::new(phases.address()).text("/metrics").unwrap();
+        assert_eq!(served(), "");
+        let phase = Phase { workload: "native \"hash\"".to_owned(), phase: "CPU-bound: hash".to_owned() };
+        phases.set(Some(phase));
+        let expected = r#"schedscope_lab_phase_info{phase="CPU-bound: hash",workload="native \"hash\""} 1"#;
+        assert_eq!(served().lines().last(), Some(expected));
+        phases.set(None);
+        assert_eq!(served(), "");
+    }
+}

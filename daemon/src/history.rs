@@ -26,8 +26,8 @@ use colours::{Colours, Use};
 
 /// Samples kept: five minutes of seconds.
 pub const SAMPLES: usize = 300;
-/// Bytes of samples kept at most; a sample of 64 busy workloads on 64 CPUs has some 30 KB.
-const MAX_BYTES: usize = 8 << 20;
+/// Bytes of samples kept at most. Twenty workloads on two CPUs take 2 KB a sample; every client that asks takes a copy.
+const MAX_BYTES: usize = 3 << 20;
 
 /// What a reading says about a workload.
 #[derive(Clone, Debug, PartialEq, Eq)]

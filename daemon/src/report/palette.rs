@@ -83,3 +83,17 @@ impl ColourDepth {
         if self == ColourDepth::None || text.is_empty() { text.to_owned() } else { format!("\x1b[{codes}m{text}\x1b[0m") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemons_page_has_the_same_colours() {
+        let style = include_str!("../../page/style.css");
+        for (number, Colour { rgb: [red, green, blue], .. }) in TASKS.into_iter().enumerate() {
+            let colour = format!("--w{number}: #{red:02x}{green:02x}{blue:02x};");
+            assert!(style.contains(&colour), "{colour} is not in the page's style");
+        }
+    }
+}

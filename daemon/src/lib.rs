@@ -28,4 +28,5 @@ pub mod config;
 pub mod label;
 
 pub mod expose;
+pub mod history;
 pub mod server;

@@ -1,11 +1,15 @@
 //! The daemon's web server. It knows nothing of tracing: it asks the daemon's loop through a [`Gate`] and waits.
 //!
 //! Bounded in every direction: connections at once, time per connection, one request per connection, and the loop answers
-//! requests one after another from a reading that they may share.
+//! requests one after another from a reading that they may share. It runs on a thread of its own, so that encryption does not
+//! delay the loop.
+
+mod page;
+pub mod web;
 
 use std::{
-    future::Future,
     net::SocketAddr,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,23 +19,30 @@ use std::{
 
 use axum::{
     Json, Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    extract::{Query, Request as HttpRequest, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
-use crate::expose::CONTENT_TYPE;
+use crate::{
+    expose::CONTENT_TYPE,
+    history::{self, Position},
+};
+use web::{Verdict, Web};
 
 /// Connections served at once; the next one is refused.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -39,20 +50,25 @@ pub const MAX_CONNECTIONS: usize = 32;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that has not taken its answer in this time is cut off.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
+/// What a client has to add to its request.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"schedscope\", charset=\"UTF-8\"");
+/// Answer to a client that does not encrypt. Sent without waiting for its request.
+const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n\
+this server speaks HTTPS only: ask with https://\n";
+/// Of such a client's request, at most so many bytes are read.
+const MAX_PLAIN: u64 = 64 << 10;
+/// First byte of a client that encrypts: a record of the handshake.
+const HANDSHAKE: u8 = 22;
 /// Answer to one connection too many. Sent without waiting for its request.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-
-const LANDING_PAGE: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>schedscope</title></head><body>\
-<h1>schedscope</h1><p>How programs map onto the hardware cores, by the kernel's own evidence.</p><ul>\
-<li><a href=\"/metrics\">/metrics</a>: everything counted, for Prometheus</li>\
-<li><a href=\"/status\">/status</a>: BPF programs, workloads and losses, as JSON</li>\
-<li><a href=\"/healthz\">/healthz</a>: 200 while the kernel's maps can be read</li></ul></body></html>\n";
 
 /// What the server asks of the daemon's loop.
 #[derive(Debug)]
 pub enum Request {
     /// The text of `/metrics`, or why there is none.
     Metrics(oneshot::Sender<Result<Arc<str>, String>>),
+    /// What a page that has got so far has not seen.
+    History(Position, oneshot::Sender<history::Answer>),
     /// The content of `/status`.
     Status(oneshot::Sender<Status>),
 }
@@ -102,6 +118,14 @@ pub struct WorkloadStatus {
     pub threads: u64,
 }
 
+/// How far a page has got, in the query of `/api/history`; without it the page gets everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Seen {
+    epoch: u64,
+    next: u64,
+}
+
 /// The way from the server to the daemon's loop.
 #[derive(Clone, Debug)]
 pub struct Gate {
@@ -114,9 +138,22 @@ pub struct Gate {
 pub enum ListenError {
     /// Everyone on the network could read what the host runs.
     #[error(
-        "refusing to listen on {0}: everyone who can reach it could read what this host runs. Use a loopback address, or add --allow-remote if the network is trusted"
+        "refusing to listen on {0}: everyone who can reach it could read what this host runs. Use a loopback address, or --web-config with a file that has tls_server_config and either basic_auth_users or client_auth_type: RequireAndVerifyClientCert; or add --allow-remote if the network is trusted"
     )]
     Remote(SocketAddr),
+    /// There is a web configuration, but it guards nothing.
+    #[error(
+        "refusing to listen on {address}: {path} {lack}. Add that, use a loopback address, or add --allow-remote if the network is trusted",
+        path = .path.display()
+    )]
+    Unguarded {
+        /// The address.
+        address: SocketAddr,
+        /// The web configuration.
+        path: PathBuf,
+        /// What it lacks.
+        lack: &'static str,
+    },
     /// Another program has the port.
     #[error(
         "cannot listen on {0}: the port is taken. Choose another with --listen, or stop the program that 'ss -ltnp sport = :{port}' shows",
@@ -129,9 +166,18 @@ pub enum ListenError {
 }
 
 /// Binds the address, before anything is loaded into the kernel.
-pub fn listen(address: SocketAddr, allow_remote: bool) -> Result<std::net::TcpListener, ListenError> {
+pub fn listen(address: SocketAddr, allow_remote: bool, web: &Web) -> Result<std::net::TcpListener, ListenError> {
     if !address.ip().is_loopback() && !allow_remote {
-        return Err(ListenError::Remote(address));
+        let settings = web.settings();
+        if !settings.is_guarded() {
+            let Some(path) = web.path() else { return Err(ListenError::Remote(address)) };
+            let lack = match settings.tls {
+                None => "has no tls_server_config, so that everything, passwords too, could be read on the way",
+                Some(_) => "lets everyone in: it has neither basic_auth_users nor client_auth_type: RequireAndVerifyClientCert",
+            };
+            return Err(ListenError::Unguarded { address, path: path.to_owned(), lack });
+        }
+        web.must_guard();
     }
     let listener = std::net::TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => ListenError::Taken(address),
@@ -160,14 +206,53 @@ impl Gate {
     }
 }
 
-/// Serves until it is dropped.
-pub async fn serve(listener: TcpListener, gate: Gate) {
-    let router = Router::new()
-        .route("/", get(async || Html(LANDING_PAGE)))
+/// A server on a thread of its own; dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    _stop: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Begins to serve.
+    pub fn start(listener: std::net::TcpListener, gate: Gate, web: Web) -> std::io::Result<Server> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (stop, stopped) = oneshot::channel();
+        let serve = async move {
+            match TcpListener::from_std(listener) {
+                Ok(listener) => serve(listener, gate, web).await,
+                Err(error) => tracing::error!(%error, "cannot serve"),
+            }
+        };
+        std::thread::Builder::new().name("server".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve => {}
+                    _ = stopped => {}
+                }
+            });
+            // A check of a password may be under way, which nobody waits for any more.
+            runtime.shutdown_background();
+        })?;
+        Ok(Server { _stop: stop })
+    }
+}
+
+fn router(gate: Gate, web: Arc<Web>) -> Router {
+    Router::new()
+        .route("/", get(page::index))
+        .route("/page/{name}", get(page::file))
+        .route("/api/history", get(history))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/healthz", get(healthz))
-        .with_state(gate.clone());
+        .with_state(gate)
+        .layer(from_fn_with_state(Arc::clone(&web), admit))
+        .layer(from_fn_with_state(web, with_headers))
+}
+
+async fn serve(listener: TcpListener, gate: Gate, web: Web) {
+    let web = Arc::new(web);
+    let router = router(gate.clone(), Arc::clone(&web));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -186,27 +271,80 @@ pub async fn serve(listener: TcpListener, gate: Gate) {
             }
             continue;
         };
-        let connection = connection(stream, router.clone());
+        let connection = connection(stream, router.clone(), Arc::clone(&web));
         tokio::spawn(async move {
-            connection.await;
+            if timeout(CONNECTION_TIMEOUT, connection).await.is_err() {
+                tracing::debug!("connection timed out");
+            }
             drop(slot);
         });
     }
 }
 
-fn connection(stream: TcpStream, router: Router) -> impl Future<Output = ()> + Send {
+/// Encrypts if that is configured, and answers one request.
+async fn connection(stream: TcpStream, router: Router, web: Arc<Web>) {
+    let Some(tls) = web.settings().tls.clone() else { return http(stream, router).await };
+    let handshake = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+            return say_plainly(stream).await;
+        }
+        TlsAcceptor::from(tls).accept(stream).await
+    };
+    match timeout(HEADER_TIMEOUT, handshake).await {
+        Ok(Ok(stream)) => http(stream, router).await,
+        Ok(Err(error)) => tracing::debug!(%error, "no encrypted connection"),
+        Err(_) => tracing::debug!("handshake timed out"),
+    }
+}
+
+/// Answers a client that does not encrypt. What it sent is read, since a connection closed before would be reset, and the answer with it.
+async fn say_plainly<T>(mut stream: TcpStream) -> std::io::Result<T> {
+    stream.write_all(PLAIN).await?;
+    stream.shutdown().await?;
+    let mut request = stream.take(MAX_PLAIN);
+    tokio::io::copy(&mut request, &mut tokio::io::sink()).await?;
+    Err(std::io::Error::other("the client does not encrypt"))
+}
+
+async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    async move {
-        match timeout(CONNECTION_TIMEOUT, connection).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "connection failed"),
-            Err(_) => tracing::debug!("connection timed out"),
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection failed");
+    }
+}
+
+/// Lets in whom the web configuration lets in; everything is behind it.
+async fn admit(State(web): State<Arc<Web>>, request: HttpRequest, next: Next) -> Response {
+    match web.admits(request.headers().get(header::AUTHORIZATION)).await {
+        Verdict::Welcome => next.run(request).await,
+        Verdict::Refused => {
+            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, CHALLENGE)], "a name and a password are needed\n")
+                .into_response()
+        }
+        Verdict::Busy => {
+            let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+            (StatusCode::SERVICE_UNAVAILABLE, later, "too many wait for a check of their password\n").into_response()
         }
     }
+}
+
+async fn with_headers(State(web): State<Arc<Web>>, request: HttpRequest, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(page::HEADERS);
+    for (name, value) in &web.settings().headers {
+        // As in Prometheus, a blank value leaves the header out.
+        if value.is_empty() {
+            response.headers_mut().remove(name);
+        } else {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
 }
 
 async fn metrics(State(gate): State<Gate>) -> Response {
@@ -216,6 +354,12 @@ async fn metrics(State(gate): State<Gate>) -> Response {
         Some(Err(failure)) => (StatusCode::SERVICE_UNAVAILABLE, failure + "\n").into_response(),
         None => stopping(),
     }
+}
+
+async fn history(State(gate): State<Gate>, Query(seen): Query<Seen>) -> Response {
+    let position = Position { epoch: seen.epoch, next: seen.next };
+    let answer = gate.ask(|reply| Request::History(position, reply)).await;
+    answer.map_or_else(stopping, |answer| ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }
 
 async fn status(State(gate): State<Gate>) -> Response {

@@ -15,7 +15,7 @@ use crate::workspace::root;
 pub(crate) struct SourceFile {
     /// Relative to the root, with `/`.
     pub path: String,
-    /// Content; files that are not UTF-8 are left out.
+    /// Content; empty if it is not UTF-8.
     pub text: String,
 }
 
@@ -79,10 +79,8 @@ fn read_tree(root: &Path) -> Result<Vec<SourceFile>> {
                 continue;
             }
             let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            if let Ok(text) = String::from_utf8(bytes) {
-                let path = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-                files.push(SourceFile { path, text });
-            }
+            let path = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            files.push(SourceFile { path, text: String::from_utf8(bytes).unwrap_or_default() });
         }
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));

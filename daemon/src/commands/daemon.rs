@@ -1,6 +1,7 @@
 //! `schedscope daemon`: traces every task of the host until it is told to stop, and serves what it counted.
 //!
-//! One thread does everything: it labels new processes four times a second and reads the counters when somebody asks.
+//! One thread does everything but the serving: it labels new processes four times a second, takes a sample for the page once a
+//! second, and reads the counters when somebody asks.
 
 mod station;
 mod tracer;
@@ -19,7 +20,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    server::{self, Gate},
+    server::{self, Gate, Server, web::Web},
     snapshot::{Snapshot, Tid, WorkloadId},
 };
 use station::Station;
@@ -36,7 +37,10 @@ pub struct DaemonArgs {
     /// Address to serve /metrics on [default: 127.0.0.1:9752, or that of the configuration].
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
-    /// Allow an address that other hosts can reach. There is neither encryption nor a password.
+    /// Encryption and passwords, in the format of Prometheus's web configuration file. Read again when it changes.
+    #[arg(long, value_name = "FILE")]
+    pub web_config: Option<PathBuf>,
+    /// Allow an address that other hosts can reach, though there is no encryption or everyone is let in.
     #[arg(long)]
     pub allow_remote: bool,
 }
@@ -79,20 +83,20 @@ pub struct ProgramState {
 /// Runs the daemon until SIGTERM or SIGINT.
 pub fn run(args: &DaemonArgs) -> Result<()> {
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-    let listener = server::listen(args.listen.unwrap_or(config.listen), args.allow_remote)?;
+    let web = args.web_config.as_deref().map_or_else(|| Ok(Web::default()), Web::read)?;
+    let listener = server::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
     let kernel = tracer::start(&config)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(serve(kernel, config, listener))
+        .block_on(serve(kernel, config, listener, web))
 }
 
 /// Serves until a signal comes.
-async fn serve(kernel: impl KernelSide, config: Config, listener: std::net::TcpListener) -> Result<()> {
+async fn serve(kernel: impl KernelSide, config: Config, listener: std::net::TcpListener, web: Web) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    let listener = tokio::net::TcpListener::from_std(listener).context("cannot serve")?;
     let address = listener.local_addr().context("cannot serve")?;
     let stop = async move {
         tokio::select! {
@@ -100,8 +104,8 @@ async fn serve(kernel: impl KernelSide, config: Config, listener: std::net::TcpL
             _ = interrupt.recv() => {}
         }
     };
-    tracing::info!("serving http://{address}/metrics");
-    run_until(stop, kernel, config, listener).await
+    tracing::info!("serving {}://{address}/", web.scheme());
+    run_until(stop, kernel, config, listener, web).await
 }
 
 /// Scans, measures and answers until `stop` is ready.
@@ -109,12 +113,13 @@ async fn run_until(
     stop: impl Future<Output = ()>,
     kernel: impl KernelSide,
     config: Config,
-    listener: tokio::net::TcpListener,
+    listener: std::net::TcpListener,
+    web: Web,
 ) -> Result<()> {
     let (gate, mut requests) = Gate::new();
     let own_cost = config.own_cost;
     let mut station = Station::new(kernel, config, gate.clone())?;
-    let server = tokio::spawn(server::serve(listener, gate));
+    let server = Server::start(listener, gate, web).context("cannot start the server")?;
     let mut scans = interval(SCAN_INTERVAL);
     scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut cost_change = Instant::now();
@@ -132,7 +137,7 @@ async fn run_until(
         }
     }
     notify(sd_notify::NotifyState::Stopping);
-    server.abort();
+    drop(server);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use schedscope_ebpf::{
 
 use super::{CpuTotals, Workload};
 use crate::{
-    aggregate::Aggregate,
+    aggregate::{Aggregate, Totals},
     label::LabelTable,
     snapshot::{Cpu, Snapshot, WorkloadId},
 };
@@ -54,6 +54,11 @@ impl Ledger {
     /// Records that could not be read whole, over all snapshots.
     pub fn torn_records(&self) -> u64 {
         self.torn_records
+    }
+
+    /// Totals of a workload at the last snapshot.
+    pub fn totals(&self, workload: WorkloadId) -> Option<&Totals> {
+        self.aggregate.totals(workload)
     }
 
     /// The workloads that have a name, with their totals; `other` comes first. `allowed_cpus` says on how many CPUs each may run,

@@ -60,6 +60,8 @@ pub struct ThreadFacts {
     pub blocked: f64,
     /// Alive.
     pub life: f64,
+    /// It has ended: what it did is all it had to do.
+    pub has_ended: bool,
     /// Voluntary switches.
     pub voluntary: u64,
     /// Waits in epoll.
@@ -106,6 +108,8 @@ pub struct Facts {
     pub voluntary: u64,
     /// Something was not observed.
     pub is_incomplete: bool,
+    /// All of its threads have ended, so this was all it had to do, however little.
+    pub is_over: bool,
     /// The processes that do something.
     pub processes: Vec<ProcessFacts>,
 }
@@ -157,6 +161,7 @@ impl Facts {
             threads: threads.len() as u64,
             voluntary: threads.iter().map(|thread| thread.voluntary).sum(),
             is_incomplete: false,
+            is_over: threads.iter().all(|thread| thread.has_ended),
             processes: processes.into_values().collect(),
         }
     }
@@ -172,6 +177,12 @@ impl Facts {
         let gil: f64 = self.workers().map(|worker| worker.gil).sum();
         let on_cpu: f64 = self.workers().map(|worker| worker.on_cpu).sum();
         if gil > 0.0 { gil / (gil + on_cpu) } else { 0.0 }
+    }
+
+    /// Of the workers' lives, the part that they waited for an interpreter's lock.
+    pub fn gil_of_life(&self) -> f64 {
+        let life: f64 = self.workers().map(|worker| worker.life).sum();
+        if life > 0.0 { self.workers().map(|worker| worker.gil).sum::<f64>() / life } else { 0.0 }
     }
 
     /// How many workers were alive at a time.
@@ -197,7 +208,8 @@ fn is_loop(thread: &ThreadFacts, wall: f64) -> bool {
     let waits = thread.epoll_waits as f64;
     let life = thread.life.min(wall);
     let mostly = waits >= LOOP_SHARE * thread.voluntary as f64 || thread.polling >= POLLING_SHARE * thread.blocked;
-    let is_active = waits >= LOOP_WAITS_PER_SECOND * life || waits >= LOOP_WAITS && thread.wanted() >= LOOP_BUSY * life;
+    let is_active =
+        waits >= LOOP_WAITS_PER_SECOND * life || waits >= LOOP_WAITS && thread.wanted() >= LOOP_BUSY * life || thread.has_ended;
     thread.epoll_waits > 0 && mostly && is_active
 }
 
@@ -214,6 +226,7 @@ fn thread(report: &ThreadReport) -> ThreadFacts {
         outside: OUTSIDE.iter().map(|outside| reason(outside.name())).sum(),
         blocked: report.blocked_seconds,
         life: report.lifetime_seconds,
+        has_ended: report.ended,
         voluntary: report.voluntary,
         epoll_waits: report.epoll_waits,
     }

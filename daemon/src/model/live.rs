@@ -121,6 +121,7 @@ fn facts(thread: &Thread, before: &Before, now: &Before) -> ThreadFacts {
         outside: seconds(now.outside_ns, before.outside_ns),
         blocked: seconds(now.blocked_ns, before.blocked_ns),
         life: seconds(now.life_ns, before.life_ns),
+        has_ended: thread.has_ended(),
         voluntary: now.voluntary.saturating_sub(before.voluntary),
         epoll_waits: now.epoll_waits.saturating_sub(before.epoll_waits),
     }

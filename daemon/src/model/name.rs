@@ -117,7 +117,8 @@ pub fn of(facts: &Facts) -> Named {
 fn decide(facts: &Facts, evidence: &mut Vec<String>) -> (Name, f64) {
     let switches_per_second = if facts.wall > 0.0 { facts.voluntary as f64 / facts.wall } else { 0.0 };
     let hardly_runs = facts.running < IDLE_BELOW && facts.demand < IDLE_BELOW_DEMAND;
-    if facts.processes.is_empty() || hardly_runs && switches_per_second < ACTIVE_SWITCHES_PER_SECOND {
+    let goes_on = !facts.is_over && switches_per_second < ACTIVE_SWITCHES_PER_SECOND;
+    if facts.processes.is_empty() || hardly_runs && goes_on {
         return (Name::Idle, 0.9);
     }
     if facts.workers().count() > 1 && facts.workers_at_once() < ONE_AFTER_ANOTHER {
@@ -165,7 +166,8 @@ fn python_threads(facts: &Facts, process: &ProcessFacts, evidence: &mut Vec<Stri
             (parallel, 0.9)
         }
         Some(Python::Unresolved) if take_turns(facts, process, evidence) => (Name::ThreadsTakingTurns, 0.8),
-        _ if share >= GIL_BOUND => (Name::ThreadsGilBound, confidence),
+        // Where threads hardly run, a few microseconds at the lock are a large share of next to nothing.
+        _ if share >= GIL_BOUND && facts.gil_of_life() >= GIL_NOTABLE => (Name::ThreadsGilBound, confidence),
         Some(Python::ManyGils) => {
             evidence.push("its interpreters have locks of their own".to_owned());
             (Name::SubInterpreters, 0.9)

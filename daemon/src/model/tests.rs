@@ -72,6 +72,10 @@ fn processes_and_loops_are_told_by_the_tree_and_by_epoll() {
     let busy = ThreadFacts { is_main: true, voluntary: 300, epoll_waits: 31, polling: 4.0, ..worker(1, 5.5, 0.0, 0.0) };
     assert_eq!(name(std::slice::from_ref(&busy), &[(1, Python::OneGil)]), Name::Asyncio);
     assert_eq!(name(&[ThreadFacts { polling: 1.0, ..busy }], &[(1, Python::OneGil)]), Name::Serial);
+    // One that had a single wait to make, and ended.
+    let short = ThreadFacts { is_main: true, voluntary: 2, epoll_waits: 1, outside: 9.8, polling: 9.8, ..worker(1, 0.1, 0.0, 0.0) };
+    assert_eq!(name(std::slice::from_ref(&short), &[(1, Python::OneGil)]), Name::Idle);
+    assert_eq!(name(&[ThreadFacts { has_ended: true, ..short }], &[(1, Python::OneGil)]), Name::Asyncio);
     // A loop that keeps its workers busy and is itself next to idle.
     let pool = [event_loop(1, 0.05), worker(2, 9.9, 0.0, 0.0), worker(3, 9.9, 0.0, 0.0)];
     let pythons = [(1, Python::OneGil), (2, Python::OneGil), (3, Python::OneGil)];
@@ -94,6 +98,12 @@ fn waiting_is_the_work_where_nothing_is_computed() {
     assert_eq!(name(&threads, &one), Name::ThreadsWaiting);
     let processes: Vec<ThreadFacts> = (2..6).map(|tgid| ThreadFacts { tgid, is_main: true, ..sleeper.clone() }).collect();
     assert_eq!(name(&processes, &[]), Name::Processes);
+    // The same with one long wait each: nothing goes on, unless that was all there was to do.
+    let one_wait = vec![ThreadFacts { voluntary: 1, ..sleeper.clone() }; 4];
+    assert_eq!(name(&one_wait, &one), Name::Idle);
+    let met_at_the_lock = vec![ThreadFacts { gil: 0.002, ..sleeper.clone() }; 4];
+    assert_eq!(name(&met_at_the_lock, &one), Name::ThreadsWaiting);
+    assert_eq!(name::of(&Facts { is_over: true, ..facts(&one_wait, &one) }).name, Name::ThreadsWaiting);
     // A thread that sleeps beside one that computes is no worker.
     assert_eq!(name(&[worker(1, 9.9, 0.0, 0.0), sleeper], &one), Name::Serial);
 }
@@ -128,7 +138,7 @@ prop_compose! {
         let sum: f64 = parts.iter().sum::<f64>() + 1e-9;
         let [on_cpu, runnable, gil, other] = parts.map(|part| part / sum * WALL);
         ThreadFacts {
-            tgid, is_main, on_cpu, runnable, gil, polling: 0.0, futex: other / 2.0, outside: other / 2.0, blocked: gil + other, life: WALL, voluntary,
+            tgid, is_main, on_cpu, runnable, gil, polling: 0.0, has_ended: false, futex: other / 2.0, outside: other / 2.0, blocked: gil + other, life: WALL, voluntary,
             epoll_waits: voluntary * epoll / 100,
         }
     }

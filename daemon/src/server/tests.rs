@@ -12,16 +12,25 @@ async fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
+/// Serves on the test's own runtime.
+pub(super) async fn serve_here(listener: std::net::TcpListener, gate: Gate, web: Web) {
+    serve(TcpListener::from_std(listener).unwrap(), gate, web).await;
+}
+
 /// A server whose loop answers every request at once.
 fn start(metrics: Result<&'static str, &'static str>) -> (SocketAddr, Gate) {
     let (gate, mut requests) = Gate::new();
-    let listener = TcpListener::from_std(listen("127.0.0.1:0".parse().unwrap(), false).unwrap()).unwrap();
+    let listener = listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, gate.clone()));
+    tokio::spawn(serve_here(listener, gate.clone(), Web::default()));
     tokio::spawn(async move {
         while let Some(request) = requests.recv().await {
             match request {
                 Request::Metrics(reply) => reply.send(metrics.map(Arc::from).map_err(str::to_owned)).unwrap(),
+                Request::History(position, reply) => {
+                    let answer = history::Answer { next: position.next + 1, ..history::Answer::default() };
+                    assert!(reply.send(answer).is_ok());
+                }
                 Request::Status(reply) => {
                     let status = Status { failure: metrics.err().map(str::to_owned), ..Status::default() };
                     assert!(reply.send(status).is_ok());
@@ -41,7 +50,12 @@ async fn every_page_has_its_type() {
     assert!(get(address, "/healthz").await.ends_with("ok\n"));
     assert!(get(address, "/status").await.contains("\"failure\":null"));
     let landing = get(address, "/").await;
-    assert!(landing.contains("text/html") && landing.contains("/metrics"), "{landing}");
+    assert!(landing.contains("text/html") && landing.contains("metrics"), "{landing}");
+    assert!(landing.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{landing}");
+    assert!(get(address, "/page/main.js").await.contains("content-type: text/javascript"));
+    assert!(get(address, "/page/index.html").await.starts_with("HTTP/1.1 404"));
+    assert!(get(address, "/api/history?epoch=1&next=41").await.contains("\"next\":42"));
+    assert!(get(address, "/api/history?next=all").await.starts_with("HTTP/1.1 400"));
     assert!(get(address, "/nothing").await.starts_with("HTTP/1.1 404"));
 }
 
@@ -81,9 +95,9 @@ async fn clients_that_say_nothing_delay_nobody_and_are_limited() {
 
 #[test]
 fn a_port_that_is_taken_is_named_with_the_remedy() {
-    let first = listen("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let first = listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
     let address = first.local_addr().unwrap();
-    let error = listen(address, false).unwrap_err().to_string();
+    let error = listen(address, false, &Web::default()).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
     assert!(!error.contains('\n'));
 }
@@ -91,8 +105,8 @@ fn a_port_that_is_taken_is_named_with_the_remedy() {
 #[test]
 fn other_hosts_are_shut_out_unless_allowed() {
     for address in ["0.0.0.0:0", "[::]:0"] {
-        let error = listen(address.parse().unwrap(), false).unwrap_err().to_string();
+        let error = listen(address.parse().unwrap(), false, &Web::default()).unwrap_err().to_string();
         assert!(error.contains("--allow-remote"), "{error}");
     }
-    listen("0.0.0.0:0".parse().unwrap(), true).unwrap();
+    listen("0.0.0.0:0".parse().unwrap(), true, &Web::default()).unwrap();
 }

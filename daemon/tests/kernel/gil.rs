@@ -3,11 +3,7 @@
 use schedscope::report::RunReport;
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    exact::{assert_consistent, foreign_share},
-    host::{is_privileged, python},
-    traced::{Traced, run},
-};
+use super::{exact::foreign_share, traced::run_python};
 
 /// Threads that compute for argument 1 seconds with a switch interval of argument 2. Each tells how long it neither ran nor waited for
 /// a CPU, by its own clocks and the kernel's account of it: a thread that only computes has nothing to wait for but the lock.
@@ -43,25 +39,13 @@ workers = [threading.Thread(target=work) for _ in range(4)]
 [worker.join() for worker in workers]
 ";
 
-fn traced(script: &str, arguments: &[&str]) -> Option<Traced> {
-    if !is_privileged() {
-        return None;
-    }
-    let python = python()?;
-    let command: Vec<&str> = [python.as_str(), "-c", script].into_iter().chain(arguments.iter().copied()).collect();
-    let traced = run(&command);
-    assert!(traced.status.success(), "{}", traced.status);
-    assert_consistent(&traced.report);
-    Some(traced)
-}
-
 fn blocked(report: &RunReport, reason: Reason) -> f64 {
     report.threads.iter().filter_map(|thread| thread.blocked_seconds_by_reason.get(reason.name())).sum()
 }
 
 #[test]
 fn each_threads_wait_for_the_lock_is_what_its_own_clocks_leave_over() {
-    let Some(traced) = traced(COMPUTE, &["2", "0.005"]) else { return };
+    let Some(traced) = run_python(COMPUTE, &["2", "0.005"]) else { return };
     let neither = traced.workload();
     for (tid, seconds) in neither.as_object().unwrap() {
         let tid: u32 = tid.parse().unwrap();
@@ -77,7 +61,7 @@ fn each_threads_wait_for_the_lock_is_what_its_own_clocks_leave_over() {
 #[test]
 fn the_switch_interval_is_the_one_that_was_set_and_hand_offs_come_that_often() {
     for interval in [0.002_f64, 0.02] {
-        let Some(traced) = traced(COMPUTE, &["2", &interval.to_string()]) else { return };
+        let Some(traced) = run_python(COMPUTE, &["2", &interval.to_string()]) else { return };
         let gil = &traced.report.gil;
         let shown = gil.switch_interval_seconds.unwrap();
         // A wait is short of the interval by the time it took to get there, more where the CPU was taken away on the way.
@@ -93,7 +77,7 @@ fn the_switch_interval_is_the_one_that_was_set_and_hand_offs_come_that_often() {
 
 #[test]
 fn waits_for_a_lock_of_the_programs_own_are_no_waits_for_the_interpreters() {
-    let Some(traced) = traced(LOCK, &[]) else { return };
+    let Some(traced) = run_python(LOCK, &[]) else { return };
     let (gil, futex) = (blocked(&traced.report, Reason::Gil), blocked(&traced.report, Reason::Futex));
     // Four of them: one sleeps, three wait for it.
     assert!(futex > 1.5, "{futex} s");

@@ -6,9 +6,9 @@
 use schedscope::report::RunReport;
 
 use super::{
-    exact::{STARVED, assert_consistent, foreign_share},
-    host::{has_cpus, is_privileged, python, workloads},
-    traced::{run, workload},
+    exact::{STARVED, foreign_share},
+    host::{has_cpus, is_privileged, workloads},
+    traced::{run, run_python, workload},
 };
 
 /// Above this share of the CPUs used by others a lower bound of C means nothing.
@@ -51,17 +51,9 @@ workers = [threading.Thread(target=time.sleep, args=(2,)) for _ in range(5)]
 [worker.join() for worker in workers]
 ";
 
-/// Runs a Python program; `None` if there is no Python.
+/// The report of a Python program; `None` if there is no Python.
 fn traced_python(script: &str, arguments: &[&str]) -> Option<RunReport> {
-    if !is_privileged() {
-        return None;
-    }
-    let python = python()?;
-    let command: Vec<&str> = [python.as_str(), "-c", script].into_iter().chain(arguments.iter().copied()).collect();
-    let traced = run(&command);
-    assert!(traced.status.success(), "{}", traced.status);
-    assert_consistent(&traced.report);
-    Some(traced.report)
+    run_python(script, arguments).map(|traced| traced.report)
 }
 
 fn figures(report: &RunReport) -> String {

@@ -28,11 +28,14 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// With this configuration.
     pub(crate) fn start(text: &str) -> Daemon {
+        Daemon::start_at(free_address(), text)
+    }
+
+    /// At an address that is known beforehand.
+    pub(crate) fn start_at(address: SocketAddr, text: &str) -> Daemon {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("schedscope.toml");
         fs::write(&config, text).unwrap();
-        // Free until somebody takes it between here and there.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut command = Command::new(host::schedscope());
         command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
         let process = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
@@ -50,7 +53,12 @@ impl Daemon {
     }
 }
 
-fn try_get(address: SocketAddr, path: &str) -> Option<String> {
+/// Free until somebody takes it between here and there.
+pub(crate) fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+pub(crate) fn try_get(address: SocketAddr, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;

@@ -6,7 +6,7 @@ use schedscope::report::RunReport;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::host;
+use super::{exact::assert_consistent, host};
 
 /// What a traced command and the tracer left.
 pub(crate) struct Traced {
@@ -36,7 +36,20 @@ pub(crate) fn run(command: &[&str]) -> Traced {
     run_with(&[], command)
 }
 
-/// The same with options for `schedscope run`.
+/// Runs a Python program, whose report must add up; `None` if there is no Python, or this is no place to load BPF programs.
+pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
+    if !host::is_privileged() {
+        return None;
+    }
+    let python = host::python()?;
+    let command: Vec<&str> = [python.as_str(), "-c", script].into_iter().chain(arguments.iter().copied()).collect();
+    let traced = run(&command);
+    assert!(traced.status.success(), "{}", traced.status);
+    assert_consistent(&traced.report);
+    Some(traced)
+}
+
+/// Runs a command with options for `schedscope run`.
 pub(crate) fn run_with(options: &[&str], command: &[&str]) -> Traced {
     let dir = TempDir::new().unwrap();
     let json = dir.path().join("report.json");

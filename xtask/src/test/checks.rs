@@ -15,9 +15,12 @@ use crate::{
     workspace::{cargo, run},
 };
 
+/// Where the daemon's page is tested in a browser.
+const PAGE_TESTS: &str = "kernel::page::";
+
 /// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-pub(super) fn all() -> [Check; 11] {
+pub(super) fn all() -> [Check; 12] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -32,6 +35,7 @@ pub(super) fn all() -> [Check; 11] {
         quick("metrics and rules", &[Need::Promtool], promtool::run_all),
         slow("BPF object", &[Need::BpfToolchain], bpf_object),
         slow("tests on the kernel", &[Need::Bpf], kernel_tests),
+        slow("page in a browser", &[Need::Bpf, Need::Browser], page_in_browser),
         slow("dashboards on live data", &[Need::Bpf, Need::Promtool], live_dashboards),
         slow("other kernels", &[Need::Machines], other_kernels),
     ]
@@ -47,22 +51,21 @@ fn rust_tests() -> Result<Outcome> {
     cargo_test::run(&mut command)
 }
 
-/// One at a time: they watch the scheduler, and each would see the others' load.
+/// Those of the page have a check of their own, since they need more.
 fn kernel_tests() -> Result<Outcome> {
+    on_the_kernel("*", &["--skip", PAGE_TESTS])
+}
+
+fn page_in_browser() -> Result<Outcome> {
+    on_the_kernel("privileged", &[PAGE_TESTS])
+}
+
+/// One at a time: they watch the scheduler, and each would see the others' load.
+fn on_the_kernel(test: &str, filter: &[&str]) -> Result<Outcome> {
     run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
     let mut command = cargo();
-    command.args([
-        "test",
-        "--package",
-        "schedscope",
-        "--test",
-        "*",
-        "--locked",
-        "--no-fail-fast",
-        "--",
-        "--show-output",
-        "--test-threads=1",
-    ]);
+    command.args(["test", "--package", "schedscope", "--test", test, "--locked", "--no-fail-fast"]);
+    command.args(["--", "--show-output", "--test-threads=1"]).args(filter);
     cargo_test::run(command.env(PRIVILEGED, "1"))
 }
 

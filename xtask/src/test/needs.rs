@@ -29,6 +29,8 @@ pub(super) enum Need {
     BpfToolchain,
     /// Prometheus's checker of metrics and rules.
     Promtool,
+    /// Chromium, for the daemon's page.
+    Browser,
     /// An emulator for machines of other kernels, and Debian's tools to get those kernels.
     Machines,
     /// Root, BTF, and a kernel that lets root use BPF.
@@ -69,6 +71,7 @@ impl Host {
             Need::Python => self.apt_install(&["python3"]),
             Need::BpfToolchain => self.install_bpf_toolchain(),
             Need::Promtool => self.unpack_promtool(),
+            Need::Browser => self.apt_install(&["chromium"]),
             Need::Machines => self.apt_install(&["qemu-system-x86", "debian-archive-keyring"]),
             Need::Bpf => Err(anyhow::anyhow!("no package gives it")),
         };
@@ -154,6 +157,7 @@ fn present(need: Need) -> Result<()> {
         Need::Python => find_program("python3").map(|_| ()).context("no python3: install Python 3.8 or later"),
         Need::BpfToolchain => Toolchain::find().map(|_| ()),
         Need::Promtool => find_program("promtool").map(|_| ()).context("no promtool: install Prometheus"),
+        Need::Browser => find_program("chromium").map(|_| ()).context("no chromium: install the package of this name"),
         Need::Machines => vm::find_qemu().map(|_| ()),
         Need::Bpf => bpf(),
     }

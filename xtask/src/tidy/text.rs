@@ -15,8 +15,14 @@ const MACHINE_PATHS: [[&str; 2]; 4] = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "
 
 type Rule = fn(&SourceFile) -> Vec<Finding>;
 
+/// Where files of others lie, which are kept as they are.
+const VENDORED: &str = "/vendor/";
+
 /// Applies the rules to one file.
 pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
+    if file.path.contains(VENDORED) {
+        return Vec::new();
+    }
     let rules: [Rule; 6] = [white_space, file_length, function_length, loader_home, silenced, machine_paths];
     rules.iter().flat_map(|rule| rule(file)).collect()
 }
@@ -26,7 +32,7 @@ fn numbered(file: &SourceFile) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn white_space(file: &SourceFile) -> Vec<Finding> {
-    if !file.has_extension(&["rs", "py", "md", "toml", "yml", "yaml", "json", "sh"]) {
+    if !file.has_extension(&["rs", "py", "js", "css", "html", "svg", "md", "toml", "yml", "yaml", "json", "sh"]) {
         return Vec::new();
     }
     let trailing = numbered(file).filter(|(_, line)| line.ends_with([' ', '\t', '\r']));
@@ -41,7 +47,7 @@ fn white_space(file: &SourceFile) -> Vec<Finding> {
 fn file_length(file: &SourceFile) -> Vec<Finding> {
     let limit = match file.path.as_str() {
         "README.md" => README_LINES,
-        _ if file.has_extension(&["rs", "py"]) => FILE_LINES,
+        _ if file.has_extension(&["rs", "py", "js", "css"]) => FILE_LINES,
         _ => return Vec::new(),
     };
     let lines = file.text.lines().count();

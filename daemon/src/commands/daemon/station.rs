@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
@@ -12,10 +12,11 @@ use schedscope_ebpf::catalog::PYTHON_UNRESOLVED;
 use super::{KernelSide, ProgramState};
 use crate::{
     config::Config,
-    expose::{Collection, Exposition, Metrics, Program, collect::Ledger},
+    expose::{Collection, CpuTotals, Exposition, Metrics, Program, collect::Ledger},
+    history::{Figures, History, Reading, Row},
     interpreters::Interpreters,
     label::{
-        Scanner,
+        NameSource, Scanner,
         proc::{CpuSet, read_identity},
     },
     model::live::Live,
@@ -25,6 +26,8 @@ use crate::{
 
 /// Requests within this time of each other share one reading.
 const SHARED_FOR: Duration = Duration::from_millis(250);
+/// Every so many scans is a sample for the page: a second, and so a column of its map.
+const SCANS_PER_SAMPLE: u32 = 4;
 
 /// Places in [`schedscope_ebpf::catalog::STAGES`].
 #[derive(Clone, Copy)]
@@ -42,6 +45,8 @@ pub(super) struct Station<K> {
     interpreters: Interpreters,
     live: Live,
     ledger: Ledger,
+    history: History,
+    scans: u32,
     metrics: Metrics,
     collection: Collection,
     cost: Cost,
@@ -82,6 +87,8 @@ impl<K: KernelSide> Station<K> {
             interpreters: Interpreters::default(),
             live: Live::default(),
             ledger: Ledger::default(),
+            history: History::new(epoch(), crate::kernel::now_ns()),
+            scans: 0,
             metrics: Metrics::new()?,
             collection: Collection::default(),
             cost: Cost::default(),
@@ -91,8 +98,15 @@ impl<K: KernelSide> Station<K> {
         })
     }
 
-    /// Labels what is new.
+    /// Labels what is new, and once a second takes a sample for the page.
     pub(super) fn scan(&mut self) {
+        self.scans += 1;
+        if self.scans.is_multiple_of(SCANS_PER_SAMPLE) {
+            if let Err(error) = self.sample() {
+                self.failed(Stage::Snapshot, &error);
+            }
+            return;
+        }
         match self.kernel.threads() {
             Ok(snapshot) => {
                 self.ledger.compare_ended(&snapshot);
@@ -100,6 +114,22 @@ impl<K: KernelSide> Station<K> {
             }
             Err(error) => self.failed(Stage::Label, &error),
         }
+    }
+
+    /// Reads the counters for the page, which shows what grew.
+    fn sample(&mut self) -> Result<()> {
+        let snapshot = self.kernel.snapshot()?;
+        self.take_in(&snapshot);
+        let row = |(id, name, source): (WorkloadId, &str, NameSource)| Row {
+            name: name.to_owned(),
+            source: source.name(),
+            model: self.live.of(id).text(),
+            figures: self.ledger.totals(id).map(|totals| Figures::of(totals, self.live.of(id))).unwrap_or_default(),
+        };
+        let rows = self.scanner.table().iter().map(row).collect();
+        let cpus = self.cpus(&snapshot);
+        self.history.push(Reading::new(&snapshot, &cpus, rows));
+        Ok(())
     }
 
     /// Opens a window of cost measurement, or closes the open one. True if one is open now.
@@ -124,6 +154,7 @@ impl<K: KernelSide> Station<K> {
     pub(super) fn answer(&mut self, request: Request) {
         match request {
             Request::Metrics(reply) => drop(reply.send(self.text())),
+            Request::History(position, reply) => drop(reply.send(self.history.after(position))),
             Request::Status(reply) => {
                 let failure = self.text().err();
                 drop(reply.send(self.status(failure)));
@@ -148,11 +179,8 @@ impl<K: KernelSide> Station<K> {
         let start = Instant::now();
         let snapshot = self.kernel.snapshot()?;
         let waiting = self.kernel.compare_waiting()?;
-        self.ledger.update(&snapshot);
-        self.ledger.compare_ended(&snapshot);
-        self.look(&snapshot);
+        self.take_in(&snapshot);
         let allowed = self.allowed_cpus();
-        let places: Vec<_> = (0_u32..).zip(&snapshot.cpus).map(|(cpu, _)| self.kernel.place(cpu)).collect();
         self.collection.count += 1;
         self.collection.duration_ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.exposition = Exposition {
@@ -163,7 +191,7 @@ impl<K: KernelSide> Station<K> {
             ),
             pythons: self.interpreters.alive(),
             pythons_unresolved: self.pythons_unresolved(),
-            cpus: self.ledger.cpus(&snapshot.cpus, &places),
+            cpus: self.cpus(&snapshot),
             losses: snapshot.losses(),
             ended: self.ledger.ended(),
             waiting,
@@ -176,6 +204,18 @@ impl<K: KernelSide> Station<K> {
             daemon_cpu_ns: process_cpu_ns(),
         };
         Ok(self.metrics.text(self.exposition.clone())?)
+    }
+
+    /// Brings everything up to a full snapshot.
+    fn take_in(&mut self, snapshot: &Snapshot) {
+        self.ledger.update(snapshot);
+        self.ledger.compare_ended(snapshot);
+        self.look(snapshot);
+    }
+
+    fn cpus(&self, snapshot: &Snapshot) -> Vec<CpuTotals> {
+        let places: Vec<_> = (0_u32..).zip(&snapshot.cpus).map(|(cpu, _)| self.kernel.place(cpu)).collect();
+        self.ledger.cpus(&snapshot.cpus, &places)
     }
 
     /// Labels what is new, tells the kernel side where Pythons keep their locks, and names the models.
@@ -251,6 +291,12 @@ impl<K: KernelSide> Station<K> {
             tracing::error!("{error:#}; schedscope_collection_errors_total counts further failures");
         }
     }
+}
+
+/// A number that the daemon before did not have, nor will the next: when this one began, in milliseconds, which a browser can hold.
+fn epoch() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(0)
 }
 
 /// CPU time of this process.

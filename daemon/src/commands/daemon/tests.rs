@@ -100,10 +100,10 @@ async fn get(address: SocketAddr, path: &str) -> String {
 
 /// Runs the daemon over `host` while `client` talks to it.
 async fn with_daemon(host: Host, config: Config, client: impl AsyncFnOnce(SocketAddr)) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = server::listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let daemon = run_until(async { stopped.await.unwrap() }, host, config, listener);
+    let daemon = run_until(async { stopped.await.unwrap() }, host, config, listener, Web::default());
     let client = async {
         client(address).await;
         stop.send(()).unwrap();

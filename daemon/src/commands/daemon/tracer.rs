@@ -21,12 +21,12 @@ struct HostTracer {
     tracer: Tracer,
     topology: Topology,
     stats: Option<StatsGuard>,
-    scans: u32,
+    readings: u32,
 }
 
-/// Every so many scans the host's tasks are listed again. A fork of which no event was seen leaves a tree untraced until then;
+/// Every so many readings the host's tasks are listed again. A fork of which no event was seen leaves a tree untraced until then;
 /// the list costs a tenth of a microsecond per thread.
-const SCANS_PER_LISTING: u32 = 4;
+const READINGS_PER_LISTING: u32 = 4;
 
 /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
 pub(super) fn start(config: &Config) -> Result<impl KernelSide + use<>> {
@@ -35,7 +35,7 @@ pub(super) fn start(config: &Config) -> Result<impl KernelSide + use<>> {
     let mut tracer = Tracer::start(sizes, &topology)?;
     tracer.seed_all(OTHER)?;
     give_memory_back();
-    Ok(HostTracer { tracer, topology, stats: None, scans: 0 })
+    Ok(HostTracer { tracer, topology, stats: None, readings: 0 })
 }
 
 /// Loading parses some 6 MB of type information; without this the C library keeps what that took, tens of MB, for good.
@@ -47,16 +47,24 @@ fn give_memory_back() {
     }
 }
 
-impl KernelSide for HostTracer {
-    fn threads(&mut self) -> Result<Snapshot> {
-        self.scans += 1;
-        if self.scans.is_multiple_of(SCANS_PER_LISTING) {
+impl HostTracer {
+    fn list_again(&mut self) -> Result<()> {
+        self.readings += 1;
+        if self.readings.is_multiple_of(READINGS_PER_LISTING) {
             self.tracer.seed_again()?;
         }
+        Ok(())
+    }
+}
+
+impl KernelSide for HostTracer {
+    fn threads(&mut self) -> Result<Snapshot> {
+        self.list_again()?;
         Ok(self.tracer.snapshot(Depth::Threads)?)
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
+        self.list_again()?;
         Ok(self.tracer.snapshot(Depth::Full)?)
     }
 

@@ -1,0 +1,36 @@
+// Colours by meaning. style.css has the values, for dark and light.
+
+/** What threads do, in the order in which it is drawn: the variable of the colour, and words. */
+export const STATES = [
+  ['running', 'running'],
+  ['runnable', 'waiting for a CPU'],
+  ['gil', 'blocked: GIL'],
+  ['futex', 'blocked: lock or thread'],
+  ['pipe_socket', 'blocked: pipe or socket'],
+  ['disk', 'blocked: disk'],
+  ['page_fault', 'blocked: page fault'],
+  ['child_wait', 'blocked: child'],
+  ['stopped', 'stopped'],
+  ['poll', 'blocked: poll'],
+  ['sleep', 'blocked: sleep'],
+  ['other', 'blocked: other'],
+  ['unknown', 'blocked: not known'],
+];
+
+/** Value of a variable of style.css. */
+export function value(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+/** The variable with a workload's colour. */
+export function ofWorkload(workload) {
+  return workload?.colour == null ? 'rest' : `w${workload.colour}`;
+}
+
+/** A small square of that colour. */
+export function swatch(name) {
+  const square = document.createElement('span');
+  square.className = 'swatch';
+  square.style.background = `var(--${name})`;
+  return square;
+}

@@ -1,0 +1,144 @@
+//! The built-in page: files that are part of the program, so that it works without a network, and headers that keep a browser
+//! from loading anything else.
+
+use axum::{
+    extract::Path,
+    http::{HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+
+/// A file and what it is.
+struct File {
+    name: &'static str,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal: $content_type:ident from $path:literal,)*) => {
+        [$(File { name: $name, content_type: $content_type, content: include_str!(concat!("../../page/", $path)) }),*]
+    };
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// The first is the page itself.
+const FILES: [File; 14] = files! {
+    "": HTML from "index.html",
+    "style.css": CSS from "style.css",
+    "icon.svg": SVG from "icon.svg",
+    "main.js": JS from "main.js",
+    "feed.js": JS from "feed.js",
+    "history.js": JS from "history.js",
+    "colours.js": JS from "colours.js",
+    "units.js": JS from "units.js",
+    "core_map.js": JS from "core_map.js",
+    "charts.js": JS from "charts.js",
+    "table.js": JS from "table.js",
+    "uplot.js": JS from "vendor/uplot/uPlot.iife.min.js",
+    "uplot.css": CSS from "vendor/uplot/uPlot.min.css",
+    "uplot-licence.txt": TEXT from "vendor/uplot/LICENSE",
+};
+
+/// Set on every answer, whatever it is: a browser loads nothing from elsewhere, runs no code but our files, lets no other page
+/// frame or read this one, and does not guess types.
+pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; \
+             form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+/// The page itself.
+pub(super) async fn index() -> Response {
+    answer(&FILES[0])
+}
+
+/// A file of the page.
+pub(super) async fn file(Path(name): Path<String>) -> Response {
+    let found = FILES.iter().skip(1).find(|file| file.name == name);
+    found.map_or_else(|| (StatusCode::NOT_FOUND, "the page has no such file\n").into_response(), answer)
+}
+
+fn answer(file: &'static File) -> Response {
+    // Another daemon may have other files.
+    ([(header::CONTENT_TYPE, file.content_type), (header::CACHE_CONTROL, "no-cache")], file.content).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    /// Of the files in the package uplot 1.6.32 of the npm registry. To change the version, replace the files, these sums and
+    /// what the README beside them says.
+    const UPLOT: [(&str, &str); 3] = [
+        ("19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f", FILES[11].content),
+        ("df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04", FILES[12].content),
+        ("8f989229699b4fe2f1a0432d0e9edc338a8a911e250e2d1b01ecd770a5f5b1bd", FILES[13].content),
+    ];
+
+    fn ours() -> impl Iterator<Item = &'static File> {
+        FILES.iter().filter(|file| !file.name.starts_with("uplot"))
+    }
+
+    #[test]
+    fn the_library_is_the_published_one() {
+        for (sum, content) in UPLOT {
+            let digest = Sha256::digest(content);
+            let found: String = digest
+                .iter()
+                .flat_map(|byte| [byte >> 4, byte & 15])
+                .map(|it| char::from_digit(it.into(), 16).unwrap_or('?'))
+                .collect();
+            assert_eq!(found, sum);
+        }
+    }
+
+    #[test]
+    fn nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() {
+        for file in ours() {
+            for forbidden in [
+                "http:",
+                "https:",
+                "//cdn",
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "eval(",
+                "style=\"",
+                "onclick=",
+            ] {
+                let allowed = forbidden == "http:" && file.content_type == SVG;
+                assert!(allowed || !file.content.contains(forbidden), "{} has {forbidden}", file.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_file_that_is_asked_for_is_served_and_every_file_is_asked_for() {
+        let asked: Vec<&str> = ours()
+            .flat_map(|file| file.content.split(['"', '\'']).filter(|text| text.starts_with("page/") || text.starts_with("./")))
+            .map(|path| path.trim_start_matches("page/").trim_start_matches("./"))
+            .collect();
+        for name in FILES.iter().skip(1).map(|file| file.name) {
+            assert!(asked.contains(&name), "nothing asks for {name}");
+        }
+        for name in asked {
+            assert!(FILES.iter().any(|file| file.name == name), "{name} is not served");
+        }
+    }
+}

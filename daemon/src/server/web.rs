@@ -1,0 +1,148 @@
+//! The web configuration: encryption and passwords, in the file format that Prometheus and its exporters share.
+//!
+//! The files are looked at for every connection, and read again when they have changed, so that a renewed certificate or a changed
+//! password is in force at once. What cannot be used is logged, and what was in force before stays so.
+
+mod doorman;
+mod file;
+mod tls;
+
+pub use file::{WebError, WebFile};
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::SystemTime,
+};
+
+use axum::http::{HeaderName, HeaderValue};
+use tokio_rustls::rustls::ServerConfig;
+
+use doorman::Doorman;
+pub(super) use doorman::Verdict;
+
+/// What is in force.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Encryption; `None` for plain HTTP.
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    /// A client without a certificate of the configured authority is turned away.
+    pub(super) requires_certificate: bool,
+    /// Names with the bcrypt hash of their passwords; empty if everyone is welcome.
+    pub(super) users: BTreeMap<String, String>,
+    /// Headers for every answer.
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Settings {
+    /// Only those can read who are known, and nobody on the way can.
+    pub(super) fn is_guarded(&self) -> bool {
+        self.tls.is_some() && (self.requires_certificate || !self.users.is_empty())
+    }
+}
+
+/// The web configuration, kept up to date.
+#[derive(Debug, Default)]
+pub struct Web {
+    source: Option<Source>,
+    doorman: Doorman,
+}
+
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    settings: Arc<Settings>,
+    /// The files as they were when they were last read, whether they could be used or not.
+    seen: Vec<(PathBuf, Stamp)>,
+    /// Others than this host can connect, so what guards it must stay.
+    must_guard: bool,
+}
+
+/// Differs when a file was written or replaced; `None` if there is none.
+type Stamp = Option<(SystemTime, u64, u64, u64)>;
+
+impl Web {
+    /// Reads and checks the file and those that it names.
+    pub fn read(path: &Path) -> Result<Web, WebError> {
+        let (settings, seen) = load(path);
+        let state = State { settings: Arc::new(settings?), seen, must_guard: false };
+        Ok(Web { source: Some(Source { path: path.to_owned(), state: Mutex::new(state) }), doorman: Doorman::default() })
+    }
+
+    /// The file; `None` without one.
+    pub fn path(&self) -> Option<&Path> {
+        self.source.as_ref().map(|source| source.path.as_path())
+    }
+
+    /// `https` or `http`.
+    pub fn scheme(&self) -> &'static str {
+        if self.settings().tls.is_some() { "https" } else { "http" }
+    }
+
+    /// From now on what guards the daemon must stay.
+    pub(super) fn must_guard(&self) {
+        if let Some(source) = &self.source {
+            source.state.lock().unwrap_or_else(PoisonError::into_inner).must_guard = true;
+        }
+    }
+
+    /// What is in force now.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        let Some(source) = &self.source else { return Arc::default() };
+        let mut state = source.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.seen.iter().any(|(path, seen)| stamp(path) != *seen) {
+            match reload(&source.path, &mut state) {
+                Ok(()) => tracing::info!("the web configuration {} has changed and is in force", source.path.display()),
+                Err(error) => tracing::error!("{error}; what was in force before stays in force"),
+            }
+        }
+        Arc::clone(&state.settings)
+    }
+
+    /// Whether a client with this `Authorization` header may come in.
+    pub(super) async fn admits(&self, authorization: Option<&HeaderValue>) -> Verdict {
+        self.doorman.check(&self.settings().users, authorization).await
+    }
+}
+
+/// What the files say, and how they were just before they were read: what changes meanwhile is read next time.
+fn load(path: &Path) -> (Result<Settings, WebError>, Vec<(PathBuf, Stamp)>) {
+    let mut seen = vec![(path.to_owned(), stamp(path))];
+    let settings = WebFile::read(path).and_then(|file| {
+        seen.extend(file.paths().map(|named| (named.clone(), stamp(&named))));
+        file.settings()
+    });
+    (settings, seen)
+}
+
+fn reload(path: &Path, state: &mut State) -> Result<(), WebError> {
+    let (settings, seen) = load(path);
+    state.seen = seen;
+    let settings = settings?;
+    if settings.tls.is_some() != state.settings.tls.is_some() {
+        return Err(WebError::value(path, "tls_server_config", "encryption is turned on or off by a restart only"));
+    }
+    if state.must_guard && !settings.is_guarded() {
+        let what = "others than this host can connect, so passwords or client certificates are needed";
+        return Err(WebError::value(path, "basic_auth_users", what));
+    }
+    state.settings = Arc::new(settings);
+    Ok(())
+}
+
+fn stamp(path: &Path) -> Stamp {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -12,6 +12,9 @@ use crate::{
     trace::{cell::Outcome, measure::Runs},
 };
 
+/// Scrapes in which a cell is to be seen.
+const SCRAPES: usize = 3;
+
 /// A cell while it was shown.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Shown {
@@ -100,6 +103,11 @@ impl Shown {
         Ok(())
     }
 
+    /// True if enough scrapes saw it.
+    pub(crate) fn is_visible(&self) -> bool {
+        self.prometheus.as_ref().is_some_and(|scraped| scraped.scrapes >= SCRAPES)
+    }
+
     /// True if Prometheus shows the model that the lab has.
     pub(crate) fn agrees(&self) -> bool {
         self.prometheus.as_ref().is_some_and(|scraped| self.models.iter().any(|model| model == scraped.model()))
@@ -116,11 +124,15 @@ fn values(series: &Value) -> impl Iterator<Item = f64> {
 pub(crate) fn text(shown: &[Shown]) -> String {
     let equal = shown.iter().filter(|shown| shown.agrees()).count();
     let mut text = format!("Shown on the dashboards: {} cells, {equal} of them with the model that the lab has.", shown.len());
+    let unseen: Vec<&str> = shown.iter().filter(|shown| !shown.is_visible()).map(|shown| shown.workload.as_str()).collect();
+    if !unseen.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n  Fewer than {SCRAPES} scrapes saw: {}", unseen.join(", "));
+    }
     for one in shown.iter().filter(|shown| !shown.agrees()) {
         let seen = one.prometheus.as_ref().map_or("nothing", Scraped::model);
         let lab = if one.models.is_empty() { one.failed.clone().unwrap_or_default() } else { one.models.join(", ") };
         let times = if one.runs > 1 { format!(" in each of {} short runs", one.runs) } else { String::new() };
-        // Writing to a string cannot fail.
         let _ = write!(text, "\n  {:<44} {seen} over time, {lab}{times}", one.workload);
     }
     text
@@ -129,6 +141,17 @@ pub(crate) fn text(shown: &[Shown]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_too_few_scrapes_saw_is_named() {
+        let seen = |scrapes| Shown {
+            workload: format!("seen {scrapes} times"),
+            prometheus: Some(Scraped { scrapes, ..Scraped::default() }),
+            ..Shown::default()
+        };
+        let text = text(&[seen(SCRAPES), seen(SCRAPES - 1)]);
+        assert!(text.contains("Fewer than 3 scrapes saw: seen 2 times\n"), "{text}");
+    }
 
     #[test]
     fn the_model_of_most_scrapes_counts_and_none_is_idle() {

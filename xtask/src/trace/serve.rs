@@ -182,7 +182,7 @@ impl Serving {
     /// Serves on until the user has seen enough.
     pub(crate) fn hold(mut self, stop: &Stop) -> Result<()> {
         println!("\n{}", what_to_open(self.grafana.as_ref().map(Grafana::url), &self.prometheus.url()));
-        println!("Choose the last {} minutes: the marks at the top say what ran when.", self.minutes());
+        println!("Choose the last {} min: the marks at the top say what ran when.", self.minutes());
         println!("\nCtrl-C ends it; what was recorded stays in {}.", self.directory.join("prometheus").display());
         while !stop.is_requested() {
             sleep(POLL);

@@ -11,6 +11,7 @@ the work done is what to compare.
 import argparse
 import contextlib
 import json
+import os
 import sys
 
 # Processes that are spawned import this file again: what they do not need is imported below.
@@ -44,6 +45,10 @@ def parse(arguments):
         "--bytes", type=message_size, metavar="B", help="the same cells: size of a message (default 1024)"
     )
     parser.add_argument("--pin", choices=["spread", "one"], help="one CPU for each worker, or one for all")
+    parser.add_argument(
+        "--keep-process-names", action="store_true",
+        help="name threads only, for tools that tell programs by the names of their processes",
+    )
     parser.add_argument(
         "--switch-interval", type=duration, metavar="S",
         help="how long a thread may hold the GIL while others want it (default 0.005)",
@@ -181,6 +186,10 @@ def main(arguments):
     import cells
     import measure
 
+    if parsed.keep_process_names:
+        import worker
+
+        os.environ[worker.KEEP_PROCESS_NAMES] = "1"
     if parsed.list:
         print(json.dumps([cells.as_json(cell) for cell in cells.all_cells()], indent=1))
         return 0

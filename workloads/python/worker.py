@@ -18,9 +18,17 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 
 
+# Set where processes are told by the name that they were started under. In the environment, since workers inherit that however they
+# are started.
+KEEP_PROCESS_NAMES = "LAB_KEEP_PROCESS_NAMES"
+
+
 def name_thread(name):
     """Give the calling thread a name that scheduler events carry (15 bytes at most)."""
     try:
+        pid, _, tid = os.readlink("/proc/thread-self").split("/")
+        if pid == tid and KEEP_PROCESS_NAMES in os.environ:
+            return  # The name of the first thread is the process's.
         with open("/proc/thread-self/comm", "w") as comm:
             comm.write(name[:15])
     except OSError:

@@ -98,6 +98,27 @@ class Threads(unittest.TestCase):
         self.assertEqual(set().union(*self.allowed_cpus("spread")), set(usable[:2]))
 
 
+    def test_of_a_process_keep_the_names_of_their_programs_on_request(self):
+        arguments = ["arithmetic-processes-spawn", "--workers", "2", "--seconds", "0.5", "--keep-process-names"]
+        process = start(*arguments)
+        names = set()
+        while process.poll() is None:
+            names.update(name for pid in children_of(process.pid) for name, _ in threads_of(pid))
+            time.sleep(0.02)
+        finish(process)
+        self.assertTrue(names)
+        self.assertFalse([name for name in names if name.startswith("arith")], names)
+
+
+def children_of(pid):
+    """Ids of the processes that the first thread of a process has started."""
+    try:
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as children:
+            return [int(child) for child in children.read().split()]
+    except OSError:
+        return []  # It ended meanwhile.
+
+
 def threads_of(pid):
     """Name and allowed CPUs of each thread of a process."""
     found = []

@@ -133,7 +133,7 @@ impl Serving {
         let is_first = !self.shown.iter().any(|shown| shown.workload == cell.label());
         if runs.has_succeeded() && is_first && !stop.is_requested() {
             let mut shown = self.show_once(cell, stop)?;
-            // On a crowded host the daemon can take a process for another program; the next one it looks at anew.
+            // A crowded host can keep the daemon or Prometheus from its CPUs for seconds.
             if !shown.is_visible() && !stop.is_requested() {
                 shown = self.show_once(cell, stop)?;
             }

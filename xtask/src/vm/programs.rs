@@ -1,7 +1,7 @@
 //! The programs that go into the machines.
 
 use std::{
-    env, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -28,7 +28,7 @@ pub(crate) fn build() -> Result<Programs> {
     let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];
     run(cargo().args(["build", "--release", "--locked", "--bins"]).args(packages))?;
     let built = target_dir().join("release");
-    let init = env::current_exe().context("cannot find this program")?;
+    let init = copy_of_this_program()?;
     let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
     for name in FROM_THE_HOST {
         files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
@@ -36,6 +36,15 @@ pub(crate) fn build() -> Result<Programs> {
     let tests = build_tests()?;
     files.extend(tests.iter().map(PathBuf::from));
     Ok(Programs { init, files, tests })
+}
+
+/// A copy, since cargo may have put another build in this program's place while it runs.
+fn copy_of_this_program() -> Result<PathBuf> {
+    let directory = target_dir().join("vm");
+    fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    let copy = directory.join("xtask");
+    fs::copy("/proc/self/exe", &copy).with_context(|| format!("cannot copy this program to {}", copy.display()))?;
+    Ok(copy)
 }
 
 /// Builds the tests in `daemon/tests`, if there are any, and returns their paths.

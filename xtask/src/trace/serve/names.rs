@@ -40,7 +40,12 @@ pub(super) fn give(cells: &[Cell], directory: &Path) -> Result<Vec<Cell>> {
         let program = directory.join(file_name(number));
         let made = if cell.is_native() { fs::copy(&cell.program, &program).map(drop) } else { symlink(&cell.program, &program) };
         made.with_context(|| format!("cannot create {} for {}", program.display(), cell.program.display()))?;
-        Ok(Cell { program, ..cell.clone() })
+        let mut arguments = cell.arguments.clone();
+        if !cell.is_native() {
+            // Workers take names of their own otherwise.
+            arguments.push("--keep-process-names".into());
+        }
+        Ok(Cell { program, arguments, ..cell.clone() })
     });
     named.collect()
 }

@@ -71,6 +71,8 @@ fn the_switch_interval_is_the_one_that_was_set_and_hand_offs_come_that_often() {
         assert!(gil.handoffs_per_second < most, "{gil:?}");
         if foreign_share(&traced.report) < 0.02 {
             assert!(gil.handoffs_per_second > 0.7 / interval, "{gil:?}");
+        } else {
+            println!("not judged, since this host is busy: at least {} hand-offs a second; {gil:?}", 0.7 / interval);
         }
     }
 }

@@ -95,6 +95,8 @@ fn annotation(mark: &Mark) -> Value {
     json!({
         "name": mark.name, "enable": mark.enabled, "hide": false, "iconColor": mark.colour, "datasource": datasource(),
         "target": { "expr": mark.expr.to_string(), "refId": "Anno", "instant": false, "range": true, "interval": "" },
+        // Where Grafana 10 and 11 look; the step is 60 s there unless it is said.
+        "expr": mark.expr.to_string(), "step": "15s",
         "titleFormat": mark.title, "textFormat": "", "tagKeys": "", "useValueForTime": mark.at_value,
     })
 }

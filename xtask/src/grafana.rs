@@ -21,7 +21,7 @@ use schedscope_grafana::dashboards;
 use crate::{trace::child::Stop, workspace::find_program};
 use http::Http;
 use prometheus::{Prometheus, Settings};
-use server::Grafana;
+use server::{Grafana, Source};
 
 /// From one look at the servers to the next.
 const POLL: Duration = Duration::from_millis(200);
@@ -59,7 +59,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut grafana = match find_grafana() {
         Some(program) => {
             let listen = free(arguments.grafana_port, "--grafana-port")?;
-            Some(Grafana::start(&program, &scratch.path().join("grafana"), listen, &prometheus.url(), &stop)?)
+            let source = Source { url: prometheus.url(), scrape_seconds: arguments.scrape_seconds };
+            Some(Grafana::start(&program, &scratch.path().join("grafana"), listen, &source, &stop)?)
         }
         None => None,
     };

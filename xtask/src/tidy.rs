@@ -71,7 +71,11 @@ fn read_tree(root: &Path) -> Result<Vec<SourceFile>> {
         for entry in fs::read_dir(&dir).with_context(|| format!("cannot list {}", dir.display()))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default();
-            if path.is_symlink() || name == ".git" || name == "__pycache__" || path == root.join("target") {
+            if path.is_symlink()
+                || name == ".git"
+                || ["__pycache__", "node_modules"].iter().any(|ignored| name == *ignored)
+                || path == root.join("target")
+            {
                 continue;
             }
             if path.is_dir() {

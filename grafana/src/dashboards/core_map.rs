@@ -6,7 +6,7 @@ use super::measures::{WORKLOAD, busy, busy_cpus, cpus, demand, effective_cpus, r
 use crate::{
     dashboard::{Dashboard, Row},
     panel::{
-        Panel, Text, Unit,
+        NOBODY, Panel, Text, Unit,
         kinds::{count, lines, owners, share_heatmap, share_matrix, shares_now, stacked, stat},
         table::table,
     },
@@ -19,6 +19,8 @@ pub(super) const UID: &str = "schedscope-core-map";
 const OWNER_FROM: f64 = 0.05;
 /// One core of one host.
 const CORE: &[&str] = &["instance", "cpu"];
+/// Bars of a panel, at most.
+const SHOWN: u32 = 10;
 
 /// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
@@ -47,8 +49,8 @@ fn glance() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "CPUs in use",
-                read: "CPUs with something to run, all tasks of the hosts, chosen or not. Equal to the CPUs of the hosts: they are all \
-                       taken.",
+                read: "CPUs with something to run, all tasks of the hosts, chosen or not. At the CPUs of the hosts, but for 1 % or so: \
+                       they are all taken.",
                 next: "Compare with C: the rest belongs to tasks outside the chosen workloads.",
             },
         )
@@ -56,8 +58,8 @@ fn glance() -> Vec<Panel> {
         stat(
             Unit::Short,
             Text {
-                title: "C of the chosen workloads",
-                read: "Mean number of their threads on a CPU.",
+                title: "C, all chosen",
+                read: "Mean number of threads of the chosen workloads on a CPU.",
                 next: "Far below the CPUs of the hosts while there is work to do: is D higher? Then CPUs are short. Is it not? Then \
                        threads wait for something else; see the scheduler latency and models dashboards.",
             },
@@ -66,31 +68,35 @@ fn glance() -> Vec<Panel> {
         stat(
             Unit::Short,
             Text {
-                title: "D of the chosen workloads",
-                read: "Mean number of their threads on a CPU or waiting for one: how many CPUs they would use if they had them.",
+                title: "D, all chosen",
+                read: "Mean number of threads of the chosen workloads on a CPU or waiting for one: how many CPUs they would use if they \
+                       had them.",
                 next: "D above C by half or more: see who has the cores, in the core map.",
             },
         )
         .query(&demand(&[]), ""),
         shares_now(Text {
-            title: "Cores now",
-            read: "Share of the last interval in which each core had something to run, all tasks of the host.",
+            title: "Busiest cores now",
+            read: "Share of the last interval in which a core had something to run, all tasks of the host; the ten busiest.",
             next: "A full core beside idle ones is work that does not spread: find its owner in the core map.",
         })
-        .query(&busy(CORE).with_host_in_cpu(), "{{cpu}}")
+        .query(&busy(CORE).largest(SHOWN, &[]).with_host_in_cpu(), "{{cpu}}")
         .sized(8, 4),
     ]
 }
 
 fn core_map() -> Vec<Panel> {
     let by_cpu_and_workload = rate(&catalog::WORKLOAD_ON_CPU).sum_by(&["instance", "cpu", "workload"]);
-    let owner = by_cpu_and_workload.above(OWNER_FROM).largest(1, CORE).with_host_in_cpu();
+    // A core that nobody had is a state too: older versions of Grafana draw a state until the next one, whatever is between.
+    let every_core = rate(&catalog::CPU_IDLE).mean_by(CORE);
+    let owner = by_cpu_and_workload.above(OWNER_FROM).largest(1, CORE).or_named(&every_core, "workload", NOBODY).with_host_in_cpu();
     vec![
         owners(
             Text {
                 title: "Who had each core most",
-                read: "One row per core of each host, time from left to right. The colour is the chosen workload that had most of the core in \
-                       that step, if it had more than 5 % of it; a gap is a core that none of them used.",
+                read: "One row per core of each host, time from left to right. The colour is that of the chosen workload that had \
+                       most of the core in the interval before each point, if it had more than 5 % of it; where nothing is drawn \
+                       none of them had that much. It goes by the name, which is written where it fits; two names can share one.",
                 next: "One colour that jumps between rows: a single runner that the scheduler moves; see migrations on the \
                        scheduler latency dashboard. One colour on all rows: work that spreads.",
             },
@@ -101,7 +107,8 @@ fn core_map() -> Vec<Panel> {
         .sized(24, 9),
         share_heatmap(Text {
             title: "How busy each core is",
-            read: "One row per core of each host, all its tasks; the colour is the share of the step in which it had something to run.",
+            read: "One row per core of each host, all its tasks; the colour is the share of the interval before each point in which it \
+                   had something to run.",
             next: "One bright row beside dark ones: work that does not spread. All bright: see who waits, under scheduler latency.",
         })
         .query(&busy(CORE).with_host_in_cpu(), "{{cpu}}")
@@ -109,14 +116,15 @@ fn core_map() -> Vec<Panel> {
         share_matrix(
             Text {
                 title: "Workload by core",
-                read: "Share of each core (column) that each workload (row) had in the last interval. A row of equal cells: it uses \
-                       every core alike. One full cell: it is serial, or pinned there.",
+                read: "Share of each core (column) that each workload (row) had in the last interval; who had none is left out. A row of \
+                       equal cells: it uses every core alike. One full cell: it is serial, or pinned there.",
                 next: "A row of many small cells that add up to 1: a single runner that wanders; compare with effective CPUs.",
             },
             "workload",
+            "Workload",
             "cpu",
         )
-        .query(&by_cpu_and_workload.with_host_in_cpu(), "")
+        .query(&by_cpu_and_workload.above(0.0).with_host_in_cpu(), "")
         .sized(12, 9),
     ]
 }
@@ -128,7 +136,7 @@ fn parallelism() -> Vec<Panel> {
             Text {
                 title: "C: CPUs in use by workload",
                 read: "Mean number of each workload's threads on a CPU; the top of the stack is all of them. It cannot pass the CPUs \
-                       of the hosts.",
+                       of the hosts, but for 1 % or so by which readings are apart.",
                 next: "Threads that exclude each other stay at 1 however many they are: look for them on the models dashboard.",
             },
         )
@@ -148,8 +156,8 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Effective CPUs",
-                read: "Over how many cores a workload's running time is spread, from 1 (all on one core) to the CPUs of the host \
-                       (the same on each).",
+                read: "Over how many cores a workload's running time in the interval before each point is spread, from 1 (all on one \
+                       core) to the CPUs of the host (the same on each). The further out you zoom, the longer that interval.",
                 next: "Well above C: few threads wander over many cores, which costs cache; see migrations on the scheduler latency \
                        dashboard.",
             },
@@ -186,13 +194,12 @@ fn detail() -> Vec<Panel> {
         table(
             Text {
                 title: "Where each CPU sits",
-                read: "Physical core, last-level cache and NUMA node of each CPU, each named by the lowest CPU in it. CPUs with the \
-                       same core are hardware threads of one core and share its units.",
+                read: "Physical core and last-level cache of each CPU, named by the lowest CPU in them, and the number of its NUMA node. \
+                       CPUs with the same core are hardware threads of one core and share its units.",
                 next: "Two busy CPUs of one core do less than two of different cores: compare with how busy each core is.",
             },
             &[("instance", "Host"), ("cpu", "CPU"), ("core", "Core"), ("llc", "Cache"), ("node", "Node")],
         )
-        .column("Present", Unit::Short, &topology.with_sortable_cpu())
-        .sorted_by("CPU"),
+        .listing(&topology.with_sortable_cpu()),
     ]
 }

@@ -55,7 +55,7 @@ fn hosts() -> Vec<Panel> {
         alarm(
             Unit::Short,
             Text {
-                title: "Hosts that do not answer",
+                title: "Silent hosts",
                 read: "Daemons that were known in the last day and whose last scrape failed.",
                 next: "Not 0: the targets page of Prometheus says which and why; on that host, `systemctl status schedscope`.",
             },
@@ -76,7 +76,8 @@ fn hosts() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Longest queues",
-                read: "The hosts with the most threads that wait for a CPU, for each CPU that they have, over the last interval.",
+                read: "The hosts on which the most threads of the chosen workloads wait for a CPU, for each CPU that they have, over \
+                       the last interval.",
                 next: "Above 1: on average every CPU has another thread waiting. Open the host's core map from the table below.",
             },
         )
@@ -90,21 +91,21 @@ fn host_table() -> Panel {
     table(
         Text {
             title: "Host by host",
-            read: "One row per host, over the last interval. In use: share of its CPUs. C and D: threads of all chosen workloads on \
-                   a CPU, and on a CPU or waiting. Missing: observations lost per second.",
+            read: "One row per host that answers, over the last interval. In use and switches: of all its tasks. C, D, wake-up p99 and \
+                   migrations: of the chosen workloads. Missing: observations lost per second. Tracing: share of one CPU.",
             next: "A host with D well above C: click its name for its core map.",
         },
         &[("instance", "Host")],
     )
     .column("CPUs", Unit::Short, &cpus(HOST))
     .share("In use", &busy(HOST))
-    .column("C", Unit::Short, &running(HOST))
-    .column("D", Unit::Short, &demand(HOST))
+    .mean("C", &running(HOST))
+    .mean("D", &demand(HOST))
     .column("Wake-up p99", Unit::Seconds, &wakeup_p99(HOST))
     .column("Switches", Unit::PerSecond, &rate(&catalog::CPU_SWITCHES).sum_by(HOST))
     .column("Migrations", Unit::PerSecond, &rate(&catalog::WORKLOAD_MIGRATIONS).sum_by(HOST))
     .column("Missing", Unit::PerSecond, &missing().sum_by(HOST))
-    .column("CPUs of tracing", Unit::Short, &tracing_cpus(HOST).plus(&daemon_cpus(HOST)))
+    .column("Tracing", Unit::Share, &tracing_cpus().plus(&daemon_cpus(HOST)))
     .column("Names", Unit::Short, &value(&catalog::WORKLOADS_NAMED).max_by(HOST))
     .linked("Host", "Core map of this host", core_map::UID, "instance")
     .sorted_by("D")
@@ -123,7 +124,7 @@ fn over_time() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Runnable threads for each CPU",
-                read: "Threads that wait for a CPU, for each CPU of the host; the ten highest in each step.",
+                read: "Threads of the chosen workloads that wait for a CPU, for each CPU of the host; the ten highest at each point.",
                 next: "Above 1 for long: the host is too small for what runs there. Which workload waits is in the row below.",
             },
         )
@@ -132,7 +133,8 @@ fn over_time() -> Vec<Panel> {
             Unit::Seconds,
             Text {
                 title: "Wake-up latency, p99",
-                read: "99 of 100 wake-ups got a CPU in less than this, to within a factor of 2; the ten worst hosts in each step.",
+                read: "99 of 100 wake-ups of the chosen workloads got a CPU in less than this, to within a factor of 2; the ten worst \
+                       hosts at each point.",
                 next: "One host far above its peers: its scheduler latency dashboard.",
             },
         )
@@ -155,7 +157,7 @@ fn workloads() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "C: CPUs in use, by workload",
-                read: "CPUs that each workload uses over all chosen hosts together; the ten largest in each step.",
+                read: "CPUs that each workload uses over all chosen hosts together; the ten largest at each point.",
                 next: "Choose one workload above: the host table then shows where it runs.",
             },
         )
@@ -165,7 +167,7 @@ fn workloads() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Waiting for a CPU, by workload",
-                read: "Threads of each workload that wait for a CPU, over all chosen hosts together; the ten largest in each step.",
+                read: "Threads of each workload that wait for a CPU, over all chosen hosts together; the ten largest at each point.",
                 next: "On which host, says the host table when you choose the workload.",
             },
         )
@@ -201,7 +203,6 @@ fn versions() -> Vec<Panel> {
             },
             &[("instance", "Host"), ("version", "Version")],
         )
-        .column("Present", Unit::Short, &value(&catalog::BUILD_INFO).max_by(&["instance", "version"]))
-        .sorted_by("Host"),
+        .listing(&value(&catalog::BUILD_INFO).max_by(&["instance", "version"])),
     ]
 }

@@ -2,7 +2,7 @@
 
 use schedscope_ebpf::catalog;
 
-use super::measures::{HOST, daemon_cpus, missing, repaired, seconds_per_run, tracing_cpus};
+use super::measures::{HOST, daemon_cpus, missing, missing_in_range, missing_since_start, repaired, seconds_per_run, tracing_cpus};
 use crate::{
     dashboard::{Dashboard, Row},
     foreign,
@@ -34,14 +34,27 @@ pub(super) fn dashboard() -> Dashboard {
 fn glance() -> Vec<Panel> {
     vec![
         alarm(
-            Unit::PerSecond,
+            Unit::Short,
             Text {
-                title: "Missing observations",
-                read: "Observations per second that are missing from the figures. Should be 0.",
-                next: "Not 0: the reason is in Losses, and what to do about it in docs/alerts.md.",
+                title: "Missing in this time",
+                read: "Observations that are missing from the figures of the whole time that is shown, over all chosen hosts. Should be \
+                       0: then every curve beside it can be believed.",
+                next: "Not 0: when and why is in Losses, and what to do about it in docs/alerts.md.",
             },
         )
-        .query(&missing().sum_by(&[]), ""),
+        .query(&missing_in_range(), "")
+        .sized(6, 4),
+        alarm(
+            Unit::Short,
+            Text {
+                title: "Missing since start",
+                read: "Observations missing since the daemons started, over all chosen hosts, those before the first scrape included.",
+                next: "Not 0, with 0 beside it: it was before the time that is shown, or while the daemon listed the threads that ran \
+                       when it started; `/status` of that daemon has the reasons.",
+            },
+        )
+        .query(&missing_since_start(), "")
+        .sized(6, 4),
         alarm(
             Unit::Short,
             Text {
@@ -50,35 +63,40 @@ fn glance() -> Vec<Panel> {
                 next: "Not 0: BPF programs attached, below, says which; `/status` of that daemon says why.",
             },
         )
-        .query(&value(&catalog::BPF_ATTACHED).sum_by(&["instance", "program"]).complement().sum_by(&[]), ""),
+        .query(&value(&catalog::BPF_ATTACHED).max_by(&["instance", "program"]).complement().sum_by(&[]), "")
+        .sized(6, 4),
         alarm(
             Unit::PerSecond,
             Text {
                 title: "Failures",
-                read: "Failed readings of the counters and refused requests, per second. Should be 0.",
+                read: "Failures while reading, labelling and measuring the own cost, and refused requests, per second, over all chosen \
+                       hosts. Should be 0.",
                 next: "Not 0: the stage is in Collecting and serving; the daemon's log has the first error of each stage.",
             },
         )
-        .query(&rate(&catalog::COLLECTION_ERRORS).sum_by(&[]).plus(&rate(&catalog::SCRAPES_REFUSED).sum_by(&[])), ""),
+        .query(&rate(&catalog::COLLECTION_ERRORS).sum_by(&[]).plus(&rate(&catalog::SCRAPES_REFUSED).sum_by(&[])), "")
+        .sized(6, 4),
         stat(
-            Unit::Short,
+            Unit::Share,
             Text {
-                title: "CPUs of the BPF programs",
-                read: "CPUs that the BPF programs take, from the windows in which the kernel measures them; its meter itself, some \
-                       50 ns a run, is included.",
+                title: "CPU of programs",
+                read: "Share of one CPU that the BPF programs take, over all chosen hosts, from the windows in which the kernel measures \
+                       them; its meter itself, some 50 ns a run, is included.",
                 next: "High: the context switches per second of the host, on the core map, times the time per run below.",
             },
         )
-        .query(&tracing_cpus(&[]), ""),
+        .query(&tracing_cpus().sum_by(&[]), "")
+        .sized(8, 4),
         stat(
             Unit::Share,
             Text {
                 title: "CPU of the daemon",
-                read: "Share of one CPU that labelling and serving take.",
+                read: "Share of one CPU that labelling and serving take, over all chosen hosts.",
                 next: "High: is it scraped more often than once a second? Collections per second are below.",
             },
         )
-        .query(&daemon_cpus(&[]), ""),
+        .query(&daemon_cpus(&[]), "")
+        .sized(8, 4),
         stat(
             Unit::Bytes,
             Text {
@@ -87,7 +105,8 @@ fn glance() -> Vec<Panel> {
                 next: "Growing without end: report it. High from the start: lower max_threads in its configuration.",
             },
         )
-        .query(&value(&foreign::PROCESS_MEMORY).max_by(&[]), ""),
+        .query(&value(&foreign::PROCESS_MEMORY).max_by(&[]), "")
+        .sized(8, 4),
     ]
 }
 
@@ -182,14 +201,14 @@ fn losses() -> Vec<Panel> {
 fn cost() -> Vec<Panel> {
     vec![
         lines(
-            Unit::Short,
+            Unit::Share,
             Text {
-                title: "CPUs spent in tracing",
-                read: "CPUs that the BPF programs and the daemon take on each host.",
+                title: "CPU spent in tracing",
+                read: "Share of one CPU that the BPF programs and the daemon take on each host.",
                 next: "Which program it is, beside it; an alert fires at 2 % of the host's CPUs.",
             },
         )
-        .query(&tracing_cpus(HOST), "{{instance}} BPF programs")
+        .query(&tracing_cpus(), "{{instance}} BPF programs")
         .query(&daemon_cpus(HOST), "{{instance}} daemon")
         .sized(8, 8),
         lines(

@@ -12,6 +12,9 @@ use crate::{
     promql::{bucket_increase, observations, quantile, rate},
 };
 
+/// Lines of a panel, at most.
+const SHOWN: u32 = 10;
+
 /// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -52,13 +55,20 @@ fn who_waits() -> Vec<Panel> {
     ]
 }
 
-/// Lines of the usual quantiles.
+/// Lines of the usual quantiles, all chosen workloads together: three for each of thirty could not be told apart.
 fn quantiles(text: Text, metric: &'static Metric) -> Panel {
-    lines(Unit::Seconds, text)
-        .query(&quantile(0.5, metric, WORKLOAD), "{{workload}} p50")
-        .query(&quantile(0.9, metric, WORKLOAD), "{{workload}} p90")
-        .query(&quantile(0.99, metric, WORKLOAD), "{{workload}} p99")
-        .sized(12, 9)
+    let query = |panel: Panel, (q, legend)| panel.query(&quantile(q, metric, &[]), legend);
+    [(0.5, "p50"), (0.9, "p90"), (0.99, "p99")].into_iter().fold(lines(Unit::Seconds, text), query).sized(12, 9)
+}
+
+/// The workloads with the worst quantile.
+fn worst(title: &'static str, metric: &'static Metric) -> Panel {
+    let text = Text {
+        title,
+        read: "99 of 100 were shorter than this, to within a factor of 2; the ten workloads with the longest at each point.",
+        next: "Choose the worst one at the top: every other panel then shows it alone.",
+    };
+    lines(Unit::Seconds, text).query(&quantile(0.99, metric, WORKLOAD).largest(SHOWN, &[]), "{{workload}}").sized(12, 8)
 }
 
 fn wakeup() -> Vec<Panel> {
@@ -67,8 +77,8 @@ fn wakeup() -> Vec<Panel> {
         quantiles(
             Text {
                 title: "Wake-up latency",
-                read: "From the first waking of a blocked thread to its CPU. The buckets double, so a figure is right to within a \
-                       factor of 2; the heat map shows them all.",
+                read: "From the first waking of a blocked thread to its CPU, all chosen workloads together. The buckets double, so between \
+                       1 µs and 17 s a figure is right to within a factor of 2; the heat map shows them all.",
                 next: "Above a few milliseconds: the cores are busy with others; see who, on the core map.",
             },
             metric,
@@ -81,6 +91,7 @@ fn wakeup() -> Vec<Panel> {
         })
         .query(&bucket_increase(metric), "{{le}}")
         .sized(12, 9),
+        worst("Wake-up latency p99, by workload", metric),
         lines(
             Unit::PerSecond,
             Text {
@@ -90,7 +101,7 @@ fn wakeup() -> Vec<Panel> {
             },
         )
         .query(&observations(metric).sum_by(WORKLOAD), "{{workload}}")
-        .sized(24, 6),
+        .sized(12, 8),
     ]
 }
 
@@ -100,7 +111,8 @@ fn preemption() -> Vec<Panel> {
         quantiles(
             Text {
                 title: "Preemption wait",
-                read: "From losing the CPU while runnable to getting one again: about the length of the queue times the timeslice.",
+                read: "From losing the CPU while runnable to getting one again, all chosen workloads together: about the length of the \
+                       queue times the timeslice.",
                 next: "Long: fewer threads, or more CPUs. Spread wide: groups or priorities compete.",
             },
             metric,
@@ -112,17 +124,18 @@ fn preemption() -> Vec<Panel> {
         })
         .query(&bucket_increase(metric), "{{le}}")
         .sized(12, 9),
+        worst("Preemption wait p99, by workload", metric),
         lines(
             Unit::PerSecond,
             Text {
                 title: "Preemptions and yields",
-                read: "How often per second a workload's threads lost or gave up the CPU while they could go on.",
+                read: "How often per second threads of all chosen workloads lost or gave up the CPU while they could go on.",
                 next: "Near 0: the figures above rest on few waits. High with D near the CPUs of the host: other programs compete.",
             },
         )
-        .query(&switches(&["preempted"], WORKLOAD), "{{workload}}: preempted")
-        .query(&switches(&["yielded"], WORKLOAD), "{{workload}}: yielded")
-        .sized(24, 6),
+        .query(&switches(&["preempted"], &[]), "preempted")
+        .query(&switches(&["yielded"], &[]), "yielded")
+        .sized(12, 8),
     ]
 }
 
@@ -171,7 +184,7 @@ fn timeslices() -> Vec<Panel> {
         quantiles(
             Text {
                 title: "Timeslice",
-                read: "From getting a CPU to leaving it, for whatever reason.",
+                read: "From getting a CPU to leaving it, for whatever reason, all chosen workloads together.",
                 next: "Short slices with many voluntary switches: threads hand work to each other; see what they wait for.",
             },
             metric,

@@ -5,7 +5,7 @@ use schedscope_ebpf::{
     loss::{Harm, Loss},
 };
 
-use crate::promql::{Expr, Series, rate, value};
+use crate::promql::{Expr, RANGE, Series, increase, rate, total, value};
 
 /// Grouping of what belongs to one workload, wherever it runs.
 pub(super) const WORKLOAD: &[&str] = &["workload"];
@@ -51,7 +51,7 @@ pub(super) fn effective_cpus() -> Expr {
 
 /// Share of the time in which a CPU has something to run, all tasks of the host.
 pub(super) fn busy(labels: &[&'static str]) -> Expr {
-    rate(&catalog::CPU_IDLE).mean_by(labels).complement()
+    rate(&catalog::CPU_IDLE).mean_by(labels).complement().not_below_zero()
 }
 
 /// CPUs of the host that have something to run.
@@ -69,9 +69,19 @@ pub(super) fn switches(kinds: &[&str], labels: &[&'static str]) -> Expr {
     rate(&catalog::WORKLOAD_SWITCHES).only("kind", kinds).sum_by(labels)
 }
 
-/// Losses that leave a gap in the figures.
+/// Losses that leave a gap in the figures, per second.
 pub(super) fn missing() -> Series {
     rate(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Missing))
+}
+
+/// How many observations were lost in the whole time that is shown.
+pub(super) fn missing_in_range() -> Expr {
+    increase(&catalog::EVENTS_LOST).over(RANGE).only("reason", &reasons(Harm::Missing)).sum_by(&[])
+}
+
+/// How many were lost since the daemons started, so those before the first scrape too, of which no rate knows.
+pub(super) fn missing_since_start() -> Expr {
+    total(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Missing)).sum_by(&[])
 }
 
 /// Losses that the kernel's own accounting made good.
@@ -84,17 +94,18 @@ pub(crate) fn reasons(harm: Harm) -> Vec<&'static str> {
     Loss::ALL.into_iter().filter(|loss| loss.harm() == harm).map(Loss::name).collect()
 }
 
-/// CPUs that the BPF programs take: their run time in the windows in which it is measured.
-pub(super) fn tracing_cpus(labels: &[&'static str]) -> Expr {
-    rate(&catalog::BPF_RUN_SECONDS)
-        .over(COST_WINDOW)
-        .sum_by(labels)
-        .per(&rate(&catalog::BPF_MEASURED).over(COST_WINDOW).sum_by(labels))
+/// CPUs that the BPF programs take on each host: their run time in the windows in which it is measured.
+pub(super) fn tracing_cpus() -> Expr {
+    let measured = rate(&catalog::BPF_MEASURED).over(COST_WINDOW).sum_by(HOST);
+    // Where nothing was measured the quotient is no number.
+    rate(&catalog::BPF_RUN_SECONDS).over(COST_WINDOW).sum_by(HOST).per(&measured.above(0.0))
 }
 
 /// Mean time of one run of a BPF program.
 pub(super) fn seconds_per_run(labels: &[&'static str]) -> Expr {
-    rate(&catalog::BPF_RUN_SECONDS).over(COST_WINDOW).sum_by(labels).per(&rate(&catalog::BPF_RUNS).over(COST_WINDOW).sum_by(labels))
+    let runs = rate(&catalog::BPF_RUNS).over(COST_WINDOW).sum_by(labels);
+    // Some programs run once an hour.
+    rate(&catalog::BPF_RUN_SECONDS).over(COST_WINDOW).sum_by(labels).per(&runs.above(0.0))
 }
 
 /// CPUs that the daemon itself takes.

@@ -2,7 +2,10 @@
 
 use schedscope_ebpf::catalog;
 
-use super::measures::{HOST_WORKLOAD, WORKLOAD, blocked, blocked_for, demand, effective_cpus, runnable, running, switches};
+use super::{
+    core_map,
+    measures::{HOST_WORKLOAD, WORKLOAD, blocked, blocked_for, demand, effective_cpus, runnable, running, switches},
+};
 use crate::{
     dashboard::{Dashboard, Row},
     panel::{
@@ -45,18 +48,18 @@ fn side_by_side() -> Vec<Panel> {
         table(
             Text {
                 title: "The comparison",
-                read: "One row per workload, over the last interval. Model: what its tasks showed over the last seconds. C: threads on \
-                       a CPU. D: threads on a CPU or waiting for one. \
-                       Effective: cores that the running time is spread over.",
+                read: "One row per workload and host, over the last interval. Model: what its tasks showed over the last seconds. C: \
+                       threads on a CPU. D: threads on a CPU or waiting for one. Effective: cores that the running time is spread \
+                       over. An empty cell: there was nothing to measure, such as the latency where nobody was woken.",
                 next: "C near 1 with many threads: they take turns; see the waits below. D above C: they compete for CPUs. C near \
-                       D and near the CPUs allowed: nothing is lost.",
+                       D and near the CPUs allowed: nothing is lost. A click on a name leads to its cores.",
             },
             &[("workload", "Workload"), ("instance", "Host")],
         )
         .attribute("model", "Model")
-        .column("C", Unit::Short, &running(HOST_WORKLOAD).with_label_of(&info, "model"))
-        .column("D", Unit::Short, &demand(HOST_WORKLOAD))
-        .column("Effective CPUs", Unit::Short, &effective_cpus())
+        .mean("C", &running(HOST_WORKLOAD).with_label_of(&info, "model"))
+        .mean("D", &demand(HOST_WORKLOAD))
+        .mean("Effective CPUs", &effective_cpus())
         .column("CPUs allowed", Unit::Short, &value(&catalog::WORKLOAD_ALLOWED_CPUS).max_by(HOST_WORKLOAD))
         .column("Threads", Unit::Short, &value(&catalog::WORKLOAD_THREADS).sum_by(HOST_WORKLOAD))
         .column("Processes", Unit::Short, &value(&catalog::WORKLOAD_PROCESSES).sum_by(HOST_WORKLOAD))
@@ -64,12 +67,14 @@ fn side_by_side() -> Vec<Panel> {
         .column("Preemptions", Unit::PerSecond, &switches(&["preempted"], HOST_WORKLOAD))
         .column("Migrations", Unit::PerSecond, &rate(&catalog::WORKLOAD_MIGRATIONS).sum_by(HOST_WORKLOAD))
         .column("Wake-up p99", Unit::Seconds, &quantile(0.99, &catalog::WORKLOAD_WAKEUP_LATENCY, HOST_WORKLOAD))
+        .linked("Workload", "Core map of this workload", core_map::UID, "workload")
         .sorted_by("C")
         .sized(24, 9),
         table(
             Text {
                 title: "Where the time of the threads goes",
-                read: "Shares of the time of all of a workload's threads over the last interval; a row adds up to 100 %. GIL: \
+                read: "Shares of the time of all of a workload's threads over the last interval; a row adds up to 100 %, but for what is \
+                       rounded. GIL: \
                        Python's interpreter lock. Lock: another lock, a join or a condition. Event loop: poll and its like.",
                 next: "GIL or lock: more threads will not help, processes may. Waiting for a CPU: fewer threads or more cores. The \
                        world (sleep, files, network): more threads or asyncio overlap it.",
@@ -97,7 +102,7 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "C: CPUs in use",
-                read: "Mean number of the workload's threads on a CPU. Threads under one interpreter lock stay at 1 or below; \
+                read: "Mean number of the workload's threads on a CPU. Threads that compute under one interpreter's lock stay near 1; \
                        processes and native threads rise to the CPUs they may use.",
                 next: "D beside it, which says whether a low C is for want of CPUs or of work.",
             },
@@ -119,8 +124,9 @@ fn parallelism() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Effective CPUs",
-                read: "Over how many cores the running time is spread. For processes that each fill a core it equals C; for threads \
-                       that take turns it is above C, since each may run elsewhere.",
+                read: "Over how many cores the running time in the interval before each point is spread. For processes that each fill a \
+                       core it equals C; for threads that take turns it is above C, since each may run elsewhere. The further out you \
+                       zoom, the longer the interval, and the more cores it is spread over.",
                 next: "Well above C: compare the migrations below.",
             },
         )
@@ -146,12 +152,11 @@ fn waiting() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Runnable and waiting for a CPU",
-                read: "Mean number of threads that could run and have no CPU, by workload and by what made them wait: after a \
-                       wake-up others were in the way, after a preemption more threads want the cores than there are.",
-                next: "Not 0 for long: see the waits themselves on the scheduler latency dashboard.",
+                read: "Mean number of threads that could run and have no CPU.",
+                next: "Not 0 for long: what made them wait, and how long, is on the scheduler latency dashboard.",
             },
         )
-        .query(&rate(&catalog::WORKLOAD_RUNNABLE).sum_by(&["workload", "cause"]), "{{workload}}: {{cause}}")
+        .query(&runnable(WORKLOAD), "{{workload}}")
         .sized(8, 8),
         stacked(
             Unit::Short,
@@ -174,12 +179,13 @@ fn costs() -> Vec<Panel> {
             Unit::PerSecond,
             Text {
                 title: "Context switches",
-                read: "Voluntary: the thread had to wait. Preempted: another task took the CPU. Yielded: it gave way by itself.",
-                next: "Voluntary far above what the work needs: threads hand a lock or small messages to each other; see what they \
+                read: "Of all chosen workloads together. Voluntary: the thread had to wait. Preempted: another task took the CPU. \
+                       Yielded: it gave way by itself.",
+                next: "Each workload by itself is in the comparison. Voluntary far above what the work needs: threads hand a lock or small messages to each other; see what they \
                        wait for. Preempted: more threads than cores.",
             },
         )
-        .query(&rate(&catalog::WORKLOAD_SWITCHES).sum_by(&["workload", "kind"]), "{{workload}}: {{kind}}")
+        .query(&rate(&catalog::WORKLOAD_SWITCHES).sum_by(&["kind"]), "{{kind}}")
         .sized(8, 8),
         stacked(
             Unit::PerSecond,

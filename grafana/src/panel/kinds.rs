@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Panel, Text, Unit};
+use super::{Panel, Text, Unit, states};
 
 /// Lines over time.
 pub fn lines(unit: Unit, text: Text) -> Panel {
@@ -20,7 +20,10 @@ fn time_series(unit: Unit, text: Text, fill: u32, stacking: &str) -> Panel {
         "stacking": { "group": "A", "mode": stacking },
     });
     let options = json!({
-        "legend": { "calcs": ["mean", "max"], "displayMode": "table", "placement": "bottom", "showLegend": true },
+        // The largest first: of thirty workloads the legend has room for few.
+        "legend": {
+            "calcs": ["mean", "max"], "displayMode": "table", "placement": "bottom", "showLegend": true, "sortBy": "Mean", "sortDesc": true,
+        },
         "tooltip": { "mode": "multi", "sort": "desc" },
     });
     Panel::new("timeseries", text, unit, json!({ "min": 0, "custom": custom }), options)
@@ -93,23 +96,38 @@ fn heatmap(unit: Unit, text: Text, y_unit: &str, range: &Value) -> Panel {
 /// Bars of states over time: one row per value of the label `rows`, the state is the value of the label `state`.
 pub fn owners(text: Text, rows: &str, state: &str) -> Panel {
     let custom = json!({ "fillOpacity": 80, "lineWidth": 0 });
-    let defaults = json!({ "color": { "mode": "palette-classic-by-name" }, "custom": custom });
+    let defaults = json!({ "mappings": states::mappings(), "custom": custom });
     let options = json!({
         "mergeValues": true, "showValue": "auto", "alignValue": "left", "rowHeight": 0.9, "perPage": 32,
         "legend": { "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true },
         "tooltip": { "mode": "single", "sort": "none" },
     });
     let mut panel = Panel::new("state-timeline", text, Unit::Short, defaults, options);
-    panel.transformations = vec![matrix(rows, "Time", state)];
+    // Versions before 11.6 take the rows in the order in which they come, and make text of their times.
+    let time = format!("Time\\{rows}");
+    panel.transformations = vec![
+        json!({ "id": "sortBy", "options": { "fields": {}, "sort": [{ "field": "Time" }] } }),
+        matrix(rows, "Time", state),
+        json!({ "id": "convertFieldType", "options": { "fields": {}, "conversions": [{ "targetField": time, "destinationType": "time" }] } }),
+    ];
     panel
 }
 
-/// A table with the values of one label as rows and of another as columns, each cell a share.
-pub fn share_matrix(text: Text, rows: &str, columns: &str) -> Panel {
+/// A table with the values of one label as rows, under a heading, and of another as columns, each cell a share.
+pub fn share_matrix(text: Text, rows: &str, heading: &str, columns: &str) -> Panel {
     let custom = json!({ "align": "right", "cellOptions": { "type": "color-background", "mode": "gradient" }, "inspect": false });
     let defaults = json!({ "decimals": 2, "min": 0, "max": 1, "color": { "mode": "continuous-BlPu" }, "custom": custom });
     let mut panel = Panel::new("table", text, Unit::Share, defaults, super::table::options(None));
     panel.transformations = vec![matrix(columns, rows, "Value")];
+    // The names are no shares.
+    panel.overrides = vec![json!({
+        "matcher": { "id": "byName", "options": format!("{rows}\\{columns}") },
+        "properties": [
+            { "id": "custom.cellOptions", "value": { "type": "auto" } },
+            { "id": "custom.align", "value": "left" },
+            { "id": "displayName", "value": heading },
+        ],
+    })];
     panel
 }
 
@@ -120,7 +138,7 @@ pub fn shares_now(text: Text) -> Panel {
 
 /// Bars for the last value of each series, the longest is full.
 pub fn numbers_now(unit: Unit, text: Text) -> Panel {
-    bars(unit, text, json!({ "min": 0, "decimals": 2 }))
+    bars(unit, text, json!({ "min": 0 }))
 }
 
 fn bars(unit: Unit, text: Text, mut defaults: Value) -> Panel {

@@ -1,9 +1,12 @@
-//! A panel as Grafana's JSON model wants it. [`kinds`] and [`table`] make the different kinds.
+//! A panel as Grafana's JSON model wants it. [`kinds`] and [`table`] make the different kinds; [`states`] colours names.
 
 pub mod kinds;
+mod states;
 pub mod table;
 
 use serde_json::{Value, json};
+
+pub(crate) use states::NOBODY;
 
 use crate::promql::{Expr, Quantity};
 
@@ -118,8 +121,7 @@ impl Panel {
             "heatmap" if expr.labels() == ["le"] => "heatmap",
             _ => "time_series",
         };
-        // These show the last value only.
-        let instant = matches!(self.kind, "table" | "bargauge" | "stat");
+        let instant = self.is_instant();
         self.targets.push(json!({
             "datasource": datasource(),
             "editorMode": "code",
@@ -132,6 +134,11 @@ impl Panel {
             "refId": letter.to_string(),
         }));
         self
+    }
+
+    /// Shows the last value only.
+    fn is_instant(&self) -> bool {
+        matches!(self.kind, "table" | "bargauge" | "stat")
     }
 
     /// Sets the size in columns of 24 and rows of 30 pixels.
@@ -169,8 +176,12 @@ impl Panel {
             "transparent": false,
         });
         if self.kind == "state-timeline" {
-            // A step is then a few percent of the width, which the eye can tell apart.
+            // A step is then half a percent of the width, which the eye can tell apart.
             panel["maxDataPoints"] = 200.into();
+        } else if self.is_instant() {
+            // Grafana widens the interval of rates to a point of what would be a curve; with so many points it stays at four
+            // scrapes, and "the last interval" means the same whatever time is shown.
+            panel["maxDataPoints"] = 100_000.into();
         }
         if let Some(variable) = self.repeat {
             panel["repeat"] = variable.into();

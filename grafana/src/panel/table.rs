@@ -5,6 +5,11 @@ use serde_json::{Map, Value, json};
 use super::{Panel, Text, Unit};
 use crate::promql::Expr;
 
+/// Labels whose values are long; columns of equal width would cut them off.
+const NAMES: [&str; 2] = ["workload", "instance"];
+/// In pixels.
+const NAME_WIDTH: u32 = 200;
+
 /// A table under construction.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -18,12 +23,16 @@ pub struct Table {
 /// A table whose rows are the combinations of `labels`, given with their headings.
 pub fn table(text: Text, labels: &[(&'static str, &str)]) -> Table {
     let custom = json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false, "filterable": true });
-    Table {
+    let mut table = Table {
         panel: Panel::new("table", text, Unit::Short, json!({ "custom": custom }), options(None)),
         names: labels.iter().map(|(label, heading)| ((*label).to_owned(), (*heading).to_owned())).collect(),
         keys: labels.iter().map(|(label, _)| *label).collect(),
         attributes: Vec::new(),
+    };
+    for (_, heading) in labels.iter().filter(|(label, _)| NAMES.contains(label)) {
+        table.set(heading, &[("custom.width", NAME_WIDTH.into())]);
     }
+    table
 }
 
 impl Table {
@@ -48,9 +57,31 @@ impl Table {
         let letter = char::from(b'A' + u8::try_from(self.panel.targets.len() % 26).unwrap_or(0));
         self.names.push((format!("Value #{letter}"), heading.to_owned()));
         self.panel = self.panel.target(expr, "");
-        let decimals = if unit == Unit::Share { 0 } else { 2 };
-        self.set(heading, &[("unit", unit.id().into()), ("decimals", decimals.into())]);
+        // Grafana's own choice of digits shows small figures, too; a share in whole percent is easier to compare.
+        let decimals = (unit == Unit::Share).then_some(("decimals", 0.into()));
+        self.set(heading, &[&[("unit", unit.id().into())][..], decimals.as_slice()].concat());
         self
+    }
+
+    /// Adds a column of means, such as C, whose second digit still counts.
+    #[must_use]
+    pub fn mean(self, heading: &str, expr: &Expr) -> Table {
+        let mut table = self.column(heading, Unit::Short, expr);
+        table.set(heading, &[("decimals", 2.into())]);
+        table
+    }
+
+    /// The rows are what there is: of the one query only the labels are shown.
+    ///
+    /// # Panics
+    /// If the expression's labels are not those of the rows.
+    #[must_use]
+    pub fn listing(mut self, expr: &Expr) -> Panel {
+        let is_known = expr.labels().iter().all(|label| self.keys.contains(label));
+        assert!(is_known && expr.labels().len() == self.keys.len(), "the labels of {expr} are not {:?}", self.keys);
+        self.panel = self.panel.target(expr, "");
+        let heading = self.names[0].1.clone();
+        self.finished(&heading, false)
     }
 
     /// A column of shares from 0 to 1, coloured.
@@ -68,7 +99,14 @@ impl Table {
     /// Makes the cells of a column links to another dashboard, `variable` set to the cell's value.
     #[must_use]
     pub fn linked(mut self, heading: &str, title: &str, uid: &str, variable: &str) -> Table {
-        let url = format!("/d/{uid}?var-{variable}=${{__value.text}}&var-datasource=${{datasource}}&${{__url_time_range}}");
+        let cell = format!("var-{variable}=${{__value.text:percentencode}}");
+        // What the reader has chosen beside it goes along.
+        let kept: String = ["job", "instance", "workload"]
+            .iter()
+            .filter(|name| **name != variable)
+            .map(|name| format!("&${{{name}:queryparam}}"))
+            .collect();
+        let url = format!("/d/{uid}?{cell}{kept}&var-datasource=${{datasource}}&${{__url_time_range}}");
         let link = json!([{ "title": title, "url": url, "targetBlank": false }]);
         self.set(heading, &[("links", link)]);
         self
@@ -79,9 +117,13 @@ impl Table {
     /// # Panics
     /// If there is no such column.
     #[must_use]
-    pub fn sorted_by(mut self, heading: &str) -> Panel {
+    pub fn sorted_by(self, heading: &str) -> Panel {
+        self.finished(heading, true)
+    }
+
+    fn finished(mut self, heading: &str, is_descending: bool) -> Panel {
         assert!(self.names.iter().any(|(_, name)| name == heading), "no column {heading}");
-        self.panel.options = options(Some(heading));
+        self.panel.options = options(Some((heading, is_descending)));
         let renamed: Map<String, Value> =
             self.names.iter().map(|(field, heading)| (field.clone(), heading.clone().into())).collect();
         let order: Map<String, Value> =
@@ -91,7 +133,7 @@ impl Table {
             json!({
                 "id": "organize",
                 "options": {
-                    "excludeByName": { "Time": true }, "includeByName": {}, "indexByName": order, "renameByName": renamed,
+                    "excludeByName": { "Time": true, "Value": true }, "includeByName": {}, "indexByName": order, "renameByName": renamed,
                 },
             }),
         ];
@@ -112,7 +154,8 @@ impl Table {
 }
 
 /// Options of every table.
-pub(super) fn options(sorted_by: Option<&str>) -> Value {
-    let sort_by: Vec<Value> = sorted_by.into_iter().map(|heading| json!({ "displayName": heading, "desc": true })).collect();
+pub(super) fn options(sorted_by: Option<(&str, bool)>) -> Value {
+    let sort_by: Vec<Value> =
+        sorted_by.into_iter().map(|(heading, is_descending)| json!({ "displayName": heading, "desc": is_descending })).collect();
     json!({ "showHeader": true, "cellHeight": "sm", "enablePagination": false, "frameIndex": 0, "sortBy": sort_by })
 }

@@ -103,7 +103,9 @@ impl Expr {
         let common: Vec<&str> = self.labels.iter().copied().filter(|own| info.labels.contains(own)).collect();
         assert!(!common.is_empty() && info.labels.contains(&label), "{info} gives no {label} to {self}");
         let operator = format!("* on ({}) group_left ({label})", common.join(", "));
-        let mut joined = self.binary(&operator, info, self.quantity);
+        // One label each: two jobs that scrape the same daemon at different moments may see two.
+        let one = format!("topk by ({}) (1, {info})", common.join(", "));
+        let mut joined = self.binary(&operator, &Expr { text: one, is_atom: true, ..info.clone() }, self.quantity);
         joined.labels.push(label);
         joined
     }
@@ -140,6 +142,30 @@ impl Expr {
     #[must_use]
     pub fn above(&self, threshold: f64) -> Expr {
         Expr { text: format!("{} > {threshold}", self.operand()), is_atom: false, ..self.clone() }
+    }
+
+    /// Only what is `threshold` or more. What is no number is left out too.
+    #[must_use]
+    pub fn at_least(&self, threshold: f64) -> Expr {
+        Expr { text: format!("{} >= {threshold}", self.operand()), is_atom: false, ..self.clone() }
+    }
+
+    /// The same, or 0 where it is less: two readings that share one instant can make a difference of two rates.
+    #[must_use]
+    pub fn not_below_zero(&self) -> Expr {
+        Expr { text: format!("clamp_min({}, 0)", self.text), is_atom: true, ..self.clone() }
+    }
+
+    /// These series, and a 0 with `label` set to `name` for each one of `of` that has none here with the same other labels.
+    ///
+    /// # Panics
+    /// If `of` does not have all labels but this one.
+    #[must_use]
+    pub fn or_named(&self, of: &Expr, label: &'static str, name: &str) -> Expr {
+        let common: Vec<&str> = self.labels.iter().copied().filter(|own| *own != label).collect();
+        assert!(common.iter().all(|own| of.labels.contains(own)) && common.len() == of.labels.len(), "{self} or {of}");
+        let named = format!(r#"label_replace(0 * {}, "{label}", "{name}", "", "")"#, of.operand());
+        Expr { text: format!("{} or on ({}) {named}", self.operand(), common.join(", ")), is_atom: false, ..self.clone() }
     }
 
     /// Only what is above `factor` times `other`.

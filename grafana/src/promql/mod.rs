@@ -13,6 +13,8 @@ use schedscope_ebpf::catalog::{self, Bound, Kind, Metric, PREFIX, Unit};
 pub const RATE_INTERVAL: &str = "$__rate_interval";
 /// The step from one point to the next, which Grafana fits to the zoom.
 pub const STEP: &str = "$__interval";
+/// The whole time that the reader looks at.
+pub const RANGE: &str = "$__range";
 /// What every query of a dashboard selects by.
 const SCOPE: [&str; 2] = [r#"job=~"$job""#, r#"instance=~"$instance""#];
 /// Labels that Prometheus adds to whatever it scrapes.
@@ -38,6 +40,15 @@ pub fn rate(metric: &'static Metric) -> Series {
 pub fn increase(metric: &'static Metric) -> Series {
     assert_eq!(metric.kind, Kind::Counter, "{} is no counter", metric.name);
     Series::new(metric, "", Some("increase"), quantity(metric))
+}
+
+/// Value of a counter: what it has counted since the program that has it started.
+///
+/// # Panics
+/// If the metric is no counter.
+pub fn total(metric: &'static Metric) -> Series {
+    assert_eq!(metric.kind, Kind::Counter, "{} is no counter", metric.name);
+    Series::new(metric, "", None, quantity(metric))
 }
 
 /// Value of a gauge.
@@ -201,7 +212,8 @@ impl Series {
 
     fn quantile(&self, q: f64, labels: &[&'static str]) -> Expr {
         let per_bucket = self.sum_by(&[labels, &["le"]].concat());
-        Expr::atom(format!("histogram_quantile({q}, {per_bucket})"), labels, quantity(self.metric))
+        // Without an observation it is no number, which charts and tables would show as one; nothing is better.
+        Expr::atom(format!("histogram_quantile({q}, {per_bucket})"), labels, quantity(self.metric)).at_least(0.0)
     }
 
     fn aggregate(&self, operator: &str, labels: &[&'static str]) -> Expr {

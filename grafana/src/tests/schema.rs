@@ -23,7 +23,7 @@ fn errors(validator: &Validator, value: &Value, what: &str) -> Vec<String> {
 
 /// Keys of an annotation that are the Prometheus data source's: Grafana's own schema knows only those of its built-in one, and
 /// [`marks_are_what_the_data_source_reads`] looks at these.
-const ANNOTATION_KEYS: [&str; 5] = ["target", "titleFormat", "textFormat", "tagKeys", "useValueForTime"];
+const ANNOTATION_KEYS: [&str; 7] = ["target", "expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"];
 
 /// The dashboard without what belongs to the data source.
 fn without_annotation_keys(dashboard: &Value) -> Value {
@@ -67,6 +67,7 @@ fn marks_are_what_the_data_source_reads() {
         for mark in dashboard["annotations"]["list"].as_array().unwrap() {
             assert!(ANNOTATION_KEYS.iter().all(|key| mark.get(key).is_some()), "{mark}");
             assert!(!mark["target"]["expr"].as_str().unwrap().is_empty() && mark["target"]["refId"] == "Anno", "{mark}");
+            assert_eq!(mark["target"]["expr"], mark["expr"], "newer and older versions ask the same");
         }
     }
 }

@@ -3,20 +3,23 @@
 use std::collections::BTreeSet;
 
 use promql_parser::{
-    label::MatchOp,
-    parser::{Call, Expr, MatrixSelector, VectorSelector, parse},
+    label::{Labels, MatchOp},
+    parser::{Call, Expr, LabelModifier, MatrixSelector, VectorSelector, parse},
 };
 use schedscope_ebpf::catalog::{self, Kind, Metric, PREFIX};
 
 use super::{dashboards, name, panels};
 use crate::{
     foreign,
-    promql::{RATE_INTERVAL, STEP},
+    promql::{RANGE, RATE_INTERVAL, STEP},
     variables::marks,
 };
 
 /// Own cost is measured once a minute, so Grafana's interval can miss it.
 const FIXED_WINDOWS: [&str; 2] = [catalog::BPF_RUN_SECONDS.name, catalog::BPF_MEASURED.name];
+
+/// Shows what was counted before the first scrape too, of which no rate knows.
+const SINCE_START: &str = "schedscope: daemon health / Missing since start";
 
 /// One selector of an expression, and the function directly around it.
 #[derive(Debug)]
@@ -77,7 +80,7 @@ fn collect(expr: &Expr, function: Option<&str>, found: &mut Vec<Selected>) {
 
 /// Parses what a dashboard holds.
 fn parsed(text: &str) -> Expr {
-    let text = text.replace(RATE_INTERVAL, "1m").replace(STEP, "20s");
+    let text = text.replace(RATE_INTERVAL, "1m").replace(STEP, "20s").replace(RANGE, "30m");
     parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"))
 }
 
@@ -153,6 +156,8 @@ fn counters_are_read_through_a_rate_and_nothing_else_is() {
                     _ => false,
                 };
                 assert!(!through_rate && (!selected.is_range || looks_back), "{what}: {text}");
+            } else if what == SINCE_START {
+                assert!(selected.function.is_none() && !selected.is_range, "{what}: {text}");
             } else {
                 assert!(through_rate && selected.is_range, "{what}: {text}");
             }
@@ -182,6 +187,11 @@ fn is_one_series(expr: &Expr) -> bool {
         Expr::Binary(binary) => is_one_series(&binary.lhs) && is_one_series(&binary.rhs),
         Expr::Paren(inner) => is_one_series(&inner.expr),
         Expr::NumberLiteral(_) => true,
+        // It takes the bound of the buckets away.
+        Expr::Call(call) if call.func.name == "histogram_quantile" => call.args.args.iter().all(|arg| match arg.as_ref() {
+            Expr::Aggregate(aggregate) => aggregate.modifier == Some(LabelModifier::Include(Labels::new(vec!["le"]))),
+            other => is_one_series(other),
+        }),
         _ => false,
     }
 }
@@ -193,7 +203,8 @@ fn ranges_follow_the_scrape_interval() {
             let is_fixed = FIXED_WINDOWS.iter().any(|name| text.contains(name));
             let looks_back = range == "1d" && text.contains(&format!("last_over_time({}", catalog::BUILD_INFO.name));
             let is_step = range == STEP && text.contains(&format!("max_over_time({}", foreign::LAB_PHASE.name));
-            assert!(range == RATE_INTERVAL || is_fixed || looks_back || is_step, "{what}: {range} in {text}");
+            let is_whole = range == RANGE && text.contains("increase(");
+            assert!(range == RATE_INTERVAL || is_fixed || looks_back || is_step || is_whole, "{what}: {range} in {text}");
         }
     }
 }

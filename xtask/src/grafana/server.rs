@@ -27,6 +27,17 @@ const PACKAGED_HOME: &str = "/usr/share/grafana";
 /// Where the shipped provisioning file looks for dashboards.
 const CONVENTIONAL_DASHBOARDS: &str = "/var/lib/grafana/dashboards/schedscope";
 
+/// What the shipped data source says of `prometheus.yml` beside it; rates of another Prometheus need its own.
+const SHIPPED_INTERVAL: &str = "timeInterval: 5s";
+
+/// The Prometheus that it asks.
+pub(crate) struct Source {
+    /// Address.
+    pub(crate) url: String,
+    /// From one scrape to the next; Grafana derives the windows of rates from it.
+    pub(crate) scrape_seconds: u32,
+}
+
 /// A running Grafana with our dashboards.
 pub(crate) struct Grafana {
     service: Service,
@@ -36,15 +47,15 @@ pub(crate) struct Grafana {
 
 impl Grafana {
     /// Starts it, with all its files in `directory`, and waits until it has every dashboard.
-    pub(crate) fn start(program: &Path, directory: &Path, listen: SocketAddr, prometheus: &str, stop: &Stop) -> Result<Grafana> {
-        provision(directory)?;
+    pub(crate) fn start(program: &Path, directory: &Path, listen: SocketAddr, source: &Source, stop: &Stop) -> Result<Grafana> {
+        provision(directory, source.scrape_seconds)?;
         let log = directory.join("grafana.log");
         let mut command = Command::new(program);
         if program.file_name().is_some_and(|name| name == "grafana") {
             command.arg("server");
         }
         command.arg("--homepath").arg(home(program)?).envs([
-            ("PROMETHEUS_URL", prometheus),
+            ("PROMETHEUS_URL", source.url.as_str()),
             ("GF_SERVER_HTTP_ADDR", &listen.ip().to_string()),
             ("GF_SERVER_HTTP_PORT", &listen.port().to_string()),
             // Only this host can connect; nothing is kept.
@@ -108,8 +119,8 @@ fn home(program: &Path) -> Result<PathBuf> {
     homes.into_iter().find(is_home).with_context(|| format!("cannot find what belongs to {}", program.display()))
 }
 
-/// Copies the provisioning files, the path of the dashboards put in.
-fn provision(directory: &Path) -> Result<()> {
+/// Copies the provisioning files, the path of the dashboards and the scrape interval put in.
+fn provision(directory: &Path, scrape_seconds: u32) -> Result<()> {
     let shipped = root().join("grafana");
     for kind in ["datasources", "dashboards"] {
         let name = format!("provisioning/{kind}/schedscope.yaml");
@@ -118,6 +129,7 @@ fn provision(directory: &Path) -> Result<()> {
         let parent = file.parent().context("a provisioning file has no directory")?;
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         let text = text.replace(CONVENTIONAL_DASHBOARDS, &shipped.join("dashboards").to_string_lossy());
+        let text = text.replace(SHIPPED_INTERVAL, &format!("timeInterval: {scrape_seconds}s"));
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
@@ -132,14 +144,16 @@ mod tests {
     #[test]
     fn the_provisioning_leads_to_the_dashboards_of_this_tree() {
         let directory = tempfile::tempdir().unwrap();
-        provision(directory.path()).unwrap();
+        provision(directory.path(), 7).unwrap();
+        let source = fs::read_to_string(directory.path().join("provisioning/datasources/schedscope.yaml")).unwrap();
+        let source: serde_yaml_ng::Value = serde_yaml_ng::from_str(&source).unwrap();
+        assert_eq!(source["datasources"][0]["jsonData"]["timeInterval"], "7s");
         let text = fs::read_to_string(directory.path().join("provisioning/dashboards/schedscope.yaml")).unwrap();
         let provider: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
         let path = provider["providers"][0]["options"]["path"].as_str().unwrap();
         for dashboard in dashboards::all() {
             assert!(Path::new(path).join(format!("{}.json", dashboard.uid)).is_file(), "{path}");
         }
-        assert!(directory.path().join("provisioning/datasources/schedscope.yaml").is_file());
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::grafana::{
     find_grafana, find_prometheus, has_daemon,
     http::Http,
     prometheus::{Prometheus, Settings},
-    server::Grafana,
+    server::{Grafana, Source},
     what_to_open,
 };
 use compare::Shown;
@@ -86,7 +86,8 @@ impl Serving {
         let grafana = match find_grafana() {
             Some(program) => {
                 let listen = conventional(PORTS.grafana)?;
-                Some(Grafana::start(&program, &directory.join("grafana"), listen, &prometheus.url(), stop)?)
+                let source = Source { url: prometheus.url(), scrape_seconds: SCRAPE_SECONDS };
+                Some(Grafana::start(&program, &directory.join("grafana"), listen, &source, stop)?)
             }
             None => None,
         };

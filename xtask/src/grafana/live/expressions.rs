@@ -3,7 +3,7 @@
 use promql_parser::parser::{Expr, parse};
 use schedscope_grafana::{
     dashboards,
-    promql::{RATE_INTERVAL, STEP},
+    promql::{RANGE, RATE_INTERVAL, STEP},
     variables::marks,
 };
 use serde_json::Value;
@@ -36,6 +36,7 @@ impl Choice {
     pub(super) fn apply(&self, expr: &str) -> String {
         expr.replace(RATE_INTERVAL, &self.window)
             .replace(STEP, &self.window)
+            .replace(RANGE, &self.window)
             .replace("$job", ".+")
             .replace("$instance", &self.instance)
             .replace("$workload", &self.workload)

@@ -240,7 +240,7 @@ macro_rules! metrics {
 
 metrics! {
     WORKLOAD_ON_CPU: Counter, Seconds, "workload_on_cpu_seconds_total", [WORKLOAD, CPU],
-        "Time that threads of the workload spent on each CPU.", from "Cell::on_cpu_ns, open intervals included";
+        "Time that threads of the workload spent on each CPU; 0 on a CPU where none has run.", from "Cell::on_cpu_ns, open intervals included";
     WORKLOAD_RUNNABLE: Counter, Seconds, "workload_runnable_seconds_total", [WORKLOAD, RUNNABLE_CAUSE],
         "Time that threads of the workload were runnable and waited for a CPU, after a wake-up or after losing the CPU.",
         from "Cell::wakeup_wait_ns and Cell::preempt_wait_ns, open intervals included";

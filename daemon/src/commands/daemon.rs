@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     config::Config,
     server::{self, Gate, Server, web::Web},
-    snapshot::{Snapshot, Tid, WorkloadId},
+    snapshot::{Cpu, Snapshot, Tid, WorkloadId},
 };
 use station::Station;
 
@@ -61,6 +61,8 @@ pub trait KernelSide {
     fn measure_cost(&mut self, on: bool) -> Result<()>;
     /// Every program and what it has cost since it was loaded, as the kernel says.
     fn programs(&self) -> Vec<ProgramState>;
+    /// CPUs that were online when tracing began.
+    fn online_at_start(&self) -> Vec<Cpu>;
     /// Where a CPU sits.
     fn place(&self, cpu: u32) -> schedscope_ebpf::distance::CpuPlace;
 }

@@ -32,6 +32,8 @@ pub struct Exposition {
     pub workloads: Vec<Workload>,
     /// CPUs that were seen switching, in order.
     pub cpus: Vec<CpuTotals>,
+    /// CPUs that were online when tracing began, seen switching or not.
+    pub online_at_start: Vec<Cpu>,
     /// Processes with a Python, in the order of [`catalog::GIL_NAMES`].
     pub pythons: [u64; catalog::GIL_NAMES.len()],
     /// Pythons whose lock was not found, in the order of [`catalog::PYTHON_UNRESOLVED`].

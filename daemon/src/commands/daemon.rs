@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     config::Config,
-    server::{self, Gate, Server, web::Web},
+    server::{self, Gate, Listener, Server, web::Web},
     snapshot::{Cpu, Snapshot, Tid, WorkloadId},
 };
 use station::Station;
@@ -96,7 +96,7 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
 }
 
 /// Serves until a signal comes.
-async fn serve(kernel: impl KernelSide, config: Config, listener: std::net::TcpListener, web: Web) -> Result<()> {
+async fn serve(kernel: impl KernelSide, config: Config, listener: Listener, web: Web) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let address = listener.local_addr().context("cannot serve")?;
@@ -115,7 +115,7 @@ async fn run_until(
     stop: impl Future<Output = ()>,
     kernel: impl KernelSide,
     config: Config,
-    listener: std::net::TcpListener,
+    listener: Listener,
     web: Web,
 ) -> Result<()> {
     let (gate, mut requests) = Gate::new();

@@ -165,14 +165,17 @@ fn collection(exposition: &Exposition) -> Vec<Family> {
         errors.add(&[stage], count);
     }
     let named = exposition.workloads.iter().filter(|workload| workload.name != catalog::OTHER).count();
-    let mut families = vec![lost, errors];
+    let mut refused = Family::of(&catalog::SCRAPES_REFUSED);
+    for (reason, count) in catalog::REFUSALS.iter().zip(exposition.scrapes_refused) {
+        refused.add(&[reason], count);
+    }
+    let mut families = vec![lost, errors, refused];
     for (metric, value) in [
         (&catalog::TORN_RECORDS, exposition.torn_records),
         (&catalog::WORKLOADS_FOLDED, exposition.workloads_folded),
         (&catalog::WORKLOADS_NAMED, named as u64),
         (&catalog::COLLECTION_DURATION, exposition.collection.duration_ns),
         (&catalog::COLLECTIONS, exposition.collection.count),
-        (&catalog::SCRAPES_REFUSED, exposition.scrapes_refused),
         (&catalog::DAEMON_CPU, exposition.daemon_cpu_ns),
         (&catalog::BPF_MEASURED, exposition.bpf_measured_ns),
     ] {

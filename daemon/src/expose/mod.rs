@@ -54,8 +54,8 @@ pub struct Exposition {
     pub workloads_folded: u64,
     /// What collecting cost.
     pub collection: Collection,
-    /// Requests that the server refused.
-    pub scrapes_refused: u64,
+    /// Requests that the server refused, in the order of [`catalog::REFUSALS`].
+    pub scrapes_refused: [u64; catalog::REFUSALS.len()],
     /// CPU time of this process.
     pub daemon_cpu_ns: u64,
 }

@@ -77,7 +77,7 @@ fn exposition() -> Exposition {
         bpf_measured_ns: 1_000_000_000,
         workloads_folded: 2,
         collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0] },
-        scrapes_refused: 4,
+        scrapes_refused: [4, 1],
         daemon_cpu_ns: 42_000_000,
     }
 }

@@ -18,6 +18,7 @@ export class History {
     this.idle_ns = {};
     this.missing = {};
     this.repaired = {};
+    this.details = {};
     this.began_ns = 0;
     this.taken_ns = 0;
     this.offset_s = Infinity;
@@ -36,6 +37,7 @@ export class History {
     this.idle_ns = answer.idle_ns;
     this.missing = answer.missing;
     this.repaired = answer.repaired;
+    this.details = answer.details;
     this.began_ns = answer.began_ns;
     this.taken_ns = answer.taken_ns;
     this.workloads = new Map(answer.workloads.map((workload) => [workload.id, workload]));

@@ -72,7 +72,7 @@ function showLosses() {
   byId('missing').textContent = short(missing);
   byId('missing').className = missing > 0 ? 'bad' : '';
   byId('repaired').textContent = repaired > 0 ? `and ${short(repaired)} repaired` : '';
-  const reasons = [...Object.entries(history.missing), ...Object.entries(history.repaired)];
+  const reasons = [history.missing, history.repaired, history.details].flatMap((losses) => Object.entries(losses));
   byId('missing').parentElement.title = reasons.map(([reason, count]) => `${reason}: ${count}`).join('\n');
 }
 

@@ -123,6 +123,8 @@ pub struct Answer {
     pub missing: BTreeMap<&'static str, u64>,
     /// Those that do not, since the kernel's own accounts made them good.
     pub repaired: BTreeMap<&'static str, u64>,
+    /// Those that concern details of single threads alone, of which the page shows none.
+    pub details: BTreeMap<&'static str, u64>,
     /// What the page has not seen yet.
     #[serde(serialize_with = "raw")]
     pub samples: Vec<Arc<RawValue>>,
@@ -225,6 +227,7 @@ impl History {
             workloads: self.standings(),
             missing: self.losses(Harm::Missing),
             repaired: self.losses(Harm::Repaired),
+            details: self.losses(Harm::Details),
             samples: self.samples.iter().skip(skipped).cloned().collect(),
         }
     }

@@ -4,18 +4,12 @@
 //! requests one after another from a reading that they may share. It runs on a thread of its own, so that encryption does not
 //! delay the loop.
 
+mod gate;
+mod host;
 mod page;
 pub mod web;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -33,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{Semaphore, oneshot},
     time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
@@ -42,7 +36,10 @@ use crate::{
     expose::CONTENT_TYPE,
     history::{self, Position},
 };
+use gate::Refusal;
 use web::{Verdict, Web};
+
+pub use gate::Gate;
 
 /// Connections served at once; the next one is refused.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -126,13 +123,6 @@ struct Seen {
     next: u64,
 }
 
-/// The way from the server to the daemon's loop.
-#[derive(Clone, Debug)]
-pub struct Gate {
-    requests: mpsc::Sender<Request>,
-    refused: Arc<AtomicU64>,
-}
-
 /// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
@@ -165,8 +155,23 @@ pub enum ListenError {
     Bind(SocketAddr, #[source] std::io::Error),
 }
 
+/// A bound address.
+#[derive(Debug)]
+pub struct Listener {
+    socket: std::net::TcpListener,
+    /// Only this host can connect, and nothing but that keeps others from reading.
+    is_local: bool,
+}
+
+impl Listener {
+    /// The address, with the port that the kernel chose if none was.
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
 /// Binds the address, before anything is loaded into the kernel.
-pub fn listen(address: SocketAddr, allow_remote: bool, web: &Web) -> Result<std::net::TcpListener, ListenError> {
+pub fn listen(address: SocketAddr, allow_remote: bool, web: &Web) -> Result<Listener, ListenError> {
     if !address.ip().is_loopback() && !allow_remote {
         let settings = web.settings();
         if !settings.is_guarded() {
@@ -179,31 +184,12 @@ pub fn listen(address: SocketAddr, allow_remote: bool, web: &Web) -> Result<std:
         }
         web.must_guard();
     }
-    let listener = std::net::TcpListener::bind(address).map_err(|error| match error.kind() {
+    let socket = std::net::TcpListener::bind(address).map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => ListenError::Taken(address),
         _ => ListenError::Bind(address, error),
     })?;
-    listener.set_nonblocking(true).map_err(|error| ListenError::Bind(address, error))?;
-    Ok(listener)
-}
-
-impl Gate {
-    /// A gate, and the requests that come through it.
-    pub fn new() -> (Gate, mpsc::Receiver<Request>) {
-        let (requests, receiver) = mpsc::channel(MAX_CONNECTIONS);
-        (Gate { requests, refused: Arc::default() }, receiver)
-    }
-
-    /// Connections refused so far.
-    pub fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
-    }
-
-    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
-        let (sender, receiver) = oneshot::channel();
-        self.requests.send(request(sender)).await.ok()?;
-        receiver.await.ok()
-    }
+    socket.set_nonblocking(true).map_err(|error| ListenError::Bind(address, error))?;
+    Ok(Listener { socket, is_local: address.ip().is_loopback() && !allow_remote })
 }
 
 /// A server on a thread of its own; dropping it stops it.
@@ -214,12 +200,12 @@ pub struct Server {
 
 impl Server {
     /// Begins to serve.
-    pub fn start(listener: std::net::TcpListener, gate: Gate, web: Web) -> std::io::Result<Server> {
+    pub fn start(listener: Listener, gate: Gate, web: Web) -> std::io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let serve = async move {
-            match TcpListener::from_std(listener) {
-                Ok(listener) => serve(listener, gate, web).await,
+            match TcpListener::from_std(listener.socket) {
+                Ok(socket) => serve(socket, listener.is_local, gate, web).await,
                 Err(error) => tracing::error!(%error, "cannot serve"),
             }
         };
@@ -237,22 +223,23 @@ impl Server {
     }
 }
 
-fn router(gate: Gate, web: Arc<Web>) -> Router {
-    Router::new()
+fn router(gate: Gate, is_local: bool, web: Arc<Web>) -> Router {
+    let router = Router::new()
         .route("/", get(page::index))
         .route("/page/{name}", get(page::file))
         .route("/api/history", get(history))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
         .route("/healthz", get(healthz))
-        .with_state(gate)
-        .layer(from_fn_with_state(Arc::clone(&web), admit))
-        .layer(from_fn_with_state(web, with_headers))
+        .with_state(gate.clone())
+        .layer(from_fn_with_state(Arc::clone(&web), admit));
+    let router = if is_local { router.layer(from_fn_with_state((gate, Arc::clone(&web)), asked_by_our_name)) } else { router };
+    router.layer(from_fn_with_state(web, with_headers))
 }
 
-async fn serve(listener: TcpListener, gate: Gate, web: Web) {
+async fn serve(listener: TcpListener, is_local: bool, gate: Gate, web: Web) {
     let web = Arc::new(web);
-    let router = router(gate.clone(), Arc::clone(&web));
+    let router = router(gate.clone(), is_local, Arc::clone(&web));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let stream = match listener.accept().await {
@@ -265,7 +252,7 @@ async fn serve(listener: TcpListener, gate: Gate, web: Web) {
             }
         };
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            gate.refused.fetch_add(1, Ordering::Relaxed);
+            gate.refuse(Refusal::TooMany);
             if let Err(error) = stream.try_write(BUSY) {
                 tracing::debug!(%error, "a refused client is gone");
             }
@@ -316,6 +303,15 @@ async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, rout
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection failed");
     }
+}
+
+/// Turns away who asks by a name that is not ours, unless whoever reads has to be known.
+async fn asked_by_our_name(State((gate, web)): State<(Gate, Arc<Web>)>, request: HttpRequest, next: Next) -> Response {
+    if host::are_loopback(request.headers()) || web.settings().is_guarded() {
+        return next.run(request).await;
+    }
+    gate.refuse(Refusal::ForeignHost);
+    (StatusCode::MISDIRECTED_REQUEST, host::MISDIRECTED).into_response()
 }
 
 /// Lets in whom the web configuration lets in; everything is behind it.

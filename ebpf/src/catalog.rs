@@ -108,6 +108,8 @@ pub const RUNNABLE_CAUSES: [&str; 2] = ["wakeup", "preemption"];
 pub const MIGRATION_CAUSES: [&str; 2] = ["at_wakeup", "while_queued"];
 /// Values of `stage` on failures.
 pub const STAGES: [&str; 3] = ["snapshot", "label", "program_cost"];
+/// Values of `reason` on requests that the server refused.
+pub const REFUSALS: [&str; 2] = ["too_many", "foreign_host"];
 /// Values of `source` on a workload: what its name was taken from.
 pub const NAME_SOURCES: [&str; 6] = ["other", "rule", "unit", "container", "executable", "kernel"];
 /// Values of `model` on a workload: the concurrency model that its tasks show now.
@@ -210,6 +212,7 @@ const PYTHON_REASON: Label = label("reason", Bound::Values(&PYTHON_UNRESOLVED));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
 const VERDICT: Label = label("verdict", Bound::Values(&VERDICTS));
 const QUANTITY: Label = label("quantity", Bound::Values(&RESIDUALS));
+const REFUSAL: Label = label("reason", Bound::Values(&REFUSALS));
 const STAGE: Label = label("stage", Bound::Values(&STAGES));
 // One value at a time per workload, so these do not multiply the series.
 const NAME_SOURCE: Label = label("source", Bound::Attribute);
@@ -240,7 +243,7 @@ macro_rules! metrics {
 
 metrics! {
     WORKLOAD_ON_CPU: Counter, Seconds, "workload_on_cpu_seconds_total", [WORKLOAD, CPU],
-        "Time that threads of the workload spent on each CPU.", from "Cell::on_cpu_ns, open intervals included";
+        "Time that threads of the workload spent on each CPU; 0 on a CPU where none has run.", from "Cell::on_cpu_ns, open intervals included";
     WORKLOAD_RUNNABLE: Counter, Seconds, "workload_runnable_seconds_total", [WORKLOAD, RUNNABLE_CAUSE],
         "Time that threads of the workload were runnable and waited for a CPU, after a wake-up or after losing the CPU.",
         from "Cell::wakeup_wait_ns and Cell::preempt_wait_ns, open intervals included";
@@ -321,8 +324,9 @@ metrics! {
         "Collections; scrapes that follow each other too fast share one.", from "daemon";
     COLLECTION_ERRORS: Counter, Count, "collection_errors_total", [STAGE],
         "Failures while collecting or labelling.", from "daemon";
-    SCRAPES_REFUSED: Counter, Count, "scrapes_refused_total", [],
-        "Requests refused because too many were being served.", from "server";
+    SCRAPES_REFUSED: Counter, Count, "scrapes_refused_total", [REFUSAL],
+        "Requests refused because too many were being served, or because their Host was not a name of the loopback interface.",
+        from "server";
     EXPOSITION_SERIES: Gauge, Count, "exposition_series", [],
         "Samples in this exposition, those of the process collector not counted.", from "exposition";
     DAEMON_CPU: Counter, Seconds, "daemon_cpu_seconds_total", [],

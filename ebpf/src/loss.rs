@@ -47,6 +47,8 @@ pub enum Harm {
     Missing,
     /// The figures are right all the same, by the kernel's own accounting.
     Repaired,
+    /// Every total is right; what single threads did by themselves is not known of all.
+    Details,
 }
 
 impl Loss {
@@ -94,6 +96,7 @@ impl Loss {
     pub const fn harm(self) -> Harm {
         match self {
             Loss::SwitchInUnseen | Loss::MigrationUnseen | Loss::FreeUnseen | Loss::SwitchChainBroken => Harm::Repaired,
+            Loss::ThreadDetailEvicted => Harm::Details,
             _ => Harm::Missing,
         }
     }

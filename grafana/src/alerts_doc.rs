@@ -46,6 +46,7 @@ fn losses() -> String {
         let harm = match loss.harm() {
             Harm::Missing => "lack something",
             Harm::Repaired => "are right, by the kernel's own accounting",
+            Harm::Details => "are right; details of single threads are missing",
         };
         let _ = writeln!(text, "| `{}` | {harm} | {} |", loss.name(), remedy(loss));
     }

@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{
     config::Config,
-    server::{self, Gate, Server, web::Web},
-    snapshot::{Snapshot, Tid, WorkloadId},
+    server::{self, Gate, Listener, Server, web::Web},
+    snapshot::{Cpu, Snapshot, Tid, WorkloadId},
 };
 use station::Station;
 
@@ -61,6 +61,8 @@ pub trait KernelSide {
     fn measure_cost(&mut self, on: bool) -> Result<()>;
     /// Every program and what it has cost since it was loaded, as the kernel says.
     fn programs(&self) -> Vec<ProgramState>;
+    /// CPUs that were online when tracing began.
+    fn online_at_start(&self) -> Vec<Cpu>;
     /// Where a CPU sits.
     fn place(&self, cpu: u32) -> schedscope_ebpf::distance::CpuPlace;
 }
@@ -94,7 +96,7 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
 }
 
 /// Serves until a signal comes.
-async fn serve(kernel: impl KernelSide, config: Config, listener: std::net::TcpListener, web: Web) -> Result<()> {
+async fn serve(kernel: impl KernelSide, config: Config, listener: Listener, web: Web) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let address = listener.local_addr().context("cannot serve")?;
@@ -113,7 +115,7 @@ async fn run_until(
     stop: impl Future<Output = ()>,
     kernel: impl KernelSide,
     config: Config,
-    listener: std::net::TcpListener,
+    listener: Listener,
     web: Web,
 ) -> Result<()> {
     let (gate, mut requests) = Gate::new();

@@ -1,5 +1,7 @@
 //! An [`Exposition`] as the rows of the catalog. Nanoseconds become seconds here and nowhere else.
 
+use std::collections::BTreeSet;
+
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric as Sample, MetricFamily, MetricType};
 use schedscope_ebpf::{
     catalog::{self, Kind, Metric, Unit},
@@ -7,11 +9,14 @@ use schedscope_ebpf::{
 };
 
 use super::{Exposition, Workload};
-use crate::aggregate::{Distribution, busy_cpus};
+use crate::{
+    aggregate::{Distribution, busy_cpus},
+    snapshot::Cpu,
+};
 
 /// Every family of the catalog. Series known in advance are there from the start, with 0.
 pub fn families(exposition: &Exposition) -> Vec<MetricFamily> {
-    let mut families = workload_times(&exposition.workloads);
+    let mut families = workload_times(exposition);
     families.extend(workload_counts(&exposition.workloads));
     families.extend(workload_state(&exposition.workloads));
     families.extend(pythons(exposition));
@@ -26,16 +31,26 @@ pub fn families(exposition: &Exposition) -> Vec<MetricFamily> {
     families.into_iter().map(Family::finish).collect()
 }
 
-fn workload_times(workloads: &[Workload]) -> Vec<Family> {
+/// The CPUs on which every workload has a series, in order: a rate needs the 0 that comes before the first run on a CPU. None
+/// ever leaves this list, so no series ends.
+fn cpus_of_workloads(exposition: &Exposition) -> BTreeSet<Cpu> {
+    let seen = exposition.cpus.iter().map(|cpu| cpu.cpu);
+    let busy = exposition.workloads.iter().flat_map(|workload| busy_cpus(&workload.totals.on_cpu_ns_by_cpu)).map(|(cpu, _)| cpu);
+    exposition.online_at_start.iter().copied().chain(seen).chain(busy).collect()
+}
+
+fn workload_times(exposition: &Exposition) -> Vec<Family> {
+    let cpus: Vec<(usize, String)> =
+        cpus_of_workloads(exposition).into_iter().map(|cpu| (cpu.0 as usize, cpu.0.to_string())).collect();
     let mut on_cpu = Family::of(&catalog::WORKLOAD_ON_CPU);
     let mut runnable = Family::of(&catalog::WORKLOAD_RUNNABLE);
     let mut blocked = Family::of(&catalog::WORKLOAD_BLOCKED);
     let mut wakeup_latency = Family::of(&catalog::WORKLOAD_WAKEUP_LATENCY);
     let mut preemption_wait = Family::of(&catalog::WORKLOAD_PREEMPTION_WAIT);
     let mut timeslice = Family::of(&catalog::WORKLOAD_TIMESLICE);
-    for Workload { name, totals, .. } in workloads {
-        for (cpu, ns) in busy_cpus(&totals.on_cpu_ns_by_cpu) {
-            on_cpu.add(&[name, &cpu.0.to_string()], ns);
+    for Workload { name, totals, .. } in &exposition.workloads {
+        for (cpu, number) in &cpus {
+            on_cpu.add(&[name, number], totals.on_cpu_ns_by_cpu.get(*cpu).copied().unwrap_or(0));
         }
         for (cause, ns) in catalog::RUNNABLE_CAUSES.iter().zip([totals.times.wakeup_wait_ns, totals.times.preempt_wait_ns]) {
             runnable.add(&[name, cause], ns);
@@ -150,14 +165,17 @@ fn collection(exposition: &Exposition) -> Vec<Family> {
         errors.add(&[stage], count);
     }
     let named = exposition.workloads.iter().filter(|workload| workload.name != catalog::OTHER).count();
-    let mut families = vec![lost, errors];
+    let mut refused = Family::of(&catalog::SCRAPES_REFUSED);
+    for (reason, count) in catalog::REFUSALS.iter().zip(exposition.scrapes_refused) {
+        refused.add(&[reason], count);
+    }
+    let mut families = vec![lost, errors, refused];
     for (metric, value) in [
         (&catalog::TORN_RECORDS, exposition.torn_records),
         (&catalog::WORKLOADS_FOLDED, exposition.workloads_folded),
         (&catalog::WORKLOADS_NAMED, named as u64),
         (&catalog::COLLECTION_DURATION, exposition.collection.duration_ns),
         (&catalog::COLLECTIONS, exposition.collection.count),
-        (&catalog::SCRAPES_REFUSED, exposition.scrapes_refused),
         (&catalog::DAEMON_CPU, exposition.daemon_cpu_ns),
         (&catalog::BPF_MEASURED, exposition.bpf_measured_ns),
     ] {

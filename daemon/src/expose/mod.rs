@@ -32,6 +32,8 @@ pub struct Exposition {
     pub workloads: Vec<Workload>,
     /// CPUs that were seen switching, in order.
     pub cpus: Vec<CpuTotals>,
+    /// CPUs that were online when tracing began, seen switching or not.
+    pub online_at_start: Vec<Cpu>,
     /// Processes with a Python, in the order of [`catalog::GIL_NAMES`].
     pub pythons: [u64; catalog::GIL_NAMES.len()],
     /// Pythons whose lock was not found, in the order of [`catalog::PYTHON_UNRESOLVED`].
@@ -52,8 +54,8 @@ pub struct Exposition {
     pub workloads_folded: u64,
     /// What collecting cost.
     pub collection: Collection,
-    /// Requests that the server refused.
-    pub scrapes_refused: u64,
+    /// Requests that the server refused, in the order of [`catalog::REFUSALS`].
+    pub scrapes_refused: [u64; catalog::REFUSALS.len()],
     /// CPU time of this process.
     pub daemon_cpu_ns: u64,
 }

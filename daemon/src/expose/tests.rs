@@ -68,6 +68,7 @@ fn exposition() -> Exposition {
             CpuTotals { cpu: Cpu(0), place: Some(place), switches_from_task: 5, switches_from_idle: 4, idle_ns: 1_500_000_000 },
             CpuTotals { cpu: Cpu(2), place: None, switches_from_task: 0, switches_from_idle: 1, idle_ns: 0 },
         ],
+        online_at_start: vec![Cpu(0), Cpu(1)],
         losses,
         ended: Residuals { compared: 12, differing: 2, voluntary: 3, involuntary: 4, migrations: 5, on_cpu_ns: 6_000 },
         waiting: Residuals { compared: 40, differing: 1, ..Residuals::default() },
@@ -76,7 +77,7 @@ fn exposition() -> Exposition {
         bpf_measured_ns: 1_000_000_000,
         workloads_folded: 2,
         collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0] },
-        scrapes_refused: 4,
+        scrapes_refused: [4, 1],
         daemon_cpu_ns: 42_000_000,
     }
 }
@@ -164,6 +165,31 @@ fn the_catalog_has_every_model_and_every_reason() {
     assert_eq!(Unresolved::REASONS, catalog::PYTHON_UNRESOLVED);
 }
 
+/// What the exposition says about the time of each workload on each CPU.
+fn on_cpu_seconds(exposition: &Exposition) -> BTreeMap<(String, String), f64> {
+    let families = families::families(exposition);
+    let family = families.iter().find(|family| family.name() == catalog::WORKLOAD_ON_CPU.name).unwrap();
+    let series = family.get_metric().iter().map(|sample| {
+        let labels = sample.get_label();
+        ((labels[0].value().to_owned(), labels[1].value().to_owned()), sample.get_counter().get_value())
+    });
+    series.collect()
+}
+
+#[test]
+fn a_workload_that_has_not_run_has_a_zero_on_every_cpu() {
+    let mut exposition = exposition();
+    exposition.workloads[1].totals.on_cpu_ns_by_cpu = vec![0, 0, 0, 4_000_000_000];
+    let seconds = on_cpu_seconds(&exposition);
+    // Online at the start, seen switching, and never seen though something ran there.
+    for cpu in ["0", "1", "2", "3"] {
+        let of = |name: &str| seconds[&(name.to_owned(), cpu.to_owned())];
+        let web = if cpu == "3" { 4.0 } else { 0.0 };
+        assert!(of("other").abs() < 1e-9 && (of("web") - web).abs() < 1e-9, "{cpu}: {seconds:?}");
+    }
+    assert_eq!(seconds.len(), 8);
+}
+
 /// Reads label values back as the format prescribes, so that a quoting error shows as another value or a broken line.
 fn label_values(line: &str) -> Vec<String> {
     let mut values = Vec::new();
@@ -189,6 +215,41 @@ fn label_values(line: &str) -> Vec<String> {
 }
 
 proptest! {
+    /// Whatever runs where, on CPUs that are known: the series of one scrape are those of the next, and none goes down. So the
+    /// rates miss nothing.
+    #[test]
+    fn on_cpu_time_grows_from_zero_in_series_that_do_not_end(
+        used_ns in prop::collection::vec(prop::collection::vec(0_u64..3, 0..6), 1..5),
+        more_ns in prop::collection::vec(prop::collection::vec(0_u64..3, 6), 5),
+        online in 0_u32..6,
+    ) {
+        let workload = |(index, used_ns): (usize, &Vec<u64>)| Workload {
+            name: format!("w{index}"),
+            totals: Totals { on_cpu_ns_by_cpu: used_ns.clone(), ..Totals::default() },
+            ..Workload::default()
+        };
+        let mut exposition = Exposition {
+            workloads: used_ns.iter().enumerate().map(workload).collect(),
+            online_at_start: (0..online).map(Cpu).collect(),
+            ..Exposition::default()
+        };
+        let before = on_cpu_seconds(&exposition);
+        let cpus = (0..6).filter(|&cpu| cpu < online as usize || used_ns.iter().any(|used| used.get(cpu).is_some_and(|ns| *ns > 0)));
+        prop_assert_eq!(before.len(), used_ns.len() * cpus.clone().count());
+        for (workload, more_ns) in exposition.workloads.iter_mut().zip(&more_ns) {
+            let used_ns = &mut workload.totals.on_cpu_ns_by_cpu;
+            used_ns.resize(6, 0);
+            for cpu in cpus.clone() {
+                used_ns[cpu] += more_ns[cpu];
+            }
+        }
+        let after = on_cpu_seconds(&exposition);
+        prop_assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+        for (series, seconds) in before {
+            prop_assert!(after[&series] >= seconds, "{:?}", series);
+        }
+    }
+
     #[test]
     fn no_name_breaks_the_exposition(name in prop_oneof![any::<String>(), "[\\\\\"\n{},= a]{0,12}"]) {
         let mut exposition = exposition();

@@ -58,10 +58,12 @@ fn losses_are_told_apart_by_what_they_do_to_the_figures() {
     let mut lossy = reading(1_000, 100, "web");
     lossy.losses.0[Loss::TaskTableFull as usize] = 3;
     lossy.losses.0[Loss::MigrationUnseen as usize] = 4;
+    lossy.losses.0[Loss::ThreadDetailEvicted as usize] = 5;
     history.push(lossy);
     let answer = json(&history.after(Position::default()));
     assert_eq!(answer["missing"], serde_json::json!({"task_table_full": 3}));
     assert_eq!(answer["repaired"], serde_json::json!({"migration_unseen": 4}));
+    assert_eq!(answer["details"], serde_json::json!({"thread_detail_evicted": 5}));
 }
 
 #[test]

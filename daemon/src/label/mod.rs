@@ -31,6 +31,9 @@ pub const KERNEL: &str = "kernel";
 /// Names are cut to this many characters.
 pub const NAME_CHARS: usize = 96;
 
+/// What no name holds.
+const QUOTE: char = '"';
+
 /// What a name was taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(usize)]
@@ -73,7 +76,7 @@ pub struct Identity {
 /// A name, with what it was taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
-    /// Printable, not empty, at most [`NAME_CHARS`] characters.
+    /// Printable, without double quotes, not empty, at most [`NAME_CHARS`] characters.
     pub name: String,
     /// Where it comes from.
     pub source: NameSource,
@@ -104,9 +107,15 @@ fn executable(identity: &Identity) -> &str {
     path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&identity.comm)
 }
 
-/// Names come from processes, which can choose them freely.
+/// Names come from processes, which can choose them freely. Without quotes, since Grafana puts a name that a reader selects between
+/// quotes in a query and escapes backslashes, but not these.
 fn printable(name: &str) -> String {
-    let clean: String = name.trim().chars().take(NAME_CHARS).map(|c| if c.is_control() { '?' } else { c }).collect();
+    let clean = |c: char| match c {
+        QUOTE => '\'',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    let clean: String = name.trim().chars().take(NAME_CHARS).map(clean).collect();
     if clean.is_empty() { "unnamed".to_owned() } else { clean }
 }
 
@@ -144,13 +153,19 @@ mod tests {
         assert_eq!(named(&identity), ("other".into(), NameSource::Other));
     }
 
+    #[test]
+    fn what_a_process_calls_itself_can_stand_between_quotes_in_a_query() {
+        let identity = Identity { exe: Some("/tmp/a\"} or \\ <b>'\nc".into()), ..Identity::default() };
+        assert_eq!(named(&identity).0, "a'} or \\ <b>'?c");
+    }
+
     proptest! {
         #[test]
         fn a_name_is_printable_and_bounded(comm in any::<String>(), exe in any::<Option<String>>(), cgroup in any::<String>()) {
             let (name, _) = named(&Identity { comm, exe, cgroup, is_kernel_thread: false });
             prop_assert!(!name.is_empty());
             prop_assert!(name.chars().count() <= NAME_CHARS);
-            prop_assert!(!name.chars().any(char::is_control));
+            prop_assert!(!name.contains(|c: char| c.is_control() || c == '"'));
         }
     }
 }

@@ -3,7 +3,7 @@
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
-use super::{Identity, NAME_CHARS, cgroup, printable};
+use super::{Identity, NAME_CHARS, QUOTE, cgroup, printable};
 use schedscope_ebpf::catalog;
 
 /// A `[[workload]]` table of the configuration.
@@ -37,6 +37,9 @@ pub enum RuleError {
     /// The name cannot be a label.
     #[error("workload name {0:?}: use 1 to {NAME_CHARS} printable characters, and not \"other\", which holds what no name fits")]
     Name(String),
+    /// The name would break queries.
+    #[error("workload name {0:?}: double quotes break Grafana's queries for that workload; write ' instead")]
+    Quote(String),
     /// It would match nothing or everything.
     #[error("workload {0:?}: `match` is empty; give at least one of comm, exe, cgroup, unit")]
     Empty(String),
@@ -91,6 +94,9 @@ impl Rules {
 impl Rule {
     fn compile(config: &RuleConfig) -> Result<Rule, RuleError> {
         let RuleConfig { name, patterns: Patterns { comm, exe, cgroup, unit } } = config;
+        if name.contains(QUOTE) {
+            return Err(RuleError::Quote(name.clone()));
+        }
         if printable(name) != *name || name == catalog::OTHER {
             return Err(RuleError::Name(name.clone()));
         }
@@ -176,12 +182,20 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_hold_anything_else_that_can_be_printed() {
+        let name = "it's <b>odd</b> & \\ {},=";
+        let rules = Rules::compile(&[rule(name, Patterns { comm: Some("*".into()), ..Patterns::default() })]).unwrap();
+        assert_eq!(rules.first_match(&python()), Some(name));
+    }
+
+    #[test]
     fn a_rule_that_cannot_work_is_refused() {
         let comm = |pattern: &str| Patterns { comm: Some(pattern.into()), ..Patterns::default() };
         for (name, patterns, part) in [
             ("other", comm("x"), "\"other\""),
             ("", comm("x"), "printable"),
             ("a\nb", comm("x"), "printable"),
+            ("the \"web\"", comm("x"), "workload name \"the \\\"web\\\"\": double quotes"),
             ("web", Patterns::default(), "at least one of"),
             ("web", comm("[x"), "match.comm"),
         ] {

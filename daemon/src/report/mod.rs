@@ -32,6 +32,8 @@ pub use options::{ColourDepth, Options};
 pub use schema::RunReport;
 pub use sentence::sentence;
 
+use schedscope_ebpf::loss::{Harm, Loss};
+
 use words::{clean, grouped};
 
 /// The whole report as text, each line ended by a line feed.
@@ -59,7 +61,7 @@ fn headline(report: &RunReport, options: &Options) -> Vec<String> {
     let mut lines = vec![options.colour.strong(&sentence(report))];
     lines.extend(sections::model::advice(report));
     if report.loss.total > 0 {
-        let mut reasons: Vec<_> = report.loss.by_reason.iter().filter(|(_, count)| **count > 0).collect();
+        let mut reasons: Vec<_> = report.loss.by_reason.iter().filter(|(name, count)| **count > 0 && is_gap(name)).collect();
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let reasons: Vec<String> = reasons.iter().map(|(name, count)| format!("{} {}", clean(name), grouped(**count))).collect();
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
@@ -67,8 +69,20 @@ fn headline(report: &RunReport, options: &Options) -> Vec<String> {
             format!("WARNING: {} observations are missing{reasons}: the figures may be too low.", grouped(report.loss.total));
         lines.push(options.colour.alarm(&warning));
     }
+    let of_details = Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Details);
+    let details: u64 = of_details.filter_map(|loss| report.loss.by_reason.get(loss.name())).sum();
+    if details > 0 {
+        let note =
+            format!("{} threads ended before their details were read: no list has them; every total does.", grouped(details));
+        lines.push(options.colour.faint(&note));
+    }
     lines.push(options.colour.faint(&sections::subject(report)));
     lines
+}
+
+/// Whether a loss of this name leaves a gap in the figures, as far as is known.
+fn is_gap(name: &str) -> bool {
+    !Loss::ALL.iter().any(|loss| loss.name() == name && loss.harm() != Harm::Missing)
 }
 
 #[cfg(test)]

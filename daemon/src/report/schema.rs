@@ -250,7 +250,7 @@ pub struct ThreadReport {
 /// Missed observations.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LossReport {
-    /// All.
+    /// Those that leave a gap in the figures.
     pub total: u64,
     /// Every reason is present.
     pub by_reason: BTreeMap<String, u64>,

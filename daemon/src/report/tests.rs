@@ -71,6 +71,22 @@ fn samples_read_as_they_did() {
     }
 }
 
+#[test]
+fn details_that_were_not_read_are_noted_without_a_warning_about_the_figures() {
+    let noted = |by_reason: &[(&str, u64)], total| {
+        let change = |report: &mut RunReport| {
+            report.loss.total = total;
+            report.loss.by_reason = by_reason.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+        };
+        render(&Sample::new(4, 1.0).thread("crowd", [0.5, 0.1], &[]).change(change).report(), &Options::default())
+    };
+    let text = noted(&[("thread_detail_evicted", 5_000), ("migration_unseen", 7)], 0);
+    assert!(!text.contains("WARNING") && text.contains("5,000 threads ended before their details were read"), "{text}");
+    let text = noted(&[("thread_detail_evicted", 5_000), ("after_end", 3), ("new_reason", 1)], 4);
+    assert!(text.contains("WARNING: 4 observations are missing (after_end 3, new_reason 1): "), "{text}");
+    assert!(!noted(&[("after_end", 3)], 3).contains("details"));
+}
+
 /// The text without colours; fails on any other control character.
 fn without_colours(text: &str) -> String {
     let mut plain = String::new();

@@ -5,22 +5,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::*;
 
 async fn get(address: SocketAddr, path: &str) -> String {
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
+}
+
+async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
 }
 
 /// Serves on the test's own runtime.
-pub(super) async fn serve_here(listener: std::net::TcpListener, gate: Gate, web: Web) {
-    serve(TcpListener::from_std(listener).unwrap(), gate, web).await;
+pub(super) async fn serve_here(listener: Listener, gate: Gate, web: Web) {
+    serve(TcpListener::from_std(listener.socket).unwrap(), listener.is_local, gate, web).await;
 }
 
 /// A server whose loop answers every request at once.
 fn start(metrics: Result<&'static str, &'static str>) -> (SocketAddr, Gate) {
+    start_with(metrics, false)
+}
+
+fn start_with(metrics: Result<&'static str, &'static str>, allow_remote: bool) -> (SocketAddr, Gate) {
     let (gate, mut requests) = Gate::new();
-    let listener = listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
+    let listener = listen("127.0.0.1:0".parse().unwrap(), allow_remote, &Web::default()).unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve_here(listener, gate.clone(), Web::default()));
     tokio::spawn(async move {
@@ -84,13 +92,34 @@ async fn clients_that_say_nothing_delay_nobody_and_are_limited() {
     let mut answer = String::new();
     refused.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert_eq!(gate.refused(), 1);
+    assert_eq!(gate.refused(), [1, 0]);
     // Once they are cut off, there is room again.
     let mut rest = Vec::new();
     silent[0].read_to_end(&mut rest).await.unwrap();
     assert!(begun.elapsed() < HEADER_TIMEOUT * 3);
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn who_asks_by_another_name_reads_nothing() {
+    let (address, gate) = start(Ok("up 1\n"));
+    for path in ["/", "/metrics", "/api/history", "/nothing"] {
+        let answer = ask(address, &format!("GET {path} HTTP/1.1\r\nHost: rebound.example.org:{}\r\n\r\n", address.port())).await;
+        assert!(answer.starts_with("HTTP/1.1 421 Misdirected Request"), "{answer}");
+        assert!(
+            answer.contains("--allow-remote") && answer.contains("content-security-policy") && !answer.contains("up 1"),
+            "{answer}"
+        );
+    }
+    assert_eq!(gate.refused(), [0, 4]);
+    for request in [format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n"), "GET /metrics HTTP/1.0\r\n\r\n".to_owned()] {
+        assert!(ask(address, &request).await.ends_with("\r\n\r\nup 1\n"), "{request}");
+    }
+    let (address, gate) = start_with(Ok("up 1\n"), true);
+    let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: lab.example.org\r\n\r\n").await;
+    assert!(answer.ends_with("\r\n\r\nup 1\n"), "{answer}");
+    assert_eq!(gate.refused(), [0, 0]);
 }
 
 #[test]

@@ -16,10 +16,10 @@ use super::{
     served::{Daemon, free_address, rule, sum},
 };
 
-/// What a hostile or careless person would name a workload.
-const NAME: &str = "it's <b>\\\"odd\\\"</b> & \\\\ <script>";
+/// What a hostile or careless person would name a workload, with all that a name may hold: double quotes are refused.
+const NAME: &str = "it's <b>'odd'</b> & \\\\ <script>";
 /// The same as the browser has to have it.
-const SHOWN: &str = "it's <b>\"odd\"</b> & \\ <script>";
+const SHOWN: &str = "it's <b>'odd'</b> & \\ <script>";
 
 fn comm() -> String {
     format!("page-{}", std::process::id())
@@ -41,7 +41,7 @@ fn row() -> String {
 
 /// The value of a series of the workload in `/metrics`.
 fn metric(text: &str, name: &str) -> f64 {
-    let label = SHOWN.replace('\\', "\\\\").replace('"', "\\\"");
+    let label = SHOWN.replace('\\', "\\\\");
     sum(text, &format!("schedscope_workload_{name}{{workload=\"{label}\""))
 }
 

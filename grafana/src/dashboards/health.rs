@@ -2,7 +2,9 @@
 
 use schedscope_ebpf::catalog;
 
-use super::measures::{HOST, daemon_cpus, missing, missing_in_range, missing_since_start, repaired, seconds_per_run, tracing_cpus};
+use super::measures::{
+    HOST, daemon_cpus, details, missing, missing_in_range, missing_since_start, repaired, seconds_per_run, tracing_cpus,
+};
 use crate::{
     dashboard::{Dashboard, Row},
     foreign,
@@ -175,6 +177,17 @@ fn losses() -> Vec<Panel> {
             },
         )
         .query(&repaired().sum_by(&["reason"]), "{{reason}}"),
+        stacked(
+            Unit::PerSecond,
+            Text {
+                title: "Threads without details",
+                read: "Threads, per second, of which the totals are kept and the details, which only the daemon's own page and the \
+                       reports show, are not.",
+                next: "Not 0: threads end faster than they are read; raise max_threads if their details matter.",
+            },
+        )
+        .query(&details().sum_by(&["reason"]), "{{reason}}")
+        .sized(8, 8),
         lines(
             Unit::PerSecond,
             Text {
@@ -184,7 +197,8 @@ fn losses() -> Vec<Panel> {
                 next: "More than a few: the daemon is starved of CPU; see its own CPU below.",
             },
         )
-        .query(&rate(&catalog::TORN_RECORDS).sum_by(HOST), "{{instance}}"),
+        .query(&rate(&catalog::TORN_RECORDS).sum_by(HOST), "{{instance}}")
+        .sized(8, 8),
         stacked(
             Unit::Short,
             Text {
@@ -194,7 +208,8 @@ fn losses() -> Vec<Panel> {
                 next: "Not 0: compare with the losses above, at the same time.",
             },
         )
-        .query(&increase(&catalog::BPF_RECURSION_MISSES).sum_by(PROGRAM), "{{program}}"),
+        .query(&increase(&catalog::BPF_RECURSION_MISSES).sum_by(PROGRAM), "{{program}}")
+        .sized(8, 8),
     ]
 }
 
@@ -252,13 +267,14 @@ fn serving() -> Vec<Panel> {
             Unit::PerSecond,
             Text {
                 title: "Collections, refusals and failures",
-                read: "Collections per second, and what went wrong: requests refused because too many were being served, and errors \
-                       by stage.",
-                next: "Refused: too many scrapers, or one that reads slowly. An error: the daemon's log.",
+                read: "Collections per second, and what went wrong: requests refused because too many were being served or because \
+                       they asked for another host, and errors by stage.",
+                next: "too_many: too many scrapers, or one that reads slowly. foreign_host: a page of another site asks, or a proxy \
+                       passes its own name on; see docs/web.md. An error: the daemon's log.",
             },
         )
         .query(&rate(&catalog::COLLECTIONS).sum_by(&[]), "collections")
-        .query(&rate(&catalog::SCRAPES_REFUSED).sum_by(&[]), "refused")
+        .query(&rate(&catalog::SCRAPES_REFUSED).sum_by(&["reason"]), "refused: {{reason}}")
         .query(&rate(&catalog::COLLECTION_ERRORS).sum_by(&["stage"]), "failed: {{stage}}")
         .sized(8, 8),
         lines(

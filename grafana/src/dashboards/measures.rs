@@ -89,6 +89,11 @@ pub(super) fn repaired() -> Series {
     rate(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Repaired))
 }
 
+/// Losses that leave the totals right and only details of single threads out.
+pub(super) fn details() -> Series {
+    rate(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Details))
+}
+
 /// Loss reasons of one harm.
 pub(crate) fn reasons(harm: Harm) -> Vec<&'static str> {
     Loss::ALL.into_iter().filter(|loss| loss.harm() == harm).map(Loss::name).collect()

@@ -8,7 +8,7 @@ pub(crate) fn remedy(loss: Loss) -> &'static str {
         Loss::TaskTableFull => "Raise `max_threads` in the daemon's configuration above the threads of the host, and restart it.",
         Loss::PidBeyondTable => "`kernel.pid_max` was raised after the daemon started: restart it.",
         Loss::ThreadDetailEvicted => {
-            "Threads end faster than they are read. Totals are right; details of single threads are missing. Raise `max_threads`."
+            "Threads end faster than they are read. Nothing that the dashboards show is affected; raise `max_threads` to have all of them."
         }
         Loss::NoCounters => "Restart the daemon; if it comes back, report it with the output of `schedscope doctor`.",
         Loss::SwitchOutUnseen

@@ -192,6 +192,7 @@ impl<K: KernelSide> Station<K> {
             pythons: self.interpreters.alive(),
             pythons_unresolved: self.pythons_unresolved(),
             cpus: self.cpus(&snapshot),
+            online_at_start: self.kernel.online_at_start(),
             losses: snapshot.losses(),
             ended: self.ledger.ended(),
             waiting,

@@ -85,6 +85,10 @@ impl KernelSide for Host {
         vec![ProgramState { name: "sched_switch", failure: None, run_ns: runs * 70, runs, recursion_misses: 0 }, waking]
     }
 
+    fn online_at_start(&self) -> Vec<Cpu> {
+        vec![Cpu(0), Cpu(1)]
+    }
+
     fn place(&self, _cpu: u32) -> CpuPlace {
         CpuPlace::default()
     }
@@ -124,6 +128,8 @@ async fn a_busy_process_is_labelled_with_its_executable_and_served() {
         for line in [
             "schedscope_workload_on_cpu_seconds_total{workload=\"this test\",cpu=\"0\"} 2",
             "schedscope_workload_on_cpu_seconds_total{workload=\"other\",cpu=\"0\"} 7",
+            // It is online, and nothing has run there yet.
+            "schedscope_workload_on_cpu_seconds_total{workload=\"this test\",cpu=\"1\"} 0",
             "schedscope_cpu_context_switches_total{cpu=\"0\",kind=\"from_task\"} 6",
             "schedscope_bpf_program_attached{program=\"sched_switch\"} 1",
             "schedscope_bpf_program_attached{program=\"sched_waking\"} 0",

@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     kernel::{Depth, Sizes, StatsGuard, Tracer, enable_stats},
     label::table::OTHER,
-    snapshot::{Snapshot, Tid, WorkloadId},
+    snapshot::{Cpu, Snapshot, Tid, WorkloadId},
     topology::Topology,
 };
 
@@ -99,6 +99,10 @@ impl KernelSide for HostTracer {
             }
         };
         self.tracer.programs().iter().map(state).collect()
+    }
+
+    fn online_at_start(&self) -> Vec<Cpu> {
+        self.topology.online().iter().copied().map(Cpu).collect()
     }
 
     fn place(&self, cpu: u32) -> CpuPlace {

@@ -196,14 +196,16 @@ fn a_list_that_is_too_long_says_how_many_it_leaves_out() {
 }
 
 #[test]
-fn what_was_made_good_is_shown_but_is_no_loss() {
+fn what_was_made_good_or_concerns_no_total_is_shown_but_is_no_loss() {
     let mut run = Run::of(Vec::new());
     run.losses.0[Loss::SwitchInUnseen as usize] = 5;
+    run.losses.0[Loss::ThreadDetailEvicted as usize] = 9;
     run.losses.0[Loss::AfterEnd as usize] = 2;
     run.losses.0[Loss::TaskTableFull as usize] = 1;
     let loss = run.report().loss;
     assert_eq!(loss.total, 3);
     assert_eq!((loss.by_reason["switch_in_unseen"], loss.by_reason["after_end"], loss.by_reason["end_unseen"]), (5, 2, 0));
+    assert_eq!(loss.by_reason["thread_detail_evicted"], 9);
     assert_eq!(loss.by_reason.len(), Loss::ALL.len());
 }
 

@@ -3,10 +3,11 @@
 //! - [`load`]: the object into the kernel, programs attached, each with a verdict.
 //! - [`mapped`] and [`records`]: maps read through memory.
 //! - [`offers`]: registers running threads where the kernel has no task iterator.
-//! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel.
+//! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel; [`constants`]: how.
 //! - [`cost`]: what the programs cost.
 
 pub mod btf;
+pub mod constants;
 pub mod cost;
 pub mod load;
 pub mod offsets;
@@ -54,6 +55,9 @@ pub enum KernelError {
     /// An unknown kernel.
     #[error(transparent)]
     MissingField(#[from] offsets::MissingField),
+    /// The object cannot be told about this kernel.
+    #[error(transparent)]
+    Fill(#[from] constants::FillError),
     /// The kernel refused the object.
     #[error("the kernel refused the BPF object; 'schedscope doctor' says what this host lacks")]
     Load(#[from] aya::EbpfError),

@@ -1,6 +1,9 @@
 //! Loads the object with the running kernel's offsets and the machine's sizes, and attaches each program with a verdict.
 
-use std::os::fd::AsFd;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
@@ -15,7 +18,9 @@ use schedscope_ebpf::{
 use super::{
     KernelError, btf, constants,
     mapped::{MappedArray, Words},
-    offsets, syscalls,
+    offsets,
+    records::Records,
+    syscalls,
 };
 use crate::topology::Topology;
 
@@ -179,7 +184,7 @@ pub(super) fn run_iterator(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     let link = seed.attach()?;
     let mut file = seed.take_link(link)?.into_file()?;
     // The program writes nothing; reading to the end is what makes the kernel call it for every thread.
-    std::io::copy(&mut file, &mut std::io::sink()).map_err(KernelError::Iterate)?;
+    io::copy(&mut file, &mut io::sink()).map_err(KernelError::Iterate)?;
     Ok(())
 }
 
@@ -191,9 +196,24 @@ pub(super) fn want(ebpf: &mut Ebpf, tgid: u32, workload: u32) -> Result<(), Kern
 
 /// Maps an array into memory.
 pub(super) fn mapped<T: Words>(ebpf: &Ebpf, name: &'static str, entries: u32) -> Result<MappedArray<T>, KernelError> {
+    MappedArray::new(array(ebpf, name)?, entries as usize).map_err(|source| KernelError::Map { name, source })
+}
+
+/// The thread records, which are mapped as far as they are used.
+pub(super) fn records(ebpf: &Ebpf, slots: u32) -> Result<Records, KernelError> {
+    let table = array(ebpf, map::TASKS)?.try_clone_to_owned();
+    table.and_then(|table| Records::new(table, slots as usize)).map_err(records_unmapped)
+}
+
+/// What to say if the thread records can't be mapped (any further).
+pub(super) fn records_unmapped(source: io::Error) -> KernelError {
+    KernelError::Map { name: map::TASKS, source }
+}
+
+fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, KernelError> {
     let found = ebpf.map(name).ok_or(KernelError::ObjectLacks(name))?;
     let aya::maps::Map::Array(data) = found else { return Err(KernelError::ObjectLacks(name)) };
-    MappedArray::new(data.fd().as_fd(), entries as usize).map_err(|source| KernelError::Map { name, source })
+    Ok(data.fd().as_fd())
 }
 
 fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, KernelError> {

@@ -111,22 +111,21 @@ impl Reason {
 /// The system call number that the kernel leaves in the saved registers when a task entered it another way
 /// (`orig_ax` is -1 after an exception; `arch/x86/entry/entry_64.S`).
 pub const NO_SYSCALL: i32 = -1;
+/// Stands for the number where the kernel cannot tell which system call it was. No system call has it.
+pub const UNTOLD: i32 = i32::MIN;
 
 /// The reason a thread blocked, from the state of its switch-out and the class of its system call.
 ///
-/// `syscall_class` is `None` where the kernel cannot tell which system call it was. `in_iowait` is the task's own flag,
-/// set around waits for block I/O.
+/// The class is that of [`Reason::Unknown`] where the kernel cannot tell which system call it was. `in_iowait` is the task's own
+/// flag, set around waits for block I/O.
 #[inline(always)]
-pub fn classify(prev_state: u32, in_iowait: bool, syscall_class: Option<u8>) -> u8 {
+pub fn classify(prev_state: u32, in_iowait: bool, syscall_class: u8) -> u8 {
     if prev_state & (state::STOPPED | state::TRACED) != 0 {
         Reason::Stopped as u8
-    } else if prev_state & state::UNINTERRUPTIBLE != 0 && in_iowait && syscall_class != Some(Reason::PageFault as u8) {
+    } else if prev_state & state::UNINTERRUPTIBLE != 0 && in_iowait && syscall_class != Reason::PageFault as u8 {
         Reason::Disk as u8
     } else {
-        match syscall_class {
-            Some(class) => class,
-            None => Reason::Unknown as u8,
-        }
+        syscall_class
     }
 }
 

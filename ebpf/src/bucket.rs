@@ -21,34 +21,41 @@ pub const OVERFLOW: usize = BUCKETS - 1;
 ///
 /// Pairs with [`upper_bound_ns`]: `upper_bound_ns(i - 1) < value_ns <= upper_bound_ns(i)`.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "what is cast lies below 2^16")]
 pub fn index_of(value_ns: u64) -> usize {
     // Counting from v - 1 makes the upper bound inclusive.
-    let below = value_ns.saturating_sub(1);
-    if below >> TOP_SHIFT != 0 {
-        return OVERFLOW;
-    }
-    if below >> LINEAR_SHIFT == 0 {
-        return (below >> (LINEAR_SHIFT - SUB_BITS)) as usize;
-    }
-    let octave = floor_log2(below);
-    // The bits after the leading one select the bucket inside the octave.
-    #[expect(clippy::cast_possible_truncation, reason = "the lowest bits are the ones wanted")]
-    let sub = (below >> (octave - SUB_BITS)) as u32 & (SUB - 1);
-    (SUB + (octave - LINEAR_SHIFT) * SUB + sub) as usize
+    let below = value_ns.wrapping_sub(1);
+    // A value 256 times as large is eight octaves further on. So all values are looked up as if they were below 2^16.
+    let (scaled, octaves) = if below >> 16 == 0 {
+        (below, 0)
+    } else if below >> 24 == 0 {
+        (below >> 8, 8)
+    } else if below >> 32 == 0 {
+        (below >> 16, 16)
+    } else if below >> TOP_SHIFT == 0 {
+        (below >> 24, 24)
+    } else {
+        return if value_ns == 0 { 0 } else { OVERFLOW };
+    };
+    let octave = u32::from(LOG2_OF_BYTE[(scaled >> LINEAR_SHIFT) as usize & (LOG2_OF_BYTE.len() - 1)]);
+    // The bits after the leading one select the bucket inside the octave. The leading one is still among them and stands for the
+    // linear buckets, which come first.
+    ((octaves + octave) * SUB) as usize + (scaled >> (octave + LINEAR_SHIFT - SUB_BITS)) as usize
 }
 
-/// Position of the highest set bit. BPF has no instruction for it, and LLVM's replacement is twice as long as this search.
-#[inline(always)]
-fn floor_log2(value: u64) -> u32 {
-    let (mut rest, mut log2) = (value, 0);
-    for shift in [32, 16, 8, 4, 2, 1] {
-        if rest >> shift != 0 {
-            rest >>= shift;
-            log2 += shift;
-        }
+/// Position of the highest set bit of a byte, 0 for 0. BPF has no instruction for it, and to search for it takes thirty.
+///
+/// A symbol of its own in the object, since aya 0.14 does not find what is only a place in a section.
+#[cfg_attr(target_arch = "bpf", unsafe(no_mangle))]
+static LOG2_OF_BYTE: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 1_usize;
+    while byte < table.len() {
+        table[byte] = byte.ilog2().to_le_bytes()[0];
+        byte += 1;
     }
-    log2
-}
+    table
+};
 
 /// The inclusive upper bound of bucket `index` in nanoseconds; `None` for the overflow bucket and beyond.
 pub fn upper_bound_ns(index: usize) -> Option<u64> {

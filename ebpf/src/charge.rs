@@ -11,7 +11,10 @@ use schedscope_ebpf::{
     task_clock::Closed,
 };
 
-use crate::maps::{CELLS, CPUS, PLACES, TASK_SLOTS, THREAD_CPU, THREAD_CPUS, WORKLOADS};
+use crate::{
+    kernel_types::{TASK_SLOTS, THREAD_CPUS, WORKLOADS},
+    maps::{CELLS, CPUS, PLACES, THREAD_CPU},
+};
 
 /// The record of the CPU this program runs on, or of one whose run queue is locked.
 #[inline(always)]

@@ -5,7 +5,7 @@
 //! threads, `charge` adds to the counters, `hooks` is where the kernel calls in.
 #![no_std]
 #![no_main]
-// Inline assembly for BPF is still unstable; `charge::barrier` is its only use.
+// Inline assembly for BPF is still unstable: `charge` has barriers, and `kernel_types` the places that the loader fills in.
 #![feature(asm_experimental_arch)]
 
 mod charge;

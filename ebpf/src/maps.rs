@@ -4,7 +4,6 @@
 //! workloads, + C x T x 8 where threads are broken down by core. With 2 CPUs, 32,768 pids, 16,384 slots and 4 workloads: 9 MiB.
 
 use aya_ebpf::{
-    Global,
     bindings::BPF_F_MMAPABLE,
     macros::map,
     maps::{Array, HashMap, Queue, Stack},
@@ -14,16 +13,6 @@ use schedscope_ebpf::{
     distance::CpuPlace,
     residual::Residuals,
 };
-
-/// Workloads per CPU in [`CELLS`].
-#[unsafe(no_mangle)]
-pub(crate) static WORKLOADS: Global<u32> = Global::new(1);
-/// Slots per CPU in [`THREAD_CPU`].
-#[unsafe(no_mangle)]
-pub(crate) static TASK_SLOTS: Global<u32> = Global::new(1);
-/// Possible CPUs, or 0 if [`THREAD_CPU`] is not kept.
-#[unsafe(no_mangle)]
-pub(crate) static THREAD_CPUS: Global<u32> = Global::new(0);
 
 /// Written at fork and exec, and by the iterator, or by user space where there is none; read at every switch.
 #[map]
@@ -45,14 +34,14 @@ pub(crate) static FREE_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map]
 pub(crate) static DEAD_SLOTS: Queue<u32> = Queue::with_max_entries(1, 0);
 
-/// A bank of [`WORKLOADS`] cells per CPU.
+/// A bank of `WORKLOADS` cells per CPU.
 #[map]
 pub(crate) static CELLS: Array<Cell> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 #[map]
 pub(crate) static CPUS: Array<CpuRecord> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// A bank of [`TASK_SLOTS`] sums per CPU. User space zeroes a slot's sums before it frees the slot.
+/// A bank of `TASK_SLOTS` sums per CPU. User space zeroes a slot's sums before it frees the slot.
 #[map]
 pub(crate) static THREAD_CPU: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 

@@ -1,7 +1,9 @@
-//! What the loader freezes into the object's read-only data before the verifier sees it.
+//! What the loader writes into the object before the verifier sees it.
 //!
-//! Struct offsets come from the running kernel's BTF, so one object serves every kernel. The data is frozen, hence the verifier
-//! knows each value as a constant: a wrong offset is refused at load, and a branch on an absent field is removed.
+//! Struct offsets come from the running kernel's BTF, so one object serves every kernel. They are written into the instructions
+//! themselves, as the kernel's own relocations would be (rustc emits none), so a field costs one load and no look at a variable.
+//! The verifier knows each value as a constant: a wrong offset is refused at load, and a branch on an absent field is removed.
+//! How the places are marked and found: [`Placeholder`].
 
 /// Value of an offset whose field the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -9,8 +11,8 @@ pub const ABSENT: u32 = u32::MAX;
 /// A field of a kernel struct whose offset the programs need.
 #[derive(Clone, Copy, Debug)]
 pub struct Field {
-    /// Name of the frozen global that holds the offset in bytes.
-    pub global: &'static str,
+    /// Name of the constant that is the offset in bytes.
+    pub constant: &'static str,
     /// The struct in BTF.
     pub of: &'static str,
     /// Members from the struct inwards, a number for an element of an array of words; alternatives for kernels that name them otherwise.
@@ -19,12 +21,12 @@ pub struct Field {
     pub optional: bool,
 }
 
-const fn field(global: &'static str, of: &'static str, paths: &'static [&'static [&'static str]]) -> Field {
-    Field { global, of, paths, optional: false }
+const fn field(constant: &'static str, of: &'static str, paths: &'static [&'static [&'static str]]) -> Field {
+    Field { constant, of, paths, optional: false }
 }
 
-const fn optional(global: &'static str, of: &'static str, paths: &'static [&'static [&'static str]]) -> Field {
-    Field { global, of, paths, optional: true }
+const fn optional(constant: &'static str, of: &'static str, paths: &'static [&'static [&'static str]]) -> Field {
+    Field { constant, of, paths, optional: true }
 }
 
 /// Every field the programs read, with the kernel's own names for it.
@@ -66,23 +68,146 @@ pub const FIELDS: &[Field] = &[
     field("TASK_GROUP_LEADER", "task_struct", &[&["group_leader"]]),
 ];
 
-/// Global with the byte offset of the word that holds `task_struct.in_iowait`, a bit field.
+/// The byte offset of the word that holds `task_struct.in_iowait`, a bit field.
 pub const TASK_IOWAIT_WORD: &str = "TASK_IOWAIT_WORD";
-/// Global with the mask of that bit in its word.
+/// The mask of that bit in its word.
 pub const TASK_IOWAIT_MASK: &str = "TASK_IOWAIT_MASK";
-/// Global: 1 if `sched_switch` passes the previous state as its fourth argument (5.18, and RHEL 9's 5.14).
+/// 1 if `sched_switch` passes the previous state as its fourth argument (5.18, and RHEL 9's 5.14).
 pub const HAS_PREV_STATE: &str = "HAS_PREV_STATE";
-/// Global: 1 if the helper `bpf_task_pt_regs` exists (5.15).
+/// 1 if the helper `bpf_task_pt_regs` exists (5.15).
 pub const HAS_TASK_PT_REGS: &str = "HAS_TASK_PT_REGS";
-/// Global: number of `sched_yield` on this architecture.
+/// The number of `sched_yield` on this architecture.
 pub const SYSCALL_YIELD: &str = "SYSCALL_YIELD";
-/// Global, `[u8; SYSCALLS]`: the blocked reason of each system call.
+/// A frozen global, `[u8; SYSCALLS]`: the blocked reason of each system call.
 pub const SYSCALL_CLASS: &str = "SYSCALL_CLASS";
-/// Global: workloads per CPU in the cell map.
+/// Workloads per CPU in the cell map.
 pub const WORKLOADS: &str = "WORKLOADS";
-/// Global: slots per CPU in the thread-by-core map.
+/// Slots per CPU in the thread-by-core map.
 pub const TASK_SLOTS: &str = "TASK_SLOTS";
-/// Global: number of possible CPUs, or 0 if threads are not broken down by core.
+/// Number of possible CPUs, or 0 if threads are not broken down by core.
 pub const THREAD_CPUS: &str = "THREAD_CPUS";
 /// Most CPUs that a thread can be broken down by; bounds a loop for the verifier.
 pub const MAX_THREAD_CPUS: u32 = 512;
+
+/// Every constant that is not the offset of one of [`FIELDS`].
+pub const OTHERS: &[&str] =
+    &[TASK_IOWAIT_WORD, TASK_IOWAIT_MASK, HAS_PREV_STATE, HAS_TASK_PT_REGS, SYSCALL_YIELD, WORKLOADS, TASK_SLOTS, THREAD_CPUS];
+
+/// The names of all constants, by number.
+pub fn constants() -> impl Iterator<Item = &'static str> {
+    FIELDS.iter().map(|field| field.constant).chain(OTHERS.iter().copied())
+}
+
+/// The number of a constant, by which its places are marked. For constants: an unknown name does not compile.
+///
+/// # Panics
+/// If there is none of this name.
+pub const fn number_of(name: &str) -> u16 {
+    let mut number = 0;
+    while number < FIELDS.len() + OTHERS.len() {
+        let known = if number < FIELDS.len() { FIELDS[number].constant } else { OTHERS[number - FIELDS.len()] };
+        if is_same(known, name) {
+            #[expect(clippy::cast_possible_truncation, reason = "there are some dozens")]
+            return number as u16;
+        }
+        number += 1;
+    }
+    panic!("no such constant")
+}
+
+const fn is_same(left: &str, right: &str) -> bool {
+    let (left, right) = (left.as_bytes(), right.as_bytes());
+    if left.len() != right.len() {
+        return false;
+    }
+    let mut at = 0;
+    while at < left.len() {
+        if left[at] != right[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+/// An instruction in which the loader has to put the value of a constant, by the constant's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placeholder {
+    /// Moves the value into a register.
+    Move(u16),
+    /// Loads the member that lies at this offset of a struct.
+    Load(u16),
+}
+
+impl Placeholder {
+    /// What the programs move, less the number.
+    pub const MOVE: u32 = 0x5CED_0000;
+    /// At what offset the programs load, less the number: further than any record of ours is long.
+    pub const LOAD: u16 = 0x7C00;
+
+    /// Finds out whether an instruction is one (its layout is `struct bpf_insn` of the kernel's `include/uapi/linux/bpf.h`).
+    pub const fn of(instruction: [u8; 8]) -> Option<Placeholder> {
+        let [code, _, low, high, word @ ..] = instruction;
+        let (offset, immediate) = (u16::from_le_bytes([low, high]), u32::from_le_bytes(word));
+        match code {
+            // BPF_ALU | BPF_MOV | BPF_K.
+            0xb4 if immediate & 0xFFFF_0000 == Placeholder::MOVE => Some(Placeholder::Move(u16::from_le_bytes([word[0], word[1]]))),
+            // BPF_LDX | BPF_MEM of 4, 2, 1 and 8 bytes.
+            0x61 | 0x69 | 0x71 | 0x79 if offset & 0xFC00 == Placeholder::LOAD => Some(Placeholder::Load(offset & 0x03FF)),
+            _ => None,
+        }
+    }
+
+    /// The constant's number.
+    pub const fn number(self) -> u16 {
+        match self {
+            Placeholder::Move(number) | Placeholder::Load(number) => number,
+        }
+    }
+
+    /// Puts the value into the instruction; `None` if it does not fit. A load from an absent field is never reached and goes nowhere.
+    pub fn filled(self, mut instruction: [u8; 8], value: u32) -> Option<[u8; 8]> {
+        match self {
+            Placeholder::Move(_) => instruction[4..].copy_from_slice(&value.to_le_bytes()),
+            Placeholder::Load(_) => {
+                let offset = if value == ABSENT { 0 } else { i16::try_from(value).ok()? };
+                instruction[2..4].copy_from_slice(&offset.to_le_bytes());
+            }
+        }
+        Some(instruction)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::{collections::BTreeSet, vec::Vec};
+
+    use super::*;
+
+    #[test]
+    fn every_constant_has_a_number_of_its_own() {
+        let names: Vec<_> = constants().collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(usize::from(number_of(name)), number);
+        }
+        assert!(names.len() < 0x400, "more do not fit into an offset");
+    }
+
+    #[test]
+    fn only_marked_instructions_are_changed() {
+        // w3 = MOVE + 7; r2 = *(u32 *)(r1 + LOAD + 5); and the same with ordinary numbers.
+        let (moves, loads) = ([0xb4, 3, 0, 0, 7, 0, 0xED, 0x5C], [0x61, 0x12, 5, 0x7C, 0, 0, 0, 0]);
+        assert_eq!(Placeholder::of(moves), Some(Placeholder::Move(7)));
+        assert_eq!(Placeholder::of(loads), Some(Placeholder::Load(5)));
+        assert_eq!(Placeholder::of([0xb4, 3, 0, 0, 7, 0, 0, 0]), None);
+        assert_eq!(Placeholder::of([0x61, 0x12, 5, 0x17, 0, 0, 0, 0]), None);
+        assert_eq!(Placeholder::of([0x63, 0x12, 5, 0x7C, 0, 0, 0, 0]), None, "a store");
+
+        assert_eq!(Placeholder::Move(7).filled(moves, 0x0102_0304), Some([0xb4, 3, 0, 0, 4, 3, 2, 1]));
+        assert_eq!(Placeholder::Load(5).filled(loads, 0x0102), Some([0x61, 0x12, 2, 1, 0, 0, 0, 0]));
+        assert_eq!(Placeholder::Load(5).filled(loads, ABSENT), Some([0x61, 0x12, 0, 0, 0, 0, 0, 0]));
+        assert_eq!(Placeholder::Load(5).filled(loads, 0x8000), None);
+    }
+}

@@ -16,8 +16,8 @@ use schedscope_ebpf::{
 
 use crate::{
     charge::lose_on,
-    kernel_types::Task,
-    maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASK_SLOTS, TASKS, THREAD_CPU, THREAD_CPUS},
+    kernel_types::{TASK_SLOTS, THREAD_CPUS, Task},
+    maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASKS, THREAD_CPU},
 };
 
 /// A traced thread.

@@ -1,6 +1,9 @@
 //! Loads the object with the running kernel's offsets and the machine's sizes, and attaches each program with a verdict.
 
-use std::os::fd::AsFd;
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use aya::{
     Btf as AyaBtf, Ebpf, EbpfLoader,
@@ -13,14 +16,16 @@ use schedscope_ebpf::{
 };
 
 use super::{
-    KernelError, btf,
+    KernelError, btf, constants,
     mapped::{MappedArray, Words},
-    offsets, syscalls,
+    offsets,
+    records::Records,
+    syscalls,
 };
 use crate::topology::Topology;
 
 /// The BPF programs, compiled from `ebpf/` by `cargo xtask build-ebpf` and committed.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/prebuilt/schedscope.bpf.o");
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../ebpf/prebuilt/schedscope.bpf.o");
 
 /// Sizes of what the programs keep.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +52,6 @@ pub struct ProgramStatus {
 /// Loads the object into the kernel, attached to nothing. The abilities named in `without` are taken as absent.
 pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelError> {
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
-    let globals = offsets::resolve(&btf::Btf::parse(kernel_btf)?)?;
     let possible = topology.possible();
     let cells = possible * sizes.workloads;
     let slots = sizes.tasks + 1;
@@ -55,17 +59,22 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
-    let mut loader = EbpfLoader::new();
-    for (name, value) in &globals {
-        let is_absent = *name == params::HAS_TASK_PT_REGS && without.contains(name);
-        loader.override_global(name, if is_absent { &0 } else { value }, true);
+    let mut values = offsets::resolve(&btf::Btf::parse(kernel_btf)?)?;
+    for (name, value) in &mut values {
+        if *name == params::HAS_TASK_PT_REGS && without.contains(name) {
+            *value = 0;
+        }
     }
+    values.extend([
+        (params::SYSCALL_YIELD, syscall_yield),
+        (params::WORKLOADS, sizes.workloads),
+        (params::TASK_SLOTS, slots),
+        (params::THREAD_CPUS, thread_cpus),
+    ]);
+
+    let mut loader = EbpfLoader::new();
     loader
         .override_global(params::SYSCALL_CLASS, classes.as_slice(), true)
-        .override_global(params::SYSCALL_YIELD, &syscall_yield, true)
-        .override_global(params::WORKLOADS, &sizes.workloads, true)
-        .override_global(params::TASK_SLOTS, &slots, true)
-        .override_global(params::THREAD_CPUS, &thread_cpus, true)
         .map_max_entries(map::SLOT_OF_PID, pid_entries())
         .map_max_entries(map::SLOT_OF_TASK, slots)
         .map_max_entries(map::TASKS, slots)
@@ -76,7 +85,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::THREAD_CPU, (thread_cpus * slots).max(1))
         .map_max_entries(map::PLACES, possible)
         .map_max_entries(map::SEED_TGIDS, 4096);
-    let mut ebpf = loader.load(OBJECT)?;
+    let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
     fill_places(&mut ebpf, topology)?;
     fill_free_slots(&mut ebpf, slots)?;
     Ok(ebpf)
@@ -175,7 +184,7 @@ pub(super) fn run_iterator(ebpf: &mut Ebpf) -> Result<(), KernelError> {
     let link = seed.attach()?;
     let mut file = seed.take_link(link)?.into_file()?;
     // The program writes nothing; reading to the end is what makes the kernel call it for every thread.
-    std::io::copy(&mut file, &mut std::io::sink()).map_err(KernelError::Iterate)?;
+    io::copy(&mut file, &mut io::sink()).map_err(KernelError::Iterate)?;
     Ok(())
 }
 
@@ -187,9 +196,24 @@ pub(super) fn want(ebpf: &mut Ebpf, tgid: u32, workload: u32) -> Result<(), Kern
 
 /// Maps an array into memory.
 pub(super) fn mapped<T: Words>(ebpf: &Ebpf, name: &'static str, entries: u32) -> Result<MappedArray<T>, KernelError> {
+    MappedArray::new(array(ebpf, name)?, entries as usize).map_err(|source| KernelError::Map { name, source })
+}
+
+/// The thread records, which are mapped as far as they are used.
+pub(super) fn records(ebpf: &Ebpf, slots: u32) -> Result<Records, KernelError> {
+    let table = array(ebpf, map::TASKS)?.try_clone_to_owned();
+    table.and_then(|table| Records::new(table, slots as usize)).map_err(records_unmapped)
+}
+
+/// What to say if the thread records can't be mapped (any further).
+pub(super) fn records_unmapped(source: io::Error) -> KernelError {
+    KernelError::Map { name: map::TASKS, source }
+}
+
+fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, KernelError> {
     let found = ebpf.map(name).ok_or(KernelError::ObjectLacks(name))?;
     let aya::maps::Map::Array(data) = found else { return Err(KernelError::ObjectLacks(name)) };
-    MappedArray::new(data.fd().as_fd(), entries as usize).map_err(|source| KernelError::Map { name, source })
+    Ok(data.fd().as_fd())
 }
 
 fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, KernelError> {

@@ -3,10 +3,11 @@
 //! - [`load`]: the object into the kernel, programs attached, each with a verdict.
 //! - [`mapped`] and [`records`]: maps read through memory.
 //! - [`offers`]: registers running threads where the kernel has no task iterator.
-//! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel.
+//! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel; [`constants`]: how.
 //! - [`cost`]: what the programs cost.
 
 pub mod btf;
+pub mod constants;
 pub mod cost;
 pub mod load;
 pub mod offsets;
@@ -54,6 +55,9 @@ pub enum KernelError {
     /// An unknown kernel.
     #[error(transparent)]
     MissingField(#[from] offsets::MissingField),
+    /// The object cannot be told about this kernel.
+    #[error(transparent)]
+    Fill(#[from] constants::FillError),
     /// The kernel refused the object.
     #[error("the kernel refused the BPF object; 'schedscope doctor' says what this host lacks")]
     Load(#[from] aya::EbpfError),
@@ -149,7 +153,7 @@ impl Tracer {
         let thread_cpu = if sizes.thread_by_core { Some(load::mapped(&ebpf, map::THREAD_CPU, possible * slots)?) } else { None };
         let cells = load::mapped(&ebpf, map::CELLS, possible * sizes.workloads)?;
         let cpus = load::mapped(&ebpf, map::CPUS, possible)?;
-        let records = Records::new(load::mapped(&ebpf, map::TASKS, slots)?);
+        let records = load::records(&ebpf, slots)?;
         let waiting = load::mapped(&ebpf, map::WAITING, 1)?;
         let programs = load::attach(&mut ebpf, without)?;
         Ok(Tracer {
@@ -222,7 +226,7 @@ impl Tracer {
             self.offers = Some(Offers::new(&self.ebpf)?);
         }
         let Some(offers) = &mut self.offers else { return Ok(()) };
-        offers.list(&self.seeds, &self.records, &mut load::free_slots(&mut self.ebpf)?)
+        offers.list(&self.seeds, &mut self.records, &mut load::free_slots(&mut self.ebpf)?)
     }
 
     /// Compares every traced thread that waits, at this moment, with what the kernel kept about it; registers threads as
@@ -270,7 +274,7 @@ impl Tracer {
         snapshot.cpus = self.cpus();
         self.slot_of_tid.clear();
         for slot in 1..self.records.slots() {
-            match self.records.read(slot) {
+            match self.records.read(slot).map_err(load::records_unmapped)? {
                 Slot::NeverUsed => break,
                 Slot::Free => {}
                 Slot::Torn => snapshot.torn_records += 1,
@@ -308,7 +312,7 @@ impl Tracer {
         let mut released = Vec::with_capacity(slots.len());
         for &slot in &slots {
             let slot = slot as usize;
-            if let Slot::Used(record) = self.records.read(slot) {
+            if let Slot::Used(record) = self.records.read(slot).map_err(load::records_unmapped)? {
                 released.push(Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) });
             }
             if let Some(sums) = &self.thread_cpu {

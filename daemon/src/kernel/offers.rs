@@ -45,7 +45,7 @@ impl Offers {
     pub(super) fn list(
         &mut self,
         seeds: &[(Tgid, WorkloadId)],
-        records: &Records,
+        records: &mut Records,
         free: &mut Stack<&mut MapData, u32>,
     ) -> Result<(), KernelError> {
         for (tgid, workload) in seeds {
@@ -66,7 +66,7 @@ impl Offers {
         &mut self,
         task: &Task,
         workload: WorkloadId,
-        records: &Records,
+        records: &mut Records,
         free: &mut Stack<&mut MapData, u32>,
     ) -> Result<(), KernelError> {
         let Some(entry) = self.entry(task.tid) else { return Ok(()) };
@@ -91,7 +91,7 @@ impl Offers {
         // SAFETY: a record is made of integers, for which zero is a value.
         let blank: TaskRecord = unsafe { std::mem::zeroed() };
         let started_ns = now_ns();
-        records.write(
+        let written = records.write(
             slot as usize,
             &TaskRecord {
                 workload: workload.0,
@@ -108,6 +108,7 @@ impl Offers {
                 ..blank
             },
         );
+        written.map_err(load::records_unmapped)?;
         // Last, since it makes the record visible to the programs.
         entry.store(slot, Ordering::Release);
         self.open.insert(task.tid, (slot, stat.starttime));

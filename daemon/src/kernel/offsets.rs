@@ -1,4 +1,4 @@
-//! The values of the frozen globals, from the running kernel's type information. Pure.
+//! The values of the constants in the programs, from the running kernel's type information. Pure.
 
 use schedscope_ebpf::params::{self, ABSENT, FIELDS};
 
@@ -12,12 +12,12 @@ pub struct MissingField {
     member: String,
 }
 
-/// Frozen globals of four bytes, by name.
-pub type Globals = Vec<(&'static str, u32)>;
+/// Constants by name.
+pub type Constants = Vec<(&'static str, u32)>;
 
 /// Looks up every field in `params` and what the kernel can do.
-pub fn resolve(btf: &Btf) -> Result<Globals, MissingField> {
-    let mut globals = Globals::new();
+pub fn resolve(btf: &Btf) -> Result<Constants, MissingField> {
+    let mut constants = Constants::new();
     for field in FIELDS {
         let found = field.paths.iter().find_map(|path| byte_offset(btf, field.of, path));
         let offset = match found {
@@ -25,16 +25,16 @@ pub fn resolve(btf: &Btf) -> Result<Globals, MissingField> {
             None if field.optional => ABSENT,
             None => return Err(MissingField { of: field.of, member: field.paths[0].join(".") }),
         };
-        globals.push((field.global, offset));
+        constants.push((field.constant, offset));
     }
     if let Some(flag) = btf.member("task_struct", &["in_iowait"]).filter(|member| member.bits == 1) {
         // The word is read whole: the verifier accepts a load that covers a bit field from its word's start.
-        globals.push((params::TASK_IOWAIT_WORD, flag.bit_offset / 32 * 4));
-        globals.push((params::TASK_IOWAIT_MASK, 1 << (flag.bit_offset % 32)));
+        constants.push((params::TASK_IOWAIT_WORD, flag.bit_offset / 32 * 4));
+        constants.push((params::TASK_IOWAIT_MASK, 1 << (flag.bit_offset % 32)));
     }
-    globals.push((params::HAS_PREV_STATE, u32::from(btf.tracepoint_arguments("sched_switch") >= Some(4))));
-    globals.push((params::HAS_TASK_PT_REGS, u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs"))));
-    Ok(globals)
+    constants.push((params::HAS_PREV_STATE, u32::from(btf.tracepoint_arguments("sched_switch") >= Some(4))));
+    constants.push((params::HAS_TASK_PT_REGS, u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs"))));
+    Ok(constants)
 }
 
 /// Where a field lies, in bytes; a number at the end of the path counts words of an array.
@@ -58,11 +58,11 @@ mod tests {
             println!("skipped: this kernel exposes no BTF");
             return;
         };
-        let globals = resolve(&Btf::parse(data).unwrap()).unwrap();
-        for (name, value) in &globals {
+        let constants = resolve(&Btf::parse(data).unwrap()).unwrap();
+        for (name, value) in &constants {
             assert!(*value == ABSENT || *value < 64 * 1024 || *name == params::TASK_IOWAIT_MASK, "{name} = {value}");
         }
-        let mask = globals.iter().find(|(name, _)| *name == params::TASK_IOWAIT_MASK).unwrap().1;
+        let mask = constants.iter().find(|(name, _)| *name == params::TASK_IOWAIT_MASK).unwrap().1;
         assert_eq!(mask.count_ones(), 1);
     }
 }

@@ -1,7 +1,9 @@
 //! Thread records out of the map, each consistent in itself.
 
 use std::{
+    io,
     mem::offset_of,
+    os::fd::{AsFd, OwnedFd},
     sync::atomic::{Ordering, fence},
     thread::sleep,
     time::Duration,
@@ -21,9 +23,15 @@ const ATTEMPTS: u32 = 1000;
 const ROUNDS: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// Slots that are mapped at first: 320 KiB. The kernel counts all that is mapped as ours and resident, though the table is there anyway.
+const FIRST_SLOTS: usize = 512;
+
 /// The thread records and which slots were ever used.
 pub(super) struct Records {
+    /// The beginning of the table, as far as it was ever looked at. Threads take the lowest slots first.
     map: MappedArray<TaskRecord>,
+    table: OwnedFd,
+    slots: usize,
 }
 
 /// What a slot holds.
@@ -39,23 +47,34 @@ pub(super) enum Slot {
 }
 
 impl Records {
-    pub(super) fn new(map: MappedArray<TaskRecord>) -> Self {
-        Records { map }
+    /// The records of the map behind `table`, which has as many slots.
+    pub(super) fn new(table: OwnedFd, slots: usize) -> io::Result<Self> {
+        let map = MappedArray::new(table.as_fd(), FIRST_SLOTS.min(slots))?;
+        Ok(Records { map, table, slots })
     }
 
     /// Slots; slot 0 is not used.
     pub(super) fn slots(&self) -> usize {
-        self.map.len()
+        self.slots
+    }
+
+    /// Maps as much of the table as a slot needs, and as much again, so that it is not done for every thread.
+    fn reach(&mut self, slot: usize) -> io::Result<()> {
+        if slot >= self.map.len() {
+            self.map = MappedArray::new(self.table.as_fd(), (slot + 1).next_power_of_two().min(self.slots))?;
+        }
+        Ok(())
     }
 
     /// Reads one slot.
-    pub(super) fn read(&self, slot: usize) -> Slot {
+    pub(super) fn read(&mut self, slot: usize) -> io::Result<Slot> {
+        self.reach(slot)?;
         let record = self.map.pointer(slot);
         // SAFETY: aligned words inside the mapping, written by the programs at any time.
         let (task, start_ns) =
             unsafe { ((&raw const (*record).task).read_volatile(), (&raw const (*record).start_ns).read_volatile()) };
         if task == 0 {
-            return if start_ns == 0 { Slot::NeverUsed } else { Slot::Free };
+            return Ok(if start_ns == 0 { Slot::NeverUsed } else { Slot::Free });
         }
         let record = (0..ROUNDS).find_map(|round| {
             if round > 0 {
@@ -63,7 +82,7 @@ impl Records {
             }
             self.copy(slot)
         });
-        record.map_or(Slot::Torn, Slot::Used)
+        Ok(record.map_or(Slot::Torn, Slot::Used))
     }
 
     /// The record between two writes, if an attempt hits on that.
@@ -89,7 +108,7 @@ impl Records {
         unsafe { (&raw const (*record).sequence).read_volatile() }
     }
 
-    /// Moves a thread to another workload; from then on the programs charge that one.
+    /// Moves a thread whose slot was read to another workload; from then on the programs charge that one.
     pub(super) fn set_workload(&self, slot: usize, workload: u32) {
         // SAFETY: an aligned word inside the mapping, which the programs only read after the record was made.
         unsafe { (&raw mut (*self.map.pointer(slot)).workload).write_volatile(workload) };
@@ -117,9 +136,11 @@ impl Records {
     }
 
     /// Fills a slot that the caller has taken from the free ones; no program finds it yet.
-    pub(super) fn write(&self, slot: usize, record: &TaskRecord) {
+    pub(super) fn write(&mut self, slot: usize, record: &TaskRecord) -> io::Result<()> {
+        self.reach(slot)?;
         // SAFETY: an aligned record inside the mapping, which nobody else has.
         unsafe { self.map.pointer(slot).write_volatile(*record) };
+        Ok(())
     }
 
     /// Marks the slot of an ended thread as free. The caller owns the slot, having taken it from the queue of ended threads.

@@ -10,20 +10,20 @@ fn the_discriminant_is_the_place_in_all() {
 
 #[test]
 fn state_goes_before_system_call() {
-    let poll = Some(Reason::Poll as u8);
+    let poll = Reason::Poll as u8;
     assert_eq!(classify(state::STOPPED, false, poll), Reason::Stopped as u8);
-    assert_eq!(classify(state::TRACED, false, None), Reason::Stopped as u8);
-    assert_eq!(classify(state::UNINTERRUPTIBLE, true, Some(Reason::PipeSocket as u8)), Reason::Disk as u8);
-    assert_eq!(classify(state::UNINTERRUPTIBLE, true, Some(Reason::PageFault as u8)), Reason::PageFault as u8);
+    assert_eq!(classify(state::TRACED, false, Reason::Unknown as u8), Reason::Stopped as u8);
+    assert_eq!(classify(state::UNINTERRUPTIBLE, true, Reason::PipeSocket as u8), Reason::Disk as u8);
+    assert_eq!(classify(state::UNINTERRUPTIBLE, true, Reason::PageFault as u8), Reason::PageFault as u8);
     assert_eq!(classify(1, true, poll), Reason::Poll as u8);
-    assert_eq!(classify(1, false, None), Reason::Unknown as u8);
+    assert_eq!(classify(1, false, Reason::Unknown as u8), Reason::Unknown as u8);
 }
 
 #[test]
 fn the_disk_is_waited_for_without_interruption_and_in_iowait() {
-    let read = Some(Reason::PipeSocket as u8);
+    let read = Reason::PipeSocket as u8;
     assert_eq!(classify(state::UNINTERRUPTIBLE, false, read), Reason::PipeSocket as u8);
-    assert_eq!(classify(state::UNINTERRUPTIBLE, true, None), Reason::Disk as u8);
+    assert_eq!(classify(state::UNINTERRUPTIBLE, true, Reason::Unknown as u8), Reason::Disk as u8);
     // Other bits may be set beside the ones that matter: TASK_NOLOAD, TASK_WAKEKILL.
     assert_eq!(classify(0x400 | state::UNINTERRUPTIBLE, true, read), Reason::Disk as u8);
     assert_eq!(classify(0x100 | state::STOPPED, true, read), Reason::Stopped as u8);

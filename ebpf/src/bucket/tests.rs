@@ -13,6 +13,11 @@ fn a_value_on_a_bound_lands_in_the_bucket_the_bound_closes() {
 }
 
 #[test]
+fn zero_and_the_largest_value_have_buckets() {
+    assert_eq!((index_of(0), index_of(1), index_of(u64::MAX)), (0, 0, OVERFLOW));
+}
+
+#[test]
 fn powers_of_two_are_bounds() {
     for shift in LINEAR_SHIFT..=TOP_SHIFT {
         let bound = 1_u64 << shift;
@@ -31,8 +36,10 @@ proptest! {
     }
 
     #[test]
-    fn the_search_finds_the_highest_bit(value in 1_u64..) {
-        prop_assert_eq!(floor_log2(value), value.ilog2());
+    fn the_bucket_is_the_first_whose_bound_is_not_exceeded(shift in 0_u32..=TOP_SHIFT, low: u64) {
+        let value = (1_u64 << shift) + low % (1 << shift);
+        let bounds = (0..BUCKETS).map(|index| upper_bound_ns(index).unwrap_or(u64::MAX));
+        prop_assert_eq!(Some(index_of(value)), bounds.into_iter().position(|bound| value <= bound));
     }
 
     #[test]

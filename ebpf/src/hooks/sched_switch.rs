@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, TaskRecord},
-    blocked::{self, Reason, class},
+    blocked::{self, Reason, UNTOLD, class},
     cpu_account::Switched,
     gil::{self, GilWait},
     ledger::{settle_end, unaccounted_delay},
@@ -77,7 +77,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         return;
     };
     let registers = if preempt { None } else { prev.registers() };
-    let syscall = registers.and_then(Registers::syscall);
+    let syscall = registers.map_or(UNTOLD, Registers::syscall);
     let is_yielding = registers.is_some_and(|registers| registers.is_yielding(syscall));
     let departure = Departure::classify(preempt, prev_state, is_yielding);
     let runtime_ns = prev.runtime_ns();
@@ -99,8 +99,8 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             record.voluntary += 1;
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
-            let class = syscall.map_or(Reason::Unknown as u8, class_of);
-            record.reason = u32::from(blocked::classify(prev_state, in_iowait, syscall.map(|_| class & class::REASON)));
+            let class = class_of(syscall);
+            record.reason = u32::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
             if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
                 look_closer(prev, record, cell, now_ns, class);
             }

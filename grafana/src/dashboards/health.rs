@@ -181,8 +181,7 @@ fn losses() -> Vec<Panel> {
             Unit::PerSecond,
             Text {
                 title: "Threads without details",
-                read: "Threads, per second, of which the totals are kept and the details, which only the daemon's own page and the \
-                       reports show, are not.",
+                read: "Threads per second that are in every total, and of which no details were kept for the reports.",
                 next: "Not 0: threads end faster than they are read; raise max_threads if their details matter.",
             },
         )

@@ -1,11 +1,12 @@
 //! `cargo xtask grafana`: the dashboards of a running daemon, for as long as the user looks.
 //!
 //! In reading order: [`http`] asks servers, [`prometheus`] and [`server`] start Prometheus and Grafana with the files that we ship,
-//! in a directory that vanishes with them.
+//! in a directory that vanishes with them; [`panels`] draws the dashboards where there is no Grafana.
 
 pub(crate) mod http;
 #[cfg(test)]
 mod live;
+pub(crate) mod panels;
 pub(crate) mod prometheus;
 pub(crate) mod server;
 
@@ -20,6 +21,7 @@ use schedscope_grafana::dashboards;
 
 use crate::{trace::child::Stop, workspace::find_program};
 use http::Http;
+use panels::Page;
 use prometheus::{Prometheus, Settings};
 use server::{Grafana, Source};
 
@@ -41,6 +43,9 @@ pub(crate) struct Arguments {
     /// From one scrape to the next.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=60))]
     scrape_seconds: u32,
+    /// Without a Grafana, draw the dashboards with the libraries that it publishes; needs Node.js 20 and npm.
+    #[arg(long)]
+    panels: bool,
     /// Start everything, see whether it works, and end.
     #[arg(long)]
     check: bool,
@@ -64,6 +69,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         None => None,
     };
+    let panels = match grafana {
+        None if arguments.panels => Some(Page::build()?.serve(free(arguments.grafana_port, "--grafana-port")?)?),
+        _ => None,
+    };
+    if let Some(panels) = &panels {
+        println!("Panels drawn by Grafana's libraries: http://{}/?prometheus={}", panels.address(), prometheus.url());
+    }
     println!("{}", what_to_open(grafana.as_ref().map(Grafana::url), &prometheus.url()));
     if arguments.check {
         return Ok(());

@@ -1,6 +1,7 @@
 //! Everything a developer runs on this repository, as `cargo xtask COMMAND`.
 
 mod accuracy;
+mod background;
 mod bench;
 mod build_ebpf;
 mod generate;

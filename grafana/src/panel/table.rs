@@ -101,11 +101,8 @@ impl Table {
     pub fn linked(mut self, heading: &str, title: &str, uid: &str, variable: &str) -> Table {
         let cell = format!("var-{variable}=${{__value.text:percentencode}}");
         // What the reader has chosen beside it goes along.
-        let kept: String = ["job", "instance", "workload"]
-            .iter()
-            .filter(|name| **name != variable)
-            .map(|name| format!("&${{{name}:queryparam}}"))
-            .collect();
+        let others = ["job", "instance", "workload"].into_iter().filter(|name| *name != variable);
+        let kept = others.fold(String::new(), |kept, name| kept + "&${" + name + ":queryparam}");
         let url = format!("/d/{uid}?{cell}{kept}&var-datasource=${{datasource}}&${{__url_time_range}}");
         let link = json!([{ "title": title, "url": url, "targetBlank": false }]);
         self.set(heading, &[("links", link)]);

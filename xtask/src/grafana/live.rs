@@ -4,6 +4,7 @@
 //! `schedscope run --json` measured of the same workloads.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod drawn;
 mod expressions;
 mod figures;
 mod fleet;
@@ -36,6 +37,7 @@ fn panels_rules_and_alerts_have_data_and_agree_with_run() {
         figures::panels_show_what_run_reports(&scene, trace);
         model_and_phase_are_shown(&scene, trace);
     }
+    drawn::panels_are_drawn(&scene);
 }
 
 /// Each at the end of the last run of threads.

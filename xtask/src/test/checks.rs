@@ -11,7 +11,9 @@ use super::{
     promtool, python_tests,
 };
 use crate::{
-    build_ebpf, generate, tidy, vm,
+    build_ebpf, generate,
+    grafana::panels,
+    tidy, vm,
     workspace::{cargo, run},
 };
 
@@ -20,7 +22,7 @@ const PAGE_TESTS: &str = "kernel::page::";
 
 /// All of them. One profile serves every check that builds, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-pub(super) fn all() -> [Check; 12] {
+pub(super) fn all() -> [Check; 13] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -33,6 +35,7 @@ pub(super) fn all() -> [Check; 12] {
         quick("Python tests", &[Need::Python], python_tests::run_all),
         quick("generated files", &[], || generate::check().map(|()| Outcome::passed())),
         quick("metrics and rules", &[Need::Promtool], promtool::run_all),
+        quick("dashboards' page", &[Need::Node], || panels::Page::build()?.check_types().map(|()| Outcome::passed())),
         slow("BPF object", &[Need::BpfToolchain], bpf_object),
         slow("tests on the kernel", &[Need::Bpf], kernel_tests),
         slow("page in a browser", &[Need::Bpf, Need::Browser], page_in_browser),

@@ -12,6 +12,7 @@ use anyhow::{Context, Result, bail};
 use super::check::Outcome;
 use crate::{
     build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
+    grafana::panels,
     vm,
     workspace::{cargo, find_program, output, run, tools_dir},
 };
@@ -31,6 +32,8 @@ pub(super) enum Need {
     Promtool,
     /// Chromium, for the daemon's page.
     Browser,
+    /// Node.js and npm, for the dashboards drawn by Grafana's libraries.
+    Node,
     /// An emulator for machines of other kernels, and Debian's tools to get those kernels.
     Machines,
     /// Root, BTF, and a kernel that lets root use BPF.
@@ -72,6 +75,7 @@ impl Host {
             Need::BpfToolchain => self.install_bpf_toolchain(),
             Need::Promtool => self.unpack_promtool(),
             Need::Browser => self.apt_install(&["chromium"]),
+            Need::Node => self.apt_install(&["nodejs", "npm"]),
             Need::Machines => self.apt_install(&["qemu-system-x86", "debian-archive-keyring"]),
             Need::Bpf => Err(anyhow::anyhow!("no package gives it")),
         };
@@ -158,6 +162,7 @@ fn present(need: Need) -> Result<()> {
         Need::BpfToolchain => Toolchain::find().map(|_| ()),
         Need::Promtool => find_program("promtool").map(|_| ()).context("no promtool: install Prometheus"),
         Need::Browser => find_program("chromium").map(|_| ()).context("no chromium: install the package of this name"),
+        Need::Node => panels::check_node(),
         Need::Machines => vm::find_qemu().map(|_| ()),
         Need::Bpf => bpf(),
     }

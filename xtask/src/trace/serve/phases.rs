@@ -3,10 +3,9 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
-    thread,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use axum::{
     Router,
     extract::State,
@@ -16,9 +15,8 @@ use axum::{
 };
 use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
 use schedscope_grafana::foreign::LAB_PHASE;
-use tokio::sync::oneshot;
 
-use crate::trace::metrics::free_address;
+use crate::background::Background;
 
 /// A phase: what is run, and the part of the lab that it belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,36 +30,20 @@ pub(crate) struct Phase {
 /// A server on the loopback address that says which phase it is.
 pub(crate) struct Phases {
     now: Arc<Mutex<Option<Phase>>>,
-    address: SocketAddr,
-    /// The server ends when this is dropped.
-    _end: oneshot::Sender<()>,
+    server: Background,
 }
 
 impl Phases {
     /// Starts it on any free port.
     pub(crate) fn serve() -> Result<Phases> {
-        let address = free_address()?;
-        let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        listener.set_nonblocking(true).context("cannot serve the phases")?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot serve the phases")?;
         let now = Arc::default();
         let router = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&now));
-        let (end, ended) = oneshot::channel();
-        thread::spawn(move || {
-            runtime.block_on(async {
-                let listener = tokio::net::TcpListener::from_std(listener)?;
-                tokio::select! {
-                    served = axum::serve(listener, router).into_future() => served,
-                    _ = ended => Ok(()),
-                }
-            })
-        });
-        Ok(Phases { now, address, _end: end })
+        Ok(Phases { now, server: Background::serve(SocketAddr::from(([127, 0, 0, 1], 0)), router)? })
     }
 
     /// Where it serves.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// From now on it is this phase, or none.

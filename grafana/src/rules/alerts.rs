@@ -186,16 +186,21 @@ fn on_its_limits() -> Vec<Alert> {
 
 fn on_workloads() -> Vec<Alert> {
     let wakeups = observations(&catalog::WORKLOAD_WAKEUP_LATENCY).over("5m").everywhere().sum_by(HOST_WORKLOAD);
+    // The first bound above 10 ms. p99 is above a bound of the buckets if and only if more than one observation in a hundred is:
+    // within a bucket Prometheus interpolates up to its bound and not beyond. Between two bounds it would be a guess.
+    let late_ns = catalog::le_bounds_ns().find(|bound_ns| *bound_ns > 10_000_000).unwrap_or(u64::MAX);
+    let late_seconds = late_ns as f64 / 1e9;
     let waits_for_gil = recordings::blocked().recorded().of_reason("gil").sum_by(HOST_WORKLOAD);
     vec![
         Alert {
             name: "SchedscopeWakeupLatencyHigh",
             severity: Severity::Warning,
             // Of fewer wake-ups a quantile says little.
-            expr: recordings::wakeup_p99().recorded().above(0.01).where_exists(&wakeups.above(1.0)),
+            expr: recordings::wakeup_p99().recorded().above(late_seconds).where_exists(&wakeups.above(1.0)),
             hold: "10m",
-            summary: "{{ $labels.workload }} on {{ $labels.instance }} waits {{ $value | humanizeDuration }} for a CPU (p99)",
-            meaning: "One wake-up in a hundred waits more than 10 ms for a CPU: what the workload answers is late by that much.",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} waits about {{ $value | humanizeDuration }} for a CPU (p99)",
+            meaning: "Of the wake-ups of the last five minutes, more than one in a hundred waited more than 16.8 ms for a CPU: what \
+                      the workload answers is late by that much. That much is certain; p99 itself is right to within a factor of 2.",
             steps: &[
                 "The core map of the host shows who has the cores.",
                 "Give the workload more weight or CPUs of its own, or move the others away.",
@@ -210,8 +215,8 @@ fn on_workloads() -> Vec<Alert> {
                 .above_times(1.0, &recordings::running().recorded())
                 .where_exists(&recordings::demand().recorded().above(1.0)),
             hold: "15m",
-            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants twice the CPUs that it gets",
-            meaning: "Its threads wait for a CPU for longer than they run.",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants more than twice the CPUs that it gets",
+            meaning: "Its threads wait for a CPU for longer than they run, and together want more than one.",
             steps: &[
                 "CPUs allowed on the models dashboard: is it confined to few of them?",
                 "The core map: are the cores taken by others, or by itself?",
@@ -224,11 +229,11 @@ fn on_workloads() -> Vec<Alert> {
             expr: waits_for_gil.above(1.0).where_exists(&recordings::running().recorded().above(0.5)),
             hold: "15m",
             summary: "{{ $value | humanize }} threads of {{ $labels.workload }} on {{ $labels.instance }} wait for the GIL",
-            meaning: "Threads of a Python program take turns at one core, however many cores there are.",
+            meaning: "Threads of a Python program take turns at one core for each interpreter, however many cores there are.",
             steps: &[
                 "Move the computation to processes (`multiprocessing`, `concurrent.futures.ProcessPoolExecutor`), or to a library \
                  that releases the lock.",
-                "Or run fewer threads: the waiting ones do nothing but switch.",
+                "Or run fewer threads: more of them than the lock lets run only wait and switch.",
             ],
         },
         Alert {
@@ -237,11 +242,11 @@ fn on_workloads() -> Vec<Alert> {
             expr: recordings::migrations().recorded().per(&recordings::running().recorded().above(0.1)).above(1000.0),
             hold: "10m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} migrates {{ $value | humanize }} times per second of running",
-            meaning: "Its threads change core about every millisecond that they run, so that caches hardly warm up.",
+            meaning: "Its threads change core at least once for each millisecond that they run, so that caches hardly warm up.",
             steps: &[
                 "The scheduler latency dashboard shows the cause and the distance.",
                 "At wake-up: larger pieces of work, or fewer threads, or pin them.",
-                "While queued: there are more runnable threads than cores.",
+                "While queued: there are more runnable threads than cores, if only for moments.",
             ],
         },
     ]

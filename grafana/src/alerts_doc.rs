@@ -57,7 +57,9 @@ fn losses() -> String {
 fn recorded() -> String {
     let mut text = String::from(
         "## Recorded series\n\n\
-         To keep these and drop the raw ones in a central store, forward `{__name__=~\"instance.*:schedscope_.*\"}` only.\n\n\
+         To keep these and drop the raw ones in a central store, forward `{__name__=~\"instance.*:schedscope_.*\"}` only.\n\
+         Rates are over five minutes, or ten for the cost of tracing, so that scrapes a minute apart are enough. A series has no\n\
+         sample where there is no answer: no quantile of no observations, no effective CPUs of a workload that did not run.\n\n\
          | series | labels |\n|---|---|\n",
     );
     for recording in recordings::all() {

@@ -1,11 +1,15 @@
 //! Alerts: few, on what a reader would want to be woken or told for, each with what to do.
 
-use schedscope_ebpf::catalog;
+use schedscope_ebpf::{catalog, loss::Harm};
 
-use super::recordings::{self, HOST, HOST_WORKLOAD};
+use super::{
+    losses,
+    recordings::{self, HOST, HOST_WORKLOAD},
+};
 use crate::{
+    dashboards::measures::reasons,
     foreign,
-    promql::{Expr, increase, observations, value},
+    promql::{Expr, increase, observations, total, value},
 };
 
 /// How urgent an alert is.
@@ -55,7 +59,7 @@ impl Alert {
 
 /// Every alert, those on the daemon first.
 pub fn all() -> Vec<Alert> {
-    [on_the_daemon(), on_its_limits(), on_workloads()].concat()
+    [on_the_daemon(), on_losses(), on_its_limits(), on_workloads()].concat()
 }
 
 fn on_the_daemon() -> Vec<Alert> {
@@ -66,23 +70,12 @@ fn on_the_daemon() -> Vec<Alert> {
             expr: value(&foreign::UP).everywhere().of_job(".*schedscope.*").max_by(HOST).equal_to(0),
             hold: "2m",
             summary: "schedscope on {{ $labels.instance }} does not answer",
-            meaning: "Prometheus cannot scrape the daemon; nothing is recorded of this host.",
+            meaning: "Prometheus cannot scrape the daemon and records nothing of this host meanwhile. Jobs whose name contains \
+                      schedscope are watched.",
             steps: &[
                 "The targets page of Prometheus has the error of the last scrape.",
                 "`systemctl status schedscope` on the host says whether it runs; its log says why not.",
                 "`schedscope doctor` says what the host lacks and how to get it.",
-            ],
-        },
-        Alert {
-            name: "SchedscopeObservationsMissing",
-            severity: Severity::Warning,
-            expr: recordings::missing().recorded().above(0.0),
-            hold: "5m",
-            summary: "schedscope on {{ $labels.instance }} misses {{ $value | humanize }} observations per second",
-            meaning: "Something is missing from the figures of this host; they are too low by what the reason says.",
-            steps: &[
-                "The daemon health dashboard shows the reason under Missing, by reason.",
-                "The table in docs/alerts.md says what to do about each reason.",
             ],
         },
         Alert {
@@ -103,8 +96,47 @@ fn on_the_daemon() -> Vec<Alert> {
             expr: increase(&catalog::COLLECTION_ERRORS).over("10m").everywhere().sum_by(&["job", "instance", "stage"]).above(0.0),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} fails at {{ $labels.stage }}",
-            meaning: "The daemon could not read or label something; figures lag behind or are counted under another name.",
+            meaning: "The daemon could not do something. snapshot: it read no counters, and that scrape has no figures. label: \
+                      threads are counted under the name of their parent, or as other. program_cost: what tracing costs is not measured.",
             steps: &["The daemon's log has the first error of each stage.", "Restart it; if the error comes back, report it."],
+        },
+    ]
+}
+
+fn on_losses() -> Vec<Alert> {
+    let missed = increase(&catalog::EVENTS_LOST).over("15m").everywhere().only("reason", &reasons(Harm::Missing));
+    let refused = total(&catalog::EVENTS_LOST).everywhere().only("reason", &losses::lasting());
+    vec![
+        Alert {
+            name: "SchedscopeObservationsMissing",
+            severity: Severity::Warning,
+            expr: missed.sum_by(HOST).above(0.0),
+            hold: "1m",
+            summary: "schedscope on {{ $labels.instance }} missed {{ $value | humanize }} observations in 15 minutes",
+            meaning: "Something is missing from the figures of this host, by as much as the reason says. The number is an estimate \
+                      from the scrapes, as every increase in Prometheus is.",
+            steps: &[
+                "The daemon health dashboard shows the reason under Missing, by reason.",
+                "The table in docs/alerts.md says what to do about each reason.",
+            ],
+        },
+        Alert {
+            name: "SchedscopeThreadsNotTraced",
+            severity: Severity::Warning,
+            // Not its growth: what was refused before the first scrape is refused still, and a counter that begins at 500 has a rate
+            // of 0.
+            expr: refused.sum_by(&["job", "instance", "reason"]).above(0.0),
+            hold: "1m",
+            summary: "schedscope on {{ $labels.instance }} had no place for {{ $value | humanize }} threads ({{ $labels.reason }})",
+            meaning: "Threads were refused since the daemon started, perhaps as it started. What such a thread does is missing from \
+                      the figures until it ends, or until there is a place for it. The count does not fall then, so this stays until \
+                      the daemon is restarted.",
+            steps: &[
+                "task_table_full: raise `max_threads` in the daemon's configuration above the threads of the host, with room for \
+                 those that end and are not read yet.",
+                "pid_beyond_table: `kernel.pid_max` was raised after the daemon started; a restart is enough.",
+                "Restart the daemon. It counts from 0 again, and the threads that live then get their places.",
+            ],
         },
     ]
 }
@@ -117,7 +149,8 @@ fn on_its_limits() -> Vec<Alert> {
             expr: increase(&catalog::SCRAPES_REFUSED).over("10m").everywhere().sum_by(HOST).above(0.0),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} refuses requests",
-            meaning: "Too many requests were being served at once, so that some had to be turned away.",
+            meaning: "Too many requests were being served at once, so that some were turned away; if scrapes are among them, their \
+                      points are missing.",
             steps: &[
                 "Find out who asks: one Prometheus needs one connection.",
                 "Let other readers ask Prometheus instead of the daemon.",
@@ -129,7 +162,8 @@ fn on_its_limits() -> Vec<Alert> {
             expr: increase(&catalog::WORKLOADS_FOLDED).over("1h").everywhere().sum_by(HOST).above(0.0),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} counts busy workloads as other",
-            meaning: "More workloads were busy than may have series of their own; the rest is right in total, and has no name.",
+            meaning: "More workloads were busy in the last hour than may have series of their own; the rest is right in total, and \
+                      is counted as other.",
             steps: &["Name the workloads that matter with rules in the configuration.", "Or raise `max_workloads`, at most 63."],
         },
         Alert {
@@ -138,7 +172,9 @@ fn on_its_limits() -> Vec<Alert> {
             expr: recordings::own_cpus().recorded().above_times(0.02, &recordings::cpus().recorded()),
             hold: "15m",
             summary: "schedscope takes {{ $value | humanize }} CPUs of {{ $labels.instance }}",
-            meaning: "Tracing takes more than 2 % of the host's CPUs; context switches are what it pays for.",
+            meaning: "Tracing takes more than 2 % of the host's CPUs. The BPF programs pay for context switches, the daemon for \
+                      scrapes and for threads. Where `own_cost` is off, or comes less often than every ten minutes, nobody knows the \
+                      cost and this stays silent.",
             steps: &[
                 "The daemon health dashboard says whether it is the BPF programs or the daemon.",
                 "The programs: find the workload with the most context switches on the models dashboard, and why it switches.",
@@ -150,16 +186,21 @@ fn on_its_limits() -> Vec<Alert> {
 
 fn on_workloads() -> Vec<Alert> {
     let wakeups = observations(&catalog::WORKLOAD_WAKEUP_LATENCY).over("5m").everywhere().sum_by(HOST_WORKLOAD);
+    // The first bound above 10 ms. p99 is above a bound of the buckets if and only if more than one observation in a hundred is:
+    // within a bucket Prometheus interpolates up to its bound and not beyond. Between two bounds it would be a guess.
+    let late_ns = catalog::le_bounds_ns().find(|bound_ns| *bound_ns > 10_000_000).unwrap_or(u64::MAX);
+    let late_seconds = late_ns as f64 / 1e9;
     let waits_for_gil = recordings::blocked().recorded().of_reason("gil").sum_by(HOST_WORKLOAD);
     vec![
         Alert {
             name: "SchedscopeWakeupLatencyHigh",
             severity: Severity::Warning,
             // Of fewer wake-ups a quantile says little.
-            expr: recordings::wakeup_p99().recorded().above(0.01).where_exists(&wakeups.above(1.0)),
+            expr: recordings::wakeup_p99().recorded().above(late_seconds).where_exists(&wakeups.above(1.0)),
             hold: "10m",
-            summary: "{{ $labels.workload }} on {{ $labels.instance }} waits {{ $value | humanizeDuration }} for a CPU (p99)",
-            meaning: "One wake-up in a hundred waits more than 10 ms for a CPU: what the workload answers is late by that much.",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} waits about {{ $value | humanizeDuration }} for a CPU (p99)",
+            meaning: "Of the wake-ups of the last five minutes, more than one in a hundred waited more than 16.8 ms for a CPU: what \
+                      the workload answers is late by that much. That much is certain; p99 itself is right to within a factor of 2.",
             steps: &[
                 "The core map of the host shows who has the cores.",
                 "Give the workload more weight or CPUs of its own, or move the others away.",
@@ -174,8 +215,8 @@ fn on_workloads() -> Vec<Alert> {
                 .above_times(1.0, &recordings::running().recorded())
                 .where_exists(&recordings::demand().recorded().above(1.0)),
             hold: "15m",
-            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants twice the CPUs that it gets",
-            meaning: "Its threads wait for a CPU for longer than they run.",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants more than twice the CPUs that it gets",
+            meaning: "Its threads wait for a CPU for longer than they run, and together want more than one.",
             steps: &[
                 "CPUs allowed on the models dashboard: is it confined to few of them?",
                 "The core map: are the cores taken by others, or by itself?",
@@ -188,11 +229,11 @@ fn on_workloads() -> Vec<Alert> {
             expr: waits_for_gil.above(1.0).where_exists(&recordings::running().recorded().above(0.5)),
             hold: "15m",
             summary: "{{ $value | humanize }} threads of {{ $labels.workload }} on {{ $labels.instance }} wait for the GIL",
-            meaning: "Threads of a Python program take turns at one core, however many cores there are.",
+            meaning: "Threads of a Python program take turns at one core for each interpreter, however many cores there are.",
             steps: &[
                 "Move the computation to processes (`multiprocessing`, `concurrent.futures.ProcessPoolExecutor`), or to a library \
                  that releases the lock.",
-                "Or run fewer threads: the waiting ones do nothing but switch.",
+                "Or run fewer threads: more of them than the lock lets run only wait and switch.",
             ],
         },
         Alert {
@@ -201,11 +242,11 @@ fn on_workloads() -> Vec<Alert> {
             expr: recordings::migrations().recorded().per(&recordings::running().recorded().above(0.1)).above(1000.0),
             hold: "10m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} migrates {{ $value | humanize }} times per second of running",
-            meaning: "Its threads change core about every millisecond that they run, so that caches hardly warm up.",
+            meaning: "Its threads change core at least once for each millisecond that they run, so that caches hardly warm up.",
             steps: &[
                 "The scheduler latency dashboard shows the cause and the distance.",
                 "At wake-up: larger pieces of work, or fewer threads, or pin them.",
-                "While queued: there are more runnable threads than cores.",
+                "While queued: there are more runnable threads than cores, if only for moments.",
             ],
         },
     ]

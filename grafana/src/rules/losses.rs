@@ -16,13 +16,20 @@ pub(crate) fn remedy(loss: Loss) -> &'static str {
         | Loss::EndUnseen
         | Loss::SwitchChainBroken
         | Loss::MigrationUnseen
-        | Loss::FreeUnseen
-        | Loss::ForkUnseen => {
+        | Loss::FreeUnseen => {
             "Something hides events from tracing: look for skipped runs on the daemon health dashboard, and for a hypervisor's \
              agent. `schedscope check` says how far the figures are off."
+        }
+        Loss::ForkUnseen => {
+            "With `task_table_full`: raise `max_threads`. Without it, something hides events from tracing, as for `end_unseen`."
         }
         Loss::AfterEnd | Loss::ClockInversion | Loss::SlotLeaked => {
             "It should not happen: report it with the output of `schedscope doctor` and the kernel's version."
         }
     }
+}
+
+/// Losses after which something stays untraced: threads without a record have none until there is a place for them.
+pub(super) fn lasting() -> Vec<&'static str> {
+    Loss::ALL.into_iter().filter(|loss| matches!(loss, Loss::TaskTableFull | Loss::PidBeyondTable)).map(Loss::name).collect()
 }

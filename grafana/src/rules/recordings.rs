@@ -13,10 +13,8 @@ use crate::{
 pub(super) const HOST_WORKLOAD: &[&str] = &["job", "instance", "workload"];
 /// What remains when everything of a host is added up.
 pub(super) const HOST: &[&str] = &["job", "instance"];
-/// Window of rates: at least four scrapes of 15 s.
-const WINDOW: &str = "1m";
-/// Window of quantiles, which need more observations than a mean.
-const QUANTILE_WINDOW: &str = "5m";
+/// Window of rates and quantiles: five scrapes a minute apart, which is Prometheus's own default; a rate needs two.
+const WINDOW: &str = "5m";
 /// Own cost is measured in one short window a minute; over this time several fall in.
 const COST_WINDOW: &str = "10m";
 
@@ -43,54 +41,54 @@ impl Recording {
 /// C.
 pub(super) fn running() -> Recording {
     let expr = rate(&catalog::WORKLOAD_ON_CPU).over(WINDOW).everywhere().sum_by(HOST_WORKLOAD);
-    Recording::new("instance_workload:schedscope_workload_on_cpu_seconds:rate1m", expr)
+    Recording::new("instance_workload:schedscope_workload_on_cpu_seconds:rate5m", expr)
 }
 
 /// Threads that wait for a CPU.
 pub(super) fn runnable() -> Recording {
     let expr = rate(&catalog::WORKLOAD_RUNNABLE).over(WINDOW).everywhere().sum_by(HOST_WORKLOAD);
-    Recording::new("instance_workload:schedscope_workload_runnable_seconds:rate1m", expr)
+    Recording::new("instance_workload:schedscope_workload_runnable_seconds:rate5m", expr)
 }
 
 /// D.
 pub(super) fn demand() -> Recording {
     let expr = running().recorded().plus(&runnable().recorded());
-    Recording::new("instance_workload:schedscope_workload_demand:rate1m", expr)
+    Recording::new("instance_workload:schedscope_workload_demand:rate5m", expr)
 }
 
 fn effective_cpus() -> Recording {
     let on_cpu = rate(&catalog::WORKLOAD_ON_CPU).over(WINDOW).everywhere();
     let expr = running().recorded().squared().above(0.0).per(&on_cpu.sum_of_squares_by(HOST_WORKLOAD));
-    Recording::new("instance_workload:schedscope_workload_effective_cpus:rate1m", expr)
+    Recording::new("instance_workload:schedscope_workload_effective_cpus:rate5m", expr)
 }
 
 /// Blocked threads by reason.
 pub(super) fn blocked() -> Recording {
     let labels = &["job", "instance", "workload", "reason"];
     let expr = rate(&catalog::WORKLOAD_BLOCKED).over(WINDOW).everywhere().sum_by(labels);
-    Recording::new("instance_workload_reason:schedscope_workload_blocked_seconds:rate1m", expr)
+    Recording::new("instance_workload_reason:schedscope_workload_blocked_seconds:rate5m", expr)
 }
 
 fn switches() -> Recording {
     let labels = &["job", "instance", "workload", "kind"];
     let expr = rate(&catalog::WORKLOAD_SWITCHES).over(WINDOW).everywhere().sum_by(labels);
-    Recording::new("instance_workload_kind:schedscope_workload_context_switches:rate1m", expr)
+    Recording::new("instance_workload_kind:schedscope_workload_context_switches:rate5m", expr)
 }
 
 /// Migrations per second.
 pub(super) fn migrations() -> Recording {
     let expr = rate(&catalog::WORKLOAD_MIGRATIONS).over(WINDOW).everywhere().sum_by(HOST_WORKLOAD);
-    Recording::new("instance_workload:schedscope_workload_cpu_migrations:rate1m", expr)
+    Recording::new("instance_workload:schedscope_workload_cpu_migrations:rate5m", expr)
 }
 
 /// 99 of 100 wake-ups got a CPU in less.
 pub(super) fn wakeup_p99() -> Recording {
-    let expr = recorded_quantile(0.99, &catalog::WORKLOAD_WAKEUP_LATENCY, HOST_WORKLOAD, QUANTILE_WINDOW);
+    let expr = recorded_quantile(0.99, &catalog::WORKLOAD_WAKEUP_LATENCY, HOST_WORKLOAD, WINDOW);
     Recording::new("instance_workload:schedscope_workload_wakeup_latency_seconds:p99_rate5m", expr)
 }
 
 fn preemption_p99() -> Recording {
-    let expr = recorded_quantile(0.99, &catalog::WORKLOAD_PREEMPTION_WAIT, HOST_WORKLOAD, QUANTILE_WINDOW);
+    let expr = recorded_quantile(0.99, &catalog::WORKLOAD_PREEMPTION_WAIT, HOST_WORKLOAD, WINDOW);
     Recording::new("instance_workload:schedscope_workload_preemption_wait_seconds:p99_rate5m", expr)
 }
 
@@ -101,12 +99,12 @@ pub(super) fn cpus() -> Recording {
 
 fn busy() -> Recording {
     let expr = rate(&catalog::CPU_IDLE).over(WINDOW).everywhere().mean_by(HOST).complement();
-    Recording::new("instance:schedscope_cpu_busy:ratio_rate1m", expr)
+    Recording::new("instance:schedscope_cpu_busy:ratio_rate5m", expr)
 }
 
 /// Observations that are missing, per second.
 pub(super) fn missing() -> Recording {
-    let lost = rate(&catalog::EVENTS_LOST).over(QUANTILE_WINDOW).everywhere().only("reason", &reasons(Harm::Missing));
+    let lost = rate(&catalog::EVENTS_LOST).over(WINDOW).everywhere().only("reason", &reasons(Harm::Missing));
     Recording::new("instance:schedscope_events_missing:rate5m", lost.sum_by(HOST))
 }
 

@@ -94,7 +94,7 @@ fn other_jobs_stay_out(scene: &Scene) {
         exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), scene.end_seconds)).collect::<Vec<_>>()
     };
     assert_eq!(figures("schedscope: fleet", "Hosts that answer")[0].1.to_string(), "1");
-    assert_eq!(figures("schedscope: fleet", "Hosts that do not answer")[0].1.to_string(), "0");
+    assert_eq!(figures("schedscope: fleet", "Silent hosts")[0].1.to_string(), "0");
     for (labels, _) in figures("schedscope: daemon health", "Open files") {
         assert_eq!(labels["instance"], scene.instance.as_str());
     }

@@ -122,7 +122,7 @@ fn instances_of(series: &[(Value, f64)]) -> BTreeSet<&str> {
 /// Waits until the dashboard shows so many hosts that answer, and so many that do not; how long it took, in seconds.
 fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
     let shown = || {
-        ["Hosts that answer", "Hosts that do not answer"].map(|panel| {
+        ["Hosts that answer", "Silent hosts"].map(|panel| {
             let exprs = expressions::of_panel(DASHBOARD, panel);
             query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1.to_string()
         })

@@ -37,7 +37,7 @@ export function Cells({ frames, panel, timeRange, width, height }: KindProps) {
     const shown = { ...field, config, state: { ...field.state, range: undefined } };
     return { ...shown, name: bound(field.name, panel.options.yAxis?.unit), display: getDisplayProcessor({ field: shown, theme }) };
   });
-  const fields = [{ ...time!, config: { ...time!.config, custom: { width: 170 } } }, ...columns];
+  const fields = [{ ...time!, config: { ...time!.config, custom: { width: 200 } } }, ...columns];
   return (
     <TableNG
       data={{ ...wide, fields }}

@@ -87,9 +87,7 @@ fn buckets() -> String {
 }
 
 fn series() -> String {
-    let mut text = String::from(
-        "\n## Number of series\n\nAt most:\n\n| workloads | CPUs | series |\n|---|---|---|\n",
-    );
+    let mut text = String::from("\n## Number of series\n\nAt most:\n\n| workloads | CPUs | series |\n|---|---|---|\n");
     for (workloads, cpus) in EXAMPLES {
         let series: usize = catalog::ALL.iter().map(|metric| metric.series_at_most(workloads, cpus)).sum();
         let _ = writeln!(text, "| {workloads} | {cpus} | {series} |");

@@ -118,8 +118,11 @@ fn residuals() -> Vec<Panel> {
             Unit::Short,
             Text {
                 title: "Waiting threads that differ",
-                read: "Threads at rest, of those alive now, of which any count differs from the one that the kernel kept. Should be 0.",
-                next: "Not 0: run `schedscope check` on that host, and report it with the output of `schedscope doctor`.",
+                read: "Threads at rest, of those alive now, of which any count differs from the one that the kernel has at this moment. \
+                       Should be 0. Where events are hidden from tracing, a thread whose last switch was hidden differs until it runs \
+                       again, which makes it good.",
+                next: "Not 0, with nothing under Repaired, by reason: run `schedscope check` on that host, and report it with the output \
+                       of `schedscope doctor`.",
             },
         )
         .query(&value(&catalog::CHECK_WAITING_THREADS).only("verdict", &["differing"]).sum_by(&[]), "")

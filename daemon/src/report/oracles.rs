@@ -148,9 +148,8 @@ pub fn proc(tree: &AtRest<'_>, now: &[TaskCounters], before: &TaskCounters) -> (
         };
         let grown = if task.tid == before.tid { grown(task, before) } else { task.clone() };
         let counted = counted(thread, &grown);
-        let counts = |task: &TaskCounters| (task.voluntary, task.involuntary, task.migrations);
-        let is_run = uncounted_runs(&grown).contain(counted.timeslices as f64 - grown.timeslices as f64);
-        differing += u64::from(counts(&counted) != counts(&grown) || !is_run);
+        let counts = |task: &TaskCounters| (task.voluntary, task.involuntary, task.timeslices, task.migrations);
+        differing += u64::from(counts(&counted) != counts(&grown));
         add(&mut ours, &counted);
         add(&mut kernel, &grown);
     }
@@ -175,22 +174,9 @@ pub fn proc(tree: &AtRest<'_>, now: &[TaskCounters], before: &TaskCounters) -> (
         let bounds = compare::run_delay(threads, totals, move_seconds).bounds();
         let (ours_delay, delay) = (seconds(ours.run_delay_ns), seconds(kernel.run_delay_ns));
         residuals.push(Residual::new("proc", "schedstat_run_delay_seconds", ours_delay, delay, bounds).because(compare::RUN_DELAY));
-        let (runs, counted) = (ours.timeslices as f64, kernel.timeslices as f64);
-        residuals
-            .push(Residual::new("proc", "schedstat_timeslices", runs, counted, uncounted_runs(&kernel)).because(UNCOUNTED_RUNS));
+        residuals.push(count("schedstat_timeslices", ours.timeslices, kernel.timeslices));
     }
     (residuals, differing)
-}
-
-/// Why the kernel may have fewer runs than switches.
-const UNCOUNTED_RUNS: &str =
-    "the kernel leaves out the run after a preemption of a thread that was about to sleep; at most its nivcsw";
-
-/// `sched_info_arrive` counts a run if the thread was marked as queued, and `sched_info_depart` marks a thread that leaves only while
-/// its state is running (`kernel/sched/stats.h`): one that had set its state to sleep and was preempted before it did comes back
-/// uncounted. The preemption itself is in nivcsw.
-fn uncounted_runs(kernel: &TaskCounters) -> Bounds {
-    Bounds::between(0.0, kernel.involuntary as f64)
 }
 
 fn grown(now: &TaskCounters, before: &TaskCounters) -> TaskCounters {

@@ -117,20 +117,6 @@ fn threads_at_rest_are_compared_one_by_one() {
 }
 
 #[test]
-fn a_run_after_a_preemption_may_be_uncounted_and_no_other() {
-    let mut thread = resting(1, 4);
-    thread.record.preempted = 2;
-    let agrees = |timeslices| {
-        let now = [TaskCounters { involuntary: 2, timeslices, ..task(1, 4) }];
-        let (residuals, differing) = proc(&at_rest(&[thread.clone()], &Totals::default()), &now, &TaskCounters::default());
-        assert_eq!(all_within(&residuals), differing == 0);
-        differing == 0
-    };
-    assert!(agrees(6) && agrees(5) && agrees(4));
-    assert!(!agrees(3) && !agrees(7));
-}
-
-#[test]
 fn a_thread_that_one_side_does_not_know_counts_as_differing() {
     let threads = [resting(1, 4)];
     let before = TaskCounters::default();

@@ -107,7 +107,7 @@ impl Thread {
 
     /// Place of what it waits for in the counters by reason.
     pub fn reason_index(&self) -> usize {
-        usize::try_from(self.record.reason).unwrap_or(0) % REASON_SLOTS
+        usize::from(self.record.reason) % REASON_SLOTS
     }
 
     /// Length of its life under observation: to its end if it has ended, else to `now_ns`.

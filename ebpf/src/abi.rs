@@ -155,7 +155,9 @@ pub struct TaskRecord {
     /// See [`TaskClock`].
     pub clock: TaskClock,
     /// What it waits for while blocked: a [`crate::blocked::Reason`].
-    pub reason: u32,
+    pub reason: u16,
+    /// 1 from a preemption on its way to sleep until the end of the run after it, see [`Drowsy`].
+    pub is_drowsy: u16,
     /// Thread id.
     pub tid: u32,
     /// Closed time on a CPU.
@@ -215,6 +217,23 @@ pub struct TaskRecord {
     pub gil_interval_ns: u64,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
+    /// See [`Drowsy`].
+    pub drowsy: Drowsy,
+}
+
+/// Preemptions of a thread that had already set its state to sleep.
+///
+/// The kernel's `sched_info_depart` marks only a task in the running state as queued, and its `sched_info_arrive` passes over one
+/// that is not marked: unless a move has marked it meanwhile, the run that follows is missing in `pcount`, and the wait before it in
+/// `run_delay`. Such a run leaves `last_arrival` as it was, by which it is told. Older kernels (5.10) count every arrival.
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/sched/stats.h>
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Drowsy {
+    /// The kernel's `sched_info.last_arrival` at the last such preemption.
+    pub last_arrival_ns: u64,
+    /// Runs that the kernel did not count.
+    pub uncounted_runs: u64,
 }
 
 /// What a migration interrupted.
@@ -313,7 +332,7 @@ pub struct CpuRecord {
 const _: () = {
     assert!(size_of::<TaskClock>() == 40);
     // The two lines that every switch writes: the clock, and the counters.
-    assert!(size_of::<TaskRecord>().is_multiple_of(64) && offset_of!(TaskRecord, blocked_ns) == 128);
+    assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, blocked_ns) == 128);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));

@@ -55,6 +55,7 @@ constants! {
     TASK_MIGRATIONS
     TASK_RUNTIME
     TASK_RUN_DELAY
+    TASK_LAST_ARRIVAL
     TASK_IOWAIT_WORD
     TASK_IOWAIT_MASK
     TASK_CFS_RQ
@@ -244,6 +245,12 @@ impl Task {
     #[inline(always)]
     pub(crate) fn run_delay_ns(self) -> Option<u64> {
         if TASK_RUN_DELAY.load() == ABSENT { None } else { Some(self.load(TASK_RUN_DELAY)) }
+    }
+
+    /// `sched_info.last_arrival`, the last switch-in that the kernel counted; `None` without `CONFIG_SCHED_INFO`.
+    #[inline(always)]
+    pub(crate) fn last_arrival_ns(self) -> Option<u64> {
+        if TASK_LAST_ARRIVAL.load() == ABSENT { None } else { Some(self.load(TASK_LAST_ARRIVAL)) }
     }
 
     /// Clock of the run queue that the task is on, up to date in `sched_switch`; `None` without `CONFIG_FAIR_GROUP_SCHED`.

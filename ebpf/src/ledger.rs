@@ -46,6 +46,20 @@ pub fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
     if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
 }
 
+/// A thread that has set its state to sleep is preempted; `last_arrival_ns` is the kernel's.
+#[inline(always)]
+pub fn fall_drowsy(record: &mut TaskRecord, last_arrival_ns: u64) {
+    record.is_drowsy = 1;
+    record.drowsy.last_arrival_ns = last_arrival_ns;
+}
+
+/// The run after [`fall_drowsy`] ends; a wait that follows may be drowsy again.
+#[inline(always)]
+pub fn end_drowsy_run(record: &mut TaskRecord, last_arrival_ns: u64) {
+    record.is_drowsy = 0;
+    record.drowsy.uncounted_runs += u64::from(last_arrival_ns == record.drowsy.last_arrival_ns);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -92,6 +106,19 @@ mod tests {
         record.yielded += 1;
         note_move(&mut record);
         assert_eq!(record.moves.again, 2);
+    }
+
+    #[test]
+    fn a_run_is_uncounted_if_the_kernel_knows_of_no_arrival_since_the_drowsy_preemption() {
+        let (mut record, _) = blank();
+        fall_drowsy(&mut record, 70);
+        assert_eq!((record.is_drowsy, record.drowsy.uncounted_runs), (1, 0), "not before the run is over");
+        end_drowsy_run(&mut record, 70);
+        assert_eq!((record.is_drowsy, record.drowsy.uncounted_runs), (0, 1));
+        // Moved to another queue while it waited, or on a kernel that counts every arrival.
+        fall_drowsy(&mut record, 70);
+        end_drowsy_run(&mut record, 95);
+        assert_eq!((record.is_drowsy, record.drowsy.uncounted_runs), (0, 1));
     }
 
     #[test]

@@ -49,6 +49,7 @@ pub const FIELDS: &[Field] = &[
     field("TASK_RUNTIME", "task_struct", &[&["se", "sum_exec_runtime"]]),
     // Needs CONFIG_SCHED_INFO.
     optional("TASK_RUN_DELAY", "task_struct", &[&["sched_info", "run_delay"]]),
+    optional("TASK_LAST_ARRIVAL", "task_struct", &[&["sched_info", "last_arrival"]]),
     // To the run queue, where the kernel schedules groups (CONFIG_FAIR_GROUP_SCHED).
     optional("TASK_CFS_RQ", "task_struct", &[&["se", "cfs_rq"]]),
     optional("CFS_RQ_RQ", "cfs_rq", &[&["rq"]]),

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{Ending, KernelCounts, Moves, OFFERED, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Drowsy, Ending, KernelCounts, Moves, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     gil::{AddressRange, RANGES},
     loss::Loss,
@@ -199,7 +199,8 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.workload = workload;
     new.task = task.address();
     new.clock = TaskClock::starting(phase, now_ns);
-    new.reason = Reason::Unknown as u32;
+    new.reason = Reason::Unknown as u16;
+    new.is_drowsy = 0;
     new.tid = tid;
     new.on_cpu_ns = 0;
     new.wakeup_wait_ns = 0;
@@ -229,6 +230,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.gil_handoffs = 0;
     new.on_cpu_at_gil_ns = 0;
     new.gil_interval_ns = 0;
+    new.drowsy = Drowsy { last_arrival_ns: 0, uncounted_runs: 0 };
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {

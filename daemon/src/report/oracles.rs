@@ -174,7 +174,10 @@ pub fn proc(tree: &AtRest<'_>, now: &[TaskCounters], before: &TaskCounters) -> (
         let bounds = compare::run_delay(threads, totals, move_seconds).bounds();
         let (ours_delay, delay) = (seconds(ours.run_delay_ns), seconds(kernel.run_delay_ns));
         residuals.push(Residual::new("proc", "schedstat_run_delay_seconds", ours_delay, delay, bounds).because(compare::RUN_DELAY));
-        residuals.push(count("schedstat_timeslices", ours.timeslices, kernel.timeslices));
+        let uncounted: u64 = threads.iter().map(|thread| thread.record.drowsy.uncounted_runs).sum();
+        residuals.push(count("schedstat_timeslices", ours.timeslices, kernel.timeslices).because(&format!(
+            "without {uncounted} runs after a preemption of a thread that was about to sleep, which the kernel does not count"
+        )));
     }
     (residuals, differing)
 }
@@ -202,7 +205,7 @@ fn counted(thread: &Thread, kernel: &TaskCounters) -> TaskCounters {
         on_cpu_ns: record.on_cpu_ns,
         // As in the totals: what the kernel left out of its last run is already a wait.
         run_delay_ns: record.wakeup_wait_ns + record.preempt_wait_ns + record.clock.carry_ns.max(0).cast_unsigned(),
-        timeslices: if kernel.timeslices > 0 { record.voluntary + involuntary } else { 0 },
+        timeslices: if kernel.timeslices > 0 { record.voluntary + involuntary - record.drowsy.uncounted_runs } else { 0 },
         migrations: kernel.migrations.map(|_| record.migrations.iter().sum()),
     }
 }

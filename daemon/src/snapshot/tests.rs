@@ -1,5 +1,5 @@
 use schedscope_ebpf::{
-    abi::{Ending, KernelCounts, Moves},
+    abi::{Drowsy, Ending, KernelCounts, Moves},
     gil::{AddressRange, RANGES},
     task_clock::TaskClock,
 };
@@ -13,7 +13,8 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         workload: 1,
         task: u64::from(tid),
         clock: TaskClock::starting(phase, 0),
-        reason: Reason::Sleep as u32,
+        reason: Reason::Sleep as u16,
+        is_drowsy: 0,
         tid,
         on_cpu_ns: 0,
         wakeup_wait_ns: 0,
@@ -43,6 +44,7 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         gil_handoffs: 0,
         gil_interval_ns: 0,
         on_cpu_at_gil_ns: 0,
+        drowsy: Drowsy::default(),
     };
     Thread { record, on_cpu_ns_by_cpu: Vec::new() }
 }
@@ -86,7 +88,7 @@ fn a_thread_is_what_its_record_says() {
         assert!(thread.was_seeded());
     }
     // A number out of range must not read beyond the counters.
-    thread.record.reason = u32::MAX;
+    thread.record.reason = u16::MAX;
     assert_eq!(thread.reason_index(), REASON_SLOTS - 1);
 }
 

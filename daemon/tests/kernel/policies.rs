@@ -6,12 +6,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use schedscope::report::RunReport;
+use schedscope::{commands::check::Outcome, report::RunReport};
 
 use super::{
     attached::{Attached, wait_for_state},
     exact::assert_exact,
-    host::{Guarded, is_privileged, workloads},
+    host::{Guarded, is_privileged, schedscope, workloads},
 };
 
 /// The kernel's `struct sched_attr` in its first form.
@@ -111,6 +111,35 @@ fn every_policy_is_exact() {
             let Some(report) = trace_under(attributes, arguments) else { continue };
             assert_exact(&report);
         }
+    }
+}
+
+/// A real-time thread may take the CPU from one that has set its state to sleep: where the kernel lets itself be preempted, it leaves
+/// the run after that out of its own count. Outside of it all counts are equal.
+#[test]
+fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
+    if !is_privileged() {
+        return;
+    }
+    let mut sleepers = Command::new(workloads());
+    sleepers.args("sleepers --count 8 --seconds 60 --pause 0.0002".split(' ')).stdout(Stdio::null());
+    // SAFETY: one system call between fork and exec.
+    let sleepers = unsafe { sleepers.pre_exec(|| Attributes::real_time(libc::SCHED_FIFO).set()) };
+    let _sleepers = match sleepers.spawn() {
+        Ok(child) => Guarded(child),
+        Err(error) => return println!("skipped: no real-time policy here: {error}"),
+    };
+    let output = Command::new(schedscope()).args(["check", "--seconds", "1", "--json", "-"]).output().unwrap();
+    let outcome: Outcome = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    assert_eq!(outcome.threads_differing, 0, "{outcome:?}");
+    let of_proc = outcome.comparisons.iter().filter(|comparison| comparison.residual.source == "proc");
+    let timeslices = of_proc.map(|comparison| &comparison.residual).find(|residual| residual.quantity == "schedstat_timeslices");
+    match timeslices {
+        Some(timeslices) => {
+            println!("{} timeslices, {}", timeslices.kernel, timeslices.because);
+            assert!(timeslices.ours == timeslices.kernel && timeslices.kernel > 0.0, "{timeslices:?}");
+        }
+        None => println!("skipped: this kernel does not count timeslices"),
     }
 }
 

@@ -10,7 +10,7 @@ use schedscope_ebpf::{
     blocked::{self, Reason, UNTOLD, class},
     cpu_account::Switched,
     gil::{self, GilWait},
-    ledger::{settle_end, unaccounted_delay},
+    ledger::{self, settle_end, unaccounted_delay},
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
@@ -94,14 +94,17 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             irregular_switch_out(record, cell, now_ns, departure, &KernelGrowth { runtime_ns: grown_ns, run_delay_ns: queued_ns });
         on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
     }
+    if record.is_drowsy != 0 {
+        end_drowsy_run(prev, record);
+    }
     match departure {
         Departure::Blocked => {
             record.voluntary += 1;
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
             let class = class_of(syscall);
-            record.reason = u32::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
-            if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
+            record.reason = u16::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
+            if class & !class::REASON != 0 || record.reason == Reason::Futex as u16 && record.gil[0].end != 0 {
                 look_closer(prev, record, cell, now_ns, class);
             }
         }
@@ -110,6 +113,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             cell.preempted += 1;
             if prev_state != 0 {
                 cell.preempted_drowsy += 1;
+                fall_drowsy(prev, record);
             }
         }
         Departure::Yielded => {
@@ -119,7 +123,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         Departure::Dead => {
             record.voluntary += 1;
             cell.voluntary += 1;
-            record.reason = Reason::Other as u32;
+            record.reason = Reason::Other as u16;
             settle_end(record, cell);
             record.kernel_after = prev.counts();
             prev.read_comm(&mut record.comm);
@@ -141,8 +145,8 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
 fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
     let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
     if class & !class::REASON != 0 {
-        if record.reason == Reason::Poll as u32 {
-            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
+        if record.reason == Reason::Poll as u16 {
+            record.reason = u16::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
             record.epoll_waits += u64::from(class & class::EPOLL != 0);
         }
         return;
@@ -151,7 +155,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
     if !record.gil.iter().any(|range| range.contains(address)) {
         return;
     }
-    record.reason = Reason::Gil as u32;
+    record.reason = Reason::Gil as u16;
     record.gil_waits += 1;
     record.gil_turns += u64::from(record.on_cpu_ns - record.on_cpu_at_gil_ns > gil::TURN_NS);
     record.on_cpu_at_gil_ns = record.on_cpu_ns;
@@ -173,6 +177,22 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
                 }
             }
         }
+    }
+}
+
+/// Preempted on its way to sleep: a rare case, as the one below.
+#[inline(never)]
+fn fall_drowsy(prev: Task, record: &mut TaskRecord) {
+    if let Some(last_arrival_ns) = prev.last_arrival_ns() {
+        ledger::fall_drowsy(record, last_arrival_ns);
+    }
+}
+
+/// The end of the run after that.
+#[inline(never)]
+fn end_drowsy_run(prev: Task, record: &mut TaskRecord) {
+    if let Some(last_arrival_ns) = prev.last_arrival_ns() {
+        ledger::end_drowsy_run(record, last_arrival_ns);
     }
 }
 

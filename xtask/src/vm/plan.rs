@@ -144,7 +144,8 @@ pub(crate) fn brief(tests: &[String]) -> Vec<Step> {
     steps.extend(policies());
     steps.extend(hotplug());
     let has_them = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with("privileged"));
-    steps.extend(tests.iter().filter(has_them).map(|path| test_program(path, &["kernel::machine".to_owned()])));
+    let chosen = ["kernel::machine", "kernel::policies::runs_that_the_kernel_leaves_out"].map(ToOwned::to_owned);
+    steps.extend(tests.iter().filter(has_them).map(|path| test_program(path, &chosen)));
     steps.push(few_pids());
     steps
 }

@@ -117,6 +117,18 @@ fn threads_at_rest_are_compared_one_by_one() {
 }
 
 #[test]
+fn runs_that_the_kernel_does_not_count_are_no_timeslices() {
+    let mut threads = [resting(1, 4)];
+    (threads[0].record.preempted, threads[0].record.drowsy.uncounted_runs) = (2, 1);
+    let compare = |timeslices| {
+        let now = TaskCounters { involuntary: 2, timeslices, ..task(1, 4) };
+        let (residuals, differing) = proc(&at_rest(&threads, &Totals::default()), &[now], &TaskCounters::default());
+        (all_within(&residuals), differing)
+    };
+    assert_eq!([compare(4), compare(5), compare(6)], [(false, 1), (true, 0), (false, 1)]);
+}
+
+#[test]
 fn a_thread_that_one_side_does_not_know_counts_as_differing() {
     let threads = [resting(1, 4)];
     let before = TaskCounters::default();

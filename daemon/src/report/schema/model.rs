@@ -39,7 +39,8 @@ pub struct Estimate {
 pub struct GilReport {
     /// Time that threads waited for such a lock, summed. The same as `blocked_seconds_by_reason.gil`.
     pub wait_seconds: f64,
-    /// Times a thread gave the lock up because another had asked for it.
+    /// Times a thread gave the lock up because another had asked for it, and waited until that thread had it. Where the other is
+    /// faster than this wait, none is counted: a lower bound.
     pub handoffs: u64,
     /// The same per second of wall time.
     pub handoffs_per_second: f64,

@@ -1,8 +1,11 @@
 //! The daemon over HTTP.
 
 use std::{
+    ffi::OsStr,
+    fs,
     io::Write,
     net::{TcpListener, TcpStream},
+    os::unix::ffi::OsStrExt,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -12,10 +15,11 @@ use super::{
     exact::{TICK_SECONDS, steal_seconds},
     host::{self, Guarded, comes_true, has_program, is_privileged},
     leftovers::{assert_gone, wait_for_programs},
-    served::{Daemon, assert_never_down, rule, scrape, sum},
+    served::{Daemon, assert_never_down, request, rule, scrape, sum},
     signals::send,
 };
 use procfs::process::Process;
+use tempfile::TempDir;
 
 /// The spinning thread's name, which no other run of these tests uses.
 fn spinner_name() -> String {
@@ -88,12 +92,60 @@ fn prometheus_accepts_the_metrics_without_a_complaint() {
     let daemon = Daemon::start(&rule("spinner", &spinner_name()));
     let text = daemon.get("/metrics");
     assert!(text.contains("schedscope_workload_on_cpu_seconds_total{"), "{text}");
+    assert_accepted(&text);
+}
+
+/// Prometheus's own parser and linter find nothing to say.
+fn assert_accepted(text: &str) {
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().unwrap();
     promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = promtool.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty() && output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
+fn what_programs_are_called_cannot_break_the_metrics() {
+    if !is_privileged() {
+        return;
+    }
+    if !has_program("promtool") {
+        println!("skipped: no promtool; the package prometheus has it");
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join(OsStr::from_bytes(b"a\"} 1\n# x\\\xff{b=\""));
+    fs::copy(host::workloads(), &path).unwrap();
+    let mut command = Command::new(&path);
+    command.args("native --task spin --model serial --seconds 60".split(' ')).stdout(Stdio::null());
+    let program = Guarded(command.spawn().unwrap());
+    let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", program.id())).unwrap();
+    if cgroup.contains(".service") || cgroup.contains(".scope") {
+        println!("skipped: programs are named by their units here, which no program chooses");
+        return;
+    }
+    let daemon = Daemon::start("");
+    let name = "a'} 1?# x\\\\\u{fffd}{b='";
+    let series = format!("schedscope_workload_on_cpu_seconds_total{{workload=\"{name}\"");
+    assert!(comes_true(20, || sum(&daemon.get("/metrics"), &series) > 0.2), "{}", daemon.get("/metrics"));
+    assert_accepted(&daemon.get("/metrics"));
+}
+
+#[test]
+fn a_request_by_a_foreign_name_is_turned_away_and_counted() {
+    if !is_privileged() {
+        return;
+    }
+    let daemon = Daemon::start("");
+    for path in ["/metrics", "/", "/status"] {
+        let answer = request(daemon.address, path, "rebound.example.org").unwrap();
+        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+        assert!(!answer.contains("schedscope_") && answer.contains("--allow-remote"), "{answer}");
+    }
+    let refused = "schedscope_scrapes_refused_total{reason=\"foreign_host\"}";
+    // Scrapes may share a reading that was taken before.
+    assert!(comes_true(5, || sum(&daemon.get("/metrics"), refused) == 3.0), "{}", daemon.get("/metrics"));
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
         Ok(child) => Guarded(child),
         Err(error) => return println!("skipped: no real-time policy here: {error}"),
     };
-    let output = Command::new(schedscope()).args(["check", "--seconds", "1", "--json", "-"]).output().unwrap();
+    let output = Command::new(schedscope()).args(["check", "--seconds", "0.5", "--json", "-"]).output().unwrap();
     let outcome: Outcome = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     assert_eq!(outcome.threads_differing, 0, "{outcome:?}");
     let of_proc = outcome.comparisons.iter().filter(|comparison| comparison.residual.source == "proc");

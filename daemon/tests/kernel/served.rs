@@ -59,9 +59,14 @@ pub(crate) fn free_address() -> SocketAddr {
 }
 
 pub(crate) fn try_get(address: SocketAddr, path: &str) -> Option<String> {
+    request(address, path, "localhost")
+}
+
+/// The answer to somebody who asks by this name.
+pub(crate) fn request(address: SocketAddr, path: &str, host: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)

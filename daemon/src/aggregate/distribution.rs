@@ -36,9 +36,17 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
-    /// Observations of at most `bound_ns`. Exact where `bound_ns` is a bucket bound, as every power of two from 2^8 ns is.
-    pub fn cumulative(&self, bound_ns: u64) -> u64 {
-        (0..BUCKETS).take_while(|&i| upper_bound_ns(i).is_some_and(|upper| upper <= bound_ns)).map(|i| self.counts[i]).sum()
+    /// For each bound, the observations of at most so many nanoseconds. The bounds ascend. Exact where a bound is one of the kernel's
+    /// buckets, as every power of two from 2^8 ns is.
+    pub fn cumulative(&self, bounds_ns: impl Iterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
+        let mut fine = (0..BUCKETS).map_while(|index| Some((upper_bound_ns(index)?, self.counts[index]))).peekable();
+        let mut at_most = 0;
+        bounds_ns.map(move |bound_ns| {
+            while let Some((_, count)) = fine.next_if(|(upper_ns, _)| *upper_ns <= bound_ns) {
+                at_most += count;
+            }
+            (bound_ns, at_most)
+        })
     }
 
     /// The `q` quantile (0 to 1) in nanoseconds: the middle of its bucket, so it is off by at most 6.25 %; never above the

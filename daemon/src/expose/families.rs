@@ -233,11 +233,12 @@ impl Family {
 
     /// Adds the series of a histogram. The encoder adds the bucket without an upper bound.
     fn add_distribution(&mut self, labels: &[&str], distribution: &Distribution) {
-        let buckets = catalog::le_bounds_ns()
-            .map(|bound_ns| {
+        let buckets = distribution
+            .cumulative(catalog::le_bounds_ns())
+            .map(|(bound_ns, count)| {
                 let mut bucket = Bucket::default();
                 bucket.set_upper_bound(in_unit(self.metric.unit, bound_ns));
-                bucket.set_cumulative_count(distribution.cumulative(bound_ns));
+                bucket.set_cumulative_count(count);
                 bucket
             })
             .collect();

@@ -145,7 +145,7 @@ fn a_request_by_a_foreign_name_is_turned_away_and_counted() {
     }
     let refused = "schedscope_scrapes_refused_total{reason=\"foreign_host\"}";
     // Scrapes may share a reading that was taken before.
-    assert!(comes_true(5, || sum(&daemon.get("/metrics"), refused) == 3.0), "{}", daemon.get("/metrics"));
+    assert!(comes_true(5, || (sum(&daemon.get("/metrics"), refused) - 3.0).abs() < 0.5), "{}", daemon.get("/metrics"));
 }
 
 #[test]

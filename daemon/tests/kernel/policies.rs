@@ -137,7 +137,7 @@ fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
     match timeslices {
         Some(timeslices) => {
             println!("{} timeslices, {}", timeslices.kernel, timeslices.because);
-            assert!(timeslices.ours == timeslices.kernel && timeslices.kernel > 0.0, "{timeslices:?}");
+            assert!(timeslices.difference.abs() < 0.5 && timeslices.kernel > 0.0, "{timeslices:?}");
         }
         None => println!("skipped: this kernel does not count timeslices"),
     }

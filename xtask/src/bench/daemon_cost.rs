@@ -12,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 
 use super::pipe;
+use crate::workspace::{cargo, output};
 
 /// Where the bench has the daemon listen.
 const ADDRESS: &str = "127.0.0.1:9753";
@@ -28,6 +29,16 @@ pub(super) struct DaemonCost {
     pub(super) scrape_ms: f64,
     /// Switches of the host per second meanwhile.
     pub(super) switches_per_second: f64,
+    /// The text of a large host's scrape.
+    pub(super) large: LargeScrape,
+}
+
+/// Making the text of a scrape of 64 workloads on 64 CPUs (`daemon/benches/scrape.rs`), which no machine here has.
+pub(super) struct LargeScrape {
+    /// Median and quartiles in milliseconds.
+    pub(super) ms: [f64; 3],
+    /// Its size.
+    pub(super) mib: f64,
 }
 
 /// Ends the process group that the process it holds leads.
@@ -50,6 +61,7 @@ impl Drop for Ended {
 }
 
 pub(super) fn measure(binary: &Path) -> Result<DaemonCost> {
+    let large = large_scrape()?;
     let daemon = Ended::start(Command::new(binary).args(["daemon", "--listen", ADDRESS])).context("cannot start the daemon")?;
     wait_until_up()?;
     let words = pipe::command(100_000_000);
@@ -67,7 +79,15 @@ pub(super) fn measure(binary: &Path) -> Result<DaemonCost> {
         rss_mib: rss_mib(daemon.0.id())?,
         scrape_ms: super::median(&mut scrapes),
         switches_per_second: (host_switches()? - switches_before) / seconds,
+        large,
     })
+}
+
+fn large_scrape() -> Result<LargeScrape> {
+    let text = output(cargo().args(["bench", "--quiet", "-p", "schedscope", "--bench", "scrape"]))?;
+    let figures: Vec<f64> = text.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [half, quarter, three_quarters, bytes] = figures[..] else { bail!("the bench of a large scrape printed {text:?}") };
+    Ok(LargeScrape { ms: [half, quarter, three_quarters], mib: bytes / f64::from(1 << 20) })
 }
 
 fn wait_until_up() -> Result<()> {

@@ -88,7 +88,7 @@ fn the_switch_interval_is_the_one_that_was_set_and_hand_offs_come_that_often() {
         println!("set to {interval} s: mean turn {mean_turn} s, {workers_handoffs} hand-offs of {turns} counted");
         // Reading a file gives the lock up as well, which each thread does twice.
         assert!(mean_turn > 0.75 * interval, "{mean_turn} s for an interval of {interval} s: {gil:?}");
-        assert!(workers_handoffs <= turns && workers_handoffs > 0.2 * turns, "{workers_handoffs} of {turns}: {gil:?}");
+        assert!(workers_handoffs <= turns && workers_handoffs > 0.4 * turns, "{workers_handoffs} of {turns}: {gil:?}");
         if foreign_share(&traced.report) < 0.1 {
             // It takes the next thread some time to ask and to get a CPU, and the one that computes some to look.
             assert!(mean_turn < 1.1 * interval + 0.002, "{mean_turn} s for an interval of {interval} s: {gil:?}");

@@ -40,12 +40,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let binary = target_dir().join("release/schedscope");
     let repeats = arguments.repeats;
 
-    eprintln!("cost per event, {repeats} runs");
-    let events = events::measure(repeats, arguments.round_trips)?;
+    eprintln!("cost per event and runqlat's, {repeats} runs of each in turns");
+    let (events, rival) = side_by_side(repeats, arguments.round_trips)?;
     eprintln!("the same load with and without reasons");
     let reasons = reasons::measure(repeats, arguments.round_trips)?;
-    eprintln!("the same load under runqlat");
-    let rival = rival::measure(repeats, arguments.round_trips)?;
     eprintln!("slow-down, {} interleaved pairs", repeats * 2 - 1);
     let slowdown = slowdown::measure(&binary, repeats * 2 - 1, arguments.round_trips)?;
     eprintln!("the daemon under load");
@@ -57,6 +55,37 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         std::fs::write(root().join("docs/overhead.md"), text)?;
     }
     Ok(())
+}
+
+/// Ours and runqlat's in turns, since the speed of a machine changes within a minute: what is compared was measured in the same one.
+fn side_by_side(repeats: u32, round_trips: u32) -> Result<(events::Events, Option<rival::Rival>)> {
+    let runqlat = rival::find();
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..repeats {
+        ours.push(events::measure(round_trips)?);
+        if let Some(runqlat) = &runqlat {
+            theirs.push(rival::measure(runqlat, round_trips)?);
+        }
+    }
+    let pairs: Vec<_> = ours.iter().zip(theirs).collect();
+    Ok((events::Events::of(&ours), rival::Rival::of(&pairs)))
+}
+
+/// A median and the middle half of what was measured.
+#[derive(Clone, Copy)]
+struct Quartiles {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+impl Quartiles {
+    /// Not a number without values.
+    fn of(values: &mut [f64]) -> Quartiles {
+        values.sort_by(f64::total_cmp);
+        let at = |quarters: usize| values.get(quarters * values.len() / 4).copied().unwrap_or(f64::NAN);
+        Quartiles { median: at(2), low: at(1), high: at(3) }
+    }
 }
 
 /// The middle value; of an even number the higher one of the two.

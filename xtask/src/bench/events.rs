@@ -11,41 +11,57 @@ use schedscope::{
 };
 use schedscope_ebpf::abi::program;
 
-use super::{median, pipe};
+use super::{Quartiles, median, pipe};
 
-/// Medians over the runs, in nanoseconds.
-pub(super) struct Events {
-    /// Run time of each program by name, metering included, with the runs of the last repeat.
-    pub(super) programs: BTreeMap<&'static str, (f64, u64)>,
-    /// Run time of the empty program by hook.
-    pub(super) meters: BTreeMap<&'static str, f64>,
-    /// The empty program where no other one is on the hook.
-    pub(super) net: BTreeMap<&'static str, f64>,
+/// One run of the load, traced.
+pub(super) struct Run {
+    programs: Vec<ProgramCost>,
+    /// In the order of [`program::METERS`].
+    meters: Vec<ProgramCost>,
 }
 
-pub(super) fn measure(repeats: u32, round_trips: u32) -> Result<Events> {
-    let mut gross: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    let mut meters: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    let mut net: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    let mut runs = BTreeMap::new();
-    for _ in 0..repeats {
-        let (programs, empty) = measure_once(round_trips)?;
-        for (cost, (_, hook)) in empty.iter().zip(program::METERS) {
-            meters.entry(hook).or_default().push(per_run(cost));
-        }
-        for cost in programs.iter().filter(|cost| cost.runs > 0) {
-            gross.entry(cost.name).or_default().push(per_run(cost));
-            runs.insert(cost.name, cost.runs);
-            if let Some(floor) = meters.get(cost.name).and_then(|values| values.last()) {
-                net.entry(cost.name).or_default().push(per_run(cost) - floor);
-            }
-        }
+impl Run {
+    /// What a program costs beyond an empty one on the same hook, in nanoseconds; `None` if the load did not run it.
+    pub(super) fn net_ns(&self, hook: &str) -> Option<f64> {
+        Some(self.gross_ns(hook)? - self.meter_ns(hook)?)
     }
-    let medians = |map: BTreeMap<&'static str, Vec<f64>>| -> BTreeMap<&'static str, f64> {
-        map.into_iter().map(|(name, mut values)| (name, median(&mut values))).collect()
-    };
-    let programs = medians(gross).into_iter().map(|(name, ns)| (name, (ns, runs.get(name).copied().unwrap_or(0)))).collect();
-    Ok(Events { programs, meters: medians(meters), net: medians(net) })
+
+    /// What the kernel's metering counts of its own on a hook: the cost of an empty program.
+    pub(super) fn meter_ns(&self, hook: &str) -> Option<f64> {
+        let index = program::METERS.iter().position(|(_, of)| *of == hook)?;
+        self.meters.get(index).map(per_run)
+    }
+
+    fn gross_ns(&self, hook: &str) -> Option<f64> {
+        self.programs.iter().find(|cost| cost.name == hook && cost.runs > 0).map(per_run)
+    }
+}
+
+/// Over the runs, in nanoseconds.
+pub(super) struct Events {
+    /// Median run time of each program by name, metering included, with the runs of the last repeat.
+    pub(super) programs: BTreeMap<&'static str, (f64, u64)>,
+    /// The same of the empty program by hook.
+    pub(super) meters: BTreeMap<&'static str, f64>,
+    /// Quartiles of what is left without it.
+    pub(super) net: BTreeMap<&'static str, Quartiles>,
+}
+
+impl Events {
+    /// Puts runs together.
+    pub(super) fn of(runs: &[Run]) -> Events {
+        let collect = |of: &dyn Fn(&Run) -> Option<f64>| runs.iter().filter_map(of).collect::<Vec<_>>();
+        let mut events = Events { programs: BTreeMap::new(), meters: BTreeMap::new(), net: BTreeMap::new() };
+        for cost in runs.iter().flat_map(|run| &run.programs).filter(|cost| cost.runs > 0) {
+            let mut gross = collect(&|run| run.gross_ns(cost.name));
+            events.programs.insert(cost.name, (median(&mut gross), cost.runs));
+        }
+        for (_, hook) in program::METERS {
+            events.meters.insert(hook, median(&mut collect(&|run| run.meter_ns(hook))));
+            events.net.insert(hook, Quartiles::of(&mut collect(&|run| run.net_ns(hook))));
+        }
+        events
+    }
 }
 
 fn per_run(cost: &ProgramCost) -> f64 {
@@ -53,7 +69,7 @@ fn per_run(cost: &ProgramCost) -> f64 {
 }
 
 /// One run of the load, traced with every signal on, meters attached, statistics on.
-fn measure_once(round_trips: u32) -> Result<(Vec<ProgramCost>, Vec<ProgramCost>)> {
+pub(super) fn measure(round_trips: u32) -> Result<Run> {
     let mut tracer = Tracer::start(Sizes { workloads: 2, tasks: 1024, thread_by_core: true }, &Topology::read()?)?;
     tracer.attach_meters()?;
     let words = pipe::command(round_trips);
@@ -64,7 +80,7 @@ fn measure_once(round_trips: u32) -> Result<(Vec<ProgramCost>, Vec<ProgramCost>)
     let mut child = load.release()?;
     let status = child.wait().context("cannot wait for the load")?;
     anyhow::ensure!(status.success(), "the load failed: {status}; try `{}`", pipe::command(round_trips).join(" "));
-    Ok((tracer.costs(), tracer.meter_costs()))
+    Ok(Run { programs: tracer.costs(), meters: tracer.meter_costs() })
 }
 
 /// The processor's name, for the table.

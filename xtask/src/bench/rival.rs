@@ -1,54 +1,87 @@
 //! libbpf-tools' runqlat under the same load: it does one of the histograms.
 
 use std::{
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use schedscope::kernel::{enable_stats, host_programs};
+use schedscope_ebpf::abi::program;
 
-use super::{median, pipe};
+use super::{Quartiles, events, median, pipe};
 use crate::workspace::find_program;
 
-/// Median run time of its programs in nanoseconds, metering included.
-pub(super) struct Rival {
+/// Run time of its programs in nanoseconds, metering included.
+#[derive(Clone, Copy)]
+pub(super) struct Run {
     /// On `sched_switch`.
-    pub(super) switch_ns: f64,
+    switch_ns: f64,
     /// On `sched_wakeup`.
-    pub(super) wakeup_ns: f64,
+    wakeup_ns: f64,
 }
 
-/// `None` if it is not installed.
-pub(super) fn measure(repeats: u32, round_trips: u32) -> Result<Option<Rival>> {
-    let Some(runqlat) =
-        find_program("runqlat").or_else(|| Some("/usr/sbin/runqlat".into()).filter(|path: &std::path::PathBuf| path.is_file()))
-    else {
-        return Ok(None);
+/// Against ours.
+pub(super) struct Rival {
+    /// Median on `sched_switch`, metering included.
+    pub(super) switch_ns: f64,
+    /// Median on `sched_wakeup`, metering included.
+    pub(super) wakeup_ns: f64,
+    /// Median of a switch and a wake-up, net of the empty programs that were attached beside ours.
+    pub(super) net_ns: f64,
+    /// The same of ours by the same of theirs, in each pair of runs one after the other.
+    pub(super) share: Quartiles,
+}
+
+/// Where it is, if it is installed.
+pub(super) fn find() -> Option<PathBuf> {
+    // Not on the path of everybody who may become root.
+    find_program("runqlat").or_else(|| Some("/usr/sbin/runqlat".into()).filter(|path: &PathBuf| path.is_file()))
+}
+
+/// One run of the load under it.
+pub(super) fn measure(runqlat: &Path, round_trips: u32) -> Result<Run> {
+    let mut tool = Command::new(runqlat).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("cannot start runqlat")?;
+    // It attaches within a fraction of this; its programs' names say when.
+    sleep(Duration::from_secs(1));
+    let measured = {
+        let _stats = enable_stats()?;
+        pipe::run(&[], round_trips)
     };
-    let (mut switch, mut wakeup) = (Vec::new(), Vec::new());
-    for _ in 0..repeats {
-        let mut tool =
-            Command::new(&runqlat).stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("cannot start runqlat")?;
-        // It attaches within a fraction of this; its programs' names say when.
-        sleep(Duration::from_secs(1));
-        let measured = {
-            let _stats = enable_stats()?;
-            pipe::run(&[], round_trips)
-        };
-        let programs = host_programs();
-        tool.kill().context("cannot stop runqlat")?;
-        tool.wait().context("cannot stop runqlat")?;
-        measured?;
-        for program in programs?.iter().filter(|program| program.runs > 1000) {
-            let ns = program.run_ns as f64 / program.runs as f64;
-            match program.name.as_str() {
-                "sched_switch" => switch.push(ns),
-                "sched_wakeup" => wakeup.push(ns),
-                _ => {}
-            }
+    let programs = host_programs();
+    tool.kill().context("cannot stop runqlat")?;
+    tool.wait().context("cannot stop runqlat")?;
+    measured?;
+    let mut run = Run { switch_ns: 0.0, wakeup_ns: 0.0 };
+    for program in programs?.iter().filter(|program| program.runs > 1000) {
+        let ns = program.run_ns as f64 / program.runs as f64;
+        match program.name.as_str() {
+            "sched_switch" => run.switch_ns = ns,
+            "sched_wakeup" => run.wakeup_ns = ns,
+            _ => {}
         }
     }
-    Ok((!switch.is_empty()).then(|| Rival { switch_ns: median(&mut switch), wakeup_ns: median(&mut wakeup) }))
+    ensure!(run.switch_ns > 0.0 && run.wakeup_ns > 0.0, "{} did not run a program at every switch", runqlat.display());
+    Ok(run)
+}
+
+impl Rival {
+    /// Puts pairs of runs together; `None` without any.
+    pub(super) fn of(pairs: &[(&events::Run, Run)]) -> Option<Rival> {
+        let both = |of: &dyn Fn(&str) -> Option<f64>| Some(of(program::SCHED_SWITCH)? + of(program::SCHED_WAKING)?);
+        let net = |(ours, theirs): &(&events::Run, Run)| {
+            let metering_ns = both(&|hook| ours.meter_ns(hook))?;
+            Some((both(&|hook| ours.net_ns(hook))?, theirs.switch_ns + theirs.wakeup_ns - metering_ns))
+        };
+        let nets: Vec<(f64, f64)> = pairs.iter().filter_map(net).collect();
+        let of_theirs = |of: fn(&Run) -> f64| median(&mut pairs.iter().map(|(_, run)| of(run)).collect::<Vec<_>>());
+        (!nets.is_empty()).then(|| Rival {
+            switch_ns: of_theirs(|run| run.switch_ns),
+            wakeup_ns: of_theirs(|run| run.wakeup_ns),
+            net_ns: median(&mut nets.iter().map(|(_, theirs)| *theirs).collect::<Vec<_>>()),
+            share: Quartiles::of(&mut nets.iter().map(|(ours, theirs)| ours / theirs).collect::<Vec<_>>()),
+        })
+    }
 }

@@ -31,11 +31,6 @@ pub(super) fn demand(labels: &[&'static str]) -> Expr {
     running(labels).plus(&runnable(labels))
 }
 
-/// Mean number of threads that are blocked.
-pub(super) fn blocked(labels: &[&'static str]) -> Expr {
-    rate(&catalog::WORKLOAD_BLOCKED).sum_by(labels)
-}
-
 /// Mean number of threads blocked for one of `reasons`.
 pub(super) fn blocked_for(reasons: &[&str], labels: &[&'static str]) -> Expr {
     rate(&catalog::WORKLOAD_BLOCKED).only("reason", reasons).sum_by(labels)
@@ -44,7 +39,11 @@ pub(super) fn blocked_for(reasons: &[&str], labels: &[&'static str]) -> Expr {
 /// Over how many CPUs the running time is spread: the square of the sum over the sum of the squares. By host, since core 0 of two
 /// hosts is not the same core.
 pub(super) fn effective_cpus() -> Expr {
-    let on_cpu = rate(&catalog::WORKLOAD_ON_CPU);
+    spread(&rate(&catalog::WORKLOAD_ON_CPU))
+}
+
+/// See [`effective_cpus`], for on-CPU time of whatever interval.
+pub(super) fn spread(on_cpu: &Series) -> Expr {
     // Without what did not run at all: 0 over 0 is no number.
     on_cpu.sum_by(HOST_WORKLOAD).squared().above(0.0).per(&on_cpu.sum_of_squares_by(HOST_WORKLOAD))
 }

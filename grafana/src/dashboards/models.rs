@@ -4,7 +4,7 @@ use schedscope_ebpf::catalog;
 
 use super::{
     core_map,
-    measures::{HOST_WORKLOAD, WORKLOAD, blocked, blocked_for, demand, effective_cpus, runnable, running, switches},
+    measures::{HOST_WORKLOAD, WORKLOAD, blocked_for, demand, effective_cpus, runnable, running, spread, switches},
 };
 use crate::{
     dashboard::{Dashboard, Row},
@@ -13,7 +13,7 @@ use crate::{
         kinds::{lines, numbers_now, stacked},
         table::table,
     },
-    promql::{Expr, quantile, rate, value},
+    promql::{Expr, RANGE, Series, increase, quantile, rate, value},
 };
 
 /// The dashboard.
@@ -25,6 +25,7 @@ pub(super) fn dashboard() -> Dashboard {
                       Choose the workloads to compare.",
         rows: vec![
             Row::open("Side by side, now", side_by_side()),
+            Row::open("Side by side, over the chosen time", over_time()),
             Row::open("C, D and effective CPUs", parallelism()),
             Row::open("What threads wait for", waiting()),
             Row::open("Switches and migrations", costs()),
@@ -35,15 +36,8 @@ pub(super) fn dashboard() -> Dashboard {
     }
 }
 
-/// All of a workload's threads, alive: each is running, runnable or blocked.
-fn life() -> Expr {
-    demand(HOST_WORKLOAD).plus(&blocked(HOST_WORKLOAD))
-}
-
 fn side_by_side() -> Vec<Panel> {
     let info = value(&catalog::WORKLOAD_INFO).max_by(&["instance", "workload", "model"]);
-    let share = |part: Expr| part.per(&life().above(0.0));
-    let waiting_for = |reasons: &[&str]| share(blocked_for(reasons, HOST_WORKLOAD));
     vec![
         table(
             Text {
@@ -70,10 +64,47 @@ fn side_by_side() -> Vec<Panel> {
         .linked("Workload", "Core map of this workload", core_map::UID, "workload")
         .sorted_by("C")
         .sized(24, 9),
+    ]
+}
+
+/// Of workloads that ran one after another, as in the lab, no moment shows two.
+fn over_time() -> Vec<Panel> {
+    let grown = |metric| increase(metric).over(RANGE);
+    let on_cpu = grown(&catalog::WORKLOAD_ON_CPU);
+    let (running, runnable) = (on_cpu.sum_by(HOST_WORKLOAD), grown(&catalog::WORKLOAD_RUNNABLE).sum_by(HOST_WORKLOAD));
+    let life = running.plus(&runnable).plus(&grown(&catalog::WORKLOAD_BLOCKED).sum_by(HOST_WORKLOAD));
+    let share = |part: &Expr| part.per(&life.above(0.0));
+    let blocked = |reasons: &[&str]| share(&grown(&catalog::WORKLOAD_BLOCKED).only("reason", reasons).sum_by(HOST_WORKLOAD));
+    let for_each_second = |count: Series| count.sum_by(HOST_WORKLOAD).per(&running.above(0.01));
+    let switches = |kind| for_each_second(grown(&catalog::WORKLOAD_SWITCHES).only("kind", &[kind]));
+    vec![
         table(
             Text {
-                title: "Where the time of the threads goes",
-                read: "Shares of the time of all of a workload's threads over the last interval; a row adds up to 100 %, but for what is \
+                title: "What each did in the chosen time",
+                read: "One row per workload and host, over all of the time that the dashboard shows, whether the workloads ran at once or \
+                       one after another. At most: the highest point of the charts of C and D below. Effective: cores that the CPU time \
+                       is spread over. Switches and migrations: for each second on a CPU. What came before the first scrape that saw a \
+                       workload is missing.",
+                next: "The same work with less CPU time was cheaper; with a higher C it was done sooner. C at most near 1 with D near 1: \
+                       one core would do. D at most above C: some waited for a CPU. Many voluntary switches: threads hand something to \
+                       each other; below is what they wait for.",
+            },
+            &[("workload", "Workload"), ("instance", "Host")],
+        )
+        .column("CPU time", Unit::Seconds, &running)
+        .mean("C at most", &super::measures::running(HOST_WORKLOAD).largest_in_range())
+        .mean("D at most", &demand(HOST_WORKLOAD).largest_in_range())
+        .mean("Effective CPUs", &spread(&on_cpu))
+        .column("Voluntary switches", Unit::PerSecond, &switches("voluntary"))
+        .column("Preemptions", Unit::PerSecond, &switches("preempted"))
+        .column("Migrations", Unit::PerSecond, &for_each_second(grown(&catalog::WORKLOAD_MIGRATIONS)))
+        .linked("Workload", "Core map of this workload", core_map::UID, "workload")
+        .sorted_by("C at most")
+        .sized(24, 9),
+        table(
+            Text {
+                title: "Where the time of the threads went",
+                read: "Shares of the time of all of a workload's threads in the chosen time; a row adds up to 100 %, but for what is \
                        rounded. GIL: \
                        Python's interpreter lock. Lock: another lock, a join or a condition. Event loop: poll and its like.",
                 next: "GIL or lock: more threads will not help, processes may. Waiting for a CPU: fewer threads or more cores. The \
@@ -81,16 +112,16 @@ fn side_by_side() -> Vec<Panel> {
             },
             &[("workload", "Workload"), ("instance", "Host")],
         )
-        .share("Running", &share(running(HOST_WORKLOAD)))
-        .share("Waiting for a CPU", &share(runnable(HOST_WORKLOAD)))
-        .share("GIL", &waiting_for(&["gil"]))
-        .share("Lock", &waiting_for(&["futex"]))
-        .share("Event loop", &waiting_for(&["poll"]))
-        .share("Sleep", &waiting_for(&["sleep"]))
-        .share("Pipe or socket", &waiting_for(&["pipe_socket"]))
-        .share("Disk", &waiting_for(&["disk", "page_fault"]))
-        .share("Child", &waiting_for(&["child_wait"]))
-        .share("Other", &waiting_for(&["unknown", "stopped", "other"]))
+        .share("Running", &share(&running))
+        .share("Waiting for a CPU", &share(&runnable))
+        .share("GIL", &blocked(&["gil"]))
+        .share("Lock", &blocked(&["futex"]))
+        .share("Event loop", &blocked(&["poll"]))
+        .share("Sleep", &blocked(&["sleep"]))
+        .share("Pipe or socket", &blocked(&["pipe_socket"]))
+        .share("Disk", &blocked(&["disk", "page_fault"]))
+        .share("Child", &blocked(&["child_wait"]))
+        .share("Other", &blocked(&["unknown", "stopped", "other"]))
         .sorted_by("Running")
         .sized(24, 9),
     ]

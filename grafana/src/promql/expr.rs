@@ -4,6 +4,8 @@ use std::fmt;
 
 use schedscope_ebpf::catalog;
 
+use super::{RANGE, STEP};
+
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
@@ -89,6 +91,7 @@ impl Expr {
             (mine, Quantity::Number) => mine,
             (mine, theirs) if mine == theirs => Quantity::Number,
             (Quantity::Number, Quantity::PerSecond) => Quantity::Seconds,
+            (Quantity::Number, Quantity::Seconds) => Quantity::PerSecond,
             (mine, theirs) => panic!("{mine:?} per {theirs:?} has no unit: {self} / {other}"),
         };
         self.binary(&self.matching("/", other), other, quantity)
@@ -148,6 +151,12 @@ impl Expr {
     #[must_use]
     pub fn at_least(&self, threshold: f64) -> Expr {
         Expr { text: format!("{} >= {threshold}", self.operand()), is_atom: false, ..self.clone() }
+    }
+
+    /// The largest that a chart over the time that is shown would have.
+    #[must_use]
+    pub fn largest_in_range(&self) -> Expr {
+        Expr { text: format!("max_over_time(({})[{RANGE}:{STEP}])", self.text), is_atom: true, ..self.clone() }
     }
 
     /// The same, or 0 where it is less: two readings that share one instant can make a difference of two rates.

@@ -20,6 +20,10 @@ pub(super) struct Asked {
 pub(super) struct Choice {
     /// What Grafana would fit to zoom and scrape interval.
     pub(super) window: String,
+    /// From point to point.
+    pub(super) step: String,
+    /// All of the time that is shown.
+    pub(super) range: String,
     /// A pattern for hosts.
     pub(super) instance: String,
     /// A pattern for workloads.
@@ -29,14 +33,15 @@ pub(super) struct Choice {
 impl Choice {
     /// Every workload of every host.
     pub(super) fn all(window: &str) -> Choice {
-        Choice { window: window.to_owned(), instance: ".+".to_owned(), workload: ".+".to_owned() }
+        let [window, step, range] = [window; 3].map(str::to_owned);
+        Choice { window, step, range, instance: ".+".to_owned(), workload: ".+".to_owned() }
     }
 
     /// The expression as Grafana would send it.
     pub(super) fn apply(&self, expr: &str) -> String {
         expr.replace(RATE_INTERVAL, &self.window)
-            .replace(STEP, &self.window)
-            .replace(RANGE, &self.window)
+            .replace(STEP, &self.step)
+            .replace(RANGE, &self.range)
             .replace("$job", ".+")
             .replace("$instance", &self.instance)
             .replace("$workload", &self.workload)
@@ -64,6 +69,22 @@ pub(super) fn of_panel(dashboard: &str, panel: &str) -> Vec<String> {
     let found: Vec<String> = panels(&json).filter(|known| known["title"] == panel).flat_map(exprs).collect();
     assert!(!found.is_empty(), "no panel {panel}");
     found
+}
+
+/// The expression of one column of a table.
+pub(super) fn of_column(dashboard: &str, table: &str, heading: &str) -> String {
+    let dashboard = dashboards::all().into_iter().find(|known| known.title == dashboard).expect("no such dashboard");
+    let json = dashboard.json();
+    let panel = panels(&json).find(|known| known["title"] == table).expect("no such table");
+    let organize = panel["transformations"].as_array().unwrap().iter().find(|step| step["id"] == "organize").unwrap();
+    let names = organize["options"]["renameByName"].as_object().unwrap();
+    let field = names.iter().find(|(_, name)| *name == heading).expect("no such column").0;
+    let target = panel["targets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|target| *field == format!("Value #{}", target["refId"].as_str().unwrap()));
+    target.unwrap()["expr"].as_str().unwrap().to_owned()
 }
 
 fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
@@ -102,6 +123,7 @@ fn collect(expr: &Expr, found: &mut Vec<String>) {
         Expr::Aggregate(aggregate) => collect(&aggregate.expr, found),
         Expr::Binary(binary) => [&binary.lhs, &binary.rhs].into_iter().for_each(|side| collect(side, found)),
         Expr::Paren(inner) => collect(&inner.expr, found),
+        Expr::Subquery(inner) => collect(&inner.expr, found),
         Expr::NumberLiteral(_) => {}
         other => panic!("we write no such expression: {other}"),
     }

@@ -53,12 +53,48 @@ pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
         assert!((least..=most).contains(&shown), "{}: {panel} {only:?}: {shown} s, run says {total} s", trace.workload);
     }
     counts(scene, trace);
+    over_time(scene, trace, unseen);
     let shown = trace.half_way(scene, MODELS, "Threads");
     assert!((shown - threads).abs() < 0.5, "{}: {shown} of {threads} threads", trace.workload);
     let (shown, expected) = (trace.sum(scene, MODELS, "Effective CPUs", None), report.parallelism.effective_cpus);
     println!("{}: {shown:.3} effective CPUs, run says {expected:.3}", trace.workload);
     // By as much as the unseen time of one CPU can change the spread.
     assert!((shown - expected).abs() < 0.1 * expected, "{}: {shown} of {expected} effective CPUs", trace.workload);
+}
+
+/// The tables over the chosen time. A share is off by as much as the part of the threads' time that no scrape saw.
+fn over_time(scene: &Scene, trace: &Trace, unseen: f64) {
+    let report = &trace.report;
+    let time = &report.time_seconds;
+    let whole = time.on_cpu + time.runnable + time.blocked;
+    let blocked = |reasons: &[Reason]| -> f64 {
+        reasons.iter().filter_map(|reason| report.blocked_seconds_by_reason.get(reason.name())).sum()
+    };
+    let slack = (unseen + 0.02 * report.tasks.peak_threads as f64) / whole;
+    for (heading, seconds) in [
+        ("Running", time.on_cpu),
+        ("Waiting for a CPU", time.runnable),
+        ("GIL", blocked(&[Reason::Gil])),
+        ("Lock", blocked(&[Reason::Futex])),
+        ("Child", blocked(&[Reason::ChildWait])),
+    ] {
+        let (shown, expected) = (trace.cell(scene, MODELS, "Where the time of the threads went", heading), seconds / whole);
+        println!("{}: {heading} {shown:.4} of the threads' time, run says {expected:.4}", trace.workload);
+        assert!((shown - expected).abs() <= slack, "{}: {heading} {shown}, run says {expected}", trace.workload);
+    }
+    let cell = |heading| trace.cell(scene, MODELS, "What each did in the chosen time", heading);
+    let shown = cell("CPU time");
+    let (least, most) = (time.on_cpu - unseen - slack * whole, time.on_cpu + slack * whole);
+    assert!((least..=most).contains(&shown), "{}: {shown} s of CPU time, run says {}", trace.workload, time.on_cpu);
+    // The highest point is no less than the mean of the whole time, but for what the last windows reach beyond it.
+    let (running, demand) = (cell("C at most"), cell("D at most"));
+    let mean = trace.sum(scene, MODELS, "C: CPUs in use", None);
+    println!("{}: C at most {running:.3}, mean {mean:.3}, D at most {demand:.3}", trace.workload);
+    assert!(running > 0.95 * mean && demand >= running - 1e-6, "{}: C at most {running}, D {demand}", trace.workload);
+    let switches = (report.switches.voluntary + report.switches.preempted) as f64 / time.on_cpu;
+    let shown = cell("Voluntary switches") + cell("Preemptions");
+    println!("{}: {shown:.1} switches a second on a CPU, run says {switches:.1}", trace.workload);
+    assert!(shown > 0.5 * switches && shown < 2.0 * switches, "{}: {shown}, run says {switches}", trace.workload);
 }
 
 /// Counts are never more than the run's. How many are missing depends on how fast they came while no scrape saw the workload, which

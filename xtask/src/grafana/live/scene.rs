@@ -13,7 +13,7 @@ use schedscope::report::RunReport;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::expressions::{Choice, of_panel};
+use super::expressions::{Choice, of_column, of_panel};
 use crate::{
     grafana::{
         has_daemon,
@@ -177,10 +177,22 @@ impl Trace {
         self.sum_at(scene, dashboard, panel, None, self.middle_seconds)
     }
 
-    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>, at_seconds: f64) -> f64 {
+    /// The cell of this workload in a table over the time that was seen.
+    pub(super) fn cell(&self, scene: &Scene, dashboard: &str, table: &str, heading: &str) -> f64 {
+        let chart = Choice { window: "4s".to_owned(), step: "1s".to_owned(), ..self.choice() };
+        let found = scene.query(&chart.apply(&of_column(dashboard, table, heading)), self.last_seconds);
+        let [(_, value)] = &found[..] else { panic!("{}: {} rows under {heading}", self.workload, found.len()) };
+        *value
+    }
+
+    fn choice(&self) -> Choice {
         // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
-        let choice = Choice { workload: self.workload.to_owned(), ..Choice::all(&window) };
+        Choice { workload: self.workload.to_owned(), ..Choice::all(&window) }
+    }
+
+    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>, at_seconds: f64) -> f64 {
+        let choice = self.choice();
         let exprs = of_panel(dashboard, panel);
         let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
         let is_meant = |labels: &Value| only.is_none_or(|(label, value)| labels[label] == value.as_str());

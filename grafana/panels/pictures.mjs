@@ -4,7 +4,7 @@ import { chromium } from "playwright-core";
 
 const [page, prometheus, from, to, directory, ...workloads] = process.argv.slice(2);
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
-for (const [dashboard, height] of [["core-map", 1010], ["models", 1700], ["latency", 1500]]) {
+for (const [dashboard, height] of [["core-map", 1010], ["models", 1945], ["latency", 1500]]) {
   const view = await browser.newPage({ viewport: { width: 1300, height } });
   const params = new URLSearchParams({ dashboard: `schedscope-${dashboard}`, prometheus, from, to });
   workloads.forEach((workload) => params.append("var-workload", workload));

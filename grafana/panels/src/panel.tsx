@@ -33,7 +33,7 @@ async function load({ panel, choice, prometheus, scrapeMs, width }: Props, theme
   const asked = panel.targets.map(async (target) => {
     const expr = choice.expression(target.expr, intervalMs, scrapeMs);
     const series = target.instant ? await prometheus.instant(expr, to) : await prometheus.range(expr, from, to, intervalMs);
-    return framesOf(target, series, panel.targets.length > 1);
+    return framesOf(target, series, panel.targets.length > 1, intervalMs);
   });
   return prepare(panel, (await Promise.all(asked)).flat(), choice, theme);
 }

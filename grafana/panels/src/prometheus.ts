@@ -53,7 +53,8 @@ function named(name: string, values: number[], labels: Labels): Field {
   return { name: "Value", type: FieldType.number, config: { displayNameFromDS: name }, labels, values };
 }
 
-const time = (values: number[]): Field => ({ name: "Time", type: FieldType.time, config: {}, values });
+/** `interval`: from point to point; a line breaks where one is missing. */
+const time = (values: number[], interval?: number): Field => ({ name: "Time", type: FieldType.time, config: { interval }, values });
 
 function legend(target: Target, metric: Labels): string {
   if (target.legendFormat !== "") {
@@ -65,14 +66,14 @@ function legend(target: Target, metric: Labels): string {
 }
 
 /** The frames of one query. `isOneOfMany`: the panel has several, whose values must be told apart. */
-export function frames(target: Target, series: Series[], isOneOfMany: boolean): DataFrame[] {
+export function frames(target: Target, series: Series[], isOneOfMany: boolean, stepMs: number): DataFrame[] {
   if (target.format === "table") {
     return series.length === 0 ? [] : [table(target, series, isOneOfMany)];
   }
   const ordered = target.format === "heatmap" ? buckets(series) : series;
   return ordered.map(({ metric, values }) => {
     const value = named(legend(target, metric), values.map(([, text]) => Number(text)), metric);
-    return { refId: target.refId, length: values.length, fields: [time(values.map(([at]) => at * 1e3)), value] };
+    return { refId: target.refId, length: values.length, fields: [time(values.map(([at]) => at * 1e3), stepMs), value] };
   });
 }
 

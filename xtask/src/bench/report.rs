@@ -77,8 +77,8 @@ fn event_goals(measured: &Measured<'_>) -> Vec<Row> {
     }
     if let Some(Rival { net_ns, share: Quartiles { median, low, high }, .. }) = rival {
         goals.push(Row {
-            what: "a switch and a wake-up, by those of libbpf-tools runqlat in the same minute".to_owned(),
-            measured: format!("{median:.2} ({low:.2} to {high:.2}) of {net_ns:.0} ns"),
+            what: "a switch and a wake-up, as a share of libbpf-tools runqlat's, in turns".to_owned(),
+            measured: format!("{median:.2} ({low:.2} to {high:.2}); theirs {net_ns:.0} ns"),
             goal: format!("<= {:.2}", goal::RIVAL_SHARE),
             met: *median <= goal::RIVAL_SHARE,
         });

@@ -1,4 +1,4 @@
-import { getFieldDisplayName, type DataFrame } from "@grafana/data";
+import { applyNullInsertThreshold, getFieldDisplayName, type DataFrame, type TimeRange } from "@grafana/data";
 import { PanelContextProvider, SeriesVisibilityChangeMode, TimeSeries, TooltipPlugin, type PanelContext } from "@grafana/ui";
 import { useMemo, useState } from "react";
 import type { KindProps } from ".";
@@ -7,7 +7,8 @@ import { EVENTS } from "../events";
 /** Lines and areas. A click on a name in the legend leaves that series alone on the chart, another brings all back. */
 export function Lines({ frames, panel, timeRange, width, height }: KindProps) {
   const [chosen, setChosen] = useState<string[]>([]);
-  const shown = useMemo(() => frames.map((frame) => hidden(frame, frames, chosen)), [frames, chosen]);
+  const whole = useMemo(() => frames.map((frame) => withGaps(frame, timeRange)), [frames]);
+  const shown = useMemo(() => whole.map((frame) => hidden(frame, whole, chosen)), [whole, chosen]);
   const context: PanelContext = {
     eventsScope: "schedscope",
     eventBus: EVENTS,
@@ -32,6 +33,11 @@ export function Lines({ frames, panel, timeRange, width, height }: KindProps) {
       </TimeSeries>
     </PanelContextProvider>
   );
+}
+
+/** A line must not lead over times of which nothing is known. The library sees to that for the first series only. */
+function withGaps(frame: DataFrame, { from, to }: TimeRange): DataFrame {
+  return applyNullInsertThreshold({ frame, refFieldPseudoMin: from.valueOf(), refFieldPseudoMax: to.valueOf() });
 }
 
 function toggled(before: string[], label: string | string[] | null, mode: SeriesVisibilityChangeMode): string[] {

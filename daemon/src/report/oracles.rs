@@ -175,9 +175,14 @@ pub fn proc(tree: &AtRest<'_>, now: &[TaskCounters], before: &TaskCounters) -> (
         let (ours_delay, delay) = (seconds(ours.run_delay_ns), seconds(kernel.run_delay_ns));
         residuals.push(Residual::new("proc", "schedstat_run_delay_seconds", ours_delay, delay, bounds).because(compare::RUN_DELAY));
         let uncounted: u64 = threads.iter().map(|thread| thread.record.drowsy.uncounted_runs).sum();
-        residuals.push(count("schedstat_timeslices", ours.timeslices, kernel.timeslices).because(&format!(
-            "without {uncounted} runs after a preemption of a thread that was about to sleep, which the kernel does not count"
-        )));
+        let timeslices = count("schedstat_timeslices", ours.timeslices, kernel.timeslices);
+        residuals.push(if uncounted == 0 {
+            timeslices
+        } else {
+            timeslices.because(&format!(
+                "without {uncounted} runs after a preemption of a thread that was about to sleep, which the kernel does not count"
+            ))
+        });
     }
     (residuals, differing)
 }

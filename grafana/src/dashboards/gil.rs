@@ -30,7 +30,7 @@ pub(super) fn panels() -> Vec<Panel> {
                 title: "Hand-offs of the lock",
                 read: "How often per second a thread gave the lock up because another had asked for it, and waited until that one had \
                        it. With the default interval of 5 ms it cannot pass 200 for each lock; a thread that takes the lock faster than \
-                       the giver waits is not seen, about one in four where measured.",
+                       the giver waits is not seen, about one in five where measured.",
                 next: "Above 100 with several busy threads: they take turns by the interval; see the timeslices on the scheduler \
                        latency dashboard. Far below with long waits: a thread holds the lock in native code.",
             },

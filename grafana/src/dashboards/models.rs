@@ -82,9 +82,10 @@ fn over_time() -> Vec<Panel> {
             Text {
                 title: "What each did in the chosen time",
                 read: "One row per workload and host, over all of the time that the dashboard shows, whether the workloads ran at once or \
-                       one after another. At most: the highest point of the charts of C and D below. Effective: cores that the CPU time \
-                       is spread over. Switches and migrations: for each second on a CPU. What came before the first scrape that saw a \
-                       workload is missing.",
+                       one after another. At most: the highest that C and D were, each over an interval as in the charts below, which add \
+                       hosts up; the further out you zoom, the longer the interval and the lower the peak. Effective: cores that the \
+                       CPU time is spread over. Switches and migrations: for each second on a CPU. What came before the first scrape \
+                       that saw a workload is missing.",
                 next: "The same work with less CPU time was cheaper; with a higher C it was done sooner. C at most near 1 with D near 1: \
                        one core would do. D at most above C: some waited for a CPU. Many voluntary switches: threads hand something to \
                        each other; below is what they wait for.",

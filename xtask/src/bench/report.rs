@@ -93,9 +93,9 @@ fn host_goals(measured: &Measured<'_>) -> Vec<Row> {
     vec![
         below(
             "slow-down of `perf bench sched pipe` on one CPU".to_owned(),
-            format!("{:.2} ({:.2} to {:.2})", slowdown.median, slowdown.range.0, slowdown.range.1),
+            format!("{:.2} ({:.2} to {:.2})", slowdown.ratios.median, slowdown.ratios.low, slowdown.ratios.high),
             format!("<= {}", goal::SLOWDOWN),
-            slowdown.median <= goal::SLOWDOWN,
+            slowdown.ratios.median <= goal::SLOWDOWN,
         ),
         below(
             format!("the daemon's user space at {:.0} thousand switches a second", daemon.switches_per_second / 1e3),

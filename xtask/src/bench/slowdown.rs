@@ -4,17 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::{median, pipe};
+use super::{Quartiles, median, pipe};
 
 /// Wall time with against without.
 pub(super) struct Slowdown {
-    /// Median of the ratios.
-    pub(super) median: f64,
-    /// Smallest and largest.
-    pub(super) range: (f64, f64),
+    /// The ratios.
+    pub(super) ratios: Quartiles,
     /// Microseconds per round trip without.
     pub(super) untraced_us: f64,
-    /// The ratio of two runs without: how noisy the machine is.
+    /// The smallest and the largest ratio of two runs without: how noisy the machine is.
     pub(super) null_range: (f64, f64),
     /// Pairs measured.
     pub(super) pairs: u32,
@@ -33,11 +31,5 @@ pub(super) fn measure(binary: &Path, pairs: u32, round_trips: u32) -> Result<Slo
     }
     let range =
         |values: &[f64]| values.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(*value), high.max(*value)));
-    Ok(Slowdown {
-        range: range(&ratios),
-        null_range: range(&nulls),
-        median: median(&mut ratios),
-        untraced_us: median(&mut plain),
-        pairs,
-    })
+    Ok(Slowdown { ratios: Quartiles::of(&mut ratios), null_range: range(&nulls), untraced_us: median(&mut plain), pairs })
 }

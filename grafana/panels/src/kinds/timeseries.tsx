@@ -7,6 +7,7 @@ import { EVENTS } from "../events";
 /** Lines and areas. A click on a name in the legend leaves that series alone on the chart, another brings all back. */
 export function Lines({ frames, panel, timeRange, width, height }: KindProps) {
   const [chosen, setChosen] = useState<string[]>([]);
+  // The frames are new whenever the time is.
   const whole = useMemo(() => frames.map((frame) => withGaps(frame, timeRange)), [frames]);
   const shown = useMemo(() => whole.map((frame) => hidden(frame, whole, chosen)), [whole, chosen]);
   const context: PanelContext = {

@@ -4,9 +4,12 @@
 use std::time::Instant;
 
 use schedscope::{
-    aggregate::{Distribution, Totals},
-    expose::{CpuTotals, Exposition, Metrics, Workload},
-    snapshot::{Cpu, Times},
+    capture::{
+        distribution::Distribution,
+        snapshot::{Cpu, Times},
+        totals::Totals,
+    },
+    metrics::{CpuTotals, Exposition, Metrics, Workload},
 };
 use schedscope_ebpf::{
     abi::Histogram,

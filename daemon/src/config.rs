@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use schedscope_ebpf::catalog;
+use crate::metrics::catalog;
 use serde::Deserialize;
 use toml::Spanned;
 

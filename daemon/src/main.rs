@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use schedscope::{
     args::{Args, Command},
+    capture::spawn::SpawnError,
     commands,
-    spawn::SpawnError,
 };
 
 /// Our own failure under `run`, told apart from the command's codes as env(1) and timeout(1) do.

@@ -17,7 +17,6 @@
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
 //! - [`loss`]: every way an observation can be missing.
 //! - [`params`]: what the loader freezes into the object before the verifier sees it.
-//! - [`catalog`]: one row per exported metric.
 #![no_std]
 #![expect(clippy::inline_always, reason = "a call in BPF costs a frame and hides bounds from the verifier")]
 
@@ -35,6 +34,4 @@ pub mod distance;
 pub mod gil;
 pub mod loss;
 
-#[cfg(not(target_arch = "bpf"))]
-pub mod catalog;
 pub mod params;

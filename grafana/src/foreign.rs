@@ -1,7 +1,7 @@
 //! Metrics that dashboards and alerts use and that are not the daemon's own: those of the process collector, what Prometheus
 //! records of every scrape, and what the lab says of itself.
 
-use schedscope_ebpf::catalog::{Bound, Kind, Label, Metric, Unit};
+use schedscope::metrics::catalog::{Bound, Kind, Label, Metric, Unit};
 
 /// Whether the last scrape worked.
 pub static UP: Metric = foreign("up", Kind::Gauge, Unit::Bool, "1 if the last scrape worked.", "Prometheus");

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use schedscope_ebpf::catalog::{self, Bound, Kind, Label, Metric, Unit};
+use schedscope::metrics::catalog::{self, Bound, Kind, Label, Metric, Unit};
 
 /// Hosts for which the number of series is worked out: workloads (`other` included) and CPUs.
 const EXAMPLES: [(usize, usize); 2] = [(7, 16), (33, 64)];
@@ -11,7 +11,7 @@ const EXAMPLES: [(usize, usize); 2] = [(7, 16), (33, 64)];
 pub fn metrics_markdown() -> String {
     let mut text = String::from(
         "# Metrics\n\n\
-         <!-- Generated from ebpf/src/catalog.rs by `cargo xtask generate`. -->\n\n\
+         <!-- Generated from daemon/src/metrics/catalog.rs by `cargo xtask generate`. -->\n\n\
          `schedscope daemon` serves these on `/metrics`, text format 0.0.4, beside the usual `process_*` of its own process. Times\n\
          are in seconds, to the nanosecond. Counters begin at 0 when the daemon starts, include what is still going on at the\n\
          time of the scrape, and never go down.\n\n\

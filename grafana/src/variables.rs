@@ -1,6 +1,6 @@
 //! What every dashboard has beside its panels: the choices at its top, and marks over time.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 use serde_json::{Value, json};
 
 use crate::{

@@ -28,7 +28,7 @@ mod table;
 use std::{io::Write, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use schedscope::{preflight::kernel_release_name, report::Options};
+use schedscope::{capture::preflight::kernel_release_name, report::Options};
 
 use crate::grafana::find_prometheus;
 use cell::{Cell, Outcome, Row};

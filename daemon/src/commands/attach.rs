@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, run::Interrupts};
-use crate::{report::schema::Exit, session::Session, snapshot::Tgid};
+use crate::{
+    capture::{run::Subject, session::Session, snapshot::Tgid},
+    report::build::build,
+};
 
 /// Arguments of `schedscope attach`.
 #[derive(Debug, clap::Args)]
@@ -63,7 +66,8 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
         .report
         .name
         .unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
-    let report = session.finish(None, name, Vec::new(), Exit::default(), allowed_cpus())?;
+    let subject = Subject { name, allowed_cpus: allowed_cpus(), ..Subject::default() };
+    let report = build(&session.finish(None, subject)?);
     deliver(&report, json, args.report.quiet)?;
     Ok(0)
 }

@@ -19,9 +19,9 @@ use tokio::{
 };
 
 use crate::{
+    capture::snapshot::{Cpu, Snapshot, Tid, WorkloadId},
     config::Config,
-    server::{self, Gate, Listener, Server, web::Web},
-    snapshot::{Cpu, Snapshot, Tid, WorkloadId},
+    serve::{self, Gate, Listener, Server, web::Web},
 };
 use station::Station;
 
@@ -86,7 +86,7 @@ pub struct ProgramState {
 pub fn run(args: &DaemonArgs) -> Result<()> {
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     let web = args.web_config.as_deref().map_or_else(|| Ok(Web::default()), Web::read)?;
-    let listener = server::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
+    let listener = serve::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
     let kernel = tracer::start(&config)?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

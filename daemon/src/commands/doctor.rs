@@ -1,6 +1,6 @@
 //! `schedscope doctor`: what this host can do, with a remedy for each lack.
 
-use crate::{
+use crate::capture::{
     kernel::{Sizes, Tracer},
     preflight::{Verdict, examine, without},
     topology::Topology,

@@ -14,9 +14,8 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    preflight,
+    capture::{preflight, topology::Topology},
     report::{Options, RunReport, render},
-    topology::Topology,
 };
 
 /// Refuses with a remedy before anything is loaded.

@@ -6,11 +6,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
 use crate::{
-    oracle::{Oracles, usage},
-    report::schema::Exit,
-    session::Session,
-    snapshot::Tgid,
-    spawn::{Gated, exit_code},
+    capture::{
+        run::{Exit, Subject},
+        session::Session,
+        snapshot::Tgid,
+        spawn::{Gated, exit_code},
+    },
+    oracle::{Oracles, affinity::mean_move_seconds, usage},
+    report::build::build,
 };
 
 /// How long threads that are ending may take after the command was reaped.
@@ -43,7 +46,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let mut interrupts = Interrupts::listen()?;
     let mut session = Session::start(topology)?;
     if args.check {
-        session.measure_queueing()?;
+        session.measure_queueing(mean_move_seconds())?;
     }
     let gated = Gated::fork(&args.command)?;
     let leader = gated.tgid();
@@ -69,7 +72,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
         }
     }
     let window_of = if args.wait_all { None } else { Some(leader) };
-    let mut report = session.finish(window_of, name, args.command, exit_of(status), allowed)?;
+    let subject = Subject { name, command: args.command, exit: exit_of(status), allowed_cpus: allowed };
+    let mut report = build(&session.finish(window_of, subject)?);
     // Whether every process of the command was waited for is not known.
     oracles.compare(&mut report, rusage, false);
     deliver(&report, json, args.report.quiet)?;

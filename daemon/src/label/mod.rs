@@ -24,7 +24,7 @@ pub use rules::{RuleConfig, Rules};
 pub use scan::Scanner;
 pub use table::LabelTable;
 
-use schedscope_ebpf::catalog;
+use crate::metrics::catalog;
 
 /// The name of all kernel threads.
 pub const KERNEL: &str = "kernel";

@@ -3,7 +3,7 @@
 use procfs::process::Process;
 
 use super::Identity;
-use crate::snapshot::Tgid;
+use crate::capture::snapshot::Tgid;
 
 /// `PF_KTHREAD` in the kernel's `include/linux/sched.h`.
 const KERNEL_THREAD_FLAG: u32 = 0x0020_0000;

@@ -4,7 +4,7 @@ use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
 use super::{Identity, NAME_CHARS, QUOTE, cgroup, printable};
-use schedscope_ebpf::catalog;
+use crate::metrics::catalog;
 
 /// A `[[workload]]` table of the configuration.
 #[derive(Clone, Debug, Deserialize)]

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::{Identity, LabelTable, Named, Rules, name_of};
-use crate::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
+use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
 
 /// Processes read in one scan at most, the busiest first; the others wait for the next.
 pub const READS_PER_SCAN: usize = 64;

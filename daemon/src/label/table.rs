@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use schedscope_ebpf::catalog;
+use crate::metrics::catalog;
 
 use super::{NameSource, Named};
-use crate::snapshot::WorkloadId;
+use crate::capture::snapshot::WorkloadId;
 
 /// The workload of everything without a number of its own.
 pub const OTHER: WorkloadId = WorkloadId(0);

@@ -8,7 +8,7 @@ use super::{
     facts::{Facts, OUTSIDE, Python, ThreadFacts},
     name::{self, Name},
 };
-use crate::snapshot::{Snapshot, Tgid, Thread, WorkloadId};
+use crate::capture::snapshot::{Snapshot, Tgid, Thread, WorkloadId};
 
 /// Shortest window: below it a few switches decide.
 const WINDOW_NS: u64 = 2_000_000_000;
@@ -132,7 +132,7 @@ mod tests {
     use schedscope_ebpf::task_clock::Phase;
 
     use super::*;
-    use crate::snapshot::tests::thread;
+    use crate::capture::snapshot::tests::thread;
 
     fn at(taken_ns: u64, mut threads: Vec<Thread>) -> Snapshot {
         for thread in &mut threads {

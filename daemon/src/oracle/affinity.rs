@@ -41,6 +41,11 @@ pub fn mean_move() -> io::Result<Option<Duration>> {
     }))
 }
 
+/// The same in seconds, or `None` if it cannot be measured.
+pub fn mean_move_seconds() -> Option<f64> {
+    mean_move().ok().flatten().map(|time| time.as_secs_f64())
+}
+
 /// In a thread of its own, the affinity ends with it.
 fn join<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
     thread.join().map_err(|_| io::Error::other("a thread that moves about has failed"))?

@@ -5,7 +5,7 @@ use std::io;
 use perf_event::{Builder, Counter, events::Software};
 
 use super::{affinity, nap};
-use crate::{report::oracles::PerfCounts, snapshot::Tgid};
+use crate::{capture::snapshot::Tgid, report::oracles::PerfCounts};
 
 /// Counters at work.
 pub struct Counters {

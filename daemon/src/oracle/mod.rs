@@ -2,7 +2,6 @@
 //!
 //! | module | what it asks |
 //! |---|---|
-//! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
 //! | [`usage`] | `wait4` |
 //! | [`counters`] | perf's software counters |
 //! | [`tasks`] | `/proc/PID/task/TID/` |
@@ -16,16 +15,15 @@ pub mod affinity;
 pub mod counters;
 pub mod host;
 pub mod nap;
-pub mod quiescent;
 pub mod tasks;
 pub mod usage;
 
 use crate::{
+    capture::snapshot::Tgid,
     report::{
         RunReport,
         oracles::{self, Usage},
     },
-    snapshot::Tgid,
 };
 use counters::Counters;
 use tasks::TaskCounters;

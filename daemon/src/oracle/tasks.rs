@@ -2,8 +2,8 @@
 
 use std::{fs, io, path::Path};
 
-use super::quiescent::wait_until_off_cpu;
-use crate::snapshot::Tgid;
+use crate::capture::quiescent::wait_until_off_cpu;
+use crate::capture::snapshot::Tgid;
 
 /// A thread's counters since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::{
     process::{Child, ExitStatus},
 };
 
-use super::quiescent::wait_until_off_cpu;
+use crate::capture::quiescent::wait_until_off_cpu;
 
 /// Counts of `struct rusage`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

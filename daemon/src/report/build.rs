@@ -1,4 +1,4 @@
-//! Makes the report of a run from what was measured. Pure; nanoseconds become seconds here.
+//! Makes the report of a run from what was run. Pure; nanoseconds become seconds here.
 
 use std::collections::BTreeMap;
 
@@ -7,61 +7,20 @@ use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
 use super::{
     compare, gil,
     schema::{
-        CoreMap, CoreMapRow, CoreMapThread, Cpus, Exit, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
-        Quantiles, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+        CoreMap, CoreMapRow, CoreMapThread, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism, Quantiles,
+        RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
     },
 };
 use crate::{
-    aggregate::{Column, Distribution, Timeline, Totals, busy_cpus, effective_cpus},
-    interpreters::Interpreters,
+    capture::{
+        distribution::Distribution,
+        run::Run,
+        snapshot::{Cpu, Losses, Thread, Times},
+        timeline::{Column, Timeline},
+        totals::{Totals, busy_cpus, effective_cpus},
+    },
     model,
-    snapshot::{Cpu, Losses, Thread, Times},
 };
-
-/// Everything a report is made of.
-pub struct Measured<'a> {
-    /// What the user calls it.
-    pub name: String,
-    /// Command and arguments; empty for `attach`.
-    pub command: Vec<String>,
-    /// Begin and end, `CLOCK_MONOTONIC`.
-    pub window_ns: (u64, u64),
-    /// When the last snapshot was taken.
-    pub taken_ns: u64,
-    /// How it ended.
-    pub exit: Exit,
-    /// CPUs online.
-    pub online: &'a [u32],
-    /// CPUs the command may use.
-    pub allowed: u32,
-    /// Totals of the workload.
-    pub totals: &'a Totals,
-    /// Every thread that lived.
-    pub threads: &'a [Thread],
-    /// What is known of their Pythons.
-    pub interpreters: &'a Interpreters,
-    /// Losses since tracing began.
-    pub losses: Losses,
-    /// Core map samples.
-    pub timeline: &'a Timeline,
-    /// Host counters over the window.
-    pub host: HostCounters,
-    /// How long it takes to move a thread to another CPU, if that was measured.
-    pub move_seconds: Option<f64>,
-    /// Kernel release.
-    pub kernel: String,
-}
-
-/// What all CPUs did, whoever used them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct HostCounters {
-    /// Idle time, open intervals included.
-    pub idle_ns: u64,
-    /// Switches.
-    pub switches: u64,
-    /// Of these, from the idle task.
-    pub switches_from_idle: u64,
-}
 
 /// Seconds from nanoseconds.
 pub fn seconds(ns: u64) -> f64 {
@@ -69,9 +28,9 @@ pub fn seconds(ns: u64) -> f64 {
 }
 
 /// Builds the report.
-pub fn build(measured: &Measured<'_>) -> RunReport {
-    let Measured { totals, threads, taken_ns, .. } = *measured;
-    let wall_ns = measured.window_ns.1.saturating_sub(measured.window_ns.0);
+pub fn build(run: &Run) -> RunReport {
+    let Run { subject, totals, threads, taken_ns, interpreters, .. } = run;
+    let (taken_ns, wall_ns) = (*taken_ns, run.wall_ns());
     let times = &totals.times;
     let per_wall = |ns: u64| if wall_ns == 0 { 0.0 } else { ns as f64 / wall_ns as f64 };
     let mut listed: Vec<&Thread> = threads.iter().collect();
@@ -81,11 +40,11 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
 
     let mut report = RunReport {
         schema: SCHEMA.to_owned(),
-        name: measured.name.clone(),
-        command: measured.command.clone(),
+        name: subject.name.clone(),
+        command: subject.command.clone(),
         wall_seconds: seconds(wall_ns),
-        exit: measured.exit.clone(),
-        cpus: Cpus { online: count(measured.online.len()), allowed: measured.allowed },
+        exit: subject.exit.clone(),
+        cpus: Cpus { online: count(run.online.len()), allowed: subject.allowed_cpus },
         tasks: tasks(totals, threads),
         parallelism: Parallelism {
             running_mean: per_wall(times.on_cpu_ns),
@@ -101,16 +60,16 @@ pub fn build(measured: &Measured<'_>) -> RunReport {
         timeslice_seconds: quantiles(&totals.timeslice),
         on_cpu_seconds_by_cpu: by_cpu(&totals.on_cpu_ns_by_cpu),
         threads: listed.into_iter().map(|thread| thread_report(thread, taken_ns)).collect(),
-        threads_omitted: omitted as u64,
+        threads_omitted: omitted as u64 + run.threads_forgotten,
         model: super::schema::Model::default(),
-        gil: gil::report(threads, measured.interpreters, taken_ns, wall_ns),
-        loss: losses(&measured.losses),
-        check: compare::check(threads, totals, measured.move_seconds),
-        core_map: core_map(measured.timeline, measured.online),
-        over_time: over_time(measured.timeline),
-        host: host(measured, wall_ns),
+        gil: gil::report(threads, interpreters, taken_ns, wall_ns),
+        loss: losses(&run.losses),
+        check: compare::check(threads, totals, run.move_seconds),
+        core_map: core_map(&run.timeline, &run.online),
+        over_time: over_time(&run.timeline),
+        host: host(run, wall_ns),
     };
-    report.model = model::of_run(&report, &gil::by_process(threads, measured.interpreters));
+    report.model = model::of_run(&report, &gil::by_process(threads, interpreters));
     report
 }
 
@@ -267,15 +226,15 @@ fn over_time(timeline: &Timeline) -> Option<OverTime> {
     })
 }
 
-fn host(measured: &Measured<'_>, wall_ns: u64) -> Host {
-    let capacity_ns = wall_ns * measured.online.len() as u64;
-    let used_ns = measured.totals.times.on_cpu_ns + measured.host.idle_ns;
+fn host(run: &Run, wall_ns: u64) -> Host {
+    let capacity_ns = wall_ns * run.online.len() as u64;
+    let used_ns = run.totals.times.on_cpu_ns + run.host.idle_ns;
     Host {
         foreign_on_cpu_seconds: seconds(capacity_ns.saturating_sub(used_ns)),
-        idle_seconds: seconds(measured.host.idle_ns),
-        switches: measured.host.switches,
-        switches_from_idle: measured.host.switches_from_idle,
-        kernel: measured.kernel.clone(),
+        idle_seconds: seconds(run.host.idle_ns),
+        switches: run.host.switches,
+        switches_from_idle: run.host.switches_from_idle,
+        kernel: run.kernel.clone(),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     build::seconds,
     schema::{Check, Residual, UnseenByOthers},
 };
-use crate::{aggregate::Totals, snapshot::Thread};
+use crate::capture::{snapshot::Thread, totals::Totals};
 
 /// Where these figures of the kernel's are from.
 const SOURCE: &str = "task_struct";
@@ -163,7 +163,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::snapshot::tests::thread;
+    use crate::capture::snapshot::tests::thread;
 
     /// A thread that ended at `end_ns`, as the kernel has it too.
     fn ended(tid: u32, process: u32, end_ns: u64) -> Thread {

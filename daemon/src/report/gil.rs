@@ -8,7 +8,7 @@ use super::{
     build::seconds,
     schema::{GilReport, InterpreterReport, ThreadGil},
 };
-use crate::{
+use crate::capture::{
     interpreters::{Interpreters, Kind, gil_name},
     snapshot::Thread,
 };

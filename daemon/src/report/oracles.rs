@@ -10,9 +10,8 @@ use super::{
     schema::{Residual, RunReport},
 };
 use crate::{
-    aggregate::Totals,
+    capture::{run::HostSwitches, snapshot::Thread, totals::Totals},
     oracle::{host::HostStat, tasks::TaskCounters},
-    snapshot::Thread,
 };
 
 /// Growth of a process tree's resource usage while it was traced.
@@ -222,15 +221,6 @@ fn add(sum: &mut TaskCounters, part: &TaskCounters) {
     sum.run_delay_ns += part.run_delay_ns;
     sum.timeslices += part.timeslices;
     sum.migrations = part.migrations.map(|count| sum.migrations.unwrap_or(0) + count);
-}
-
-/// Switches of the host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostSwitches {
-    /// Seen by our program.
-    pub seen: u64,
-    /// Not seen, by the kernel's count, up to the last time that a task left a CPU which had not come onto it last.
-    pub unseen: u64,
 }
 
 /// Our count of the host's switches, and `/proc/stat` just before and just after it was read.

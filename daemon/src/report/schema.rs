@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::capture::run::Exit;
 pub use check::{Check, Residual, UnseenByOthers};
 pub use model::{Estimate, GilReport, InterpreterReport, Model, ThreadGil};
 
@@ -106,15 +107,6 @@ impl OverTime {
         let (on_cpu, runnable) = (inside(&self.on_cpu_seconds), inside(&self.runnable_seconds));
         Some((on_cpu / (to - from), (on_cpu + runnable) / (to - from)))
     }
-}
-
-/// How the command ended; both `null` while it runs or after `attach`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Exit {
-    /// Exit code.
-    pub code: Option<i32>,
-    /// Number of the signal that killed it.
-    pub signal: Option<i32>,
 }
 
 /// CPUs of the host and those the command may use.

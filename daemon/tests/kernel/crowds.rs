@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use schedscope::{
+use schedscope::capture::{
     kernel::{Depth, Sizes, Tracer},
     snapshot::{Snapshot, Tgid, Thread, WorkloadId},
     spawn::Gated,

@@ -8,14 +8,8 @@ use std::{
 };
 
 use schedscope::{
-    report::{
-        RunReport,
-        schema::{Exit, Residual},
-    },
-    session::Session,
-    snapshot::Tgid,
-    spawn::Gated,
-    topology::Topology,
+    capture::{run::Subject, session::Session, snapshot::Tgid, spawn::Gated, topology::Topology},
+    report::{RunReport, build::build, schema::Residual},
 };
 use schedscope_ebpf::abi::program;
 
@@ -37,7 +31,7 @@ fn finish(mut session: Session, mut child: Child) -> RunReport {
         sleep(session.sample().unwrap());
         ended = ended || child.try_wait().unwrap().is_some();
     }
-    session.finish(None, String::new(), Vec::new(), Exit::default(), 1).unwrap()
+    build(&session.finish(None, Subject { allowed_cpus: 1, ..Subject::default() }).unwrap())
 }
 
 /// Traces a workload from its first instruction to its end.
@@ -91,7 +85,7 @@ fn without_the_task_iterator_threads_that_were_there_are_registered() {
         // Reaped, or they stay for ever.
         let _ = (spinning.try_wait().unwrap(), sleeping.try_wait().unwrap());
     }
-    let report = session.finish(None, String::new(), Vec::new(), Exit::default(), 1).unwrap();
+    let report = build(&session.finish(None, Subject { allowed_cpus: 1, ..Subject::default() }).unwrap());
     assert_eq!(report.check.threads_differing, 0, "{:?}", report.check);
     assert_eq!((report.loss.total, report.check.threads), (0, 13), "{:?}", report.loss);
     assert!(report.threads.iter().all(|thread| thread.seeded));
@@ -140,7 +134,7 @@ fn without_the_task_iterator_the_first_event_of_a_running_thread_may_be_its_leav
             sleep(session.sample().unwrap());
             let _ = spinner.try_wait().unwrap();
         }
-        let report = session.finish(None, String::new(), Vec::new(), Exit::default(), 1).unwrap();
+        let report = build(&session.finish(None, Subject { allowed_cpus: 1, ..Subject::default() }).unwrap());
         assert_eq!((report.check.threads, report.check.threads_differing, report.loss.total), (1, 0, 0), "{:?}", report.check);
         assert_eq!(report.migrations.total, u64::from(is_moved), "{:?}", report.migrations);
         assert!(report.switches.voluntary == 1, "{:?}", report.check);

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use schedscope::{
+use schedscope::capture::{
     python::{Found, Resolver, Unresolved},
     snapshot::Tgid,
 };

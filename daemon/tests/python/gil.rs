@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use schedscope::python::{AddressRange, GilKind, Interpreter, Unresolved};
+use schedscope::capture::python::{AddressRange, GilKind, Interpreter, Unresolved};
 
 use super::{
     interpreters::{Python, Running, all},

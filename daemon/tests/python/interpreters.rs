@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schedscope::{
+use schedscope::capture::{
     python::{Interpreter, Resolver, Unresolved},
     snapshot::Tgid,
 };

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schedscope::snapshot::Tgid;
+use schedscope::capture::snapshot::Tgid;
 
 /// The address that a thread waits on, if it waits in a futex call.
 fn address(line: &str) -> Option<u64> {

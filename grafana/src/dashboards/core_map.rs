@@ -1,6 +1,6 @@
 //! Core map: which workload had which core when.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use super::measures::{WORKLOAD, busy, busy_cpus, cpus, demand, effective_cpus, running};
 use crate::{

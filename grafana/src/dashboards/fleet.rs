@@ -1,6 +1,6 @@
 //! Fleet: many hosts, which of them is worth a closer look.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use super::{
     core_map,

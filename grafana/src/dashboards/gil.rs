@@ -1,6 +1,6 @@
 //! Python's interpreter lock, as a row of the models dashboard.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use super::measures::{HOST_WORKLOAD, WORKLOAD, blocked_for, running};
 use crate::{

@@ -1,6 +1,6 @@
 //! Daemon health: what was missed, and what tracing costs.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use super::measures::{
     HOST, daemon_cpus, details, missing, missing_in_range, missing_since_start, repaired, seconds_per_run, tracing_cpus,

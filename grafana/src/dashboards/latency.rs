@@ -1,6 +1,6 @@
 //! Scheduler latency: how long threads wait for a CPU, for how long they keep it, and how far they are moved.
 
-use schedscope_ebpf::catalog::{self, Metric};
+use schedscope::metrics::catalog::{self, Metric};
 
 use super::measures::{WORKLOAD, demand, runnable, running, switches};
 use crate::{

@@ -1,9 +1,7 @@
 //! Expressions that several dashboards show, so that one name means one thing.
 
-use schedscope_ebpf::{
-    catalog,
-    loss::{Harm, Loss},
-};
+use schedscope::metrics::catalog;
+use schedscope_ebpf::loss::{Harm, Loss};
 
 use crate::promql::{Expr, RANGE, Series, increase, rate, total, value};
 

@@ -1,6 +1,6 @@
 //! Models compared: threads, processes, asyncio and native code side by side.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use super::{
     core_map,

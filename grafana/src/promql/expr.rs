@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use super::{RANGE, STEP};
 

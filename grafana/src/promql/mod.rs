@@ -7,7 +7,7 @@
 mod expr;
 
 pub use expr::{Expr, Quantity};
-use schedscope_ebpf::catalog::{self, Bound, Kind, Metric, PREFIX, Unit};
+use schedscope::metrics::catalog::{self, Bound, Kind, Metric, PREFIX, Unit};
 
 /// The interval that Grafana fits to the scrape interval and the zoom.
 pub const RATE_INTERVAL: &str = "$__rate_interval";

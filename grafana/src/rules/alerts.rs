@@ -1,6 +1,7 @@
 //! Alerts: few, on what a reader would want to be woken or told for, each with what to do.
 
-use schedscope_ebpf::{catalog, loss::Harm};
+use schedscope::metrics::catalog;
+use schedscope_ebpf::loss::Harm;
 
 use super::{
     losses,

@@ -2,7 +2,8 @@
 //!
 //! Names follow `level:metric:operation`; the level lists the labels that remain beside `job`.
 
-use schedscope_ebpf::{catalog, loss::Harm};
+use schedscope::metrics::catalog;
+use schedscope_ebpf::loss::Harm;
 
 use crate::{
     dashboards::measures::reasons,

@@ -54,6 +54,6 @@ fn no_file_is_left_of_a_dashboard_that_is_gone() {
 #[test]
 fn the_document_names_every_metric() {
     let text = metrics_doc::metrics_markdown();
-    assert!(schedscope_ebpf::catalog::ALL.iter().all(|metric| text.contains(metric.name)));
+    assert!(schedscope::metrics::catalog::ALL.iter().all(|metric| text.contains(metric.name)));
     assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| line.ends_with('|')));
 }

@@ -3,10 +3,8 @@
 use std::{collections::BTreeSet, fs};
 
 use promql_parser::parser::parse;
-use schedscope_ebpf::{
-    catalog::{self, Kind},
-    loss::Loss,
-};
+use schedscope::metrics::catalog::{self, Kind};
+use schedscope_ebpf::loss::Loss;
 
 use super::selectors::selected;
 use crate::{

@@ -6,7 +6,7 @@ use promql_parser::{
     label::{Labels, MatchOp},
     parser::{Call, Expr, LabelModifier, MatrixSelector, VectorSelector, parse},
 };
-use schedscope_ebpf::catalog::{self, Kind, Metric, PREFIX};
+use schedscope::metrics::catalog::{self, Kind, Metric, PREFIX};
 
 use super::{dashboards, name, panels};
 use crate::{

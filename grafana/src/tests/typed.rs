@@ -1,6 +1,6 @@
 //! What cannot be written: each of these would be a panel that shows nothing, or something else than it says.
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 
 use crate::{
     panel::{Text, Unit, kinds::lines, table::table},

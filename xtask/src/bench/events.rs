@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, process::Command};
 
 use anyhow::{Context, Result};
-use schedscope::{
+use schedscope::capture::{
     kernel::{ProgramCost, Sizes, Tracer, enable_stats},
     snapshot::WorkloadId,
     spawn::Gated,

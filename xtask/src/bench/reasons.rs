@@ -4,7 +4,7 @@
 use std::{process::Child, thread::sleep, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use schedscope::{
+use schedscope::capture::{
     interpreters::Interpreters,
     kernel::{Depth, Sizes, Tracer, enable_stats},
     snapshot::WorkloadId,

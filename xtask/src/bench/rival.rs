@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use schedscope::kernel::{enable_stats, host_programs};
+use schedscope::capture::kernel::{enable_stats, host_programs};
 use schedscope_ebpf::abi::program;
 
 use super::{Quartiles, events, median, pipe};

@@ -14,7 +14,7 @@ mod store;
 
 use std::collections::BTreeSet;
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 use schedscope_grafana::variables::marks;
 use serde_json::Value;
 

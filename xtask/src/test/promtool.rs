@@ -12,7 +12,7 @@ use super::check::{Counts, Outcome};
 use crate::workspace::{find_program, read_text, root, run};
 
 /// What a complete daemon exposes: the expectation of a test, so that it is always up to date.
-const EXPOSITION: &str = "daemon/src/expose/golden.prom";
+const EXPOSITION: &str = "daemon/src/metrics/golden.prom";
 
 /// Runs every check that promtool has for a file of ours.
 pub(super) fn run_all() -> Result<Outcome> {

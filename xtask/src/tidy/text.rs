@@ -9,7 +9,7 @@ const FUNCTION_LINES: usize = 80;
 /// Longest README, in lines: it is for users; details belong in `docs/`.
 const README_LINES: usize = 120;
 /// The only directory that may name the BPF loader, so that everything after it is plain data.
-const LOADER_HOME: &str = "daemon/src/kernel/";
+const LOADER_HOME: &str = "daemon/src/capture/kernel/";
 /// Directories of a developer's machine. Spelt in two parts, so that this file does not break the rule.
 const MACHINE_PATHS: [[&str; 2]; 4] = [["/wo", "rk/"], ["/ro", "ot/"], ["/ho", "me/"], ["/tmp/ta", "rget"]];
 
@@ -183,7 +183,7 @@ mod tests {
     fn the_loader_is_named_in_its_home_only() {
         let text = "// aya::x\nuse aya::Ebpf;\nuse maya_x;\n";
         assert_eq!(lines(loader_home, "daemon/src/label/mod.rs", text), [2]);
-        assert_eq!(lines(loader_home, "daemon/src/kernel/load.rs", text), [0; 0]);
+        assert_eq!(lines(loader_home, "daemon/src/capture/kernel/load.rs", text), [0; 0]);
     }
 
     #[test]

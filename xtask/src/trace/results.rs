@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use schedscope::{preflight::kernel_release_name, report::Options};
+use schedscope::{capture::preflight::kernel_release_name, report::Options};
 use serde_json::{Value, json};
 
 use super::{

@@ -14,6 +14,7 @@ use super::{
     outcome::Outcome,
 };
 use crate::{
+    capture::{run::Subject, session::Session, snapshot::Tgid, spawn::Gated, topology::Topology},
     commands::allowed_cpus,
     oracle::{
         Oracles, affinity,
@@ -23,13 +24,10 @@ use crate::{
     },
     report::{
         bounds::Bounds,
+        build::build,
         oracles::{self, AtRest, HostReading},
-        schema::{Check, Exit, Residual},
+        schema::{Check, Residual},
     },
-    session::Session,
-    snapshot::Tgid,
-    spawn::Gated,
-    topology::Topology,
 };
 
 /// The tree may take this many times as long as it is told to work, and half a minute: the host may be busy.
@@ -43,7 +41,7 @@ pub(super) fn run(topology: Topology, seconds: f64) -> anyhow::Result<Outcome> {
     tree.stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut session = Session::start(topology)?;
     let mut compared = Check::default();
-    if let Err(error) = session.measure_queueing() {
+    if let Err(error) = session.measure_queueing(affinity::mean_move_seconds()) {
         compared.not_compared.insert("queueing".to_owned(), format!("run delay has a wide bound only: {error}"));
     }
     let begin = host_reading(&session)?;
@@ -75,7 +73,8 @@ pub(super) fn run(topology: Topology, seconds: f64) -> anyhow::Result<Outcome> {
     if !status.success() {
         bail!("the traced tree failed ({status}): the host may lack memory or processes");
     }
-    let mut report = session.finish(Some(leader), "check".to_owned(), Vec::new(), Exit::default(), allowed_cpus())?;
+    let subject = Subject { name: "check".to_owned(), allowed_cpus: allowed_cpus(), ..Subject::default() };
+    let mut report = build(&session.finish(Some(leader), subject)?);
     oracles.compare(&mut report, rusage, true);
     report.check.oracles.append(&mut compared.oracles);
     report.check.not_compared.append(&mut compared.not_compared);

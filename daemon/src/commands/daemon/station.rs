@@ -6,22 +6,26 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::metrics::catalog::PYTHON_UNRESOLVED;
 use anyhow::Result;
-use schedscope_ebpf::catalog::PYTHON_UNRESOLVED;
 
 use super::{KernelSide, ProgramState};
 use crate::{
+    capture::{
+        interpreters::Interpreters,
+        snapshot::{Snapshot, WorkloadId},
+    },
     config::Config,
-    expose::{Collection, CpuTotals, Exposition, Metrics, Program, collect::Ledger},
-    history::{Figures, History, Reading, Row},
-    interpreters::Interpreters,
     label::{
         NameSource, Scanner,
         proc::{CpuSet, read_identity},
     },
+    metrics::{Collection, CpuTotals, Exposition, Metrics, Program, collect::Ledger},
     model::live::Live,
-    server::{Gate, ProgramStatus, Request, Status, WorkloadStatus},
-    snapshot::{Snapshot, WorkloadId},
+    serve::{
+        Gate, ProgramStatus, Request, Status, WorkloadStatus,
+        history::{Figures, History, Reading, Row},
+    },
 };
 
 /// Requests within this time of each other share one reading.
@@ -29,7 +33,7 @@ const SHARED_FOR: Duration = Duration::from_millis(250);
 /// Every so many scans is a sample for the page: a second, and so a column of its map.
 const SCANS_PER_SAMPLE: u32 = 4;
 
-/// Places in [`schedscope_ebpf::catalog::STAGES`].
+/// Places in [`crate::metrics::catalog::STAGES`].
 #[derive(Clone, Copy)]
 enum Stage {
     Snapshot = 0,
@@ -87,7 +91,7 @@ impl<K: KernelSide> Station<K> {
             interpreters: Interpreters::default(),
             live: Live::default(),
             ledger: Ledger::default(),
-            history: History::new(epoch(), crate::kernel::now_ns()),
+            history: History::new(epoch(), crate::capture::kernel::now_ns()),
             scans: 0,
             metrics: Metrics::new()?,
             collection: Collection::default(),

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::snapshot::Thread;
+use crate::capture::snapshot::Thread;
 
 /// A host with one CPU, on which this test's own process has run for an hour; its identity is the real one.
 #[derive(Clone, Default)]
@@ -104,7 +104,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
 
 /// Runs the daemon over `host` while `client` talks to it.
 async fn with_daemon(host: Host, config: Config, client: impl AsyncFnOnce(SocketAddr)) {
-    let listener = server::listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
+    let listener = serve::listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let daemon = run_until(async { stopped.await.unwrap() }, host, config, listener, Web::default());

@@ -9,11 +9,13 @@ use schedscope_ebpf::{
 
 use super::{KernelSide, ProgramState};
 use crate::{
+    capture::{
+        kernel::{Depth, Sizes, StatsGuard, Tracer, enable_stats},
+        snapshot::{Cpu, Snapshot, Tid, WorkloadId},
+        topology::Topology,
+    },
     config::Config,
-    kernel::{Depth, Sizes, StatsGuard, Tracer, enable_stats},
     label::table::OTHER,
-    snapshot::{Cpu, Snapshot, Tid, WorkloadId},
-    topology::Topology,
 };
 
 /// A tracer of the whole host.
@@ -88,7 +90,7 @@ impl KernelSide for HostTracer {
     fn programs(&self) -> Vec<ProgramState> {
         let costs = self.tracer.costs();
         let of = |name| costs.iter().find(|cost| cost.name == name);
-        let state = |program: &crate::kernel::ProgramStatus| {
+        let state = |program: &crate::capture::kernel::ProgramStatus| {
             let cost = of(program.name);
             ProgramState {
                 name: program.name,

@@ -11,47 +11,37 @@ use schedscope_ebpf::{
 };
 
 use super::*;
-use crate::snapshot::{Snapshot, tests::thread};
+use crate::capture::{
+    interpreters::Interpreters,
+    run::{Exit, HostCounters, Subject},
+    snapshot::{Snapshot, tests::thread},
+};
 
 const SECOND: u64 = 1_000_000_000;
 
 /// A run of two seconds on CPUs 0 and 2, looked at when it was over.
-struct Run {
-    totals: Totals,
-    threads: Vec<Thread>,
-    losses: Losses,
-    timeline: Timeline,
-    host: HostCounters,
-}
-
-impl Run {
-    fn of(threads: Vec<Thread>) -> Run {
-        let timeline = Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() });
-        Run { totals: Totals::default(), threads, losses: Losses::default(), timeline, host: HostCounters::default() }
-    }
-
-    fn report(&self) -> RunReport {
-        self.report_over((SECOND, 3 * SECOND))
-    }
-
-    fn report_over(&self, window_ns: (u64, u64)) -> RunReport {
-        build(&Measured {
-            name: "web".to_owned(),
-            command: vec!["./web".to_owned(), "-v".to_owned()],
-            window_ns,
-            taken_ns: 4 * SECOND,
-            exit: Exit { code: Some(3), signal: None },
-            online: &[0, 2],
-            allowed: 1,
-            totals: &self.totals,
-            threads: &self.threads,
-            interpreters: &Interpreters::default(),
-            losses: self.losses,
-            timeline: &self.timeline,
-            host: self.host,
-            move_seconds: None,
-            kernel: "6.18.0".to_owned(),
-        })
+fn run_of(threads: Vec<Thread>) -> Run {
+    let subject = Subject {
+        name: "web".to_owned(),
+        command: vec!["./web".to_owned(), "-v".to_owned()],
+        exit: Exit { code: Some(3), signal: None },
+        allowed_cpus: 1,
+    };
+    Run {
+        subject,
+        begin_ns: SECOND,
+        end_ns: 3 * SECOND,
+        taken_ns: 4 * SECOND,
+        online: vec![0, 2],
+        totals: Totals::default(),
+        threads,
+        threads_forgotten: 0,
+        interpreters: Interpreters::default(),
+        losses: Losses::default(),
+        timeline: Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
+        host: HostCounters::default(),
+        move_seconds: None,
+        kernel: "6.18.0".to_owned(),
     }
 }
 
@@ -70,7 +60,7 @@ fn close(a: f64, b: f64) -> bool {
 
 #[test]
 fn what_is_said_about_the_run_is_passed_on() {
-    let report = Run::of(Vec::new()).report();
+    let report = build(&run_of(Vec::new()));
     assert_eq!((report.schema.as_str(), report.name.as_str(), report.host.kernel.as_str()), (SCHEMA, "web", "6.18.0"));
     assert_eq!(report.command, ["./web", "-v"]);
     assert_eq!((report.exit.code, report.exit.signal), (Some(3), None));
@@ -82,14 +72,14 @@ fn what_is_said_about_the_run_is_passed_on() {
 
 #[test]
 fn times_are_seconds_and_means_are_over_the_wall() {
-    let mut run = Run::of(Vec::new());
+    let mut run = run_of(Vec::new());
     run.totals.times.on_cpu_ns = 3 * SECOND;
     run.totals.times.wakeup_wait_ns = SECOND / 2;
     run.totals.times.preempt_wait_ns = SECOND / 4;
     run.totals.times.blocked_ns[Reason::Gil as usize] = 5 * SECOND;
     run.totals.times.blocked_ns[Reason::Disk as usize] = SECOND;
     run.totals.on_cpu_ns_by_cpu = vec![3 * SECOND / 2, 0, 3 * SECOND / 2];
-    let report = run.report();
+    let report = build(&run);
     let time = &report.time_seconds;
     assert!(close(time.on_cpu, 3.0) && close(time.runnable, 0.75) && close(time.blocked, 6.0));
     assert!(close(time.runnable_after_wakeup, 0.5) && close(time.runnable_after_preemption, 0.25));
@@ -101,28 +91,29 @@ fn times_are_seconds_and_means_are_over_the_wall() {
     assert_eq!(report.on_cpu_seconds_by_cpu.keys().collect::<Vec<_>>(), ["0", "2"]);
     // Two CPUs for two seconds; what neither we nor the idle task had, others had.
     run.host = HostCounters { idle_ns: SECOND / 4, switches: 70, switches_from_idle: 20 };
-    let host = run.report().host;
+    let host = build(&run).host;
     assert!(close(host.foreign_on_cpu_seconds, 0.75) && close(host.idle_seconds, 0.25));
     assert_eq!((host.switches, host.switches_from_idle), (70, 20));
 }
 
 #[test]
 fn a_run_without_length_has_no_means() {
-    let mut run = Run::of(Vec::new());
+    let mut run = run_of(Vec::new());
     run.totals.times.on_cpu_ns = SECOND;
-    let report = run.report_over((SECOND, SECOND));
+    run.end_ns = run.begin_ns;
+    let report = build(&run);
     assert_eq!((report.parallelism.running_mean, report.parallelism.demand_mean), (0.0, 0.0));
 }
 
 #[test]
 fn counters_and_distributions_are_those_of_the_totals() {
-    let mut run = Run::of(Vec::new());
+    let mut run = run_of(Vec::new());
     (run.totals.voluntary, run.totals.preempted, run.totals.yielded) = (11, 7, 5);
     run.totals.migrations = [[1, 2, 3, 4], [10, 20, 30, 40]];
     let mut histogram = Histogram { sum_ns: 3, max_ns: 2048, counts: [0; BUCKETS] };
     histogram.counts[index_of(2048)] = 4;
     run.totals.wakeup_latency.add(&histogram);
-    let report = run.report();
+    let report = build(&run);
     assert_eq!((report.switches.voluntary, report.switches.preempted, report.switches.yielded), (11, 7, 5));
     let migrations = &report.migrations;
     assert_eq!((migrations.total, migrations.at_wakeup, migrations.while_queued), (110, 10, 100));
@@ -149,9 +140,9 @@ fn tasks_that_were_there_before_are_counted_and_the_peak_is_the_most_at_once() {
         thread
     };
     // The third begins when the second ends: they were never there together.
-    let mut run = Run::of(vec![seeded, sibling, lived(3, 3, 30, 40), lived(4, 3, 35, 60), alive]);
+    let mut run = run_of(vec![seeded, sibling, lived(3, 3, 30, 40), lived(4, 3, 35, 60), alive]);
     (run.totals.threads_started, run.totals.processes_started, run.totals.threads) = (3, 2, 1);
-    let tasks = run.report().tasks;
+    let tasks = build(&run).tasks;
     assert_eq!((tasks.threads, tasks.processes, tasks.still_alive, tasks.peak_threads), (3 + 2, 2 + 1, 1, 3));
 }
 
@@ -170,7 +161,7 @@ fn threads_are_listed_with_open_intervals_the_busiest_first() {
     (busy.record.wakeup_wait_ns, busy.record.preempt_wait_ns) = (SECOND / 2, SECOND / 4);
     busy.record.migrations = [4, 5];
     busy.on_cpu_ns_by_cpu = vec![0, SECOND, 5];
-    let report = Run::of(vec![idle, busy]).report();
+    let report = build(&run_of(vec![idle, busy]));
     let [first, second] = report.threads.as_slice() else { panic!("{:?}", report.threads) };
     assert_eq!((first.tid, first.tgid, first.ppid, first.comm.as_str()), (2, 1, 1, "worker"));
     assert!(close(first.on_cpu_seconds, 1.0) && close(first.runnable_seconds, 0.75) && close(first.lifetime_seconds, 3.0));
@@ -190,19 +181,19 @@ fn a_list_that_is_too_long_says_how_many_it_leaves_out() {
         thread.record.on_cpu_ns = n;
         thread
     });
-    let report = Run::of(threads.collect()).report();
+    let report = build(&run_of(threads.collect()));
     assert_eq!((report.threads.len(), report.threads_omitted), (MAX_THREADS, 3));
     assert_eq!(report.threads.last().unwrap().tid, 3);
 }
 
 #[test]
 fn what_was_made_good_or_concerns_no_total_is_shown_but_is_no_loss() {
-    let mut run = Run::of(Vec::new());
+    let mut run = run_of(Vec::new());
     run.losses.0[Loss::SwitchInUnseen as usize] = 5;
     run.losses.0[Loss::ThreadDetailEvicted as usize] = 9;
     run.losses.0[Loss::AfterEnd as usize] = 2;
     run.losses.0[Loss::TaskTableFull as usize] = 1;
-    let loss = run.report().loss;
+    let loss = build(&run).loss;
     assert_eq!(loss.total, 3);
     assert_eq!((loss.by_reason["switch_in_unseen"], loss.by_reason["after_end"], loss.by_reason["end_unseen"]), (5, 2, 0));
     assert_eq!(loss.by_reason["thread_detail_evicted"], 9);
@@ -231,7 +222,7 @@ fn each_count_of_a_thread_that_ended_is_compared_with_the_kernels() {
     };
     let mut alive = exact();
     alive.record.clock.phase = Phase::Running as u32;
-    let agreed = Run::of(vec![exact(), exact(), alive]).report().check;
+    let agreed = build(&run_of(vec![exact(), exact(), alive])).check;
     assert_eq!((agreed.threads, agreed.threads_differing), (2, 0));
     let ours: Vec<(&str, f64)> = agreed.residuals.iter().map(|residual| (residual.quantity.as_str(), residual.ours)).collect();
     let expected =
@@ -250,7 +241,7 @@ fn each_count_of_a_thread_that_ended_is_compared_with_the_kernels() {
     for (place, change, difference, threads_differing) in differing {
         let mut thread = exact();
         change(&mut thread);
-        let check = Run::of(vec![exact(), thread]).report().check;
+        let check = build(&run_of(vec![exact(), thread])).check;
         assert_eq!(check.threads_differing, threads_differing, "{:?}", check.residuals[place]);
         for (index, residual) in check.residuals.iter().enumerate() {
             let expected = if index == place { difference } else { 0.0 };
@@ -271,7 +262,7 @@ fn sampled() -> Run {
         let cpus = (0..3).map(|cpu| CpuRecord { idle_ns: if cpu == 0 { idle_ns } else { 0 }, ..CpuRecord::default() }).collect();
         Snapshot { taken_ns, cpus, threads: vec![thread(1, first), thread(2, second)], ..Snapshot::default() }
     };
-    let mut run = Run::of(Vec::new());
+    let mut run = run_of(Vec::new());
     run.timeline = Timeline::starting(&sample(SECOND, [0; 3], [0; 3], 0));
     run.timeline.feed(&sample(SECOND + 5_000_000, [1_000_000, 0, 0], [3_000_000, 0, 2_000_000], 1_000_000));
     run
@@ -279,7 +270,7 @@ fn sampled() -> Run {
 
 #[test]
 fn the_core_map_names_the_busiest_first_and_tells_others_apart() {
-    let map = sampled().report().core_map.unwrap();
+    let map = build(&sampled()).core_map.unwrap();
     assert!(close(map.bin_seconds, 0.005));
     assert_eq!(map.threads.iter().map(|thread| (thread.tid, thread.tgid)).collect::<Vec<_>>(), [(2, 2), (1, 1)]);
     let [zero, two] = map.rows.as_slice() else { panic!("{:?}", map.rows) };
@@ -291,7 +282,7 @@ fn the_core_map_names_the_busiest_first_and_tells_others_apart() {
 
 #[test]
 fn time_over_time_is_that_of_the_columns() {
-    let over_time = sampled().report().over_time.unwrap();
+    let over_time = build(&sampled()).over_time.unwrap();
     assert_eq!(over_time.begin_monotonic_ns, SECOND);
     assert!(close(over_time.bin_seconds, 0.005));
     assert!(over_time.on_cpu_seconds.len() == 1 && close(over_time.on_cpu_seconds[0], 0.006));

@@ -2,7 +2,7 @@ use super::{
     super::schema::{Switches, ThreadReport, UnseenByOthers},
     *,
 };
-use crate::snapshot::tests::thread;
+use crate::capture::snapshot::tests::thread;
 use schedscope_ebpf::task_clock::Phase;
 
 /// 100 voluntary and 20 involuntary switches of 4 threads in 2 processes, all ended; one was preempted once while it ended.

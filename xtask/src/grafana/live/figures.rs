@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use schedscope_ebpf::{blocked::Reason, catalog::SWITCH_KINDS};
+use schedscope::metrics::catalog::SWITCH_KINDS;
+use schedscope_ebpf::blocked::Reason;
 
 use super::scene::{Scene, Trace};
 

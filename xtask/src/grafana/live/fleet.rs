@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use schedscope_ebpf::catalog;
+use schedscope::metrics::catalog;
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use anyhow::Result;
-use schedscope_ebpf::catalog::{MODELS, WORKLOAD_INFO, WORKLOAD_ON_CPU, WORKLOAD_THREADS};
+use schedscope::metrics::catalog::{MODELS, WORKLOAD_INFO, WORKLOAD_ON_CPU, WORKLOAD_THREADS};
 use serde::Serialize;
 use serde_json::Value;
 

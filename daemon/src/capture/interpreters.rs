@@ -1,0 +1,272 @@
+//! Which traced processes run a Python, and where the kernel side has to look for waits on its lock.
+//!
+//! A process is looked at when it is first seen and after every exec, again and again at growing distances while it shows no
+//! interpreter (one may still be loading), and likewise while its interpreters can change. A fork shares what its parent is known
+//! to be, so a storm of them costs nothing.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use crate::metrics::catalog::GIL_NAMES;
+use schedscope_ebpf::gil::{AddressRange, RANGES};
+
+use crate::{
+    capture::{
+        python::{GilKind, Interpreter, Resolver, Unresolved},
+        snapshot::{Snapshot, Tgid, Thread, Tid},
+    },
+    model::Python,
+};
+
+/// Shortest pause before a process is looked at again.
+const MIN_PAUSE_NS: u64 = 2_000_000;
+/// Longest pause for one whose interpreters can change while it runs.
+const MAX_PAUSE_PYTHON_NS: u64 = 5_000_000_000;
+/// Longest pause for one that has shown no interpreter: a host has thousands of these.
+const MAX_PAUSE_NS: u64 = 300_000_000_000;
+/// Most processes looked at in one go: reading one takes about 0.1 ms.
+const AT_ONCE: usize = 64;
+/// Ended processes remembered, about as many as threads are kept for a report.
+const ENDED_MAX: usize = 65_536;
+
+/// What is known of a process.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// Not looked at yet.
+    New,
+    /// No interpreter so far.
+    NoPython,
+    /// This one.
+    Python(Arc<Interpreter>),
+    /// It is or may be a Python, but its locks cannot be told from others.
+    Unresolved(Unresolved),
+}
+
+#[derive(Debug)]
+struct Process {
+    /// When its leader began, and how often it has executed since: another program under the same pid is another process.
+    identity: (u64, u32),
+    finding: Finding,
+    /// Began to be what it is, and when to look at it again.
+    since_ns: u64,
+    due_ns: u64,
+    comm: String,
+}
+
+/// A kind of interpreter and how many processes run it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// One of the processes' interpreters.
+    pub interpreter: Arc<Interpreter>,
+    /// Processes.
+    pub processes: u64,
+}
+
+/// The traced processes and their interpreters.
+#[derive(Debug, Default)]
+pub struct Interpreters {
+    resolver: Resolver,
+    processes: HashMap<Tgid, Process>,
+    /// The interpreter that each process had last, ended ones included.
+    last: HashMap<Tgid, Arc<Interpreter>>,
+    /// Interpreters seen over all time, by file and version.
+    seen: BTreeMap<(String, String), Kind>,
+    /// Processes that ended, or went on to another program, before their locks were found, by reason.
+    unresolved: BTreeMap<&'static str, u64>,
+}
+
+impl Interpreters {
+    /// Brings itself up to date and returns the threads whose records lack their process's ranges.
+    pub fn update(&mut self, snapshot: &Snapshot) -> Vec<(Tid, [AddressRange; RANGES])> {
+        let now_ns = snapshot.taken_ns;
+        let live = || snapshot.threads.iter().filter(|thread| !thread.has_ended());
+        let present: HashSet<Tgid> = live().map(Thread::tgid).collect();
+        for thread in snapshot.threads.iter().filter(|thread| thread.tid().0 == thread.tgid().0 && !thread.has_ended()) {
+            self.meet(thread, now_ns);
+        }
+        self.forget(&present);
+        self.look(now_ns);
+        live().filter_map(|thread| self.missing(thread)).collect()
+    }
+
+    /// The interpreter of a process, also after its end.
+    pub fn of(&self, tgid: Tgid) -> Option<&Arc<Interpreter>> {
+        match self.processes.get(&tgid) {
+            Some(Process { finding: Finding::Python(interpreter), .. }) => Some(interpreter),
+            Some(_) => None,
+            None => self.last.get(&tgid),
+        }
+    }
+
+    /// Why the locks of a process that is a Python are not known; `None` if they are, or if it is none.
+    pub fn why_unresolved(&self, tgid: Tgid) -> Option<&'static str> {
+        self.processes.get(&tgid).and_then(reason)
+    }
+
+    /// What a process has for locks; `None` if it is no Python.
+    pub fn python(&self, tgid: Tgid) -> Option<Python> {
+        match self.of(tgid) {
+            Some(interpreter) if gil_name(interpreter) == GIL_NAMES[2] => Some(Python::FreeThreaded),
+            Some(interpreter) if interpreter.gils.len() > 1 => Some(Python::ManyGils),
+            Some(_) => Some(Python::OneGil),
+            None => self.why_unresolved(tgid).map(|_| Python::Unresolved),
+        }
+    }
+
+    /// Processes alive that run a Python, by who shares its lock, in the order of [`GIL_NAMES`].
+    pub fn alive(&self) -> [u64; GIL_NAMES.len()] {
+        let mut counts = [0; GIL_NAMES.len()];
+        for process in self.processes.values() {
+            if let Finding::Python(interpreter) = &process.finding {
+                let place = GIL_NAMES.iter().position(|name| *name == gil_name(interpreter));
+                counts[place.unwrap_or(GIL_NAMES.len() - 1)] += 1;
+            }
+        }
+        counts
+    }
+
+    /// Every kind of interpreter that was seen.
+    pub fn seen(&self) -> impl Iterator<Item = &Kind> {
+        self.seen.values()
+    }
+
+    /// Processes that are or were a Python whose locks were not found, by reason.
+    pub fn unresolved(&self) -> BTreeMap<&'static str, u64> {
+        let mut counts = self.unresolved.clone();
+        for process in self.processes.values() {
+            if let Some(reason) = reason(process) {
+                *counts.entry(reason).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    fn meet(&mut self, leader: &Thread, now_ns: u64) {
+        let identity = (leader.record.start_ns, leader.record.execs);
+        let known = self.processes.get_mut(&leader.tgid());
+        if let Some(process) = known {
+            if process.identity == identity {
+                return;
+            }
+            count_unresolved(&mut self.unresolved, process);
+        }
+        let parent = self.processes.get(&Tgid(leader.record.ppid));
+        let inherited = match parent.map(|parent| &parent.finding) {
+            Some(finding @ (Finding::Python(_) | Finding::NoPython)) if leader.record.execs == 0 && !leader.was_seeded() => {
+                finding.clone()
+            }
+            _ => Finding::New,
+        };
+        let due_ns = if matches!(inherited, Finding::New) { now_ns } else { now_ns + MIN_PAUSE_NS };
+        if let Finding::Python(interpreter) = &inherited {
+            note(&mut self.seen, interpreter);
+        }
+        let process = Process { identity, finding: inherited, since_ns: now_ns, due_ns, comm: leader.comm() };
+        self.processes.insert(leader.tgid(), process);
+    }
+
+    fn forget(&mut self, present: &HashSet<Tgid>) {
+        let (unresolved, last) = (&mut self.unresolved, &mut self.last);
+        if last.len() > ENDED_MAX {
+            last.clear();
+        }
+        self.processes.retain(|tgid, process| {
+            let stays = present.contains(tgid);
+            if !stays {
+                count_unresolved(unresolved, process);
+                match &process.finding {
+                    Finding::Python(interpreter) => last.insert(*tgid, Arc::clone(interpreter)),
+                    _ => last.remove(tgid),
+                };
+            }
+            stays
+        });
+    }
+
+    fn look(&mut self, now_ns: u64) {
+        let mut due: Vec<(u64, Tgid)> = self
+            .processes
+            .iter()
+            .filter(|(_, process)| process.due_ns <= now_ns)
+            .map(|(tgid, process)| (process.due_ns, *tgid))
+            .collect();
+        due.sort_unstable_by_key(|(due_ns, tgid)| (*due_ns, tgid.0));
+        for (_, tgid) in due.into_iter().take(AT_ONCE) {
+            let found = match self.resolver.resolve(tgid) {
+                Ok(Some(interpreter)) => Finding::Python(Arc::new(interpreter)),
+                Ok(None) => Finding::NoPython,
+                Err(error) => Finding::Unresolved(error),
+            };
+            let Some(process) = self.processes.get_mut(&tgid) else { continue };
+            if let (Finding::Python(interpreter), false) = (&found, matches!(process.finding, Finding::Python(_))) {
+                note(&mut self.seen, interpreter);
+            }
+            // What was found once is not forgotten because the process is on its way out.
+            if !matches!((&process.finding, &found), (Finding::Python(_), Finding::Unresolved(_) | Finding::NoPython)) {
+                process.finding = found;
+            }
+            process.due_ns = now_ns + pause_ns(&process.finding, now_ns.saturating_sub(process.since_ns));
+        }
+    }
+
+    fn missing(&self, thread: &Thread) -> Option<(Tid, [AddressRange; RANGES])> {
+        let mut ranges = [AddressRange::EMPTY; RANGES];
+        for (place, range) in ranges.iter_mut().zip(self.of(thread.tgid())?.wait_ranges().ranges) {
+            *place = range;
+        }
+        (thread.record.gil != ranges).then(|| (thread.tid(), ranges))
+    }
+}
+
+/// Who shares a lock, as it is written in reports and labels.
+pub fn gil_name(interpreter: &Interpreter) -> &'static str {
+    match interpreter.kind {
+        GilKind::PerProcess => GIL_NAMES[0],
+        GilKind::PerInterpreter => GIL_NAMES[1],
+        GilKind::FreeThreaded if interpreter.gils.iter().any(|gil| gil.enabled) => GIL_NAMES[3],
+        GilKind::FreeThreaded => GIL_NAMES[2],
+        GilKind::Unknown => GIL_NAMES[4],
+    }
+}
+
+/// As long again as it has been looked at so far.
+fn pause_ns(finding: &Finding, age_ns: u64) -> u64 {
+    let longest = match finding {
+        // Its one lock is where it is.
+        Finding::Python(interpreter) if interpreter.kind == GilKind::PerProcess && !interpreter.gils.is_empty() => {
+            return u64::MAX / 2;
+        }
+        Finding::Python(_) => MAX_PAUSE_PYTHON_NS,
+        _ => MAX_PAUSE_NS,
+    };
+    age_ns.clamp(MIN_PAUSE_NS, longest)
+}
+
+fn note(seen: &mut BTreeMap<(String, String), Kind>, interpreter: &Arc<Interpreter>) {
+    let version = interpreter.version.map(|version| version.to_string()).unwrap_or_default();
+    let key = (interpreter.object.to_string_lossy().into_owned(), version);
+    let kind = seen.entry(key).or_insert_with(|| Kind { interpreter: Arc::clone(interpreter), processes: 0 });
+    kind.processes += 1;
+    kind.interpreter = Arc::clone(interpreter);
+}
+
+fn count_unresolved(counts: &mut BTreeMap<&'static str, u64>, process: &Process) {
+    if let Some(reason) = reason(process) {
+        *counts.entry(reason).or_default() += 1;
+    }
+}
+
+/// Why a process that is a Python, by its name if nothing better is known, has no known locks.
+fn reason(process: &Process) -> Option<&'static str> {
+    let by_name = process.comm.starts_with("python");
+    match &process.finding {
+        Finding::New => by_name.then_some("gone"),
+        Finding::Unresolved(error @ (Unresolved::Gone | Unresolved::Starting | Unresolved::NotReadable { .. })) => {
+            by_name.then(|| error.reason())
+        }
+        Finding::Unresolved(error) => Some(error.reason()),
+        Finding::NoPython | Finding::Python(_) => None,
+    }
+}

@@ -1,0 +1,253 @@
+//! Loads the object with the running kernel's offsets and the machine's sizes, and attaches each program with a verdict.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use aya::{
+    Btf as AyaBtf, Ebpf, EbpfLoader,
+    maps::{Array, HashMap, MapData, Stack},
+    programs::{BtfTracePoint, Iter},
+};
+use schedscope_ebpf::{
+    abi::{PIDS_PER_ENTRY, map, program},
+    params,
+};
+
+use super::{
+    KernelError, btf, constants,
+    mapped::{MappedArray, Words},
+    offsets,
+    records::Records,
+    syscalls,
+};
+use crate::capture::topology::Topology;
+
+/// The BPF programs, compiled from `ebpf/` by `cargo xtask build-ebpf` and committed.
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/prebuilt/schedscope.bpf.o");
+
+/// Sizes of what the programs keep.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    /// Workloads, number 0 included.
+    pub workloads: u32,
+    /// Threads that can be traced at once.
+    pub tasks: u32,
+    /// Keep every thread's time on every core.
+    pub thread_by_core: bool,
+}
+
+/// A program and whether it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStatus {
+    /// Name of the program and of its hook.
+    pub name: &'static str,
+    /// Why it does not run; `None` if it does.
+    pub failure: Option<String>,
+    /// Instructions that the verifier walked; `None` before 5.16 or if not loaded.
+    pub verified_instructions: Option<u32>,
+}
+
+/// Loads the object into the kernel, attached to nothing. The abilities named in `without` are taken as absent.
+pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelError> {
+    let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
+    let possible = topology.possible();
+    let cells = possible * sizes.workloads;
+    let slots = sizes.tasks + 1;
+    let thread_cpus = if sizes.thread_by_core { possible.min(params::MAX_THREAD_CPUS) } else { 0 };
+    let classes = syscalls::classes();
+    let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
+
+    let mut values = offsets::resolve(&btf::Btf::parse(kernel_btf)?)?;
+    for (name, value) in &mut values {
+        if *name == params::HAS_TASK_PT_REGS && without.contains(name) {
+            *value = 0;
+        }
+    }
+    values.extend([
+        (params::SYSCALL_YIELD, syscall_yield),
+        (params::WORKLOADS, sizes.workloads),
+        (params::TASK_SLOTS, slots),
+        (params::THREAD_CPUS, thread_cpus),
+    ]);
+
+    let mut loader = EbpfLoader::new();
+    loader
+        .override_global(params::SYSCALL_CLASS, classes.as_slice(), true)
+        .map_max_entries(map::SLOT_OF_PID, pid_entries())
+        .map_max_entries(map::SLOT_OF_TASK, slots)
+        .map_max_entries(map::TASKS, slots)
+        .map_max_entries(map::FREE_SLOTS, slots)
+        .map_max_entries(map::DEAD_SLOTS, slots)
+        .map_max_entries(map::CELLS, cells)
+        .map_max_entries(map::CPUS, possible)
+        .map_max_entries(map::THREAD_CPU, (thread_cpus * slots).max(1))
+        .map_max_entries(map::PLACES, possible)
+        .map_max_entries(map::SEED_TGIDS, 4096);
+    let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
+    fill_places(&mut ebpf, topology)?;
+    fill_free_slots(&mut ebpf, slots)?;
+    Ok(ebpf)
+}
+
+/// Entries of the table by pid, for every pid that this kernel may give.
+pub(super) fn pid_entries() -> u32 {
+    let pid_max: u32 = read_number("/proc/sys/kernel/pid_max").unwrap_or(4 * 1024 * 1024);
+    (pid_max + 1).div_ceil(u32::try_from(PIDS_PER_ENTRY).unwrap_or(1))
+}
+
+/// Topology by CPU, for migration distances.
+fn fill_places(ebpf: &mut Ebpf, topology: &Topology) -> Result<(), KernelError> {
+    let mut places: Array<&mut MapData, [u32; 4]> = Array::try_from(map_mut(ebpf, map::PLACES)?)?;
+    for cpu in 0..topology.possible() {
+        let place = topology.place(cpu);
+        places.set(cpu, [place.core, place.llc, place.node, place.reserved], 0)?;
+    }
+    Ok(())
+}
+
+/// Every slot but 0, the lowest on top.
+fn fill_free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), KernelError> {
+    let mut free = free_slots(ebpf)?;
+    for slot in (1..slots).rev() {
+        free.push(slot, 0)?;
+    }
+    Ok(())
+}
+
+/// The slots that are free to take.
+pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, KernelError> {
+    Ok(Stack::try_from(map_mut(ebpf, map::FREE_SLOTS)?)?)
+}
+
+/// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
+/// `sched_switch` there is nothing to measure.
+pub(super) fn attach(ebpf: &mut Ebpf, without: &[&str]) -> Result<Vec<ProgramStatus>, KernelError> {
+    let kernel = AyaBtf::from_sys_fs()?;
+    let mut statuses = Vec::new();
+    let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };
+    // The switch comes last: it is the first to see a thread, and what it finds must be complete.
+    for name in program::HOOKS.into_iter().rev() {
+        let attached = left_out(name).and_then(|()| attach_hook(ebpf, name, &kernel));
+        if name == program::SCHED_SWITCH {
+            attached.as_ref().map_err(|error| KernelError::Attach { hook: name, why: error_chain(error) })?;
+        }
+        statuses.push(status(name, attached));
+    }
+    statuses.reverse();
+    let seeded = left_out(program::SEED_TASKS)
+        .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))
+        .and_then(|seed| Ok(seed.load("task", &kernel)?))
+        .and_then(|()| verified(program_mut::<Iter>(ebpf, program::SEED_TASKS)?.info()));
+    statuses.push(status(program::SEED_TASKS, seeded));
+    Ok(statuses)
+}
+
+fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<Option<u32>, KernelError> {
+    let hook: &mut BtfTracePoint = program_mut(ebpf, name)?;
+    hook.load(name, kernel)?;
+    hook.attach()?;
+    verified(hook.info())
+}
+
+/// Attaches the program that measures how long woken threads take to be queued.
+pub(super) fn attach_queueing(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    attach_hook(ebpf, program::SCHED_WAKEUP, &AyaBtf::from_sys_fs()?).map(drop)
+}
+
+/// Attaches the empty programs of the bench.
+pub(super) fn attach_meters(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let kernel = AyaBtf::from_sys_fs()?;
+    for (name, hook) in program::METERS {
+        let meter: &mut BtfTracePoint = program_mut(ebpf, name)?;
+        meter.load(hook, &kernel)?;
+        meter.attach()?;
+    }
+    Ok(())
+}
+
+fn verified(info: Result<aya::programs::ProgramInfo, aya::programs::ProgramError>) -> Result<Option<u32>, KernelError> {
+    Ok(info?.verified_instruction_count())
+}
+
+fn status(name: &'static str, result: Result<Option<u32>, KernelError>) -> ProgramStatus {
+    match result {
+        Ok(verified_instructions) => ProgramStatus { name, failure: None, verified_instructions },
+        Err(error) => ProgramStatus { name, failure: Some(error_chain(&error)), verified_instructions: None },
+    }
+}
+
+/// Runs the iterator once over all threads.
+pub(super) fn run_iterator(ebpf: &mut Ebpf) -> Result<(), KernelError> {
+    let seed: &mut Iter = program_mut(ebpf, program::SEED_TASKS)?;
+    let link = seed.attach()?;
+    let mut file = seed.take_link(link)?.into_file()?;
+    // The program writes nothing; reading to the end is what makes the kernel call it for every thread.
+    io::copy(&mut file, &mut io::sink()).map_err(KernelError::Iterate)?;
+    Ok(())
+}
+
+/// Sets which processes the iterator registers, and for which workload.
+pub(super) fn want(ebpf: &mut Ebpf, tgid: u32, workload: u32) -> Result<(), KernelError> {
+    let mut wanted: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map_mut(ebpf, map::SEED_TGIDS)?)?;
+    Ok(wanted.insert(tgid, workload, 0)?)
+}
+
+/// Maps an array into memory.
+pub(super) fn mapped<T: Words>(ebpf: &Ebpf, name: &'static str, entries: u32) -> Result<MappedArray<T>, KernelError> {
+    MappedArray::new(array(ebpf, name)?, entries as usize).map_err(|source| KernelError::Map { name, source })
+}
+
+/// The thread records, which are mapped as far as they are used.
+pub(super) fn records(ebpf: &Ebpf, slots: u32) -> Result<Records, KernelError> {
+    let table = array(ebpf, map::TASKS)?.try_clone_to_owned();
+    table.and_then(|table| Records::new(table, slots as usize)).map_err(records_unmapped)
+}
+
+/// What to say if the thread records can't be mapped (any further).
+pub(super) fn records_unmapped(source: io::Error) -> KernelError {
+    KernelError::Map { name: map::TASKS, source }
+}
+
+fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, KernelError> {
+    let found = ebpf.map(name).ok_or(KernelError::ObjectLacks(name))?;
+    let aya::maps::Map::Array(data) = found else { return Err(KernelError::ObjectLacks(name)) };
+    Ok(data.fd().as_fd())
+}
+
+fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, KernelError> {
+    ebpf.map_mut(name).ok_or(KernelError::ObjectLacks(name))
+}
+
+fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+{
+    Ok(ebpf.program_mut(name).ok_or(KernelError::ObjectLacks(name))?.try_into()?)
+}
+
+fn read_number(path: &str) -> Option<u32> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// The error and what caused it, on one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    shorten_verifier_log(&text)
+}
+
+/// Keeps the end of a verifier log, which names the complaint; the whole runs to thousands of lines.
+fn shorten_verifier_log(text: &str) -> String {
+    let Some((before, log)) = text.split_once("Verifier output:") else { return text.to_owned() };
+    // The log ends with statistics, one line before Linux 7.1 and more since; the complaint is what precedes them.
+    let is_statistics = |line: &str| line.starts_with("verification time ") || line.starts_with("processed ");
+    let complaint = log.lines().map(str::trim).take_while(|line| !is_statistics(line));
+    let lines: Vec<&str> = complaint.filter(|line| !line.is_empty()).collect();
+    format!("{before}The verifier's last words: {}", lines[lines.len().saturating_sub(5)..].join(" | "))
+}

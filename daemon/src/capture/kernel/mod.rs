@@ -1,0 +1,341 @@
+//! The kernel side: the only module that names aya. Everything above it sees plain data ([`crate::capture::snapshot`]).
+//!
+//! - [`load`]: the object into the kernel, programs attached, each with a verdict.
+//! - [`mapped`] and [`records`]: maps read through memory.
+//! - [`offers`]: registers running threads where the kernel has no task iterator.
+//! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel; [`constants`]: how.
+//! - [`cost`]: what the programs cost.
+
+pub mod btf;
+pub mod constants;
+pub mod cost;
+pub mod load;
+pub mod offsets;
+pub mod syscalls;
+
+mod mapped;
+mod offers;
+mod records;
+mod resume;
+
+pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
+pub use load::{ProgramStatus, Sizes};
+
+use std::{collections::HashMap, io};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, Queue},
+};
+use schedscope_ebpf::{
+    abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, map, program},
+    gil::{AddressRange, RANGES},
+    residual::Residuals,
+};
+
+use crate::capture::{
+    snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
+    topology::Topology,
+};
+use mapped::MappedArray;
+use offers::Offers;
+use records::{Records, Slot};
+
+/// Why the kernel side does not work, with a remedy where there is one.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// The kernel does not say where its fields are.
+    #[error(
+        "cannot read /sys/kernel/btf/vmlinux ({0}): schedscope needs a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are; 'schedscope doctor' says what else this host lacks"
+    )]
+    NoBtf(#[source] io::Error),
+    /// The kernel's type information is damaged.
+    #[error(transparent)]
+    Btf(#[from] btf::BtfError),
+    /// An unknown kernel.
+    #[error(transparent)]
+    MissingField(#[from] offsets::MissingField),
+    /// The object cannot be told about this kernel.
+    #[error(transparent)]
+    Fill(#[from] constants::FillError),
+    /// The kernel refused the object.
+    #[error("the kernel refused the BPF object; 'schedscope doctor' says what this host lacks")]
+    Load(#[from] aya::EbpfError),
+    /// The kernel refused a program.
+    #[error("the kernel refused a BPF program")]
+    Program(#[from] aya::programs::ProgramError),
+    /// The essential program could not be attached.
+    #[error("cannot attach to {hook}: {why}")]
+    Attach {
+        /// The hook.
+        hook: &'static str,
+        /// What the kernel said.
+        why: String,
+    },
+    /// aya could not use the kernel's type information.
+    #[error("cannot use the kernel's type information")]
+    KernelBtf(#[from] aya::BtfError),
+    /// A link could not be made a file.
+    #[error("cannot run the task iterator")]
+    Link(#[from] aya::programs::links::LinkError),
+    /// Seeding failed.
+    #[error("cannot list the host's tasks: {0}")]
+    Iterate(#[source] io::Error),
+    /// A map operation failed.
+    #[error("a BPF map operation failed")]
+    MapOperation(#[from] aya::maps::MapError),
+    /// A system call of the BPF subsystem failed.
+    #[error("cannot turn on the kernel's BPF statistics, which need Linux 5.8")]
+    Syscall(#[from] aya::sys::SyscallError),
+    /// A map could not be mapped into memory.
+    #[error("cannot map the BPF map {name} into memory: {source}")]
+    Map {
+        /// Name of the map.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Whoever started the tracer did not want this program.
+    #[error("left out on request")]
+    LeftOut,
+    /// Without the task iterator threads are found by their numbers in `/proc`, which must be the kernel's own.
+    #[error(
+        "cannot register running processes: this kernel runs no task iterator, and /proc is that of another pid namespace than the host's; start schedscope in the host's (a container needs hostPID)"
+    )]
+    OtherPidNamespace,
+    /// The committed object does not fit these sources.
+    #[error("the BPF object has no {0}: rebuild it with 'cargo xtask build-ebpf'")]
+    ObjectLacks(&'static str),
+}
+
+/// Programs in the kernel and the maps they write. Everything is detached and freed when it is dropped, and by the kernel when
+/// the process ends in any other way: nothing is pinned.
+pub struct Tracer {
+    // Maps go first: reading must not outlive what is read, though the kernel would keep it alive.
+    cells: MappedArray<Cell>,
+    cpus: MappedArray<CpuRecord>,
+    records: Records,
+    thread_cpu: Option<MappedArray<u64>>,
+    waiting: MappedArray<Residuals>,
+    slot_of_tid: HashMap<Tid, usize>,
+    workloads: usize,
+    programs: Vec<ProgramStatus>,
+    /// What was seeded, for a later listing.
+    seeds: Vec<(Tgid, WorkloadId)>,
+    /// In the place of the task iterator, once it is needed.
+    offers: Option<Offers>,
+    ebpf: Ebpf,
+}
+
+/// How much of a snapshot to read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Threads and CPUs.
+    Threads,
+    /// The workloads' cells as well.
+    Full,
+}
+
+impl Tracer {
+    /// Loads the programs and attaches them. Nothing is traced until something is seeded.
+    pub fn start(sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
+        Tracer::start_without(&[], sizes, topology)
+    }
+
+    /// The same as on a kernel that has not got these programs, or not the ability [`HAS_TASK_PT_REGS`]: to see what is reported
+    /// there, and what it costs to have them.
+    ///
+    /// [`HAS_TASK_PT_REGS`]: schedscope_ebpf::params::HAS_TASK_PT_REGS
+    pub fn start_without(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
+        let mut ebpf = load::load(without, sizes, topology)?;
+        let possible = topology.possible();
+        let slots = sizes.tasks + 1;
+        let thread_cpu = if sizes.thread_by_core { Some(load::mapped(&ebpf, map::THREAD_CPU, possible * slots)?) } else { None };
+        let cells = load::mapped(&ebpf, map::CELLS, possible * sizes.workloads)?;
+        let cpus = load::mapped(&ebpf, map::CPUS, possible)?;
+        let records = load::records(&ebpf, slots)?;
+        let waiting = load::mapped(&ebpf, map::WAITING, 1)?;
+        let programs = load::attach(&mut ebpf, without)?;
+        Ok(Tracer {
+            cells,
+            cpus,
+            records,
+            thread_cpu,
+            waiting,
+            slot_of_tid: HashMap::new(),
+            workloads: sizes.workloads as usize,
+            programs,
+            seeds: Vec::new(),
+            offers: None,
+            ebpf,
+        })
+    }
+
+    /// Every program and whether it runs.
+    pub fn programs(&self) -> &[ProgramStatus] {
+        &self.programs
+    }
+
+    /// What each program has cost while statistics were on.
+    pub fn costs(&self) -> Vec<ProgramCost> {
+        cost::read(&self.ebpf)
+    }
+
+    /// Attaches the empty programs that tell what metering costs.
+    pub fn attach_meters(&mut self) -> Result<(), KernelError> {
+        load::attach_meters(&mut self.ebpf)
+    }
+
+    /// What the empty programs have cost.
+    pub fn meter_costs(&self) -> Vec<ProgramCost> {
+        cost::read_meters(&self.ebpf)
+    }
+
+    /// Whether a program runs.
+    pub fn runs(&self, name: &str) -> bool {
+        self.programs.iter().any(|program| program.name == name && program.failure.is_none())
+    }
+
+    /// Begins to trace processes that are alive, their descendants included from now on.
+    pub fn seed(&mut self, processes: &[Tgid], workload: WorkloadId) -> Result<(), KernelError> {
+        for tgid in processes {
+            load::want(&mut self.ebpf, tgid.0, workload.0)?;
+            self.seeds.push((*tgid, workload));
+        }
+        // Twice, because a thread that a not yet registered one forked during the first pass may have been missed.
+        self.list()?;
+        self.list()
+    }
+
+    /// Begins to trace every task of the host.
+    pub fn seed_all(&mut self, workload: WorkloadId) -> Result<(), KernelError> {
+        self.seed(&[Tgid(SEED_EVERY)], workload)
+    }
+
+    /// Registers threads that belong to what is traced and whose fork was not recorded, and counts them as such.
+    pub fn seed_again(&mut self) -> Result<(), KernelError> {
+        load::want(&mut self.ebpf, SEED_DONE, 0)?;
+        self.list()
+    }
+
+    fn list(&mut self) -> Result<(), KernelError> {
+        if self.runs(program::SEED_TASKS) {
+            return load::run_iterator(&mut self.ebpf);
+        }
+        if self.offers.is_none() {
+            self.offers = Some(Offers::new(&self.ebpf)?);
+        }
+        let Some(offers) = &mut self.offers else { return Ok(()) };
+        offers.list(&self.seeds, &mut self.records, &mut load::free_slots(&mut self.ebpf)?)
+    }
+
+    /// Compares every traced thread that waits, at this moment, with what the kernel kept about it; registers threads as
+    /// [`Self::seed_again`] does. Compares none where the kernel has no task iterator.
+    pub fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
+        // SAFETY: whole words inside the mapping; only the iterator writes them, and it runs, if there is one, in the next line.
+        unsafe { self.waiting.pointer(0).write_volatile(Residuals::default()) };
+        self.seed_again()?;
+        Ok(self.waiting.read(0))
+    }
+
+    /// Measures from now on how long woken threads take to be queued, which costs another program at each wake-up.
+    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
+        load::attach_queueing(&mut self.ebpf)
+    }
+
+    /// Reads the records of all CPUs.
+    pub fn cpus(&self) -> Vec<CpuRecord> {
+        (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu)).collect()
+    }
+
+    /// Moves a thread to another workload, if it is still there.
+    pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
+        if let Some(slot) = self.slot_of_tid.get(&tid) {
+            self.records.set_workload(*slot, workload.0);
+        }
+    }
+
+    /// Tells the programs where this thread's process keeps its interpreters' locks; threads and processes it starts inherit it.
+    pub fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]) {
+        if let Some(slot) = self.slot_of_tid.get(&tid) {
+            self.records.set_gil(*slot, ranges);
+        }
+    }
+
+    /// Reads everything, and frees the slots of threads that have ended: these are handed out once, in `released`.
+    pub fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, KernelError> {
+        let mut snapshot = Snapshot { taken_ns: now_ns(), ..Snapshot::default() };
+        // Cells before records: see `snapshot`'s module documentation.
+        if depth == Depth::Full {
+            snapshot.cells = (0..self.cpus.len())
+                .map(|cpu| (0..self.workloads).map(|workload| self.cells.read(cpu * self.workloads + workload)).collect())
+                .collect();
+        }
+        snapshot.cpus = self.cpus();
+        self.slot_of_tid.clear();
+        for slot in 1..self.records.slots() {
+            match self.records.read(slot).map_err(load::records_unmapped)? {
+                Slot::NeverUsed => break,
+                Slot::Free => {}
+                Slot::Torn => snapshot.torn_records += 1,
+                Slot::Used(record) => {
+                    let mut thread = Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) };
+                    resume::if_unseen(&mut thread.record, snapshot.taken_ns);
+                    self.slot_of_tid.insert(thread.tid(), slot);
+                    snapshot.threads.push(thread);
+                }
+            }
+        }
+        snapshot.released = self.release()?;
+        Ok(snapshot)
+    }
+
+    fn thread_by_core(&self, slot: usize) -> Vec<u64> {
+        let slots = self.records.slots();
+        self.thread_cpu
+            .as_ref()
+            .map_or_else(Vec::new, |sums| (0..sums.len() / slots).map(|cpu| sums.read(cpu * slots + slot)).collect())
+    }
+
+    /// Takes over the slots of ended threads, copies what they hold and hands them back to the programs.
+    fn release(&mut self) -> Result<Vec<Thread>, KernelError> {
+        let mut slots = Vec::new();
+        let mut dead: Queue<&mut MapData, u32> =
+            Queue::try_from(self.ebpf.map_mut(map::DEAD_SLOTS).ok_or(KernelError::ObjectLacks(map::DEAD_SLOTS))?)?;
+        loop {
+            match dead.pop(0) {
+                Ok(slot) => slots.push(slot),
+                Err(aya::maps::MapError::ElementNotFound) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut released = Vec::with_capacity(slots.len());
+        for &slot in &slots {
+            let slot = slot as usize;
+            if let Slot::Used(record) = self.records.read(slot).map_err(load::records_unmapped)? {
+                released.push(Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) });
+            }
+            if let Some(sums) = &self.thread_cpu {
+                let slots = self.records.slots();
+                for cpu in 0..sums.len() / slots {
+                    // SAFETY: an aligned word inside the mapping; no program uses the slot until it is handed back below.
+                    unsafe { sums.pointer(cpu * slots + slot).write_volatile(0) };
+                }
+            }
+            self.records.clear(slot);
+        }
+        let mut free = load::free_slots(&mut self.ebpf)?;
+        for slot in slots {
+            free.push(slot, 0)?;
+        }
+        Ok(released)
+    }
+}
+
+/// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
+pub fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every Linux, and the destination is a whole timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}

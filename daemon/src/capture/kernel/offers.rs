@@ -1,0 +1,162 @@
+//! Registers running threads without a task iterator.
+//!
+//! The programs know a thread by the address of its task, which user space cannot learn. So it lists `/proc`, makes a record for each
+//! thread and enters it under the thread's id; the thread's first event makes the record its own (`take_up` in `ebpf/src/tasks.rs`).
+//! What iterators do beyond that is missing: a thread whose fork was not seen is found only if its process was asked for.
+
+use std::{collections::HashMap, sync::atomic::AtomicU32, sync::atomic::Ordering};
+
+use aya::{
+    Ebpf,
+    maps::{MapData, MapError, Stack},
+};
+use procfs::process::{Process, Task, all_processes};
+use schedscope_ebpf::{
+    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, SEED_EVERY, TaskRecord, map},
+    task_clock::{Phase, TaskClock},
+};
+
+use super::{KernelError, load, mapped::MappedArray, now_ns, records::Records};
+use crate::capture::snapshot::{Tgid, WorkloadId};
+
+/// The host's pid namespace, whose inode number is fixed (`PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`).
+const HOST_PID_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// Records made for threads that may not have taken them up yet.
+pub(super) struct Offers {
+    /// Slots by pid, two to a word.
+    pids: MappedArray<u64>,
+    /// Thread and slot, with the time in ticks at which the thread began.
+    open: HashMap<i32, (u32, u64)>,
+}
+
+impl Offers {
+    /// Has offered nothing yet.
+    pub(super) fn new(ebpf: &Ebpf) -> Result<Offers, KernelError> {
+        let namespace = Process::myself().and_then(|me| me.namespaces()).ok();
+        let is_host = namespace.and_then(|spaces| spaces.0.get(std::ffi::OsStr::new("pid")).map(|pid| pid.identifier));
+        if is_host != Some(HOST_PID_NAMESPACE) {
+            return Err(KernelError::OtherPidNamespace);
+        }
+        Ok(Offers { pids: load::mapped(ebpf, map::SLOT_OF_PID, load::pid_entries())?, open: HashMap::new() })
+    }
+
+    /// Offers a record to every thread of the seeded processes that has none, and takes back those of threads that have ended.
+    pub(super) fn list(
+        &mut self,
+        seeds: &[(Tgid, WorkloadId)],
+        records: &mut Records,
+        free: &mut Stack<&mut MapData, u32>,
+    ) -> Result<(), KernelError> {
+        for (tgid, workload) in seeds {
+            let processes = if tgid.0 == SEED_EVERY {
+                all_processes().map(|all| all.flatten().collect())
+            } else {
+                Process::new(tgid.0.cast_signed()).map(|process| vec![process])
+            };
+            // A process that has ended needs no record.
+            for task in processes.unwrap_or_default().iter().filter_map(|process| process.tasks().ok()).flatten().flatten() {
+                self.offer(&task, *workload, records, free)?;
+            }
+        }
+        self.withdraw(records, free)
+    }
+
+    fn offer(
+        &mut self,
+        task: &Task,
+        workload: WorkloadId,
+        records: &mut Records,
+        free: &mut Stack<&mut MapData, u32>,
+    ) -> Result<(), KernelError> {
+        let Some(entry) = self.entry(task.tid) else { return Ok(()) };
+        if entry.load(Ordering::Acquire) != 0 {
+            return Ok(());
+        }
+        let (Ok(stat), Ok(used)) = (task.stat(), task.schedstat()) else { return Ok(()) };
+        let seeded_as = match stat.state {
+            // It has left its CPU for good.
+            'Z' | 'X' | 'x' => return Ok(()),
+            // Running or about to: which of the two shows at its first event.
+            'R' => Phase::Running,
+            _ => Phase::Blocked,
+        };
+        let slot = match free.pop(0) {
+            Ok(slot) => slot,
+            // The programs count whoever finds no slot; a listing would count the same threads again and again.
+            Err(MapError::ElementNotFound) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let before = KernelCounts { runtime_ns: used.sum_exec_runtime, run_delay_ns: used.run_delay, ..KernelCounts::default() };
+        // SAFETY: a record is made of integers, for which zero is a value.
+        let blank: TaskRecord = unsafe { std::mem::zeroed() };
+        let started_ns = now_ns();
+        let written = records.write(
+            slot as usize,
+            &TaskRecord {
+                workload: workload.0,
+                task: OFFERED,
+                clock: TaskClock::starting(Phase::Unseen, started_ns),
+                tid: task.tid.cast_unsigned(),
+                start_ns: started_ns,
+                tgid: task.pid.cast_unsigned(),
+                ppid: stat.ppid.cast_unsigned(),
+                seeded_as: seeded_as as u32,
+                kernel_before: before,
+                runtime_at_departure_ns: before.runtime_ns,
+                comm: comm(&stat.comm),
+                ..blank
+            },
+        );
+        written.map_err(load::records_unmapped)?;
+        // Last, since it makes the record visible to the programs.
+        entry.store(slot, Ordering::Release);
+        self.open.insert(task.tid, (slot, stat.starttime));
+        Ok(())
+    }
+
+    /// Takes back the records of threads that ended before they could take them up: their ids will be others'.
+    fn withdraw(&mut self, records: &Records, free: &mut Stack<&mut MapData, u32>) -> Result<(), KernelError> {
+        let mut ended = Vec::new();
+        self.open.retain(|tid, (slot, start)| {
+            if records.task(*slot as usize) != OFFERED {
+                return false;
+            }
+            let now = Process::new(*tid).and_then(|process| process.task_from_tid(*tid)).and_then(|task| task.stat());
+            let is_there = now.is_ok_and(|stat| stat.starttime == *start && !matches!(stat.state, 'Z' | 'X' | 'x'));
+            if !is_there {
+                ended.push((*tid, *slot));
+            }
+            is_there
+        });
+        for (tid, slot) in ended {
+            if let Some(entry) = self.entry(tid) {
+                // Whoever has the id by now has put a slot of its own there.
+                let _ = entry.compare_exchange(slot, 0, Ordering::AcqRel, Ordering::Acquire);
+            }
+            records.clear(slot as usize);
+            free.push(slot, 0)?;
+        }
+        Ok(())
+    }
+
+    /// The entry of a thread's id; `None` for an id that the table has no room for.
+    fn entry(&self, tid: i32) -> Option<&AtomicU32> {
+        let tid = usize::try_from(tid).ok()?;
+        if tid / PIDS_PER_ENTRY >= self.pids.len() {
+            return None;
+        }
+        let pair = self.pids.pointer(tid / PIDS_PER_ENTRY).cast::<u32>();
+        // SAFETY: an aligned word inside the mapping, which lives as long as `self`; the programs write it at any time, as a whole.
+        Some(unsafe { AtomicU32::from_ptr(pair.add(tid % PIDS_PER_ENTRY)) })
+    }
+}
+
+/// A name as the kernel keeps it.
+fn comm(name: &str) -> [u8; 16] {
+    let mut comm = [0; 16];
+    for (to, from) in comm.iter_mut().zip(name.bytes().take(15)) {
+        *to = from;
+    }
+    comm
+}

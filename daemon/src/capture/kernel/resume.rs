@@ -1,0 +1,62 @@
+//! Threads that run although their switch-in was not seen.
+//!
+//! The programs settle such a run when it ends (`task_clock::KernelGrowth`). Until then a thread that has a core to itself would
+//! be reported as waiting, perhaps for seconds. Waits that long are rare, so asking `/proc` about each costs little.
+
+use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
+
+/// Waits shorter than this are taken as they are.
+const SUSPICIOUS_NS: u64 = 10_000_000;
+
+/// Makes the copied record of a thread that waits suspiciously long a running one if the kernel has run it meanwhile.
+pub(super) fn if_unseen(record: &mut TaskRecord, now_ns: u64) {
+    let waited_ns = now_ns.saturating_sub(record.clock.since_ns);
+    if record.clock.phase != Phase::Runnable as u32 || waited_ns < SUSPICIOUS_NS {
+        return;
+    }
+    let path = format!("/proc/{}/task/{}/schedstat", record.tgid, record.tid);
+    let runtime_ns = std::fs::read_to_string(path).ok().and_then(|text| runtime_of(&text));
+    if let Some(runtime_ns) = runtime_ns {
+        resume(record, now_ns, runtime_ns.saturating_sub(record.runtime_at_departure_ns).min(waited_ns));
+    }
+}
+
+/// First field of a schedstat file: nanoseconds on a CPU, up to the last tick.
+fn runtime_of(schedstat: &str) -> Option<u64> {
+    schedstat.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Lets the last `ran_ns` of the open interval be a run.
+fn resume(record: &mut TaskRecord, now_ns: u64, ran_ns: u64) {
+    if ran_ns == 0 {
+        return;
+    }
+    let since_ns = now_ns - ran_ns;
+    record.preempt_wait_ns += since_ns.saturating_sub(record.clock.since_ns);
+    record.clock.since_ns = since_ns;
+    record.clock.phase = Phase::Running as u32;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::snapshot::tests::thread;
+
+    #[test]
+    fn a_run_that_nobody_saw_begin_counts_as_one() {
+        let mut thread = thread(1, Phase::Runnable);
+        thread.record.clock.since_ns = 1_000_000;
+        resume(&mut thread.record, 101_000_000, 98_000_000);
+        let times = thread.times(101_000_000);
+        assert_eq!((times.on_cpu_ns, times.preempt_wait_ns), (98_000_000, 2_000_000));
+    }
+
+    #[test]
+    fn a_wait_stays_a_wait() {
+        let mut thread = thread(1, Phase::Runnable);
+        resume(&mut thread.record, 100, 0);
+        assert_eq!(thread.times(100).preempt_wait_ns, 100);
+        assert_eq!(runtime_of("123 456 7\n"), Some(123));
+        assert_eq!(runtime_of(""), None);
+    }
+}

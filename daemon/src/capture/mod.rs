@@ -1,0 +1,26 @@
+//! What the kernel recorded, as data: the first stage, which knows nothing of the stages that read it.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`kernel`] | BPF programs and maps; the only module that names aya |
+//! | [`snapshot`] | everything read at one moment, as plain data |
+//! | [`totals`], [`distribution`] | snapshots made into sums that never go down |
+//! | [`timeline`] | which thread was on which CPU over time |
+//! | [`session`] | one traced workload from its first event to its [`run::Run`] |
+//! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
+//! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
+//! | [`spawn`], [`topology`], [`preflight`] | starting a child, the host's CPUs, what the host can do |
+
+pub mod distribution;
+pub mod interpreters;
+pub mod kernel;
+pub mod preflight;
+pub mod python;
+pub mod quiescent;
+pub mod run;
+pub mod session;
+pub mod snapshot;
+pub mod spawn;
+pub mod timeline;
+pub mod topology;
+pub mod totals;

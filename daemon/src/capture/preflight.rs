@@ -1,0 +1,172 @@
+//! What this host can do, found out before anything is loaded, each lack with a remedy.
+
+use std::path::Path;
+
+use schedscope_ebpf::abi::program;
+
+use crate::capture::kernel::btf::Btf;
+
+/// Where the kernel keeps its type information.
+const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is there.
+    Good,
+    /// Something is reported less precisely without it.
+    Degraded,
+    /// Nothing works without it.
+    Fatal,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub what: String,
+    /// Whether it is there.
+    pub verdict: Verdict,
+    /// What was found, or what to do about it.
+    pub detail: String,
+}
+
+impl Finding {
+    fn new(what: &str, verdict: Verdict, detail: impl Into<String>) -> Finding {
+        Finding { what: what.to_owned(), verdict, detail: detail.into() }
+    }
+}
+
+/// Looks at everything.
+pub fn examine() -> Vec<Finding> {
+    let mut findings = vec![kernel_release(), privileges()];
+    match std::fs::read(VMLINUX_BTF)
+        .map_err(|error| error.to_string())
+        .and_then(|data| Btf::parse(data).map_err(|error| error.to_string()))
+    {
+        Ok(btf) => {
+            findings.push(Finding::new("type information", Verdict::Good, VMLINUX_BTF));
+            findings.extend(program::HOOKS.iter().map(|hook| hook_finding(&btf, hook)));
+            findings.push(blocked_reasons(&btf));
+            findings.push(run_delay(&btf));
+        }
+        Err(error) => findings.push(Finding::new(
+            "type information",
+            Verdict::Fatal,
+            format!(
+                "{VMLINUX_BTF}: {error}; use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"
+            ),
+        )),
+    }
+    findings.push(perf_counters());
+    findings
+}
+
+/// The first lack that makes tracing impossible.
+pub fn first_fatal() -> Option<Finding> {
+    [privileges()].into_iter().chain(std::iter::once_with(type_information)).find(|finding| finding.verdict == Verdict::Fatal)
+}
+
+fn type_information() -> Finding {
+    if Path::new(VMLINUX_BTF).exists() {
+        Finding::new("type information", Verdict::Good, VMLINUX_BTF)
+    } else {
+        Finding::new(
+            "type information",
+            Verdict::Fatal,
+            format!(
+                "{VMLINUX_BTF} is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"
+            ),
+        )
+    }
+}
+
+/// The kernel's release, as `uname -r` prints it; empty if /proc is not there.
+pub fn kernel_release_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+fn kernel_release() -> Finding {
+    match procfs::KernelVersion::current() {
+        Ok(version) if version >= procfs::KernelVersion::new(5, 10, 0) => {
+            Finding::new("kernel", Verdict::Good, kernel_release_name())
+        }
+        Ok(version) => Finding::new(
+            "kernel",
+            Verdict::Fatal,
+            format!("{}.{} is too old: schedscope is tested from Linux 5.10 on", version.major, version.minor),
+        ),
+        Err(error) => Finding::new("kernel", Verdict::Degraded, format!("its version is not known: {error}; is /proc mounted?")),
+    }
+}
+
+fn privileges() -> Finding {
+    const SYS_ADMIN: u64 = 1 << 21;
+    const PERFMON: u64 = 1 << 38;
+    const BPF: u64 = 1 << 39;
+    let effective = procfs::process::Process::myself().and_then(|me| me.status()).map_or(0, |status| status.capeff);
+    if effective & SYS_ADMIN != 0 || effective & (PERFMON | BPF) == PERFMON | BPF {
+        Finding::new(
+            "privileges",
+            Verdict::Good,
+            if effective & SYS_ADMIN != 0 { "CAP_SYS_ADMIN" } else { "CAP_BPF and CAP_PERFMON" },
+        )
+    } else {
+        Finding::new("privileges", Verdict::Fatal, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON: run it with sudo")
+    }
+}
+
+fn hook_finding(btf: &Btf, hook: &str) -> Finding {
+    let what = format!("hook {hook}");
+    match btf.tracepoint_arguments(hook) {
+        Some(arguments) => Finding::new(&what, Verdict::Good, format!("{arguments} arguments")),
+        None if hook == program::SCHED_SWITCH => Finding::new(&what, Verdict::Fatal, "this kernel does not have it"),
+        None => Finding::new(&what, Verdict::Degraded, format!("this kernel does not have it; {}", without(hook))),
+    }
+}
+
+/// What becomes of the figures on a host where a program does not run.
+pub fn without(program: &str) -> &'static str {
+    match program {
+        program::SCHED_WAKING => "waits of woken threads are counted as blocked, as far as the kernel does not tell otherwise",
+        program::SCHED_WAKEUP_NEW => "a thread's life begins a moment earlier, at its fork",
+        program::SCHED_MIGRATE_TASK => "migrations are found at the next switch, without their cause",
+        program::SCHED_PROCESS_FORK => "descendants are found late, by listing the host's tasks, and counted as fork_unseen",
+        program::SCHED_PROCESS_EXEC => "names of processes stay those from before their exec",
+        program::SCHED_PROCESS_FREE => "details of ended threads are given up only when their memory is used again",
+        program::SEED_TASKS => "running processes are found in /proc instead, and a descendant whose fork was not seen is not",
+        _ => "nothing can be traced",
+    }
+}
+
+fn blocked_reasons(btf: &Btf) -> Finding {
+    if btf.has_enumerator("BPF_FUNC_task_pt_regs") {
+        Finding::new("blocked reasons", Verdict::Good, "from the system call a thread is in")
+    } else {
+        Finding::new("blocked reasons", Verdict::Degraded, "reported as unknown, and yields as preemptions: they need Linux 5.15")
+    }
+}
+
+fn run_delay(btf: &Btf) -> Finding {
+    if btf.member("task_struct", &["sched_info", "run_delay"]).is_some() {
+        Finding::new("run delay", Verdict::Good, "kept by the kernel, for the check")
+    } else {
+        Finding::new(
+            "run delay",
+            Verdict::Degraded,
+            "not kept by this kernel (CONFIG_SCHED_INFO): waits cannot be checked against it",
+        )
+    }
+}
+
+fn perf_counters() -> Finding {
+    use perf_event::{Builder, events::Hardware};
+    match Builder::new().kind(Hardware::INSTRUCTIONS).build() {
+        Ok(_) => Finding::new("hardware counters", Verdict::Good, "instructions per cycle will be reported"),
+        Err(error) => Finding::new(
+            "hardware counters",
+            Verdict::Degraded,
+            format!("none here ({error}), as in most virtual machines; nothing depends on them"),
+        ),
+    }
+}

@@ -1,0 +1,92 @@
+//! One traced workload over its whole window, typed and in nanoseconds: what diagnosis, verification and report are made from.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    interpreters::Interpreters,
+    snapshot::{Losses, Thread},
+    timeline::Timeline,
+    totals::Totals,
+};
+
+/// What was traced and how it ended: what the caller of a session knows, and the session does not.
+#[derive(Clone, Debug, Default)]
+pub struct Subject {
+    /// What the user calls it.
+    pub name: String,
+    /// Command and arguments; empty for `attach`.
+    pub command: Vec<String>,
+    /// How it ended.
+    pub exit: Exit,
+    /// CPUs that it may use.
+    pub allowed_cpus: u32,
+}
+
+/// How a command ended; both are absent while it runs and after `attach`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Number of the signal that killed it.
+    pub signal: Option<i32>,
+}
+
+/// Everything that a session measured.
+#[derive(Debug)]
+pub struct Run {
+    /// What was traced.
+    pub subject: Subject,
+    /// Begin, `CLOCK_MONOTONIC`.
+    pub begin_ns: u64,
+    /// End: the last switch of the leader's threads, or the last snapshot.
+    pub end_ns: u64,
+    /// When the last snapshot was taken.
+    pub taken_ns: u64,
+    /// CPUs online.
+    pub online: Vec<u32>,
+    /// Totals of the workload.
+    pub totals: Totals,
+    /// Every thread that lived, without those in `threads_forgotten`.
+    pub threads: Vec<Thread>,
+    /// Ended threads that were dropped because there were too many, the least busy ones.
+    pub threads_forgotten: u64,
+    /// What is known of their Python interpreters.
+    pub interpreters: Interpreters,
+    /// Losses since tracing began.
+    pub losses: Losses,
+    /// Samples for the core map.
+    pub timeline: Timeline,
+    /// Host counters over the window.
+    pub host: HostCounters,
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub move_seconds: Option<f64>,
+    /// Kernel release.
+    pub kernel: String,
+}
+
+impl Run {
+    /// Length of the window.
+    pub fn wall_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.begin_ns)
+    }
+}
+
+/// What all CPUs did, whoever used them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostCounters {
+    /// Idle time, open intervals included.
+    pub idle_ns: u64,
+    /// Switches.
+    pub switches: u64,
+    /// Of these, from the idle task.
+    pub switches_from_idle: u64,
+}
+
+/// Switches of the whole host as we counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostSwitches {
+    /// Seen by our program.
+    pub seen: u64,
+    /// Hidden from it, by the kernel's own count, up to the last time that a task left a CPU which had not come onto it last.
+    pub unseen: u64,
+}

@@ -1,0 +1,213 @@
+//! One traced workload from its first event to its report: what `run` and `attach` share.
+
+use std::time::{Duration, Instant};
+
+use schedscope_ebpf::abi::program;
+
+use super::{
+    interpreters::Interpreters,
+    kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
+    preflight::kernel_release_name,
+    run::{HostCounters, HostSwitches, Run, Subject},
+    snapshot::{Snapshot, Tgid, Thread, WorkloadId},
+    timeline::Timeline,
+    topology::Topology,
+    totals::{Aggregate, Totals},
+};
+
+/// The traced workload; number 0 stays empty.
+const WORKLOAD: WorkloadId = WorkloadId(1);
+/// Threads alive at once. Above it new ones are not traced, and counted.
+const TASKS: u32 = 16_384;
+/// Ended threads kept for the report; above it the least busy are forgotten, the totals are not.
+const MAX_ENDED: usize = 65_536;
+/// Longest pause between samples: slots of ended threads are handed back at a sample, and a storm of forks needs them.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+/// From one listing of the host's tasks to the next; it takes a tenth of a microsecond per thread.
+const LISTING_INTERVAL: Duration = Duration::from_secs(1);
+/// Sampling may take one part in this many of the time.
+const SAMPLING_BUDGET: u32 = 50;
+
+/// Programs attached, samples being taken.
+pub struct Session {
+    tracer: Tracer,
+    topology: Topology,
+    aggregate: Aggregate,
+    timeline: Timeline,
+    interpreters: Interpreters,
+    ended: Vec<Thread>,
+    forgotten: u64,
+    begin_ns: u64,
+    host_before: HostCounters,
+    alive: usize,
+    /// When the host's tasks were listed last.
+    listed: Instant,
+    move_seconds: Option<f64>,
+}
+
+impl Session {
+    /// Attaches the programs; nothing is traced yet.
+    pub fn start(topology: Topology) -> Result<Session, KernelError> {
+        Session::start_without(&[], topology)
+    }
+
+    /// The same as on a kernel that has not got these programs: to see what is reported there.
+    pub fn start_without(without: &[&str], topology: Topology) -> Result<Session, KernelError> {
+        let sizes = Sizes { workloads: 2, tasks: TASKS, thread_by_core: true };
+        let mut tracer = Tracer::start_without(without, sizes, &topology)?;
+        let first = tracer.snapshot(Depth::Threads)?;
+        Ok(Session {
+            tracer,
+            topology,
+            aggregate: Aggregate::default(),
+            timeline: Timeline::starting(&first),
+            interpreters: Interpreters::default(),
+            ended: Vec::new(),
+            forgotten: 0,
+            begin_ns: first.taken_ns,
+            host_before: host(&first),
+            alive: 0,
+            listed: Instant::now(),
+            move_seconds: None,
+        })
+    }
+
+    /// Measures how long woken threads take to be queued, for the bound of run delay; costs another program at each wake-up.
+    /// `move_seconds` is how long it takes to move a thread, if that was measured.
+    pub fn measure_queueing(&mut self, move_seconds: Option<f64>) -> Result<(), KernelError> {
+        self.move_seconds = move_seconds;
+        self.tracer.measure_queueing()
+    }
+
+    /// How long it takes to move a thread to another CPU, if that was measured.
+    pub fn move_seconds(&self) -> Option<f64> {
+        self.move_seconds
+    }
+
+    /// Switches of the host since the programs were attached.
+    pub fn host_switches(&self) -> HostSwitches {
+        let mut sum = HostSwitches::default();
+        for cpu in self.tracer.cpus() {
+            sum.seen += cpu.switches;
+            sum.unseen += cpu.switches_unseen;
+        }
+        sum
+    }
+
+    /// Takes a sample; every thread alive and the totals up to now.
+    pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
+        self.take(snapshot);
+        Ok((threads, self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default()))
+    }
+
+    /// Begins to trace these processes and all their descendants.
+    pub fn begin(&mut self, processes: &[Tgid]) -> Result<(), KernelError> {
+        self.begin_ns = now_ns();
+        self.tracer.seed(processes, WORKLOAD)?;
+        let first = self.tracer.snapshot(Depth::Threads)?;
+        self.timeline = Timeline::starting(&first);
+        self.host_before = host(&first);
+        self.alive = first.threads.len();
+        self.locate_locks(&first);
+        Ok(())
+    }
+
+    /// Takes a sample and returns how long to wait for the next one.
+    pub fn sample(&mut self) -> Result<Duration, KernelError> {
+        self.find_unseen()?;
+        let snapshot = self.tracer.snapshot(Depth::Threads)?;
+        self.locate_locks(&snapshot);
+        let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
+        self.take(snapshot);
+        Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
+    }
+
+    /// Looks for descendants whose fork was not recorded: now and then, or each time if forks cannot be seen at all.
+    fn find_unseen(&mut self) -> Result<(), KernelError> {
+        if self.listed.elapsed() >= LISTING_INTERVAL || !self.tracer.runs(program::SCHED_PROCESS_FORK) {
+            self.tracer.seed_again()?;
+            self.listed = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Threads alive at the last sample.
+    pub fn alive(&self) -> usize {
+        self.alive
+    }
+
+    /// Tells the kernel side where the traced Pythons keep their locks.
+    fn locate_locks(&mut self, snapshot: &Snapshot) {
+        for (tid, ranges) in self.interpreters.update(snapshot) {
+            self.tracer.set_gil(tid, ranges);
+        }
+    }
+
+    fn take(&mut self, snapshot: Snapshot) {
+        self.timeline.feed(&snapshot);
+        // A record that could not be read belongs to a thread that is being switched.
+        let torn = usize::try_from(snapshot.torn_records).unwrap_or(usize::MAX);
+        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count().saturating_add(torn);
+        self.ended.extend(snapshot.released);
+        if self.ended.len() > MAX_ENDED {
+            self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));
+            self.forgotten += (self.ended.len() - MAX_ENDED / 2) as u64;
+            self.ended.truncate(MAX_ENDED / 2);
+        }
+    }
+
+    /// Detaches. The window ends with the last thread of `leader` if it has ended, else now.
+    pub fn finish(mut self, leader: Option<Tgid>, subject: Subject) -> Result<Run, KernelError> {
+        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        self.aggregate.update(&snapshot);
+        let (taken_ns, losses) = (snapshot.taken_ns, snapshot.losses());
+        let host_after = host(&snapshot);
+        // A slot freed by this very snapshot is in both lists.
+        let released: Vec<(u32, u64)> =
+            snapshot.released.iter().map(|thread| (thread.record.tid, thread.record.start_ns)).collect();
+        let mut threads: Vec<Thread> = snapshot
+            .threads
+            .iter()
+            .filter(|thread| !released.contains(&(thread.record.tid, thread.record.start_ns)))
+            .cloned()
+            .collect();
+        self.take(snapshot);
+        threads.append(&mut self.ended);
+        let of_leader = threads.iter().filter(|thread| Some(thread.tgid()) == leader && thread.has_ended());
+        let end_ns = of_leader.map(|thread| thread.record.clock.since_ns).max().unwrap_or(taken_ns);
+        Ok(Run {
+            subject,
+            begin_ns: self.begin_ns,
+            end_ns,
+            taken_ns,
+            online: self.topology.online().to_vec(),
+            totals: self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default(),
+            threads,
+            threads_forgotten: self.forgotten,
+            interpreters: self.interpreters,
+            losses,
+            timeline: self.timeline,
+            host: HostCounters {
+                idle_ns: host_after.idle_ns.saturating_sub(self.host_before.idle_ns),
+                switches: host_after.switches - self.host_before.switches,
+                switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
+            },
+            move_seconds: self.move_seconds,
+            kernel: kernel_release_name(),
+        })
+    }
+}
+
+fn host(snapshot: &Snapshot) -> HostCounters {
+    let mut sum = HostCounters::default();
+    for cpu in &snapshot.cpus {
+        let open_ns = if cpu.idle != 0 { snapshot.taken_ns.saturating_sub(cpu.since_ns) } else { 0 };
+        sum.idle_ns += cpu.idle_ns + open_ns;
+        sum.switches += cpu.switches;
+        sum.switches_from_idle += cpu.switches_from_idle;
+    }
+    sum
+}

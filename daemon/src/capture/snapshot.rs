@@ -1,0 +1,180 @@
+//! What the kernel side knew at one moment, as plain data. Nothing here touches a map.
+//!
+//! The reader stamps `taken_ns` first, then copies the cells, then the thread records, so closed time can be missing from the
+//! cells but is never counted twice; [`crate::capture::totals`] makes totals of it that never go down.
+
+use schedscope_ebpf::{
+    abi::{Cell, CpuRecord, TaskRecord},
+    blocked::{REASON_SLOTS, Reason},
+    loss::{LOSS_SLOTS, Loss},
+    task_clock::{Closed, Phase},
+};
+
+/// Logical CPU number as the kernel counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cpu(pub u32);
+
+/// Thread id: the kernel's `pid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tid(pub u32);
+
+/// Process id: the kernel's `tgid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Tgid(pub u32);
+
+/// Number of a workload, the index into the cells of each CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkloadId(pub u32);
+
+/// One thread and where its time went, on each CPU if that was asked for.
+#[derive(Clone, Debug)]
+pub struct Thread {
+    /// The record as the kernel side keeps it.
+    pub record: TaskRecord,
+    /// Closed on-CPU nanoseconds by CPU, indexed by CPU number; empty without the thread-by-core map.
+    pub on_cpu_ns_by_cpu: Vec<u64>,
+}
+
+/// Everything read at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// `CLOCK_MONOTONIC` when reading began.
+    pub taken_ns: u64,
+    /// Cells by CPU, then by workload: `cells[cpu][workload]`. All CPUs have the same number of workloads.
+    pub cells: Vec<Vec<Cell>>,
+    /// Records by CPU.
+    pub cpus: Vec<CpuRecord>,
+    /// Threads in the table: alive, or ended and not yet reaped.
+    pub threads: Vec<Thread>,
+    /// Threads whose slots were freed with this reading. They are handed out once, and were in `threads` before, perhaps in
+    /// this same snapshot.
+    pub released: Vec<Thread>,
+    /// Records that changed under every attempt to read them; their open intervals are missing this time.
+    pub torn_records: u64,
+}
+
+impl Thread {
+    /// Its id.
+    pub fn tid(&self) -> Tid {
+        Tid(self.record.tid)
+    }
+
+    /// Its process.
+    pub fn tgid(&self) -> Tgid {
+        Tgid(self.record.tgid)
+    }
+
+    /// Its workload.
+    pub fn workload(&self) -> WorkloadId {
+        WorkloadId(self.record.workload)
+    }
+
+    /// True after its last switch.
+    pub fn has_ended(&self) -> bool {
+        self.record.clock.phase == Phase::Dead as u32
+    }
+
+    /// True if it was alive before tracing began.
+    pub fn was_seeded(&self) -> bool {
+        self.record.seeded_as != Phase::New as u32
+    }
+
+    /// Its name with unprintable bytes replaced.
+    pub fn comm(&self) -> String {
+        let bytes = &self.record.comm;
+        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+        String::from_utf8_lossy(&bytes[..end]).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    }
+
+    /// The interval that is still open at `now_ns`.
+    pub fn open(&self, now_ns: u64) -> Closed {
+        let unseen_as = Phase::from_raw(self.record.seeded_as).unwrap_or(Phase::Blocked);
+        self.record.clock.open(now_ns, unseen_as)
+    }
+
+    /// Closed and open time up to `now_ns`.
+    pub fn times(&self, now_ns: u64) -> Times {
+        let open = self.open(now_ns);
+        let mut times = Times {
+            on_cpu_ns: self.record.on_cpu_ns + open.on_cpu_ns,
+            wakeup_wait_ns: self.record.wakeup_wait_ns + open.wakeup_wait_ns,
+            preempt_wait_ns: self.record.preempt_wait_ns + open.preempt_wait_ns,
+            blocked_ns: self.record.blocked_ns,
+        };
+        times.blocked_ns[self.reason_index()] += open.blocked_ns;
+        times
+    }
+
+    /// Place of what it waits for in the counters by reason.
+    pub fn reason_index(&self) -> usize {
+        usize::from(self.record.reason) % REASON_SLOTS
+    }
+
+    /// Length of its life under observation: to its end if it has ended, else to `now_ns`.
+    pub fn lifetime_ns(&self, now_ns: u64) -> u64 {
+        let end_ns = if self.has_ended() { self.record.clock.since_ns } else { now_ns.max(self.record.clock.since_ns) };
+        end_ns.saturating_sub(self.record.start_ns)
+    }
+}
+
+/// Where time went. The parts sum to the life of what they were measured on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// On a CPU.
+    pub on_cpu_ns: u64,
+    /// Runnable after a wake-up.
+    pub wakeup_wait_ns: u64,
+    /// Runnable after losing the CPU.
+    pub preempt_wait_ns: u64,
+    /// Blocked, by reason.
+    pub blocked_ns: [u64; REASON_SLOTS],
+}
+
+impl Times {
+    /// Runnable and not running, for either cause.
+    pub fn runnable_ns(&self) -> u64 {
+        self.wakeup_wait_ns + self.preempt_wait_ns
+    }
+
+    /// Blocked for any reason.
+    pub fn blocked_total_ns(&self) -> u64 {
+        self.blocked_ns.iter().sum()
+    }
+
+    /// Reasons with their time, in the order of [`Reason::ALL`].
+    pub fn blocked_by_reason(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.into_iter().zip(self.blocked_ns)
+    }
+}
+
+/// Losses by reason, summed over CPUs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses(pub [u64; LOSS_SLOTS]);
+
+impl Losses {
+    /// Reasons with their counts, in the order of [`Loss::ALL`].
+    pub fn by_reason(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
+        Loss::ALL.into_iter().zip(self.0)
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+}
+
+impl Snapshot {
+    /// Losses of all CPUs.
+    pub fn losses(&self) -> Losses {
+        let mut sum = Losses::default();
+        for cpu in &self.cpus {
+            for (total, count) in sum.0.iter_mut().zip(cpu.loss) {
+                *total += count;
+            }
+        }
+        sum
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

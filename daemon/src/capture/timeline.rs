@@ -1,0 +1,232 @@
+//! Which thread had which core when, from the thread-by-core sums at each sample. Pure.
+//!
+//! The sums are exact, so whatever the sampling misses inside a column, every column's total is right.
+
+use std::collections::HashMap;
+
+use crate::capture::snapshot::{Snapshot, Thread};
+
+/// Columns kept; when they are used up, pairs are merged and a column becomes twice as long.
+const MAX_BINS: usize = 1024;
+/// Length of a column at first.
+const FIRST_BIN_NS: u64 = 5_000_000;
+
+/// A thread over its whole life: ids are reused, start times are not.
+type ThreadKey = (u32, u64);
+
+/// A thread that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Thread id.
+    pub tid: u32,
+    /// Process id.
+    pub tgid: u32,
+    /// Name when last seen.
+    pub comm: String,
+    /// On-CPU time over the timeline.
+    pub total_ns: u64,
+}
+
+/// One core in one column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// Nanoseconds by index into the lanes.
+    pub by_lane: HashMap<usize, u64>,
+    /// Nanoseconds in which the core was not idle.
+    pub busy_ns: u64,
+}
+
+/// One column.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Column {
+    /// By CPU number.
+    pub cores: Vec<Slice>,
+    /// Nanoseconds that threads waited for a CPU, summed.
+    pub runnable_ns: u64,
+}
+
+/// What a thread had done at the last sample.
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    on_cpu_ns: Vec<u64>,
+    runnable_ns: u64,
+}
+
+/// The timeline of a run.
+#[derive(Clone, Debug)]
+pub struct Timeline {
+    start_ns: u64,
+    sampled_ns: u64,
+    bin_ns: u64,
+    cpus: usize,
+    bins: Vec<Column>,
+    lanes: Vec<Lane>,
+    lane_of: HashMap<ThreadKey, usize>,
+    seen: HashMap<ThreadKey, Seen>,
+    idle_seen: Vec<u64>,
+}
+
+impl Timeline {
+    /// A timeline that begins with this sample.
+    pub fn starting(snapshot: &Snapshot) -> Timeline {
+        let mut timeline = Timeline {
+            start_ns: snapshot.taken_ns,
+            sampled_ns: snapshot.taken_ns,
+            bin_ns: FIRST_BIN_NS,
+            cpus: snapshot.cpus.len(),
+            bins: Vec::new(),
+            lanes: Vec::new(),
+            lane_of: HashMap::new(),
+            seen: HashMap::new(),
+            idle_seen: idle(snapshot),
+        };
+        for thread in &snapshot.threads {
+            timeline.seen.insert(key(thread), seen(thread, snapshot.taken_ns));
+        }
+        timeline
+    }
+
+    /// Takes the next sample in.
+    pub fn feed(&mut self, snapshot: &Snapshot) {
+        let now_ns = snapshot.taken_ns;
+        if now_ns <= self.sampled_ns {
+            return;
+        }
+        for thread in snapshot.threads.iter().chain(&snapshot.released) {
+            let now = seen(thread, now_ns);
+            let before = self.seen.insert(key(thread), now.clone()).unwrap_or_default();
+            let waited_ns = now.runnable_ns.saturating_sub(before.runnable_ns);
+            let from_ns = self.sampled_ns.min(now_ns.saturating_sub(waited_ns));
+            self.spread(from_ns, now_ns, waited_ns, |column, ns| column.runnable_ns += ns);
+            for (cpu, &ns) in now.on_cpu_ns.iter().enumerate() {
+                let grown_ns = ns.saturating_sub(before.on_cpu_ns.get(cpu).copied().unwrap_or(0));
+                if grown_ns > 0 {
+                    let lane = self.lane(thread);
+                    self.lanes[lane].total_ns += grown_ns;
+                    // A run that was noticed only when it ended began before the last sample.
+                    let from_ns = self.sampled_ns.min(now_ns.saturating_sub(grown_ns));
+                    self.spread(from_ns, now_ns, grown_ns, |column, ns| {
+                        *column.cores[cpu].by_lane.entry(lane).or_default() += ns;
+                    });
+                }
+            }
+        }
+        for thread in &snapshot.released {
+            self.seen.remove(&key(thread));
+        }
+        let elapsed_ns = now_ns - self.sampled_ns;
+        for (cpu, idle_ns) in idle(snapshot).into_iter().enumerate() {
+            let grown_ns = idle_ns.saturating_sub(self.idle_seen[cpu]).min(elapsed_ns);
+            self.spread(self.sampled_ns, now_ns, elapsed_ns - grown_ns, |column, ns| column.cores[cpu].busy_ns += ns);
+            self.idle_seen[cpu] = self.idle_seen[cpu].max(idle_ns);
+        }
+        self.sampled_ns = now_ns;
+    }
+
+    /// Time that a sample should wait for the one before it: a column.
+    pub fn bin_ns(&self) -> u64 {
+        self.bin_ns
+    }
+
+    /// Threads that ran, in the order in which they were first seen.
+    pub fn lanes(&self) -> &[Lane] {
+        &self.lanes
+    }
+
+    /// Slices of one core, by column.
+    pub fn row(&self, cpu: usize) -> impl Iterator<Item = &Slice> {
+        self.bins.iter().filter_map(move |bin| bin.cores.get(cpu))
+    }
+
+    /// All columns, in order.
+    pub fn columns(&self) -> &[Column] {
+        &self.bins
+    }
+
+    /// When the first column begins.
+    pub fn start_ns(&self) -> u64 {
+        self.start_ns
+    }
+
+    fn lane(&mut self, thread: &Thread) -> usize {
+        let lane = *self.lane_of.entry(key(thread)).or_insert(self.lanes.len());
+        let now = Lane { tid: thread.record.tid, tgid: thread.record.tgid, comm: thread.comm(), total_ns: 0 };
+        if lane == self.lanes.len() {
+            self.lanes.push(now);
+        } else {
+            self.lanes[lane].comm = now.comm;
+        }
+        lane
+    }
+
+    /// Spreads `amount_ns` evenly over the columns between two times.
+    fn spread(&mut self, from_ns: u64, to_ns: u64, amount_ns: u64, mut add: impl FnMut(&mut Column, u64)) {
+        let from_ns = from_ns.max(self.start_ns);
+        let span_ns = to_ns.saturating_sub(from_ns);
+        if span_ns == 0 {
+            return;
+        }
+        while to_ns - self.start_ns > self.bin_ns * MAX_BINS as u64 {
+            self.merge_pairs();
+        }
+        let mut given_ns = 0;
+        let mut at_ns = from_ns;
+        while at_ns < to_ns {
+            let column = (at_ns - self.start_ns) / self.bin_ns;
+            let end_ns = (self.start_ns + (column + 1) * self.bin_ns).min(to_ns);
+            // Cumulative, so that rounding never loses a nanosecond.
+            let due_ns =
+                u64::try_from(u128::from(amount_ns) * u128::from(end_ns - from_ns) / u128::from(span_ns)).unwrap_or(amount_ns);
+            let column = usize::try_from(column).unwrap_or(MAX_BINS - 1);
+            if self.bins.len() <= column {
+                let empty = Column { cores: vec![Slice::default(); self.cpus], runnable_ns: 0 };
+                self.bins.resize(column + 1, empty);
+            }
+            if due_ns > given_ns {
+                add(&mut self.bins[column], due_ns - given_ns);
+            }
+            given_ns = due_ns;
+            at_ns = end_ns;
+        }
+    }
+
+    fn merge_pairs(&mut self) {
+        self.bin_ns *= 2;
+        let mut merged: Vec<Column> = Vec::with_capacity(self.bins.len() / 2 + 1);
+        for (column, bin) in std::mem::take(&mut self.bins).into_iter().enumerate() {
+            if column % 2 == 0 {
+                merged.push(bin);
+            } else if let Some(left) = merged.last_mut() {
+                left.runnable_ns += bin.runnable_ns;
+                for (into, from) in left.cores.iter_mut().zip(bin.cores) {
+                    into.busy_ns += from.busy_ns;
+                    for (lane, ns) in from.by_lane {
+                        *into.by_lane.entry(lane).or_default() += ns;
+                    }
+                }
+            }
+        }
+        self.bins = merged;
+    }
+}
+
+fn key(thread: &Thread) -> ThreadKey {
+    (thread.record.tid, thread.record.start_ns)
+}
+
+/// On-CPU time by CPU and time waited, what is still open included.
+fn seen(thread: &Thread, now_ns: u64) -> Seen {
+    let mut on_cpu_ns = thread.on_cpu_ns_by_cpu.clone();
+    if let Some(cpu) = on_cpu_ns.get_mut(thread.record.clock.cpu as usize) {
+        *cpu += thread.open(now_ns).on_cpu_ns;
+    }
+    Seen { on_cpu_ns, runnable_ns: thread.times(now_ns).runnable_ns() }
+}
+
+fn idle(snapshot: &Snapshot) -> Vec<u64> {
+    let open = |since_ns: u64| snapshot.taken_ns.saturating_sub(since_ns);
+    snapshot.cpus.iter().map(|cpu| cpu.idle_ns + if cpu.idle != 0 { open(cpu.since_ns) } else { 0 }).collect()
+}
+
+#[cfg(test)]
+mod tests;

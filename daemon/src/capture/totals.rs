@@ -1,0 +1,177 @@
+//! Snapshots made into totals per workload that include open intervals and never go down. Pure.
+
+use std::collections::BTreeSet;
+
+use schedscope_ebpf::{blocked::REASON_SLOTS, distance::Distance};
+
+use super::distribution::Distribution;
+use crate::capture::snapshot::{Cpu, Snapshot, Tgid, Thread, Times, WorkloadId};
+
+/// Everything counted for one workload since tracing began.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Where its threads' time went, open intervals included.
+    pub times: Times,
+    /// On-CPU nanoseconds by CPU number, open intervals included.
+    pub on_cpu_ns_by_cpu: Vec<u64>,
+    /// Switches by the kernel's rule for `nvcsw`.
+    pub voluntary: u64,
+    /// Switches in `nivcsw` other than yields.
+    pub preempted: u64,
+    /// Switches in `nivcsw` out of `sched_yield`.
+    pub yielded: u64,
+    /// Migrations by cause (at wake-up, while queued) and distance.
+    pub migrations: [[u64; Distance::ALL.len()]; 2],
+    /// Threads that began their life under observation.
+    pub threads_started: u64,
+    /// Processes that did.
+    pub processes_started: u64,
+    /// Interpreter locks handed over because another thread asked.
+    pub gil_handoffs: u64,
+    /// The switch interval that a live thread's last wait for such a lock began with, the longest of them; 0 if none waited.
+    pub gil_interval_ns: u64,
+    /// Threads alive now.
+    pub threads: u64,
+    /// Processes alive now.
+    pub processes: u64,
+    /// Switch-in to switch-out.
+    pub timeslice: Distribution,
+    /// First waking to switch-in.
+    pub wakeup_latency: Distribution,
+    /// Switch-out while runnable to switch-in.
+    pub preemption_wait: Distribution,
+    /// Switches in `preempted` of threads that were about to wait.
+    pub preempted_drowsy: u64,
+    /// Waits of which no event told the begin: in the times, in no distribution.
+    pub unobserved_wait_ns: u64,
+    /// From waking to being queued, if that was measured.
+    pub queueing_ns: u64,
+    /// Wake-ups in `queueing_ns`.
+    pub queueings: u64,
+    /// The longest of them.
+    pub queueing_max_ns: u64,
+}
+
+impl Totals {
+    /// Migrations of every kind.
+    pub fn migrations_total(&self) -> u64 {
+        self.migrations.iter().flatten().sum()
+    }
+
+    /// Reads the closed part of one workload from its cells.
+    fn closed(snapshot: &Snapshot, workload: WorkloadId) -> Totals {
+        let index = workload.0 as usize;
+        let mut totals = Totals { on_cpu_ns_by_cpu: vec![0; snapshot.cells.len()], ..Totals::default() };
+        for (cpu, cells) in snapshot.cells.iter().enumerate() {
+            let Some(cell) = cells.get(index) else { continue };
+            totals.times.on_cpu_ns += cell.on_cpu_ns;
+            totals.times.wakeup_wait_ns += cell.wakeup_wait_ns;
+            totals.times.preempt_wait_ns += cell.preempt_wait_ns;
+            for (sum, part) in totals.times.blocked_ns.iter_mut().zip(cell.blocked_ns) {
+                *sum += part;
+            }
+            totals.on_cpu_ns_by_cpu[cpu] = cell.on_cpu_ns;
+            totals.voluntary += cell.voluntary;
+            totals.preempted += cell.preempted;
+            totals.yielded += cell.yielded;
+            for (sums, parts) in totals.migrations.iter_mut().zip(cell.migrations) {
+                for (sum, part) in sums.iter_mut().zip(parts) {
+                    *sum += part;
+                }
+            }
+            totals.gil_handoffs += cell.gil_handoffs;
+            totals.threads_started += cell.threads_started;
+            totals.processes_started += cell.processes_started;
+            totals.timeslice.add(&cell.timeslice);
+            totals.wakeup_latency.add(&cell.wakeup_latency);
+            totals.preemption_wait.add(&cell.preemption_wait);
+            totals.preempted_drowsy += cell.preempted_drowsy;
+            totals.unobserved_wait_ns += cell.unobserved_wait_ns;
+            totals.queueing_ns += cell.queueing_ns;
+            totals.queueings += cell.queueings;
+            totals.queueing_max_ns = totals.queueing_max_ns.max(cell.queueing_max_ns);
+        }
+        totals
+    }
+
+    /// Folds the open interval of a live thread in.
+    fn fold_open(&mut self, thread: &Thread, now_ns: u64) {
+        let open = thread.open(now_ns);
+        self.times.on_cpu_ns += open.on_cpu_ns;
+        self.times.wakeup_wait_ns += open.wakeup_wait_ns;
+        self.times.preempt_wait_ns += open.preempt_wait_ns;
+        self.times.blocked_ns[thread.reason_index()] += open.blocked_ns;
+        if let Some(cpu) = self.on_cpu_ns_by_cpu.get_mut(thread.record.clock.cpu as usize) {
+            *cpu += open.on_cpu_ns;
+        }
+    }
+
+    /// Raises every time to what it was before. Each is a lower bound of the truth, and the truth does not go down.
+    fn keep_up_with(&mut self, before: &Totals) {
+        let raise = |now: &mut u64, before: u64| *now = (*now).max(before);
+        raise(&mut self.times.on_cpu_ns, before.times.on_cpu_ns);
+        raise(&mut self.times.wakeup_wait_ns, before.times.wakeup_wait_ns);
+        raise(&mut self.times.preempt_wait_ns, before.times.preempt_wait_ns);
+        for reason in 0..REASON_SLOTS {
+            raise(&mut self.times.blocked_ns[reason], before.times.blocked_ns[reason]);
+        }
+        for (now, before) in self.on_cpu_ns_by_cpu.iter_mut().zip(&before.on_cpu_ns_by_cpu) {
+            raise(now, *before);
+        }
+    }
+}
+
+/// Totals per workload over the life of a trace.
+#[derive(Debug, Default)]
+pub struct Aggregate {
+    workloads: Vec<Totals>,
+}
+
+impl Aggregate {
+    /// Takes a snapshot in and returns the totals of every workload, indexed by its number.
+    pub fn update(&mut self, snapshot: &Snapshot) -> &[Totals] {
+        let count = snapshot.cells.first().map_or(0, Vec::len);
+        let mut now: Vec<Totals> =
+            (0..count).map(|index| Totals::closed(snapshot, WorkloadId(u32::try_from(index).unwrap_or(u32::MAX)))).collect();
+        let mut processes: BTreeSet<(u32, Tgid)> = BTreeSet::new();
+        for thread in snapshot.threads.iter().filter(|thread| !thread.has_ended()) {
+            let Some(totals) = now.get_mut(thread.workload().0 as usize) else { continue };
+            totals.fold_open(thread, snapshot.taken_ns);
+            totals.gil_interval_ns = totals.gil_interval_ns.max(thread.record.gil_interval_ns);
+            totals.threads += 1;
+            if processes.insert((thread.workload().0, thread.tgid())) {
+                totals.processes += 1;
+            }
+        }
+        for (now, before) in now.iter_mut().zip(&self.workloads) {
+            now.keep_up_with(before);
+        }
+        self.workloads = now;
+        &self.workloads
+    }
+
+    /// Totals at the last update.
+    pub fn totals(&self, workload: WorkloadId) -> Option<&Totals> {
+        self.workloads.get(workload.0 as usize)
+    }
+}
+
+/// CPUs on which a workload spent time, with the time.
+pub fn busy_cpus(on_cpu_ns_by_cpu: &[u64]) -> impl Iterator<Item = (Cpu, u64)> + '_ {
+    on_cpu_ns_by_cpu
+        .iter()
+        .enumerate()
+        .filter(|(_, ns)| **ns > 0)
+        .filter_map(|(cpu, ns)| Some((Cpu(u32::try_from(cpu).ok()?), *ns)))
+}
+
+/// Effective CPUs: the participation ratio `(sum x)^2 / sum x^2` of the time per CPU. One CPU's worth of work spread evenly
+/// over four CPUs gives 4; the same pinned gives 1; none gives 0.
+pub fn effective_cpus(on_cpu_ns_by_cpu: &[u64]) -> f64 {
+    let sum: f64 = on_cpu_ns_by_cpu.iter().map(|&ns| ns as f64).sum();
+    let squares: f64 = on_cpu_ns_by_cpu.iter().map(|&ns| (ns as f64).powi(2)).sum();
+    if squares > 0.0 { sum * sum / squares } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests;

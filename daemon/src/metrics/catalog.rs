@@ -1,0 +1,352 @@
+//! One row per exported metric. The exposition, the dashboards and `docs/metrics.md` are made from these rows, so a metric
+//! that has no row cannot be exported, and a panel on a metric that does not exist does not compile.
+
+use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::Loss};
+
+/// How a metric behaves over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Never goes down while the daemon runs.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Cumulative buckets, a sum and a count.
+    Histogram,
+}
+
+/// What a value counts, always in the base unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Things.
+    Count,
+    /// Always 1: the labels carry the information.
+    Info,
+    /// 0 or 1.
+    Bool,
+}
+
+/// What bounds the number of values that a label can take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// These and no others; all are exported from the start.
+    Values(&'static [&'static str]),
+    /// `max_workloads` of the configuration, and `other`.
+    Workloads,
+    /// CPUs of the host.
+    Cpus,
+    /// One value per value of the labels before it.
+    Attribute,
+}
+
+/// A label of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// What bounds its values.
+    pub bound: Bound,
+}
+
+/// One exported metric.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Full name.
+    pub name: &'static str,
+    /// Counter, gauge or histogram.
+    pub kind: Kind,
+    /// Unit of the exported value.
+    pub unit: Unit,
+    /// One sentence: what it is.
+    pub help: &'static str,
+    /// Labels in the order of exposition.
+    pub labels: &'static [Label],
+    /// Where the value comes from.
+    pub source: &'static str,
+}
+
+impl Metric {
+    /// Most series that the metric can have, `le` included.
+    pub fn series_at_most(&self, workloads: usize, cpus: usize) -> usize {
+        let per_set = match self.kind {
+            Kind::Histogram => le_bounds_ns().count() + 3,
+            Kind::Counter | Kind::Gauge => 1,
+        };
+        self.labels.iter().fold(per_set, |series, label| {
+            series
+                * match label.bound {
+                    Bound::Values(values) => values.len(),
+                    Bound::Workloads => workloads,
+                    Bound::Cpus => cpus,
+                    Bound::Attribute => 1,
+                }
+        })
+    }
+}
+
+/// Prefix of every name.
+pub const PREFIX: &str = "schedscope_";
+/// The workload that holds everything without a name of its own.
+pub const OTHER: &str = "other";
+/// Names that a daemon tracks unless it is configured otherwise, `other` not counted.
+pub const DEFAULT_MAX_WORKLOADS: u32 = 32;
+
+/// Upper bounds of the exported histogram buckets in nanoseconds: 2^10 to 2^34, which is 1.02 us to 17.2 s. Each is a bound of
+/// the finer buckets of [`schedscope_ebpf::bucket`], so the counts are exact and the bounds inclusive.
+pub fn le_bounds_ns() -> impl Iterator<Item = u64> {
+    (10..=34).map(|shift| 1 << shift)
+}
+
+/// Values of `kind` on workload switches.
+pub const SWITCH_KINDS: [&str; 3] = ["voluntary", "preempted", "yielded"];
+/// Values of `kind` on CPU switches: what the CPU did before.
+pub const CPU_SWITCH_KINDS: [&str; 2] = ["from_task", "from_idle"];
+/// Values of `cause` on runnable time.
+pub const RUNNABLE_CAUSES: [&str; 2] = ["wakeup", "preemption"];
+/// Values of `cause` on migrations, in the order of [`schedscope_ebpf::abi::Cause`].
+pub const MIGRATION_CAUSES: [&str; 2] = ["at_wakeup", "while_queued"];
+/// Values of `stage` on failures.
+pub const STAGES: [&str; 3] = ["snapshot", "label", "program_cost"];
+/// Values of `reason` on requests that the server refused.
+pub const REFUSALS: [&str; 2] = ["too_many", "foreign_host"];
+/// Values of `source` on a workload: what its name was taken from.
+pub const NAME_SOURCES: [&str; 6] = ["other", "rule", "unit", "container", "executable", "kernel"];
+/// Values of `model` on a workload: the concurrency model that its tasks show now.
+pub const MODELS: [&str; 13] = [
+    "idle",
+    "serial",
+    "threads (GIL-bound)",
+    "threads (parallel)",
+    "threads (I/O-bound)",
+    "threads (taking turns)",
+    "processes",
+    "asyncio",
+    "event loop",
+    "hybrid",
+    "sub-interpreters",
+    "native threads",
+    "mixed",
+];
+/// Values of `gil` on Python processes: who shares a global interpreter lock.
+pub const GIL_NAMES: [&str; 5] = ["per_process", "per_interpreter", "free_threaded", "free_threaded_but_enabled", "unknown"];
+/// Values of `reason` on Python processes whose lock was not found.
+pub const PYTHON_UNRESOLVED: [&str; 8] = [
+    "gone",
+    "starting",
+    "not_readable",
+    "no_symbols",
+    "not_mapped",
+    "unsupported_version",
+    "other_implementation",
+    "waits_on_stack",
+];
+/// Values of `verdict` on threads compared with the kernel.
+pub const VERDICTS: [&str; 2] = ["equal", "differing"];
+/// Values of `quantity` on residuals: the kernel's names, in the order of [`schedscope_ebpf::residual::Residuals`].
+pub const RESIDUALS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
+/// Values of `program`.
+pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = programs();
+/// Values of `reason` on blocked time, in the order of [`Reason::ALL`].
+pub const BLOCKED_REASONS: [&str; Reason::ALL.len()] = blocked_reasons();
+/// Values of `reason` on losses, in the order of [`Loss::ALL`].
+pub const LOSS_REASONS: [&str; Loss::ALL.len()] = loss_reasons();
+/// Values of `distance`, in the order of [`Distance::ALL`].
+pub const DISTANCES: [&str; Distance::ALL.len()] = distances();
+
+const fn programs() -> [&'static str; program::HOOKS.len() + 1] {
+    let mut names = [program::SEED_TASKS; program::HOOKS.len() + 1];
+    let mut index = 0;
+    while index < program::HOOKS.len() {
+        names[index] = program::HOOKS[index];
+        index += 1;
+    }
+    names
+}
+
+const fn blocked_reasons() -> [&'static str; Reason::ALL.len()] {
+    let mut names = [""; Reason::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Reason::ALL[index].name();
+        index += 1;
+    }
+    names
+}
+
+const fn loss_reasons() -> [&'static str; Loss::ALL.len()] {
+    let mut names = [""; Loss::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Loss::ALL[index].name();
+        index += 1;
+    }
+    names
+}
+
+const fn distances() -> [&'static str; Distance::ALL.len()] {
+    let mut names = [""; Distance::ALL.len()];
+    let mut index = 0;
+    while index < names.len() {
+        names[index] = Distance::ALL[index].name();
+        index += 1;
+    }
+    names
+}
+
+const fn label(name: &'static str, bound: Bound) -> Label {
+    Label { name, bound }
+}
+
+const WORKLOAD: Label = label("workload", Bound::Workloads);
+const CPU: Label = label("cpu", Bound::Cpus);
+const SWITCH_KIND: Label = label("kind", Bound::Values(&SWITCH_KINDS));
+const CPU_SWITCH_KIND: Label = label("kind", Bound::Values(&CPU_SWITCH_KINDS));
+const RUNNABLE_CAUSE: Label = label("cause", Bound::Values(&RUNNABLE_CAUSES));
+const MIGRATION_CAUSE: Label = label("cause", Bound::Values(&MIGRATION_CAUSES));
+const DISTANCE: Label = label("distance", Bound::Values(&DISTANCES));
+const BLOCKED_REASON: Label = label("reason", Bound::Values(&BLOCKED_REASONS));
+const LOSS_REASON: Label = label("reason", Bound::Values(&LOSS_REASONS));
+const GIL: Label = label("gil", Bound::Values(&GIL_NAMES));
+const PYTHON_REASON: Label = label("reason", Bound::Values(&PYTHON_UNRESOLVED));
+const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
+const VERDICT: Label = label("verdict", Bound::Values(&VERDICTS));
+const QUANTITY: Label = label("quantity", Bound::Values(&RESIDUALS));
+const REFUSAL: Label = label("reason", Bound::Values(&REFUSALS));
+const STAGE: Label = label("stage", Bound::Values(&STAGES));
+// One value at a time per workload, so these do not multiply the series.
+const NAME_SOURCE: Label = label("source", Bound::Attribute);
+const MODEL: Label = label("model", Bound::Attribute);
+const CORE: Label = label("core", Bound::Attribute);
+const LLC: Label = label("llc", Bound::Attribute);
+const NODE: Label = label("node", Bound::Attribute);
+const VERSION: Label = label("version", Bound::Attribute);
+
+/// Writes each row as a static of its own, documented by its help sentence, and lists all of them in [`ALL`].
+macro_rules! metrics {
+    ($($row:ident: $kind:ident, $unit:ident, $name:literal, [$($label:ident),*], $help:literal, from $source:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub static $row: Metric = Metric {
+                name: concat!("schedscope_", $name),
+                kind: Kind::$kind,
+                unit: Unit::$unit,
+                help: $help,
+                labels: &[$($label),*],
+                source: $source,
+            };
+        )+
+        /// Every metric with the prefix [`PREFIX`], in the order of `docs/metrics.md`.
+        pub static ALL: &[&Metric] = &[$(&$row),+];
+    };
+}
+
+metrics! {
+    WORKLOAD_ON_CPU: Counter, Seconds, "workload_on_cpu_seconds_total", [WORKLOAD, CPU],
+        "Time that threads of the workload spent on each CPU; 0 on a CPU where none has run.", from "Cell::on_cpu_ns, open intervals included";
+    WORKLOAD_RUNNABLE: Counter, Seconds, "workload_runnable_seconds_total", [WORKLOAD, RUNNABLE_CAUSE],
+        "Time that threads of the workload were runnable and waited for a CPU, after a wake-up or after losing the CPU.",
+        from "Cell::wakeup_wait_ns and Cell::preempt_wait_ns, open intervals included";
+    WORKLOAD_BLOCKED: Counter, Seconds, "workload_blocked_seconds_total", [WORKLOAD, BLOCKED_REASON],
+        "Time that threads of the workload were neither running nor runnable, by what they waited for.",
+        from "Cell::blocked_ns, open intervals included";
+    WORKLOAD_SWITCHES: Counter, Count, "workload_context_switches_total", [WORKLOAD, SWITCH_KIND],
+        "Context switches away from threads of the workload; voluntary is the kernel's nvcsw, the other two its nivcsw.",
+        from "Cell::voluntary, Cell::preempted, Cell::yielded";
+    WORKLOAD_MIGRATIONS: Counter, Count, "workload_cpu_migrations_total", [WORKLOAD, MIGRATION_CAUSE, DISTANCE],
+        "Moves of the workload's threads to another CPU, by the nearest level of the topology that both CPUs share.",
+        from "Cell::migrations";
+    WORKLOAD_WAKEUP_LATENCY: Histogram, Seconds, "workload_wakeup_latency_seconds", [WORKLOAD],
+        "Time from the first waking of a blocked thread to the CPU.", from "Cell::wakeup_latency";
+    WORKLOAD_PREEMPTION_WAIT: Histogram, Seconds, "workload_preemption_wait_seconds", [WORKLOAD],
+        "Time from losing the CPU while runnable to getting one again.", from "Cell::preemption_wait";
+    WORKLOAD_TIMESLICE: Histogram, Seconds, "workload_timeslice_seconds", [WORKLOAD],
+        "Time from getting a CPU to leaving it.", from "Cell::timeslice";
+    WORKLOAD_THREADS: Gauge, Count, "workload_threads", [WORKLOAD],
+        "Threads alive.", from "TaskRecord";
+    WORKLOAD_PROCESSES: Gauge, Count, "workload_processes", [WORKLOAD],
+        "Processes alive.", from "TaskRecord";
+    WORKLOAD_THREADS_STARTED: Counter, Count, "workload_threads_started_total", [WORKLOAD],
+        "Threads that began their life under observation.", from "Cell::threads_started";
+    WORKLOAD_PROCESSES_STARTED: Counter, Count, "workload_processes_started_total", [WORKLOAD],
+        "Processes that began their life under observation.", from "Cell::processes_started";
+    WORKLOAD_ALLOWED_CPUS: Gauge, Count, "workload_allowed_cpus", [WORKLOAD],
+        "CPUs that at least one process of the workload may run on; absent while it has no process.",
+        from "sched_getaffinity(2) of each process";
+    WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL],
+        "What the name was taken from, and the concurrency model that the workload showed over the last seconds.",
+        from "labels, and model::live";
+    WORKLOAD_GIL_HANDOFFS: Counter, Count, "workload_gil_handoffs_total", [WORKLOAD],
+        "Times a Python thread gave its interpreter's lock up because another had asked for it, and waited until that thread had it.",
+        from "Cell::gil_handoffs";
+    WORKLOAD_GIL_SWITCH_INTERVAL: Gauge, Seconds, "workload_gil_switch_interval_seconds", [WORKLOAD],
+        "After how long Python threads that wait for the lock ask for it, as their last waits said; absent while none has waited.",
+        from "TaskRecord::gil_interval_ns";
+
+    PYTHON_PROCESSES: Gauge, Count, "python_processes", [GIL],
+        "Processes alive in which a CPython was found, by who shares its lock.", from "interpreters";
+    PYTHON_PROCESSES_UNRESOLVED: Gauge, Count, "python_processes_unresolved", [PYTHON_REASON],
+        "Python processes whose lock was not found since the daemon started; waits for it are among the futex waits.",
+        from "interpreters";
+
+    CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],
+        "Context switches of each CPU, all tasks, by whether a task or the idle task had it before.",
+        from "CpuRecord::switches, CpuRecord::switches_from_idle";
+    CPU_IDLE: Counter, Seconds, "cpu_idle_seconds_total", [CPU],
+        "Time that the idle task had the CPU.", from "CpuRecord::idle_ns, the open interval included";
+    CPU_TOPOLOGY: Gauge, Info, "cpu_topology_info", [CPU, CORE, LLC, NODE],
+        "Physical core, last-level cache and NUMA node of each CPU.", from "sysfs, as in the PLACES map";
+
+    EVENTS_LOST: Counter, Count, "events_lost_total", [LOSS_REASON],
+        "Observations that are missing or contradictory.", from "CpuRecord::loss";
+    CHECK_THREADS: Counter, Count, "check_threads_total", [VERDICT],
+        "Threads that ended and were compared with the kernel's own counts of their switches and migrations.",
+        from "TaskRecord, kernel_after less kernel_before";
+    CHECK_WAITING_THREADS: Gauge, Count, "check_waiting_threads", [VERDICT],
+        "Threads that waited at the last collection and were compared, at that moment, with the kernel's own counts.",
+        from "task iterator, WAITING map";
+    CHECK_RESIDUAL: Counter, Count, "check_residual_total", [QUANTITY],
+        "Differences between our counts and the kernel's own of threads that ended, added up without their signs.",
+        from "TaskRecord, kernel_after less kernel_before";
+    CHECK_RESIDUAL_SECONDS: Counter, Seconds, "check_residual_on_cpu_seconds_total", [],
+        "Differences between our on-CPU time and the kernel's own of threads that ended, added up without their signs.",
+        from "TaskRecord, kernel_after less kernel_before";
+    TORN_RECORDS: Counter, Count, "torn_records_total", [],
+        "Thread records that changed under every attempt to read them; their open intervals were missing from one reading.",
+        from "snapshot";
+    WORKLOADS_FOLDED: Counter, Count, "workloads_folded_total", [],
+        "Names that were busy enough for a series of their own when none was free, and are counted in other.", from "labels";
+    WORKLOADS_NAMED: Gauge, Count, "workloads_named", [],
+        "Names that have series of their own, other not counted.", from "labels";
+    COLLECTION_DURATION: Gauge, Seconds, "collection_duration_seconds", [],
+        "Time that reading the kernel's maps and making totals of them took at the last collection.", from "daemon";
+    COLLECTIONS: Counter, Count, "collections_total", [],
+        "Collections; scrapes that follow each other too fast share one.", from "daemon";
+    COLLECTION_ERRORS: Counter, Count, "collection_errors_total", [STAGE],
+        "Failures while collecting or labelling.", from "daemon";
+    SCRAPES_REFUSED: Counter, Count, "scrapes_refused_total", [REFUSAL],
+        "Requests refused because too many were being served, or because their Host was not a name of the loopback interface.",
+        from "server";
+    EXPOSITION_SERIES: Gauge, Count, "exposition_series", [],
+        "Samples in this exposition, those of the process collector not counted.", from "exposition";
+    DAEMON_CPU: Counter, Seconds, "daemon_cpu_seconds_total", [],
+        "CPU time of the daemon itself, to the nanosecond.", from "clock_gettime(2), CLOCK_PROCESS_CPUTIME_ID";
+    BPF_ATTACHED: Gauge, Bool, "bpf_program_attached", [PROGRAM],
+        "1 if the BPF program is loaded and attached.", from "loader";
+    BPF_RUN_SECONDS: Counter, Seconds, "bpf_program_run_seconds_total", [PROGRAM],
+        "Run time of the BPF program while it was being measured; divide its rate by that of `bpf_measured_seconds_total`.",
+        from "bpf_prog_info::run_time_ns";
+    BPF_RUNS: Counter, Count, "bpf_program_runs_total", [PROGRAM],
+        "Runs of the BPF program while they were being measured.", from "bpf_prog_info::run_cnt";
+    BPF_RECURSION_MISSES: Counter, Count, "bpf_program_recursion_misses_total", [PROGRAM],
+        "Runs that the kernel skipped because the program was already running on that CPU.",
+        from "bpf_prog_info::recursion_misses";
+    BPF_MEASURED: Counter, Seconds, "bpf_measured_seconds_total", [],
+        "Time during which the kernel's BPF statistics were on; they cost time themselves and are on for short windows only.",
+        from "daemon";
+    BUILD_INFO: Gauge, Info, "build_info", [VERSION],
+        "Version of the daemon.", from "Cargo.toml";
+}
+
+#[cfg(test)]
+mod tests;

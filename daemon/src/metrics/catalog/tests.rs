@@ -1,0 +1,71 @@
+use super::*;
+use std::collections::BTreeSet;
+
+use schedscope_ebpf::{
+    abi::Cause,
+    bucket::{index_of, upper_bound_ns},
+};
+
+#[test]
+fn names_follow_the_conventions() {
+    let mut seen = BTreeSet::new();
+    for metric in ALL {
+        let name = metric.name;
+        assert!(seen.insert(name), "{name} occurs twice");
+        assert!(name.starts_with(PREFIX));
+        assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+        assert_eq!(metric.kind == Kind::Counter, name.ends_with("_total"), "{name}");
+        assert_eq!(metric.unit == Unit::Info, name.ends_with("_info"), "{name}");
+        assert_eq!(metric.unit == Unit::Seconds, name.contains("_seconds"), "{name}");
+        assert!(metric.help.ends_with('.') && !metric.source.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn label_values_are_distinct_and_not_empty() {
+    for label in ALL.iter().flat_map(|metric| metric.labels) {
+        if let Bound::Values(values) = label.bound {
+            let distinct: BTreeSet<_> = values.iter().collect();
+            assert_eq!(distinct.len(), values.len(), "{}", label.name);
+            assert!(values.iter().all(|value| !value.is_empty()), "{}", label.name);
+        }
+    }
+}
+
+#[test]
+fn only_on_cpu_time_has_workload_times_cpu() {
+    for metric in ALL {
+        let has = |bound| metric.labels.iter().any(|label| label.bound == bound);
+        if has(Bound::Workloads) && has(Bound::Cpus) {
+            assert_eq!(metric.name, WORKLOAD_ON_CPU.name);
+        }
+    }
+}
+
+#[test]
+fn exported_bounds_are_bounds_of_the_finer_buckets() {
+    for bound in le_bounds_ns() {
+        assert_eq!(upper_bound_ns(index_of(bound)), Some(bound));
+    }
+}
+
+#[test]
+fn series_multiply_by_label() {
+    // 25 bounds and +Inf, the sum and the count.
+    assert_eq!(WORKLOAD_TIMESLICE.series_at_most(3, 5), 3 * 28);
+    assert_eq!(WORKLOAD_ON_CPU.series_at_most(3, 5), 3 * 5);
+    assert_eq!(WORKLOAD_MIGRATIONS.series_at_most(3, 5), 3 * 2 * 4);
+    assert_eq!(WORKLOAD_INFO.series_at_most(3, 5), 3);
+    assert_eq!(CPU_TOPOLOGY.series_at_most(3, 5), 5);
+    assert_eq!(BUILD_INFO.series_at_most(3, 5), 1);
+}
+
+#[test]
+fn label_values_stand_in_the_order_of_the_counters() {
+    assert!(Reason::ALL.iter().all(|reason| BLOCKED_REASONS[*reason as usize] == reason.name()));
+    assert!(Loss::ALL.iter().all(|loss| LOSS_REASONS[*loss as usize] == loss.name()));
+    assert!(Distance::ALL.iter().all(|distance| DISTANCES[*distance as usize] == distance.name()));
+    assert!(program::HOOKS.iter().chain([&program::SEED_TASKS]).eq(&PROGRAMS));
+    assert_eq!(MIGRATION_CAUSES[Cause::AtWakeup as usize], "at_wakeup");
+    assert_eq!(MIGRATION_CAUSES[Cause::WhileQueued as usize], "while_queued");
+}

@@ -1,0 +1,255 @@
+//! The last minutes, second by second, for the built-in page: what grew from one reading to the next. Pure.
+//!
+//! Differences of the same totals that `/metrics` shows, so sums over samples are exact whatever the page leaves out. Samples are
+//! kept as the JSON that will be sent, and both their number and their size are bounded.
+
+mod colours;
+mod figures;
+
+pub use figures::Figures;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use schedscope_ebpf::loss::Harm;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::{
+    capture::snapshot::{Losses, Snapshot},
+    label::NameSource,
+    metrics::CpuTotals,
+};
+use colours::{Colours, Use};
+
+/// Samples kept: five minutes of seconds.
+pub const SAMPLES: usize = 300;
+/// Bytes of samples kept at most. Twenty workloads on two CPUs take 2 KB a sample; every client that asks takes a copy.
+const MAX_BYTES: usize = 3 << 20;
+
+/// What a reading says about a workload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// What the name was taken from.
+    pub source: &'static str,
+    /// The model it shows now.
+    pub model: &'static str,
+    /// Running totals.
+    pub figures: Figures,
+}
+
+/// One reading of the counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// `CLOCK_MONOTONIC` when it was taken.
+    pub taken_ns: u64,
+    /// Time of the idle task by CPU, for CPUs that were seen switching.
+    pub idle_ns: BTreeMap<u32, u64>,
+    /// Workloads by number; a number once given is kept.
+    pub rows: Vec<Row>,
+    /// Observations that were missed since tracing began.
+    pub losses: Losses,
+}
+
+impl Reading {
+    /// Takes the CPUs from what `/metrics` shows.
+    pub fn new(snapshot: &Snapshot, cpus: &[CpuTotals], rows: Vec<Row>) -> Reading {
+        let idle_ns = cpus.iter().map(|cpu| (cpu.cpu.0, cpu.idle_ns)).collect();
+        Reading { taken_ns: snapshot.taken_ns, idle_ns, rows, losses: snapshot.losses() }
+    }
+}
+
+/// What grew between two readings.
+#[derive(Serialize)]
+struct Sample {
+    number: u64,
+    /// End, on the clock of [`Reading::taken_ns`].
+    taken_ns: u64,
+    /// Length.
+    wall_ns: u64,
+    idle_ns: BTreeMap<u32, u64>,
+    /// By workload number; those without threads that did nothing are left out.
+    workloads: BTreeMap<usize, Figures>,
+}
+
+/// Where a page has got to: the samples of which daemon, and the number of the next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// [`Answer::epoch`] of the last answer.
+    pub epoch: u64,
+    /// [`Answer::next`] of the last answer.
+    pub next: u64,
+}
+
+/// A workload as it stands.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// Its number.
+    pub id: usize,
+    /// Its name.
+    pub name: String,
+    /// What the name was taken from.
+    pub source: &'static str,
+    /// The model it shows now.
+    pub model: &'static str,
+    /// Its colour among those of the palette; none for `other` and for those that had too little to earn one.
+    pub colour: Option<usize>,
+    /// Totals since tracing began.
+    pub totals: Figures,
+}
+
+/// What a page gets.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Answer {
+    /// Form of this document.
+    pub schema: &'static str,
+    /// Another number for every start of the daemon.
+    pub epoch: u64,
+    /// Number of the sample that will come next.
+    pub next: u64,
+    /// When tracing began, on the clock of `taken_ns`.
+    pub began_ns: u64,
+    /// When the last reading was taken.
+    pub taken_ns: u64,
+    /// Idle time by CPU since tracing began.
+    pub idle_ns: BTreeMap<u32, u64>,
+    /// Every workload.
+    pub workloads: Vec<Standing>,
+    /// Losses since tracing began that leave a gap in the figures, by reason, where there are any.
+    pub missing: BTreeMap<&'static str, u64>,
+    /// Those that do not, since the kernel's own accounts made them good.
+    pub repaired: BTreeMap<&'static str, u64>,
+    /// Those that concern details of single threads alone, of which the page shows none.
+    pub details: BTreeMap<&'static str, u64>,
+    /// What the page has not seen yet.
+    #[serde(serialize_with = "raw")]
+    pub samples: Vec<Arc<RawValue>>,
+}
+
+fn raw<S: Serializer>(samples: &[Arc<RawValue>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(samples.iter().map(AsRef::as_ref))
+}
+
+/// The ring of samples.
+#[derive(Debug)]
+pub struct History {
+    epoch: u64,
+    began_ns: u64,
+    last: Option<Reading>,
+    /// Number of the next sample.
+    next: u64,
+    samples: VecDeque<Arc<RawValue>>,
+    bytes: usize,
+    colours: Colours,
+}
+
+impl History {
+    /// Nothing has been read yet; tracing began at `began_ns`.
+    pub fn new(epoch: u64, began_ns: u64) -> History {
+        History {
+            epoch,
+            began_ns,
+            last: None,
+            next: 0,
+            samples: VecDeque::with_capacity(SAMPLES),
+            bytes: 0,
+            colours: Colours::default(),
+        }
+    }
+
+    /// Takes a reading in. The first is what the others are compared with.
+    pub fn push(&mut self, reading: Reading) {
+        if let Some(last) = &self.last {
+            if reading.taken_ns <= last.taken_ns {
+                return;
+            }
+            let sample = self.sample(last, &reading);
+            self.colour(&sample, &reading);
+            self.keep(&sample);
+        }
+        self.last = Some(reading);
+    }
+
+    fn sample(&self, last: &Reading, reading: &Reading) -> Sample {
+        let nothing = Figures::default();
+        let grown = reading.rows.iter().enumerate().map(|(id, row)| {
+            let before = last.rows.get(id).map_or(&nothing, |row| &row.figures);
+            (id, row.figures.since(before))
+        });
+        let idle = |(&cpu, &ns): (&u32, &u64)| Some((cpu, ns.saturating_sub(*last.idle_ns.get(&cpu)?)));
+        Sample {
+            number: self.next,
+            taken_ns: reading.taken_ns,
+            wall_ns: reading.taken_ns - last.taken_ns,
+            idle_ns: reading.idle_ns.iter().filter_map(idle).collect(),
+            workloads: grown.filter(|(_, figures)| *figures != nothing).collect(),
+        }
+    }
+
+    fn colour(&mut self, sample: &Sample, reading: &Reading) {
+        let uses = sample.workloads.iter().map(|(&id, figures)| Use {
+            id,
+            is_named: reading.rows.get(id).is_some_and(|row| row.source == NameSource::Rule.name()),
+            on_cpu_ns: figures.on_cpu_total_ns(),
+        });
+        self.colours.update(sample.number, sample.wall_ns, uses);
+    }
+
+    fn keep(&mut self, sample: &Sample) {
+        self.next += 1;
+        let text = serde_json::value::to_raw_value(sample);
+        debug_assert!(text.is_ok(), "maps with numbers for keys are JSON");
+        let Ok(text) = text else { return };
+        self.bytes += text.get().len();
+        self.samples.push_back(text.into());
+        while self.samples.len() > SAMPLES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.samples.pop_front() else { break };
+            self.bytes -= oldest.get().len();
+        }
+    }
+
+    /// What a page that has got to `position` has not seen; everything for one that was with another daemon or has seen nothing.
+    pub fn after(&self, position: Position) -> Answer {
+        let missing = if position.epoch == self.epoch { self.next.saturating_sub(position.next) } else { u64::MAX };
+        let skipped = self.samples.len().saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
+        let (taken_ns, idle_ns) = self.last.as_ref().map(|last| (last.taken_ns, last.idle_ns.clone())).unwrap_or_default();
+        Answer {
+            schema: "schedscope.history/1",
+            epoch: self.epoch,
+            next: self.next,
+            began_ns: self.began_ns,
+            taken_ns,
+            idle_ns,
+            workloads: self.standings(),
+            missing: self.losses(Harm::Missing),
+            repaired: self.losses(Harm::Repaired),
+            details: self.losses(Harm::Details),
+            samples: self.samples.iter().skip(skipped).cloned().collect(),
+        }
+    }
+
+    fn losses(&self, harm: Harm) -> BTreeMap<&'static str, u64> {
+        let all = self.last.iter().flat_map(|last| last.losses.by_reason());
+        all.filter(|(loss, count)| loss.harm() == harm && *count > 0).map(|(loss, count)| (loss.name(), count)).collect()
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let standing = |(id, row): (usize, &Row)| Standing {
+            id,
+            name: row.name.clone(),
+            source: row.source,
+            model: row.model,
+            colour: self.colours.of(id),
+            totals: row.figures.clone(),
+        };
+        self.last.iter().flat_map(|last| &last.rows).enumerate().map(standing).collect()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests;

@@ -1,0 +1,145 @@
+//! Passwords. bcrypt is slow on purpose, so who may make us compute it, and how often, is bounded.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs::File,
+    io::Read,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::http::HeaderValue;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, oneshot};
+
+/// Clients that may wait for a check of their password; the next are told to come back.
+const MAX_WAITING: usize = 8;
+/// Credentials remembered as good.
+const MAX_KNOWN: usize = 64;
+/// After a wrong password the next check waits this many times as long as the check took, so that guessing takes a quarter of a
+/// CPU at most.
+const PAUSE: u32 = 3;
+
+/// What becomes of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serve) enum Verdict {
+    /// It may come in.
+    Welcome,
+    /// No name, or a wrong name or password.
+    Refused,
+    /// Too many wait for a check.
+    Busy,
+}
+
+/// Checks passwords, one at a time, and remembers the good ones.
+#[derive(Debug)]
+pub(super) struct Doorman {
+    turn: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    /// Fingerprints of names, hashes and passwords that went together.
+    known: Arc<Mutex<HashSet<[u8; 32]>>>,
+}
+
+impl Default for Doorman {
+    fn default() -> Self {
+        Doorman { turn: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0), known: Arc::default() }
+    }
+}
+
+/// Counts one that waits for as long as it exists, also when its client goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Doorman {
+    /// Checks an `Authorization` header; without users everyone is welcome.
+    pub(super) async fn check(&self, users: &BTreeMap<String, String>, authorization: Option<&HeaderValue>) -> Verdict {
+        if users.is_empty() {
+            return Verdict::Welcome;
+        }
+        let Some((name, password)) = authorization.and_then(credentials) else { return Verdict::Refused };
+        // An unknown name takes as long as a known one, so that nobody learns which names there are.
+        let (hash, is_user) = match users.get(&name) {
+            Some(hash) => (hash, true),
+            None => (users.values().next().unwrap_or(&name), false),
+        };
+        let Some(fingerprint) = fingerprint(&name, hash, &password) else { return Verdict::Refused };
+        if self.knows(&fingerprint) {
+            return Verdict::Welcome;
+        }
+        let waiting = Waiting(&self.waiting);
+        if waiting.0.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            return Verdict::Busy;
+        }
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Verdict::Busy };
+        // Several scrapes with the same password may have come at once.
+        if self.knows(&fingerprint) {
+            return Verdict::Welcome;
+        }
+        let (reply, verdict) = oneshot::channel();
+        let (hash, known) = (hash.clone(), Arc::clone(&self.known));
+        tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
+            let is_good = bcrypt::verify(&password, &hash).unwrap_or(false) & is_user;
+            if is_good {
+                remember(&known, fingerprint);
+            }
+            // Whoever asked may be gone.
+            reply.send(is_good).ok();
+            if !is_good {
+                std::thread::sleep(begun.elapsed() * PAUSE);
+            }
+            drop(turn);
+        });
+        if verdict.await.unwrap_or(false) { Verdict::Welcome } else { Verdict::Refused }
+    }
+
+    fn knows(&self, fingerprint: &[u8; 32]) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(fingerprint)
+    }
+}
+
+fn remember(known: &Mutex<HashSet<[u8; 32]>>, fingerprint: [u8; 32]) {
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= MAX_KNOWN {
+        known.clear();
+    }
+    known.insert(fingerprint);
+}
+
+/// Name and password of a header for basic authentication.
+fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
+    let (scheme, encoded) = header.as_bytes().split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"Basic ") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    let colon = decoded.iter().position(|&byte| byte == b':')?;
+    Some((String::from_utf8(decoded[..colon].to_vec()).ok()?, decoded[colon + 1..].to_vec()))
+}
+
+/// Stands for credentials in memory. Keyed, so that it can't be looked up in a list made beforehand; with the hash, so that a
+/// changed password is forgotten.
+fn fingerprint(name: &str, hash: &str, password: &[u8]) -> Option<[u8; 32]> {
+    static KEY: OnceLock<Option<[u8; 32]>> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let mut key = [0; 32];
+        File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).ok()?;
+        Some(key)
+    });
+    let mut digest = Sha256::new();
+    digest.update((*key)?);
+    for part in [name.as_bytes(), hash.as_bytes(), password] {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    Some(digest.finalize().into())
+}

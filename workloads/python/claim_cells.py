@@ -34,11 +34,11 @@ TOPICS = {
         "one worker", 8, 8, None, ["workers"], "startup",
     ),
     "shared-memory": Topic(
-        ["threads", "processes"], "one item put into a list", 4, 4, None, ["workers"], "shared_state"
+        ["threads", "processes"], "one item put into a list", 4, 4, None, ["workers"], "sharing"
     ),
     "lost-updates": Topic(
         ["threads", "threads-plain", "threads-locked", "processes", "processes-value", "processes-locked"],
-        "1,000 increments", 4, None, 0.3, ["workers", "work", "seconds"], "shared_state",
+        "1,000 increments", 4, None, 0.3, ["workers", "work", "seconds"], "sharing",
     ),
     "crash": Topic(
         ["threads", "processes", "process-pool"], "one step of 2 ms", 4, None, None, ["workers"], "faults"

@@ -18,6 +18,7 @@ from collections import namedtuple
 import c_code
 import fetch
 import file_read
+import shared_state
 
 Task = namedtuple(
     "Task",
@@ -141,20 +142,6 @@ def make_nothing(_job):
     return lambda: None
 
 
-def make_write(job):
-    """One item put into a list that threads share."""
-    import shared_state
-
-    return shared_state.make_write(job)
-
-
-def make_updates(job):
-    """A thousand increments of a counter."""
-    import shared_state
-
-    return shared_state.make_updates(job)
-
-
 def make_five_workers(job):
     """The textbook's first example: each worker says that it runs, and computes ``factorial(100)``.
 
@@ -246,8 +233,8 @@ TASKS = {
 ClaimTask = namedtuple("ClaimTask", ["label", "make"])
 CLAIM_TASKS = {
     "startup": ClaimTask("start", make_nothing),
-    "shared-memory": ClaimTask("share", make_write),
-    "lost-updates": ClaimTask("update", make_updates),
+    "shared-memory": ClaimTask("share", shared_state.make_write),
+    "lost-updates": ClaimTask("update", shared_state.make_updates),
 }
 
 

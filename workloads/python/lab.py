@@ -134,7 +134,7 @@ def run_cell(cell, arguments):
     import claim_cells
     import jobs
     import measure
-    from tasks import TASKS
+    import tasks
 
     if arguments.switch_interval:
         sys.setswitchinterval(arguments.switch_interval)
@@ -142,7 +142,7 @@ def run_cell(cell, arguments):
         return claim_cells.run(cell, arguments)
     if cell.kind == "latency":
         return run_latency_cell(cell, arguments)
-    task = TASKS[cell.task]
+    task = tasks.TASKS[cell.task]
     options = {
         "pause": arguments.pause or task.pause,
         "url": arguments.url,
@@ -151,7 +151,7 @@ def run_cell(cell, arguments):
         "pin": arguments.pin,
     }
     with contextlib.ExitStack() as stack:
-        detail = stack.enter_context(task.prepare(options)) if task.prepare else {}
+        detail = stack.enter_context(tasks.function_at(task.prepare)(options)) if task.prepare else {}
         options.update(detail)
         workers = 1 if cell.model == "serial" else arguments.workers or cell.workers
         work = arguments.work or task.work

@@ -19,8 +19,8 @@ import concurrent.futures
 import multiprocessing
 import time
 
+import computing
 import measure
-import tasks
 import worker
 
 TICK_SECONDS = 0.002
@@ -29,7 +29,7 @@ SUMS_PER_JOB = 600
 
 def compute():
     """One job."""
-    unit = tasks.make_arithmetic(None)
+    unit = computing.make_arithmetic(None)
     for _ in range(SUMS_PER_JOB):
         unit()
 

@@ -69,7 +69,7 @@ def end_for_good(process):
 def begin(job):
     """Steps 1 and 2; returns the announcement for the parent."""
     first_ns = monotonic_ns()
-    name_thread("%s-%d" % (tasks.task_of(job).label, job["index"]))
+    name_thread("%s-%d" % (tasks.row_of(job["task"]).label, job["index"]))
     pin_thread(job["options"].get("pin"), job["index"])
     return {"index": job["index"], "first_ns": first_ns, "pid": os.getpid()}
 

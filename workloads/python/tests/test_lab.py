@@ -13,7 +13,7 @@ import unittest
 from running import finish, is_alive, report_of, start  # Makes the workloads importable, too.
 
 import cells
-import file_read
+import directories
 import jobs
 import measure
 from tasks import CLAIM_TASKS, TASKS
@@ -215,7 +215,7 @@ class Parts(unittest.TestCase):
             self.assertLessEqual(len(task.label + "-999"), 15, name)
 
     def test_file_systems_are_told_apart(self):
-        self.assertEqual(file_read.file_system_of("/proc"), "proc")
+        self.assertEqual(directories.file_system_of("/proc"), "proc")
 
 
 if __name__ == "__main__":

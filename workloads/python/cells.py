@@ -31,10 +31,14 @@ LAG_MODELS = ["in-loop", "to-thread", "process-pool"]
 LAG_WORK = 10
 # Tasks that are only variants of others do without the models that would tell nothing new.
 FEW_MODELS = {task: ["serial", "threads", "processes-fork"] for task in ("regex", "big-int", "zlib", "lzma")}
+# They need a server that is written with asyncio, or reads round the page cache.
+TASKS_SINCE_3_8 = ("fetch", "upload", "scrape", "file-read")
 # Not every interpreter was built with them.
 MODULES_NEEDED = {
     "zlib": "zlib",
     "lzma": "lzma",
+    "pbkdf2": "_hashlib",  # hashlib's own stand-in for OpenSSL keeps the GIL.
+    "database": "sqlite3",
     "shared-memory": "ctypes",
     "lost-updates": "ctypes",
     "crash": "ctypes",
@@ -78,7 +82,7 @@ def oldest_python(task, model):
     """The first version that has what the cell needs."""
     if model == "subinterpreters":
         return "3.12"
-    return "3.8" if model in ("asyncio", "hybrid") or task in ("fetch", "file-read") else "3.6"
+    return "3.8" if model in ("asyncio", "hybrid") or task in TASKS_SINCE_3_8 else "3.6"
 
 
 def latency_cells():

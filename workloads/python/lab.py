@@ -30,10 +30,13 @@ def parse(arguments):
     amount.add_argument("--seconds", type=duration, metavar="S", help="work for this time instead")
     parser.add_argument(
         "--pause", type=duration, metavar="S",
-        help="seconds that one download, sleep, request, fetch delay or printed number takes",
+        help="seconds that one download, sleep, request, printed number or answer of the HTTP server takes",
     )
-    parser.add_argument("--url", type=http_address, help="fetch cells: a running HTTP server instead of one of our own")
-    parser.add_argument("--directory", help="file-read cells: where to put the file")
+    parser.add_argument(
+        "--url", type=http_address,
+        help="fetch, upload and scrape cells: a running HTTP server instead of one of our own",
+    )
+    parser.add_argument("--directory", help="file and database cells: where to put the files")
     parser.add_argument(
         "--factorial-of", type=whole_number, default=2000, metavar="N",
         help="factorial cells: the number (default 2000; the textbook's is 100)",

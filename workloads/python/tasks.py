@@ -53,8 +53,14 @@ TASKS = {
     "big-int": computing("bigint", "7 to the power of 60,000", 100, "c_code.make_big_int"),
     "zlib": computing("zlib", "zlib.compress of 256 KiB", 60, "c_code.make_zlib"),
     "lzma": computing("lzma", "lzma.compress of 64 KiB", 100, "c_code.make_lzma"),
+    "blur": computing("blur", "box blur of 64 x 48 pixels", 500, "blur.make"),
+    "pbkdf2": computing("pbkdf2", "PBKDF2 with 10,000 rounds", 200, "encryption.make_pbkdf2"),
+    "cipher": computing("cipher", "ChaCha20 of 114 bytes in Python", 3000, "encryption.make_cipher"),
+    "monte-carlo": computing("monte", "5,000 random points", 1000, "monte_carlo.make"),
+    "database": computing("query", "SQL query of 20,000 rows", 200, "database.make", "database.prepare"),
     "download": waiting(
-        "download", "one download, simulated by a sleep", 4, 4, 2.0, "waiting.make_pause", "waiting.make_pause_async"
+        "download", "one download, simulated by a sleep", 4, 4, 2.0,
+        "waiting.make_pause", "waiting.make_pause_async",
     ),
     "sleep": waiting(
         "sleep", "one short sleep", 64, 64, 0.01, "waiting.make_pause", "waiting.make_pause_async"
@@ -66,9 +72,19 @@ TASKS = {
     "fetch": waiting(
         "fetch", "one HTTP GET", 64, 8, 0.01, "fetch.make", "fetch.make_async", "web.prepare"
     ),
+    "upload": waiting(
+        "upload", "one HTTP POST of 64 KiB", 64, 8, 0.01, "upload.make", "upload.make_async", "web.prepare"
+    ),
+    "scrape": waiting(
+        "scrape", "one page fetched and parsed", 64, 8, 0.01, "scrape.make", "scrape.make_async", "web.prepare"
+    ),
     "file-read": waiting(
         "read", "one 4 KiB read at a random place", 8000, 4, None,
         "file_read.make", IN_HELPER_THREADS, "file_read.prepare",
+    ),
+    "file-write": waiting(
+        "write", "one file of 64 KiB written and synced", 400, 4, None,
+        "file_write.make", IN_HELPER_THREADS, "file_write.prepare",
     ),
     "five-workers": textbook("five", "one tiny task", 5, 5, None, "textbook.make_five_workers"),
     "print-numbers": textbook("print", "one number and a pause", 10, 2, 1.0, "textbook.make_print_numbers"),

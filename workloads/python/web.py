@@ -1,4 +1,4 @@
-"""HTTP as the fetch task needs it: one request on a connection of its own.
+"""HTTP as the fetch, upload and scrape tasks need it: one request on a connection of its own.
 
 The local server answers after a fixed delay that is known, so the best possible time is known too.
 Waiting for a socket needs neither CPU nor GIL; threads, processes and asyncio all overlap it.

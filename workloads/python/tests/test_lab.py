@@ -175,14 +175,14 @@ class Failures(unittest.TestCase):
 
     @unittest.skipIf(sys.version_info < (3, 8), "the fetch cells need Python 3.8")
     def test_server_that_is_not_there(self):
-        for model in ("serial", "threads", "processes-fork", "asyncio", "hybrid"):
-            with self.subTest(model):
+        models = ("serial", "threads", "processes-fork", "asyncio", "hybrid")
+        for cell in ["fetch-" + model for model in models] + ["upload-threads", "scrape-asyncio"]:
+            with self.subTest(cell):
                 # Port 1 of the loopback interface: nobody listens there.
-                arguments = ["--url", "http://127.0.0.1:1/", "--work", "2"]
-                code, out, err = finish(start("fetch-" + model, *arguments))
+                code, out, err = finish(start(cell, "--url", "http://127.0.0.1:1/", "--work", "2"))
                 self.assertEqual((code, out), (1, ""))
                 self.assertNotIn("Traceback", err)
-                self.assertIn("fetch-%s failed" % model, err)
+                self.assertIn("%s failed" % cell, err)
 
     def test_killed_parent_leaves_no_worker(self):
         for method in ("fork", "spawn"):

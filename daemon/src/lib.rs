@@ -4,6 +4,7 @@
 //! [`serve`] show it. No stage names a later one. See `docs/architecture.md`.
 
 pub mod capture;
+pub mod units;
 
 pub mod model;
 pub mod oracle;

@@ -1,4 +1,4 @@
-//! Makes the report of a run from what was run. Pure; nanoseconds become seconds here.
+//! Makes the report of a run from what was run. Pure.
 
 use std::collections::BTreeMap;
 
@@ -20,12 +20,8 @@ use crate::{
         totals::{Totals, busy_cpus, effective_cpus},
     },
     model,
+    units::seconds,
 };
-
-/// Seconds from nanoseconds.
-pub fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
-}
 
 /// Builds the report.
 pub fn build(run: &Run) -> RunReport {

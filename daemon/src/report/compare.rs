@@ -6,10 +6,12 @@ use schedscope_ebpf::{abi::Cause, task_clock::Phase};
 
 use super::{
     bounds::{Bounds, ON_CPU_SHARE, Queueing, RunDelay},
-    build::seconds,
     schema::{Check, Residual, UnseenByOthers},
 };
-use crate::capture::{snapshot::Thread, totals::Totals};
+use crate::{
+    capture::{snapshot::Thread, totals::Totals},
+    units::seconds,
+};
 
 /// Where these figures of the kernel's are from.
 const SOURCE: &str = "task_struct";

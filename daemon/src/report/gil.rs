@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    build::seconds,
-    schema::{GilReport, InterpreterReport, ThreadGil},
-};
-use crate::capture::{
-    interpreters::{Interpreters, Kind, gil_name},
-    snapshot::Thread,
+use super::schema::{GilReport, InterpreterReport, ThreadGil};
+use crate::{
+    capture::{
+        interpreters::{Interpreters, Kind, gil_name},
+        snapshot::Thread,
+    },
+    units::seconds,
 };
 
 /// The section of the whole run.

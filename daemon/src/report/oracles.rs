@@ -5,13 +5,13 @@
 
 use super::{
     bounds::{Bounds, ON_CPU_SHARE},
-    build::seconds,
     compare,
     schema::{Residual, RunReport},
 };
 use crate::{
     capture::{run::HostSwitches, snapshot::Thread, totals::Totals},
     oracle::{host::HostStat, tasks::TaskCounters},
+    units::seconds,
 };
 
 /// Growth of a process tree's resource usage while it was traced.

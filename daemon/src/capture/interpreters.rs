@@ -9,15 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use crate::metrics::catalog::GIL_NAMES;
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
-use crate::{
-    capture::{
-        python::{GilKind, Interpreter, Resolver, Unresolved},
-        snapshot::{Snapshot, Tgid, Thread, Tid},
-    },
-    model::Python,
+use super::{
+    python::{GilKind, Interpreter, Resolver, Unresolved},
+    snapshot::{Snapshot, Tgid, Thread, Tid},
 };
 
 /// Shortest pause before a process is looked at again.
@@ -42,6 +38,19 @@ pub enum Finding {
     Python(Arc<Interpreter>),
     /// It is or may be a Python, but its locks cannot be told from others.
     Unresolved(Unresolved),
+}
+
+/// What a process has for locks, as far as its threads' waits are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Python {
+    /// One global lock.
+    OneGil,
+    /// Sub-interpreters with locks of their own.
+    ManyGils,
+    /// None in use: a free-threaded build.
+    FreeThreaded,
+    /// They were not found, so waits for them look like any others.
+    Unresolved,
 }
 
 #[derive(Debug)]
@@ -108,20 +117,19 @@ impl Interpreters {
     /// What a process has for locks; `None` if it is no Python.
     pub fn python(&self, tgid: Tgid) -> Option<Python> {
         match self.of(tgid) {
-            Some(interpreter) if gil_name(interpreter) == GIL_NAMES[2] => Some(Python::FreeThreaded),
+            Some(interpreter) if interpreter.kind == GilKind::FreeThreaded => Some(Python::FreeThreaded),
             Some(interpreter) if interpreter.gils.len() > 1 => Some(Python::ManyGils),
             Some(_) => Some(Python::OneGil),
             None => self.why_unresolved(tgid).map(|_| Python::Unresolved),
         }
     }
 
-    /// Processes alive that run a Python, by who shares its lock, in the order of [`GIL_NAMES`].
-    pub fn alive(&self) -> [u64; GIL_NAMES.len()] {
-        let mut counts = [0; GIL_NAMES.len()];
+    /// Processes alive that run a Python, by who shares its lock, in the order of [`GilKind::NAMES`].
+    pub fn alive(&self) -> [u64; GilKind::NAMES.len()] {
+        let mut counts = [0; GilKind::NAMES.len()];
         for process in self.processes.values() {
             if let Finding::Python(interpreter) = &process.finding {
-                let place = GIL_NAMES.iter().position(|name| *name == gil_name(interpreter));
-                counts[place.unwrap_or(GIL_NAMES.len() - 1)] += 1;
+                counts[interpreter.kind as usize] += 1;
             }
         }
         counts
@@ -212,22 +220,8 @@ impl Interpreters {
     }
 
     fn missing(&self, thread: &Thread) -> Option<(Tid, [AddressRange; RANGES])> {
-        let mut ranges = [AddressRange::EMPTY; RANGES];
-        for (place, range) in ranges.iter_mut().zip(self.of(thread.tgid())?.wait_ranges().ranges) {
-            *place = range;
-        }
+        let ranges = self.of(thread.tgid())?.wait_ranges();
         (thread.record.gil != ranges).then(|| (thread.tid(), ranges))
-    }
-}
-
-/// Who shares a lock, as it is written in reports and labels.
-pub fn gil_name(interpreter: &Interpreter) -> &'static str {
-    match interpreter.kind {
-        GilKind::PerProcess => GIL_NAMES[0],
-        GilKind::PerInterpreter => GIL_NAMES[1],
-        GilKind::FreeThreaded if interpreter.gils.iter().any(|gil| gil.enabled) => GIL_NAMES[3],
-        GilKind::FreeThreaded => GIL_NAMES[2],
-        GilKind::Unknown => GIL_NAMES[4],
     }
 }
 
@@ -262,7 +256,7 @@ fn count_unresolved(counts: &mut BTreeMap<&'static str, u64>, process: &Process)
 fn reason(process: &Process) -> Option<&'static str> {
     let by_name = process.comm.starts_with("python");
     match &process.finding {
-        Finding::New => by_name.then_some("gone"),
+        Finding::New => by_name.then(|| Unresolved::Gone.reason()),
         Finding::Unresolved(error @ (Unresolved::Gone | Unresolved::Starting | Unresolved::NotReadable { .. })) => {
             by_name.then(|| error.reason())
         }

@@ -3,6 +3,8 @@
 
 use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::Loss};
 
+use crate::capture::python::{GilKind, Unresolved};
+
 /// How a metric behaves over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -129,18 +131,9 @@ pub const MODELS: [&str; 13] = [
     "mixed",
 ];
 /// Values of `gil` on Python processes: who shares a global interpreter lock.
-pub const GIL_NAMES: [&str; 5] = ["per_process", "per_interpreter", "free_threaded", "free_threaded_but_enabled", "unknown"];
+pub const GIL_NAMES: [&str; GilKind::NAMES.len()] = GilKind::NAMES;
 /// Values of `reason` on Python processes whose lock was not found.
-pub const PYTHON_UNRESOLVED: [&str; 8] = [
-    "gone",
-    "starting",
-    "not_readable",
-    "no_symbols",
-    "not_mapped",
-    "unsupported_version",
-    "other_implementation",
-    "waits_on_stack",
-];
+pub const PYTHON_UNRESOLVED: [&str; Unresolved::REASONS.len()] = Unresolved::REASONS;
 /// Values of `verdict` on threads compared with the kernel.
 pub const VERDICTS: [&str; 2] = ["equal", "differing"];
 /// Values of `quantity` on residuals: the kernel's names, in the order of [`schedscope_ebpf::residual::Residuals`].

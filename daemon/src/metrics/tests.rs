@@ -12,7 +12,7 @@ use schedscope_ebpf::{
 
 use super::*;
 use crate::{
-    capture::{distribution::Distribution, python::Unresolved, snapshot::Times},
+    capture::{distribution::Distribution, snapshot::Times},
     model::Name,
 };
 
@@ -163,9 +163,8 @@ fn a_family_without_series_is_left_out() {
 }
 
 #[test]
-fn the_catalog_has_every_model_and_every_reason() {
+fn the_catalog_has_every_model() {
     assert_eq!(Name::ALL.map(Name::text), catalog::MODELS);
-    assert_eq!(Unresolved::REASONS, catalog::PYTHON_UNRESOLVED);
 }
 
 /// What the exposition says about the time of each workload on each CPU.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use schedscope_ebpf::blocked::Reason;
 
+pub use crate::capture::interpreters::Python;
+
 use crate::report::schema::{RunReport, ThreadReport};
 
 /// A thread is a worker if it wants to run at least this much of what the one that wants most does.
@@ -23,19 +25,6 @@ const LOOP_BUSY: f64 = 0.1;
 
 /// Reasons to be blocked that no other thread of the program ends, as a rule.
 pub(super) const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
-
-/// What a process that is a Python has for locks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Python {
-    /// One global lock.
-    OneGil,
-    /// Sub-interpreters with locks of their own.
-    ManyGils,
-    /// None in use: a free-threaded build.
-    FreeThreaded,
-    /// They were not found, so waits for them look like any others.
-    Unresolved,
-}
 
 /// One thread over the window; times in seconds.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -7,7 +7,7 @@ use schedscope_ebpf::blocked::Reason;
 use super::schema::{GilReport, InterpreterReport, ThreadGil};
 use crate::{
     capture::{
-        interpreters::{Interpreters, Kind, gil_name},
+        interpreters::{Interpreters, Kind, Python},
         snapshot::Thread,
     },
     units::seconds,
@@ -53,7 +53,7 @@ fn interpreter(Kind { interpreter, processes }: &Kind) -> InterpreterReport {
     InterpreterReport {
         version: interpreter.version.map(|version| version.to_string()),
         object: interpreter.object.to_string_lossy().into_owned(),
-        gil: gil_name(interpreter).to_owned(),
+        gil: interpreter.kind.name().to_owned(),
         gils: interpreter.gils.len() as u64,
         switch_interval_seconds: interpreter.switch_interval_us().map(|interval_us| interval_us as f64 / 1e6),
         processes: *processes,
@@ -61,7 +61,7 @@ fn interpreter(Kind { interpreter, processes }: &Kind) -> InterpreterReport {
 }
 
 /// Python processes by tgid, for the model.
-pub(super) fn by_process(threads: &[Thread], interpreters: &Interpreters) -> BTreeMap<u32, crate::model::Python> {
+pub(super) fn by_process(threads: &[Thread], interpreters: &Interpreters) -> BTreeMap<u32, Python> {
     let mut pythons = BTreeMap::new();
     for thread in threads {
         let tgid = thread.tgid();

@@ -9,8 +9,6 @@ use object::{
     read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym},
 };
 
-use super::place::Segment;
-
 type Header = elf::FileHeader64<Endianness>;
 type Symbol = elf::Sym64<Endianness>;
 
@@ -19,6 +17,21 @@ const CHAIN_ENTRIES_MAX: u32 = 100_000;
 /// So is the table of what the dynamic loader needs.
 const DYNAMIC_ENTRIES_MAX: u64 = 4096;
 const SECTIONS_MAX: u16 = 4096;
+
+/// A part of a file that is loaded into memory: a program header `PT_LOAD`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it begins in the file.
+    pub offset: u64,
+    /// The address that the file gives it; the loader adds the same number, the bias, to all of them.
+    pub vaddr: u64,
+    /// How much of it comes from the file.
+    pub file_bytes: u64,
+    /// How much memory it takes; what the file does not have is zero.
+    pub memory_bytes: u64,
+    /// It holds code.
+    pub is_executable: bool,
+}
 
 /// A variable in a file, at the address the file gives it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +65,10 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
     pub(super) fn parse(data: R) -> Option<Self> {
         let header = Header::parse(data).ok()?;
         let endian = header.endian().ok()?;
+        // This number stands for a larger one in another place: no file that is loaded has so many.
+        if header.e_phnum(endian) == elf::PN_XNUM {
+            return None;
+        }
         let headers = header.program_headers(endian, data).ok()?;
         let segments = headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD).map(|header| Segment {
             offset: header.p_offset(endian),
@@ -114,15 +131,12 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
 
     /// A section, if the file still has its section headers.
     pub(super) fn section(&self, name: &str) -> Option<Variable> {
-        if self.header.e_shnum(self.endian) > SECTIONS_MAX {
+        // 0 stands for a number too large for this place: no file that is loaded has so many.
+        if !(1..=SECTIONS_MAX).contains(&self.header.e_shnum(self.endian)) {
             return None;
         }
-        let sections = self.header.section_headers(self.endian, self.data).ok()?;
-        let strings = sections.get(usize::from(self.header.e_shstrndx(self.endian)))?.sh_offset(self.endian);
-        let has_name = |section: &&elf::SectionHeader64<Endianness>| {
-            strings.checked_add(u64::from(section.sh_name(self.endian))).is_some_and(|at| self.is_string(at, name))
-        };
-        let section = sections.iter().find(has_name)?;
+        let sections = self.header.sections(self.endian, self.data).ok()?;
+        let (_, section) = sections.section_by_name(self.endian, name.as_bytes())?;
         Some(Variable { vaddr: section.sh_addr(self.endian), bytes: section.sh_size(self.endian) })
     }
 
@@ -218,4 +232,56 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
 }
 
 #[cfg(test)]
-mod tests;
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+pub(super) mod tests {
+    use std::{fs, sync::LazyLock};
+
+    use super::*;
+
+    /// A small program with everything that is read: hash table, symbols, libraries, sections.
+    pub(in super::super) static PROGRAM: LazyLock<Vec<u8>> = LazyLock::new(|| fs::read("/bin/true").unwrap());
+
+    fn libc_path() -> String {
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.ends_with("/libc.so.6")).expect("these tests run with glibc");
+        line[line.find('/').unwrap()..].to_owned()
+    }
+
+    #[test]
+    fn finds_every_function_that_the_dynamic_loader_finds() {
+        let libc = fs::read(libc_path()).unwrap();
+        let elf = Elf::parse(&*libc).unwrap();
+        for (name, real) in [
+            (c"malloc", libc::malloc as *const () as u64),
+            (c"read", libc::read as *const () as u64),
+            (c"pthread_create", libc::pthread_create as *const () as u64),
+        ] {
+            let found = elf.symbol(name.to_str().unwrap()).unwrap();
+            assert!(found.bytes > 0);
+            // Both are off by the bias, which is a whole number of pages.
+            assert_eq!((real - found.vaddr) % 4096, 0, "{name:?}");
+        }
+        for name in ["", "mallo", "malloc\0", "_PyRuntime", "schedscope"] {
+            assert_eq!(elf.symbol(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_symbol_that_is_only_used_is_not_defined() {
+        let elf = Elf::parse(PROGRAM.as_slice()).unwrap();
+        assert_eq!(elf.symbol("__libc_start_main"), None);
+        assert!(elf.needs("libc.so"));
+        assert!(!elf.needs("libpython"));
+    }
+
+    #[test]
+    fn sections_have_the_addresses_of_the_file() {
+        let elf = Elf::parse(PROGRAM.as_slice()).unwrap();
+        let section = elf.section(".bss").unwrap();
+        let holds = |segment: &&Segment| {
+            (segment.vaddr..segment.vaddr + segment.memory_bytes).contains(&section.vaddr) && !segment.is_executable
+        };
+        assert_eq!(elf.segments.iter().filter(holds).count(), 1);
+        assert_eq!(elf.section(".PyRuntime"), None);
+    }
+}

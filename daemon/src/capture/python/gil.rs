@@ -9,7 +9,9 @@
 //!
 //! An offset could be wrong for a patched interpreter, so what is found is only believed if it looks like a GIL.
 
-use super::{AddressRange, Version, image::Image};
+use schedscope_ebpf::gil::AddressRange;
+
+use super::image::{Image, Layout, Offsets};
 
 /// Interpreters looked at per process.
 const INTERPRETERS_MAX: usize = 256;
@@ -58,48 +60,9 @@ struct Members {
 const WITH_GIL: Members = Members { enabled: None, switch_interval: 0, locked: 16, bytes: 32 };
 const FREE_THREADED: Members = Members { enabled: Some(0), switch_interval: 8, locked: 24, bytes: 40 };
 
-/// Where the GILs are, as offsets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// One, in `_PyRuntime`.
-    Single {
-        /// From the beginning of `_PyRuntime`.
-        gil: u64,
-    },
-    /// Reached through the list of interpreters.
-    Listed(Offsets),
-}
-
-/// Offsets of members that hold a pointer, or the interpreter's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offsets {
-    /// In `_PyRuntime`: the first interpreter, the newest.
-    pub head: u64,
-    /// In an interpreter: the next one.
-    pub next: u64,
-    /// In an interpreter: its number.
-    pub id: u64,
-    /// In an interpreter: its GIL.
-    pub gil: u64,
-}
-
-impl Layout {
-    /// For versions that do not tell it themselves; taken from the headers of 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1.
-    pub fn of_version(version: Version) -> Option<Self> {
-        match version.minor {
-            7 => Some(Self::Single { gil: 1264 }),
-            8 => Some(Self::Single { gil: 1152 }),
-            9 | 10 => Some(Self::Single { gil: 352 }),
-            11 => Some(Self::Single { gil: 360 }),
-            12 => Some(Self::Listed(Offsets { head: 40, next: 0, id: 8, gil: 384 })),
-            _ => None,
-        }
-    }
-}
-
-/// Bytes of a process's memory at an address; `None` if they cannot be read.
+/// The memory of a process.
 pub trait Memory {
-    /// Fills the buffer.
+    /// Fills the buffer from an address; `None` if it cannot be read.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()>;
 
     /// A number of eight bytes.
@@ -173,4 +136,146 @@ fn read_gil(address: u64, interpreter: i64, members: Members, memory: &impl Memo
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::{super::image::Found, *};
+
+    const OFFSETS: Offsets = Offsets { head: 40, next: 0, id: 8, gil: 384 };
+    const RUNTIME: AddressRange = AddressRange { start: 0x5000_0000, end: 0x5007_0000 };
+
+    /// Memory as words, at the addresses written.
+    #[derive(Default)]
+    struct Words(HashMap<u64, u64>);
+
+    impl Memory for Words {
+        fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
+            buffer.copy_from_slice(&self.0.get(&address)?.to_ne_bytes()[..buffer.len()]);
+            Some(())
+        }
+    }
+
+    impl Words {
+        fn gil(&mut self, address: u64, members: Members, interval_us: u64, locked: i32, enabled: u64) {
+            if let Some(offset) = members.enabled {
+                self.0.insert(address + offset, enabled | 0xdead_0000_0000);
+            }
+            self.0.insert(address + members.switch_interval, interval_us);
+            // What is beside a member of four bytes does not matter.
+            self.0.insert(address + members.locked, u64::from(locked.cast_unsigned()) | 0xbeef << 32);
+        }
+
+        fn interpreter(&mut self, address: u64, id: i64, gil: u64, next: u64) {
+            self.0.insert(address + OFFSETS.id, id.cast_unsigned());
+            self.0.insert(address + OFFSETS.gil, gil);
+            self.0.insert(address + OFFSETS.next, next);
+        }
+    }
+
+    fn image(layout: Layout, is_free_threaded: bool) -> Image {
+        Image {
+            runtime_vaddr: 0,
+            runtime_bytes: RUNTIME.end - RUNTIME.start,
+            found: Found::Symbol,
+            version: None,
+            is_free_threaded,
+            layout: Some(layout),
+            segments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_single_gil_is_read_once_python_has_started() {
+        let image = image(Layout::Single { gil: 360 }, false);
+        let mut words = Words::default();
+        words.gil(RUNTIME.start + 360, WITH_GIL, 0, 0, 0);
+        assert_eq!(read_gils(&image, RUNTIME, &words), []);
+        words.gil(RUNTIME.start + 360, WITH_GIL, 5000, -1, 0);
+        assert_eq!(read_gils(&image, RUNTIME, &words), [], "a GIL that was not set up has -1");
+        words.gil(RUNTIME.start + 360, WITH_GIL, 5000, 1, 0);
+        let gils = read_gils(&image, RUNTIME, &words);
+        assert_eq!(gils.len(), 1);
+        assert_eq!((gils[0].switch_interval_us, gils[0].enabled, gils[0].interpreter), (5000, true, 0));
+    }
+
+    /// The layout of a Linux x86-64 with glibc: `cond` at 32, `mutex` at 80, `switch_cond` at 120, `switch_mutex` at 168, 208 in all.
+    #[test]
+    #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+    fn the_condition_variables_are_told_apart() {
+        let gil = Gil { range: AddressRange::new(0x1000, 208), interpreter: 0, switch_interval_us: 5000, enabled: true };
+        assert_eq!(WITH_GIL.bytes + 2 * (COND_BYTES + MUTEX_BYTES), 208);
+        let kinds = |offset: u64| (gil.is_take_wait(0x1000 + offset), gil.is_handoff_wait(0x1000 + offset));
+        for offset in [32, 79, 80, 119, 168, 207] {
+            assert_eq!(kinds(offset), (true, false), "{offset}");
+        }
+        for offset in [120, 167] {
+            assert_eq!(kinds(offset), (false, true), "{offset}");
+        }
+        assert_eq!(kinds(208), (false, false));
+    }
+
+    #[test]
+    fn the_gil_of_a_free_threaded_build_is_off_until_switched_on() {
+        let image = image(Layout::Listed(OFFSETS), true);
+        let mut words = Words::default();
+        words.0.insert(RUNTIME.start + OFFSETS.head, 0x5001_0000);
+        words.interpreter(0x5001_0000, 0, 0x5002_0000, 0);
+        for (enabled, is_on) in [(0, false), (1, true), (0x7fff_ffff, true)] {
+            words.gil(0x5002_0000, FREE_THREADED, 5000, 0, enabled);
+            assert_eq!(read_gils(&image, RUNTIME, &words).iter().map(|gil| gil.enabled).collect::<Vec<_>>(), [is_on]);
+        }
+    }
+
+    #[test]
+    fn a_list_without_end_is_left() {
+        let image = image(Layout::Listed(OFFSETS), false);
+        let mut words = Words::default();
+        words.0.insert(RUNTIME.start + OFFSETS.head, 0x5001_0000);
+        words.interpreter(0x5001_0000, 0, 0x5002_0000, 0x5001_0000);
+        words.gil(0x5002_0000, WITH_GIL, 5000, 0, 0);
+        assert_eq!(read_gils(&image, RUNTIME, &words).len(), 1);
+    }
+
+    proptest! {
+        /// Interpreters, each with its own GIL or that of the main one, listed newest first.
+        #[test]
+        fn every_gil_is_found_once(own in prop::collection::vec(any::<bool>(), 0..20), interval_us in 1_u64..=SWITCH_INTERVAL_US_MAX) {
+            let image = image(Layout::Listed(OFFSETS), false);
+            let mut words = Words::default();
+            let at = |index: usize| 0x7f00_0000_0000 + index as u64 * 0x10_0000;
+            words.interpreter(RUNTIME.start + 0x1000, 0, RUNTIME.start + 0x2000, 0);
+            words.gil(RUNTIME.start + 0x2000, WITH_GIL, interval_us, 1, 0);
+            let mut head = RUNTIME.start + 0x1000;
+            let mut expected = vec![RUNTIME.start + 0x2000];
+            for (index, (owns, id)) in own.into_iter().zip(1_i64..).enumerate() {
+                let gil = if owns { at(index) + 0x8000 } else { RUNTIME.start + 0x2000 };
+                words.interpreter(at(index), id, gil, head);
+                head = at(index);
+                if owns {
+                    words.gil(gil, WITH_GIL, interval_us, 0, 0);
+                    expected.push(gil);
+                }
+            }
+            words.0.insert(RUNTIME.start + OFFSETS.head, head);
+            let gils = read_gils(&image, RUNTIME, &words);
+            prop_assert_eq!(gils.iter().map(|gil| gil.range.start).collect::<Vec<_>>(), expected);
+            prop_assert_eq!(gils[0].interpreter, 0);
+            prop_assert!(gils.iter().all(|gil| gil.switch_interval_us == interval_us));
+        }
+
+        #[test]
+        fn no_memory_makes_it_fail(words in prop::collection::hash_map(0_u64..64, any::<u64>(), 0..64), offset in any::<u64>()) {
+            // Small values lead back into what was written.
+            let words = Words(words.into_iter().map(|(at, value)| (at * 8, if value % 2 == 0 { value % 512 } else { value })).collect());
+            let wild = Offsets { head: 8, next: 16, id: 24, gil: offset };
+            for layout in [Layout::Single { gil: offset }, Layout::Listed(wild), Layout::Listed(OFFSETS)] {
+                for free_threaded in [false, true] {
+                    let gils = read_gils(&image(layout, free_threaded), AddressRange::new(0, 512), &words);
+                    prop_assert!(gils.len() <= INTERPRETERS_MAX);
+                }
+            }
+        }
+    }
+}

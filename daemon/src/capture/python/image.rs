@@ -1,13 +1,10 @@
 //! What an ELF file tells about the CPython in it.
 
+use std::{fmt, sync::Arc};
+
 use object::ReadRef;
 
-use super::{
-    Found, GilKind, Version,
-    elf::{Elf, Variable},
-    gil::{Layout, Offsets},
-    place::Segment,
-};
+use super::elf::{Elf, Segment, Variable};
 
 /// The first bytes of `_PyRuntime` from CPython 3.13 on; `_Py_DebugOffsets` in `Include/internal/pycore_debug_offsets.h`.
 const DEBUG_COOKIE: &[u8; 8] = b"xdebugpy";
@@ -19,6 +16,109 @@ const FIRST_IN_MINOR: [(&str, u8); 4] =
     [("Py_NewRef", 10), ("PyFrame_GetCode", 9), ("PyConfig_InitPythonConfig", 8), ("PyContext_New", 7)];
 /// A constant with `PY_VERSION_HEX`, from 3.11 on.
 const PY_VERSION: &str = "Py_Version";
+
+/// A version of CPython.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version {
+    /// 3 in 3.11.7.
+    pub major: u8,
+    /// 11 in 3.11.7.
+    pub minor: u8,
+    /// 7 in 3.11.7; `None` where it cannot be known, before 3.11.
+    pub micro: Option<u8>,
+}
+
+impl Version {
+    /// From `PY_VERSION_HEX`: one byte each for major, minor and micro, one for what is left.
+    pub(crate) fn from_hex(hex: u64) -> Option<Self> {
+        let [0, 0, 0, 0, major, minor, micro, _] = hex.to_be_bytes() else { return None };
+        (major == 3 && minor >= 7).then_some(Self { major, minor, micro: Some(micro) })
+    }
+
+    pub(crate) fn of_minor(minor: u8) -> Self {
+        Self { major: 3, minor, micro: None }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.major, self.minor)?;
+        self.micro.map_or(Ok(()), |micro| write!(f, ".{micro}"))
+    }
+}
+
+/// Who shares a GIL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GilKind {
+    /// All threads of the process: CPython up to 3.11.
+    PerProcess,
+    /// All threads of one interpreter, and interpreters may share one: CPython 3.12 and later.
+    PerInterpreter,
+    /// Nobody: a free-threaded build.
+    FreeThreaded,
+    /// All threads of one interpreter: a free-threaded build whose GIL was switched on.
+    FreeThreadedButEnabled,
+    /// The version is not known.
+    Unknown,
+}
+
+impl GilKind {
+    /// All names, in the order of the values.
+    pub const NAMES: [&str; 5] = ["per_process", "per_interpreter", "free_threaded", "free_threaded_but_enabled", "unknown"];
+
+    /// As it is written in reports and labels.
+    pub fn name(self) -> &'static str {
+        GilKind::NAMES[self as usize]
+    }
+}
+
+/// How `_PyRuntime` was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// By its name among the dynamic symbols.
+    Symbol,
+    /// By the section that CPython 3.10 and later puts it in; the file does not export its name.
+    Section,
+}
+
+/// Where the GILs are, as offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// One, in `_PyRuntime`.
+    Single {
+        /// From the beginning of `_PyRuntime`.
+        gil: u64,
+    },
+    /// Reached through the list of interpreters.
+    Listed(Offsets),
+}
+
+/// Offsets of members that hold a pointer, or the interpreter's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// In `_PyRuntime`: the first interpreter, the newest.
+    pub head: u64,
+    /// In an interpreter: the next one.
+    pub next: u64,
+    /// In an interpreter: its number.
+    pub id: u64,
+    /// In an interpreter: its GIL.
+    pub gil: u64,
+}
+
+impl Layout {
+    /// For versions that do not tell it themselves; taken from the headers of 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1.
+    pub fn of_version(version: Version) -> Option<Self> {
+        match version.minor {
+            7 => Some(Self::Single { gil: 1264 }),
+            8 => Some(Self::Single { gil: 1152 }),
+            9 | 10 => Some(Self::Single { gil: 352 }),
+            11 => Some(Self::Single { gil: 360 }),
+            12 => Some(Self::Listed(Offsets { head: 40, next: 0, id: 8, gil: 384 })),
+            _ => None,
+        }
+    }
+}
 
 /// A file that holds a CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +142,8 @@ pub struct Image {
 /// What a file is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It holds a CPython.
-    Python(Image),
+    /// It holds a CPython; shared, because all processes that map it have the same.
+    Python(Arc<Image>),
     /// It does not, but asks for a library that will.
     NeedsLibpython,
     /// Neither.
@@ -56,7 +156,7 @@ pub fn read<'data, R: ReadRef<'data>>(data: R) -> Verdict {
     let by_symbol = || elf.symbol("_PyRuntime").map(|variable| (variable, Found::Symbol));
     let by_section = || elf.section(".PyRuntime").map(|variable| (variable, Found::Section));
     match by_symbol().or_else(by_section).filter(|(variable, _)| variable.bytes > 0) {
-        Some((runtime, found)) => Verdict::Python(describe(elf, runtime, found)),
+        Some((runtime, found)) => Verdict::Python(Arc::new(describe(elf, runtime, found))),
         None if elf.needs("libpython") => Verdict::NeedsLibpython,
         None => Verdict::Other,
     }
@@ -106,13 +206,62 @@ impl DebugTable {
 }
 
 impl Image {
-    /// Who shares a GIL.
-    pub fn kind(&self) -> GilKind {
+    /// Who shares a GIL, given whether any GIL of the process is in use.
+    pub fn kind(&self, is_enabled: bool) -> GilKind {
         match self.version {
+            _ if self.is_free_threaded && is_enabled => GilKind::FreeThreadedButEnabled,
             _ if self.is_free_threaded => GilKind::FreeThreaded,
             Some(version) if version.minor < 12 => GilKind::PerProcess,
             Some(_) => GilKind::PerInterpreter,
             None => GilKind::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{super::elf::tests::PROGRAM, *};
+
+    #[test]
+    fn a_version_is_read_from_the_number_in_the_file() {
+        assert_eq!(Version::from_hex(0x030b_07f0).unwrap().to_string(), "3.11.7");
+        assert_eq!(Version::of_minor(8).to_string(), "3.8");
+        for wrong in [0, 0x0206_00f0, 0x0306_0ff0, 0x0103_0b07_f000] {
+            assert_eq!(Version::from_hex(wrong), None, "{wrong:#x}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_program_is_nothing() {
+        for bytes in [&b""[..], b"\x7fELF", b"#!/bin/sh\n", &PROGRAM[..200]] {
+            assert_eq!(read(bytes), Verdict::Other);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn no_damage_makes_it_fail(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u64>()), 1..20), cut in any::<prop::sample::Index>()) {
+            let mut bytes = PROGRAM.clone();
+            // The tables that are read are at the beginning; elsewhere damage does nothing.
+            let tables = bytes.len().min(4096) - 8;
+            for (at, value) in changes {
+                let at = at.index(tables);
+                bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            }
+            bytes[..6].copy_from_slice(&PROGRAM[..6]);
+            read(bytes.as_slice());
+            if let Some(elf) = Elf::parse(bytes.as_slice()) {
+                elf.symbol("_PyRuntime");
+                elf.symbol("stdout");
+                elf.section(".bss");
+                elf.needs("libpython");
+            }
+            read(&bytes[..cut.index(bytes.len())]);
         }
     }
 }

@@ -1,21 +1,8 @@
 //! Where the variable of a file is in the memory of a process: pure.
 
-use super::AddressRange;
+use schedscope_ebpf::gil::AddressRange;
 
-/// A part of a file that is loaded into memory: a program header `PT_LOAD`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Where it begins in the file.
-    pub offset: u64,
-    /// The address that the file gives it; the loader adds the same number, the bias, to all of them.
-    pub vaddr: u64,
-    /// How much of it comes from the file.
-    pub file_bytes: u64,
-    /// How much memory it takes; what the file does not have is zero.
-    pub memory_bytes: u64,
-    /// It holds code.
-    pub is_executable: bool,
-}
+use super::elf::Segment;
 
 /// Device and inode, as `/proc/PID/maps` shows them; only good to tell which mappings are of the same file.
 pub type MappedFile = ((i32, i32), u64);
@@ -92,4 +79,120 @@ fn is_data(mappings: &[Mapping], file: MappedFile, range: AddressRange, base: u6
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIBRARY: MappedFile = ((8, 1), 1234);
+    const OTHER: MappedFile = ((8, 1), 99);
+
+    /// The segments of a Debian `python3.11`: code, then data that is mostly not in the file.
+    const SEGMENTS: [Segment; 3] = [
+        Segment { offset: 0, vaddr: 0, file_bytes: 0x1f_000, memory_bytes: 0x1f_000, is_executable: false },
+        Segment { offset: 0x1f_000, vaddr: 0x1f_000, file_bytes: 0x2b_1234, memory_bytes: 0x2b_1234, is_executable: true },
+        Segment { offset: 0x50_0d10, vaddr: 0x60_0d10, file_bytes: 0x8_0000, memory_bytes: 0xb_0000, is_executable: false },
+    ];
+    /// In the data: some from the file, some not.
+    const RUNTIME: u64 = 0x67_f000;
+    const RUNTIME_BYTES: u64 = 0x2_8b20;
+
+    fn mapping(start: u64, end: u64, offset: u64, perms: &str, file: Option<MappedFile>) -> Mapping {
+        Mapping {
+            range: AddressRange { start, end },
+            offset,
+            file,
+            is_private_writable: perms == "rw-p",
+            is_executable: perms.contains('x'),
+        }
+    }
+
+    /// As the dynamic loader maps it: pages that are read-only after relocation apart, memory without a file at the end.
+    fn loaded(base: u64, file: MappedFile) -> Vec<Mapping> {
+        vec![
+            mapping(base, base + 0x1f_000, 0, "r--p", Some(file)),
+            mapping(base + 0x1f_000, base + 0x2d_1000, 0x1f_000, "r-xp", Some(file)),
+            mapping(base + 0x60_0000, base + 0x60_2000, 0x50_0000, "r--p", Some(file)),
+            mapping(base + 0x60_2000, base + 0x68_1000, 0x50_2000, "rw-p", Some(file)),
+            mapping(base + 0x68_1000, base + 0x6b_1000, 0, "rw-p", None),
+        ]
+    }
+
+    fn found(mappings: &[Mapping]) -> Vec<u64> {
+        let places = places(&SEGMENTS, mappings, LIBRARY, RUNTIME, RUNTIME_BYTES);
+        assert!(places.iter().all(|place| place.end - place.start == RUNTIME_BYTES));
+        places.into_iter().map(|place| place.start).collect()
+    }
+
+    #[test]
+    fn a_file_mapped_for_reading_is_not_loaded() {
+        let mut mappings = loaded(0x7f00_0000_0000, LIBRARY);
+        mappings.insert(0, mapping(0x1000_0000, 0x1060_0000, 0, "r--p", Some(LIBRARY)));
+        assert_eq!(found(&mappings), [0x7f00_0000_0000 + RUNTIME]);
+        // Not even when it was mapped to be changed.
+        mappings[0] = mapping(0x1000_0000, 0x1070_0000, 0, "rw-p", Some(LIBRARY));
+        assert_eq!(found(&mappings), [0x7f00_0000_0000 + RUNTIME]);
+    }
+
+    #[test]
+    fn a_file_loaded_twice_has_two_places() {
+        let mut mappings = loaded(0x1000_0000, LIBRARY);
+        mappings.extend(loaded(0x7f00_0000_0000, LIBRARY));
+        assert_eq!(found(&mappings), [0x1000_0000 + RUNTIME, 0x7f00_0000_0000 + RUNTIME]);
+    }
+
+    #[test]
+    fn without_its_data_nothing_is_found() {
+        let whole = loaded(0x7f00_0000_0000, LIBRARY);
+        for missing in [1, 3, 4] {
+            let mut mappings = whole.clone();
+            mappings.remove(missing);
+            assert_eq!(found(&mappings), [0_u64; 0], "without {:?}", whole[missing]);
+        }
+        let mut read_only = whole.clone();
+        read_only[3].is_private_writable = false;
+        assert_eq!(found(&read_only), [0_u64; 0]);
+        let mut foreign = whole;
+        foreign[4].file = Some(OTHER);
+        assert_eq!(found(&foreign), [0_u64; 0]);
+    }
+
+    #[test]
+    fn a_variable_outside_the_segments_has_no_place() {
+        let mappings = loaded(0x7f00_0000_0000, LIBRARY);
+        for (vaddr, bytes) in [(RUNTIME, 0), (0x6b_0d00, 0x100), (u64::MAX - 1, 8), (RUNTIME, u64::MAX)] {
+            assert_eq!(places(&SEGMENTS, &mappings, LIBRARY, vaddr, bytes), []);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn found_wherever_it_is_loaded_and_however_it_is_split(page in 1_u64..0x7_0000_0000, split in 1_u64..0x7f, other in any::<bool>()) {
+            let base = page * 0x1000;
+            let mut mappings = loaded(base, LIBRARY);
+            // A change of protection elsewhere in the data splits its mapping.
+            let (start, offset) = (mappings[3].range.start, mappings[3].offset);
+            let at = start + split.min(0x7e) * 0x1000;
+            let mut second = mappings[3];
+            mappings[3].range.end = at;
+            second.range.start = at;
+            second.offset = offset + (at - start);
+            mappings.insert(4, second);
+            if other {
+                mappings.extend(loaded(base + 0x1000_0000, OTHER));
+            }
+            prop_assert_eq!(found(&mappings), vec![base + RUNTIME]);
+        }
+
+        #[test]
+        fn no_mapping_and_no_segment_makes_it_fail(
+            numbers in prop::collection::vec(any::<u64>(), 12),
+            vaddr in any::<u64>(),
+            bytes in any::<u64>(),
+        ) {
+            let segment = |i: usize| Segment { offset: numbers[i], vaddr: numbers[i + 1], file_bytes: numbers[i + 2], memory_bytes: numbers[i + 3], is_executable: i == 0 };
+            let mappings = [mapping(numbers[8], numbers[9], numbers[10], "r-xp", Some(LIBRARY)), mapping(numbers[9], numbers[11], numbers[8], "rw-p", Some(LIBRARY))];
+            places(&[segment(0), segment(4)], &mappings, LIBRARY, vaddr, bytes);
+        }
+    }
+}

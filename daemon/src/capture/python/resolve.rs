@@ -1,6 +1,7 @@
 //! A process to its interpreter: what `/proc` and files say.
 
 use std::{
+    array,
     collections::HashMap,
     fs::{self, File, Metadata},
     io,
@@ -14,11 +15,11 @@ use procfs::{
     ProcError,
     process::{MMPermissions, MMapPath, MemoryMap, Process},
 };
+use schedscope_ebpf::gil::{AddressRange, RANGES};
 
 use super::{
-    AddressRange, Interpreter, Unresolved,
-    gil::{Memory, read_gils},
-    image::{self, Image, Verdict},
+    gil::{Gil, Memory, read_gils},
+    image::{self, Found, GilKind, Image, Verdict, Version},
     names::Hints,
     place::{self, MappedFile, Mapping},
 };
@@ -26,6 +27,117 @@ use crate::capture::snapshot::Tgid;
 
 /// Files remembered. A host has a few thousand different libraries and executables.
 const FILES_MAX: usize = 8192;
+
+/// A CPython in a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interpreter {
+    /// `None` where nothing in the file tells it.
+    pub version: Option<Version>,
+    /// Who shares a GIL.
+    pub kind: GilKind,
+    /// Where `_PyRuntime` is.
+    pub runtime: AddressRange,
+    /// The GILs, that of the main interpreter first if it is known. Empty before Python has started, or if they could not be made
+    /// out; the one in [`Self::runtime`] exists all the same.
+    pub gils: Vec<Gil>,
+    /// The file that holds it, as the process names it.
+    pub object: PathBuf,
+    /// How it was found.
+    pub found: Found,
+    /// Where further `_PyRuntime` variables are, if several files of the process define one.
+    pub further_runtimes: Vec<AddressRange>,
+}
+
+impl Interpreter {
+    /// The address ranges in which a futex wait is a wait for a GIL, as many as the kernel side takes; the rest is empty.
+    ///
+    /// `_PyRuntime` is taken whole: no other futex words are in it, and so nothing depends on where inside it the GIL is.
+    pub fn wait_ranges(&self) -> [AddressRange; RANGES] {
+        let mut ranges = vec![self.runtime];
+        ranges.extend(&self.further_runtimes);
+        for gil in &self.gils {
+            if !ranges.iter().any(|range| range.contains(gil.range.start)) {
+                ranges.push(gil.range);
+            }
+        }
+        array::from_fn(|place| ranges.get(place).copied().unwrap_or(AddressRange::EMPTY))
+    }
+
+    /// How long a thread waits before it asks the holder to let go, in microseconds: `sys.getswitchinterval()` of the main
+    /// interpreter. `None` if it could not be read.
+    pub fn switch_interval_us(&self) -> Option<u64> {
+        self.gils.first().map(|gil| gil.switch_interval_us)
+    }
+}
+
+/// Why the GIL of a process, which is or may be a Python, cannot be told apart from other locks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// It ended before it could be read.
+    #[error("the process has ended")]
+    Gone,
+    /// The library of the interpreter is not loaded yet: ask again.
+    #[error("the process is starting: its libpython is not loaded yet")]
+    Starting,
+    /// It may not be read: whether it is a Python at all may be unknown.
+    #[error("cannot read {what}: {why}; run as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE")]
+    NotReadable {
+        /// A file or directory.
+        what: String,
+        /// The system's words.
+        why: String,
+    },
+    /// It is a Python by its files' names, but none of them tells where `_PyRuntime` is.
+    #[error("{object} does not export _PyRuntime: build it with -Wl,--export-dynamic, or with CPython 3.10 or later")]
+    NoSymbols {
+        /// The file whose name says Python.
+        object: String,
+    },
+    /// The file says where `_PyRuntime` is, but no mapping of the process fits.
+    #[error("{object} is not mapped as its program headers say")]
+    NotMapped {
+        /// The file that has the symbol.
+        object: String,
+    },
+    /// A version before 3.7, whose GIL is not part of `_PyRuntime`.
+    #[error("CPython {0} is not supported: 3.7 or later is")]
+    UnsupportedVersion(Version),
+    /// Another implementation of Python.
+    #[error("{0} keeps its locks elsewhere: only CPython is supported")]
+    OtherImplementation(&'static str),
+    /// With the musl C library a waiting thread waits on a word of its own stack, so its address does not tell for what.
+    #[error("the process uses the musl C library, whose threads wait on words of their own stacks")]
+    WaitsOnStack,
+}
+
+impl Unresolved {
+    /// All values of [`Self::reason`].
+    pub const REASONS: [&str; 8] = [
+        "gone",
+        "starting",
+        "not_readable",
+        "no_symbols",
+        "not_mapped",
+        "unsupported_version",
+        "other_implementation",
+        "waits_on_stack",
+    ];
+
+    /// Which counter it belongs to.
+    pub fn reason(&self) -> &'static str {
+        let index = match self {
+            Self::Gone => 0,
+            Self::Starting => 1,
+            Self::NotReadable { .. } => 2,
+            Self::NoSymbols { .. } => 3,
+            Self::NotMapped { .. } => 4,
+            Self::UnsupportedVersion(_) => 5,
+            Self::OtherImplementation(_) => 6,
+            Self::WaitsOnStack => 7,
+        };
+        Self::REASONS[index]
+    }
+}
 
 /// A file's contents as long as it is not changed: an inode number is only used again with another change time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,20 +161,12 @@ impl FileKey {
     }
 }
 
-/// What a file was found to be; shared, because all processes that map it have the same.
-#[derive(Clone, Debug)]
-enum Known {
-    Python(Arc<Image>),
-    NeedsLibpython,
-    Other,
-}
-
 /// Finds the interpreters of processes. Remembers files, never processes, so it need not be told that one ended.
 ///
 /// A file may be on a file system that does not answer; call it from a thread that may wait.
 #[derive(Debug, Default)]
 pub struct Resolver {
-    files: HashMap<FileKey, Known>,
+    files: HashMap<FileKey, Verdict>,
 }
 
 /// A file of a process that is not what was looked for, and may hide it.
@@ -108,12 +212,12 @@ impl Resolver {
             return Err(Unresolved::WaitsOnStack);
         }
         let all = survey.runtimes.iter().flat_map(|found| found.places.iter().copied());
-        let memory = ProcessMemory::open(&process);
+        let gils = process.mem().map(|memory| read_gils(&first.image, runtime, &memory)).unwrap_or_default();
         Ok(Some(Interpreter {
             version: first.image.version,
-            kind: first.image.kind(),
+            kind: first.image.kind(gils.iter().any(|gil| gil.enabled)),
             runtime,
-            gils: memory.map(|memory| read_gils(&first.image, runtime, &memory)).unwrap_or_default(),
+            gils,
             object: PathBuf::from(&first.object),
             found: first.image.found,
             further_runtimes: all.filter(|place| *place != runtime).collect(),
@@ -135,24 +239,24 @@ impl Resolver {
             seen.push(file);
             let path = path(map).unwrap_or_default();
             match self.identify(process, map) {
-                Ok(Known::Python(image)) => {
+                Ok(Verdict::Python(image)) => {
                     let (vaddr, bytes) = (image.runtime_vaddr, image.runtime_bytes);
                     let places = place::places(&image.segments, &mappings, file, vaddr, bytes);
                     survey.runtimes.push(Runtime { image, object: path.to_owned(), places });
                 }
-                Ok(Known::NeedsLibpython) => survey.needs_libpython = true,
-                Ok(Known::Other) => {}
+                Ok(Verdict::NeedsLibpython) => survey.needs_libpython = true,
+                Ok(Verdict::Other) => {}
                 Err(error) => survey.unread.push(Unread { path: path.to_owned(), why: error.to_string() }),
             }
         }
         survey
     }
 
-    fn identify(&mut self, process: &Process, map: &MemoryMap) -> io::Result<Known> {
+    fn identify(&mut self, process: &Process, map: &MemoryMap) -> io::Result<Verdict> {
         let (path, metadata) = reach(process, map)?;
         // A device or a pipe must not even be opened.
         if !metadata.is_file() {
-            return Ok(Known::Other);
+            return Ok(Verdict::Other);
         }
         let key = FileKey::of(&metadata);
         if let Some(known) = self.files.get(&key) {
@@ -161,16 +265,12 @@ impl Resolver {
         let file = File::open(path)?;
         // What is remembered must be of the file that was read.
         let key = FileKey::of(&file.metadata()?);
-        let known = match image::read(&ReadCache::new(file)) {
-            Verdict::Python(image) => Known::Python(Arc::new(image)),
-            Verdict::NeedsLibpython => Known::NeedsLibpython,
-            Verdict::Other => Known::Other,
-        };
+        let verdict = image::read(&ReadCache::new(file));
         if self.files.len() >= FILES_MAX {
             self.files.clear();
         }
-        self.files.insert(key, known.clone());
-        Ok(known)
+        self.files.insert(key, verdict.clone());
+        Ok(verdict)
     }
 }
 
@@ -260,20 +360,120 @@ fn unreadable(error: &ProcError, what: String) -> Unresolved {
     }
 }
 
-/// The memory of a process.
-struct ProcessMemory(File);
-
-impl ProcessMemory {
-    fn open(process: &Process) -> Option<Self> {
-        process.mem().ok().map(Self)
-    }
-}
-
-impl Memory for ProcessMemory {
+/// `/proc/PID/mem`.
+impl Memory for File {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
-        self.0.read_exact_at(buffer, address).ok()
+        self.read_exact_at(buffer, address).ok()
     }
 }
 
 #[cfg(test)]
-mod tests;
+#[expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::{
+        ffi::CStr,
+        process::{Child, Command, Stdio},
+    };
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::capture::python::elf::Elf;
+
+    fn tgid(child: &Child) -> Tgid {
+        Tgid(child.id())
+    }
+
+    /// The place of a variable of the C library in this very process, against what the dynamic loader says.
+    #[test]
+    fn a_variable_of_a_shared_library_is_where_the_loader_put_it() {
+        const NAME: &CStr = c"_IO_2_1_stdout_";
+        // SAFETY: the name is a string that ends, and looking up a variable changes nothing.
+        let real = unsafe { libc::dlsym(libc::RTLD_DEFAULT, NAME.as_ptr()) } as u64;
+        let maps = Process::myself().unwrap().maps().unwrap().0;
+        let is_libc = |map: &&MemoryMap| path(map).is_some_and(|path| path.ends_with("/libc.so.6"));
+        let libc = maps.iter().find(is_libc).expect("these tests run with glibc");
+        let bytes = fs::read(path(libc).unwrap()).unwrap();
+        let elf = Elf::parse(&*bytes).unwrap();
+        let variable = elf.symbol(NAME.to_str().unwrap()).unwrap();
+        let mappings: Vec<Mapping> = maps.iter().map(mapping).collect();
+        let places = place::places(&elf.into_segments(), &mappings, (libc.dev, libc.inode), variable.vaddr, variable.bytes);
+        assert_eq!(places, [AddressRange::new(real, variable.bytes)]);
+    }
+
+    #[test]
+    fn what_is_no_python_is_none() {
+        let mut resolver = Resolver::default();
+        assert_eq!(resolver.resolve(Tgid(std::process::id())), Ok(None));
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert_eq!(resolver.resolve(tgid(&child)), Ok(None));
+        // Without another file to read: the answer is known.
+        let known = resolver.files.len();
+        assert_eq!(resolver.resolve(tgid(&child)), Ok(None));
+        assert_eq!(resolver.files.len(), known);
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_that_ended_is_gone() {
+        let mut child = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
+        let mut resolver = Resolver::default();
+        let is_zombie = || Process::new(i32::try_from(child.id()).unwrap()).unwrap().stat().unwrap().state == 'Z';
+        while !is_zombie() {
+            std::thread::yield_now();
+        }
+        assert_eq!(resolver.resolve(tgid(&child)), Err(Unresolved::Gone));
+        child.wait().unwrap();
+        assert_eq!(resolver.resolve(tgid(&child)), Err(Unresolved::Gone));
+        assert_eq!(resolver.resolve(Tgid(u32::MAX)), Err(Unresolved::Gone));
+    }
+
+    #[test]
+    fn a_file_that_was_changed_is_another_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        fs::write(&file, "one").unwrap();
+        let before = FileKey::of(&fs::metadata(&file).unwrap());
+        // The change time has the granularity of a timer tick.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(&file, "two").unwrap();
+        assert_ne!(FileKey::of(&fs::metadata(&file).unwrap()), before);
+    }
+
+    fn gil(start: u64) -> Gil {
+        Gil { range: AddressRange::new(start, 208), interpreter: 0, switch_interval_us: 5000, enabled: true }
+    }
+
+    fn interpreter(gils: Vec<Gil>) -> Interpreter {
+        Interpreter {
+            version: Version::from_hex(0x030c_01f0),
+            kind: GilKind::PerInterpreter,
+            runtime: AddressRange::new(0x5000, 0x1000),
+            gils,
+            object: PathBuf::from("/usr/bin/python3.12"),
+            found: Found::Symbol,
+            further_runtimes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_gil_inside_the_runtime_needs_no_range_of_its_own() {
+        let mut expected = [AddressRange::EMPTY; RANGES];
+        expected[..2].copy_from_slice(&[AddressRange::new(0x5000, 0x1000), AddressRange::new(0x9000, 208)]);
+        assert_eq!(interpreter(vec![gil(0x5100), gil(0x9000)]).wait_ranges(), expected);
+    }
+
+    proptest! {
+        #[test]
+        fn a_gil_has_no_range_only_where_all_are_taken(starts in prop::collection::vec(0_u64..0x40_0000, 0..12)) {
+            let gils: Vec<Gil> = starts.iter().map(|start| gil(start * 0x1000)).collect();
+            let ranges = interpreter(gils.clone()).wait_ranges();
+            let is_covered = |gil: &Gil| ranges.iter().any(|range| range.contains(gil.range.start));
+            prop_assert!(gils.iter().all(is_covered) || !ranges.contains(&AddressRange::EMPTY), "{:?}", ranges);
+            let distinct: std::collections::HashSet<u64> = ranges.iter().map(|range| range.start).collect();
+            let taken = ranges.iter().filter(|range| **range != AddressRange::EMPTY).count();
+            prop_assert_eq!(distinct.len(), taken + usize::from(taken < RANGES));
+        }
+    }
+}

@@ -44,6 +44,6 @@ pub enum Command {
     /// The tree that `check` traces
     #[command(hide = true)]
     CheckLoad(LoadArgs),
-    /// Say what this host can do, with a remedy for each lack
+    /// Say what this host can do, and how to fix what it lacks
     Doctor,
 }

@@ -1,6 +1,4 @@
-//! What this host can do, found out before anything is loaded, each lack with a remedy.
-
-use std::path::Path;
+//! What this host can do, found out before anything is loaded, and how to fix what it lacks.
 
 use schedscope_ebpf::abi::program;
 
@@ -39,24 +37,13 @@ impl Finding {
 
 /// Looks at everything.
 pub fn examine() -> Vec<Finding> {
-    let mut findings = vec![kernel_release(), privileges()];
-    match std::fs::read(VMLINUX_BTF)
-        .map_err(|error| error.to_string())
-        .and_then(|data| Btf::parse(data).map_err(|error| error.to_string()))
-    {
-        Ok(btf) => {
-            findings.push(Finding::new("type information", Verdict::Good, VMLINUX_BTF));
-            findings.extend(program::HOOKS.iter().map(|hook| hook_finding(&btf, hook)));
-            findings.push(blocked_reasons(&btf));
-            findings.push(run_delay(&btf));
-        }
-        Err(error) => findings.push(Finding::new(
-            "type information",
-            Verdict::Fatal,
-            format!(
-                "{VMLINUX_BTF}: {error}; use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"
-            ),
-        )),
+    let btf = std::fs::read(VMLINUX_BTF).map_err(|error| error.to_string());
+    let btf = btf.and_then(|data| Btf::parse(data).map_err(|error| error.to_string()));
+    let mut findings = vec![kernel_release(), privileges(), type_information(btf.as_ref().err())];
+    if let Ok(btf) = btf {
+        findings.extend(program::HOOKS.iter().map(|hook| hook_finding(&btf, hook)));
+        findings.push(blocked_reasons(&btf));
+        findings.push(run_delay(&btf));
     }
     findings.push(perf_counters());
     findings
@@ -64,21 +51,14 @@ pub fn examine() -> Vec<Finding> {
 
 /// The first lack that makes tracing impossible.
 pub fn first_fatal() -> Option<Finding> {
-    [privileges()].into_iter().chain(std::iter::once_with(type_information)).find(|finding| finding.verdict == Verdict::Fatal)
+    let error = std::fs::metadata(VMLINUX_BTF).err().map(|error| error.to_string());
+    [privileges(), type_information(error.as_ref())].into_iter().find(|finding| finding.verdict == Verdict::Fatal)
 }
 
-fn type_information() -> Finding {
-    if Path::new(VMLINUX_BTF).exists() {
-        Finding::new("type information", Verdict::Good, VMLINUX_BTF)
-    } else {
-        Finding::new(
-            "type information",
-            Verdict::Fatal,
-            format!(
-                "{VMLINUX_BTF} is missing: use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are"
-            ),
-        )
-    }
+fn type_information(error: Option<&String>) -> Finding {
+    let Some(error) = error else { return Finding::new("type information", Verdict::Good, VMLINUX_BTF) };
+    let fix = "use a kernel built with CONFIG_DEBUG_INFO_BTF=y, as those of Debian, Ubuntu and Fedora are";
+    Finding::new("type information", Verdict::Fatal, format!("{VMLINUX_BTF}: {error}; {fix}"))
 }
 
 /// The kernel's release, as `uname -r` prints it; empty if /proc is not there.
@@ -105,12 +85,10 @@ fn privileges() -> Finding {
     const PERFMON: u64 = 1 << 38;
     const BPF: u64 = 1 << 39;
     let effective = procfs::process::Process::myself().and_then(|me| me.status()).map_or(0, |status| status.capeff);
-    if effective & SYS_ADMIN != 0 || effective & (PERFMON | BPF) == PERFMON | BPF {
-        Finding::new(
-            "privileges",
-            Verdict::Good,
-            if effective & SYS_ADMIN != 0 { "CAP_SYS_ADMIN" } else { "CAP_BPF and CAP_PERFMON" },
-        )
+    if effective & SYS_ADMIN != 0 {
+        Finding::new("privileges", Verdict::Good, "CAP_SYS_ADMIN")
+    } else if effective & (PERFMON | BPF) == PERFMON | BPF {
+        Finding::new("privileges", Verdict::Good, "CAP_BPF and CAP_PERFMON")
     } else {
         Finding::new("privileges", Verdict::Fatal, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON: run it with sudo")
     }
@@ -125,16 +103,16 @@ fn hook_finding(btf: &Btf, hook: &str) -> Finding {
     }
 }
 
-/// What becomes of the figures on a host where a program does not run.
+/// How the figures suffer where a program does not run.
 pub fn without(program: &str) -> &'static str {
     match program {
-        program::SCHED_WAKING => "waits of woken threads are counted as blocked, as far as the kernel does not tell otherwise",
-        program::SCHED_WAKEUP_NEW => "a thread's life begins a moment earlier, at its fork",
-        program::SCHED_MIGRATE_TASK => "migrations are found at the next switch, without their cause",
+        program::SCHED_WAKING => "the wait of a woken thread counts as blocked unless the kernel's own counters show it",
+        program::SCHED_WAKEUP_NEW => "a thread's life begins a moment too early, at its fork",
+        program::SCHED_MIGRATE_TASK => "migrations show at the next switch, without their cause",
         program::SCHED_PROCESS_FORK => "descendants are found late, by listing the host's tasks, and counted as fork_unseen",
-        program::SCHED_PROCESS_EXEC => "names of processes stay those from before their exec",
-        program::SCHED_PROCESS_FREE => "details of ended threads are given up only when their memory is used again",
-        program::SEED_TASKS => "running processes are found in /proc instead, and a descendant whose fork was not seen is not",
+        program::SCHED_PROCESS_EXEC => "processes keep the names they had before exec",
+        program::SCHED_PROCESS_FREE => "details of an ended thread are released only when its slot is needed",
+        program::SEED_TASKS => "running processes are found in /proc instead; a descendant whose fork was missed is not found",
         _ => "nothing can be traced",
     }
 }
@@ -143,7 +121,7 @@ fn blocked_reasons(btf: &Btf) -> Finding {
     if btf.has_enumerator("BPF_FUNC_task_pt_regs") {
         Finding::new("blocked reasons", Verdict::Good, "from the system call a thread is in")
     } else {
-        Finding::new("blocked reasons", Verdict::Degraded, "reported as unknown, and yields as preemptions: they need Linux 5.15")
+        Finding::new("blocked reasons", Verdict::Degraded, "reported as unknown, and yields as preemptions: needs Linux 5.15")
     }
 }
 
@@ -151,11 +129,7 @@ fn run_delay(btf: &Btf) -> Finding {
     if btf.member("task_struct", &["sched_info", "run_delay"]).is_some() {
         Finding::new("run delay", Verdict::Good, "kept by the kernel, for the check")
     } else {
-        Finding::new(
-            "run delay",
-            Verdict::Degraded,
-            "not kept by this kernel (CONFIG_SCHED_INFO): waits cannot be checked against it",
-        )
+        Finding::new("run delay", Verdict::Degraded, "this kernel keeps none (CONFIG_SCHED_INFO): waits cannot be checked")
     }
 }
 

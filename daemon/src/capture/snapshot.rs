@@ -94,15 +94,19 @@ impl Thread {
 
     /// Closed and open time up to `now_ns`.
     pub fn times(&self, now_ns: u64) -> Times {
-        let open = self.open(now_ns);
-        let mut times = Times {
-            on_cpu_ns: self.record.on_cpu_ns + open.on_cpu_ns,
-            wakeup_wait_ns: self.record.wakeup_wait_ns + open.wakeup_wait_ns,
-            preempt_wait_ns: self.record.preempt_wait_ns + open.preempt_wait_ns,
-            blocked_ns: self.record.blocked_ns,
-        };
-        times.blocked_ns[self.reason_index()] += open.blocked_ns;
+        let TaskRecord { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns, .. } = self.record;
+        let mut times = Times { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns };
+        times.add_open(self, now_ns);
         times
+    }
+
+    /// On-CPU time up to now by CPU, if that was asked for.
+    pub fn on_cpu_ns_by_cpu(&self, now_ns: u64) -> Vec<u64> {
+        let mut by_cpu = self.on_cpu_ns_by_cpu.clone();
+        if let Some(ns) = by_cpu.get_mut(self.record.clock.cpu as usize) {
+            *ns += self.open(now_ns).on_cpu_ns;
+        }
+        by_cpu
     }
 
     /// Place of what it waits for in the counters by reason.
@@ -131,6 +135,15 @@ pub struct Times {
 }
 
 impl Times {
+    /// Adds the interval of a thread that is still open.
+    pub fn add_open(&mut self, thread: &Thread, now_ns: u64) {
+        let open = thread.open(now_ns);
+        self.on_cpu_ns += open.on_cpu_ns;
+        self.wakeup_wait_ns += open.wakeup_wait_ns;
+        self.preempt_wait_ns += open.preempt_wait_ns;
+        self.blocked_ns[thread.reason_index()] += open.blocked_ns;
+    }
+
     /// Runnable and not running, for either cause.
     pub fn runnable_ns(&self) -> u64 {
         self.wakeup_wait_ns + self.preempt_wait_ns
@@ -155,11 +168,6 @@ impl Losses {
     /// Reasons with their counts, in the order of [`Loss::ALL`].
     pub fn by_reason(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
         Loss::ALL.into_iter().zip(self.0)
-    }
-
-    /// All of them.
-    pub fn total(&self) -> u64 {
-        self.0.iter().sum()
     }
 }
 

@@ -216,11 +216,7 @@ fn key(thread: &Thread) -> ThreadKey {
 
 /// On-CPU time by CPU and time waited, what is still open included.
 fn seen(thread: &Thread, now_ns: u64) -> Seen {
-    let mut on_cpu_ns = thread.on_cpu_ns_by_cpu.clone();
-    if let Some(cpu) = on_cpu_ns.get_mut(thread.record.clock.cpu as usize) {
-        *cpu += thread.open(now_ns).on_cpu_ns;
-    }
-    Seen { on_cpu_ns, runnable_ns: thread.times(now_ns).runnable_ns() }
+    Seen { on_cpu_ns: thread.on_cpu_ns_by_cpu(now_ns), runnable_ns: thread.times(now_ns).runnable_ns() }
 }
 
 fn idle(snapshot: &Snapshot) -> Vec<u64> {

@@ -116,11 +116,20 @@ mod tests {
 
     use super::*;
 
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
     #[test]
     fn parses_the_kernels_lists() {
         assert_eq!(parse_list("0-3,8\n"), [0, 1, 2, 3, 8]);
         assert_eq!(parse_list("5"), [5]);
         assert!(parse_list("\n").is_empty());
+        // A malformed range is bounded.
+        assert_eq!(parse_list("7-4294967295").len(), 65_536);
+        assert_eq!(parse_list("x,3-,-4,2"), [2]);
     }
 
     #[test]
@@ -133,11 +142,7 @@ mod tests {
     #[test]
     fn distances_follow_two_sockets_with_smt() {
         let root = tempfile::tempdir().unwrap();
-        let write = |path: String, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let write = |path: String, text: &str| write(root.path(), &path, text);
         write("cpu/online".into(), "0-7\n");
         write("cpu/possible".into(), "0-7\n");
         for cpu in 0..8 {
@@ -157,11 +162,7 @@ mod tests {
     #[test]
     fn the_highest_cache_counts_and_numbers_may_have_gaps() {
         let root = tempfile::tempdir().unwrap();
-        let write = |path: String, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
+        let write = |path: String, text: &str| write(root.path(), &path, text);
         write("cpu/online".into(), "0,2-3\n");
         write("cpu/possible".into(), "0-3\n");
         for cpu in 0..4 {
@@ -190,11 +191,5 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let error = Topology::read_from(root.path()).unwrap_err().to_string();
         assert!(error.contains("cpu/online") && error.contains("/sys"), "{error}");
-    }
-
-    #[test]
-    fn a_malformed_range_is_bounded() {
-        assert_eq!(parse_list("7-4294967295").len(), 65_536);
-        assert_eq!(parse_list("x,3-,-4,2"), [2]);
     }
 }

@@ -96,13 +96,9 @@ impl Totals {
 
     /// Folds the open interval of a live thread in.
     fn fold_open(&mut self, thread: &Thread, now_ns: u64) {
-        let open = thread.open(now_ns);
-        self.times.on_cpu_ns += open.on_cpu_ns;
-        self.times.wakeup_wait_ns += open.wakeup_wait_ns;
-        self.times.preempt_wait_ns += open.preempt_wait_ns;
-        self.times.blocked_ns[thread.reason_index()] += open.blocked_ns;
+        self.times.add_open(thread, now_ns);
         if let Some(cpu) = self.on_cpu_ns_by_cpu.get_mut(thread.record.clock.cpu as usize) {
-            *cpu += open.on_cpu_ns;
+            *cpu += thread.open(now_ns).on_cpu_ns;
         }
     }
 

@@ -1,4 +1,4 @@
-//! `schedscope doctor`: what this host can do, with a remedy for each lack.
+//! `schedscope doctor`: what this host can do, and how to fix what it lacks.
 
 use crate::capture::{
     kernel::{Sizes, Tracer},

@@ -18,7 +18,7 @@ use crate::{
     report::{Options, RunReport, render},
 };
 
-/// Refuses with a remedy before anything is loaded.
+/// Refuses, and says the fix, before anything is loaded.
 fn require_host() -> anyhow::Result<Topology> {
     if let Some(lack) = preflight::first_fatal() {
         anyhow::bail!("{}", lack.detail);

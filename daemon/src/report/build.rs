@@ -143,10 +143,6 @@ fn by_cpu(on_cpu_ns_by_cpu: &[u64]) -> BTreeMap<String, f64> {
 
 fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
     let times = thread.times(now_ns);
-    let mut on_cpu_ns_by_cpu = thread.on_cpu_ns_by_cpu.clone();
-    if let Some(cpu) = on_cpu_ns_by_cpu.get_mut(thread.record.clock.cpu as usize) {
-        *cpu += thread.open(now_ns).on_cpu_ns;
-    }
     ThreadReport {
         tid: thread.record.tid,
         tgid: thread.record.tgid,
@@ -165,7 +161,7 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         preempted: thread.record.preempted,
         yielded: thread.record.yielded,
         migrations: thread.record.migrations.iter().sum(),
-        on_cpu_seconds_by_cpu: by_cpu(&on_cpu_ns_by_cpu),
+        on_cpu_seconds_by_cpu: by_cpu(&thread.on_cpu_ns_by_cpu(now_ns)),
         epoll_waits: thread.record.epoll_waits,
         gil: gil::of_thread(thread, now_ns),
         seeded: thread.was_seeded(),

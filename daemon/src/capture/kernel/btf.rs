@@ -14,7 +14,7 @@ pub struct BtfError {
 
 /// Where a member lies in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Bits from the start of the outermost struct.
     pub bit_offset: u32,
     /// Width of a bit field, 0 for an ordinary member.
@@ -47,7 +47,7 @@ const MAX_DEPTH: u32 = 32;
 
 /// The kernel's type information.
 #[derive(Debug)]
-pub struct Btf {
+pub(crate) struct Btf {
     data: Vec<u8>,
     strings: std::ops::Range<usize>,
     /// Byte offset of each type; index 0 is void.
@@ -72,7 +72,7 @@ struct Type {
 
 impl Btf {
     /// Indexes the contents of `/sys/kernel/btf/vmlinux`.
-    pub fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
+    pub(crate) fn parse(data: Vec<u8>) -> Result<Btf, BtfError> {
         let word = |offset: usize| read_u32(&data, offset);
         if data.get(..2).is_none_or(|magic| u16::from_le_bytes([magic[0], magic[1]]) != MAGIC) {
             return Err(BtfError { offset: 0, what: "no BTF header" });
@@ -139,7 +139,7 @@ impl Btf {
     }
 
     /// The member of struct `of` that `path` leads to, through anonymous structs and unions as C does.
-    pub fn member(&self, of: &str, path: &[&str]) -> Option<Member> {
+    pub(crate) fn member(&self, of: &str, path: &[&str]) -> Option<Member> {
         let mut current = *self.structs.get(of)?;
         let mut found = Member { bit_offset: 0, bits: 0 };
         for name in path {
@@ -189,7 +189,7 @@ impl Btf {
     }
 
     /// Number of arguments of a tracepoint, the one for the probe's private data left out; `None` if the kernel does not have it.
-    pub fn tracepoint_arguments(&self, tracepoint: &str) -> Option<u32> {
+    pub(crate) fn tracepoint_arguments(&self, tracepoint: &str) -> Option<u32> {
         let typedef = self.by_id(*self.typedefs.get(&format!("btf_trace_{tracepoint}"))?)?;
         let pointer = self.by_id(typedef.target).filter(|this| this.kind == kind::PTR)?;
         let prototype = self.by_id(pointer.target).filter(|this| this.kind == kind::FUNC_PROTO)?;
@@ -197,7 +197,7 @@ impl Btf {
     }
 
     /// Whether any enum has a constant of this name; helpers are numbered by `enum bpf_func_id`.
-    pub fn has_enumerator(&self, wanted: &str) -> bool {
+    pub(crate) fn has_enumerator(&self, wanted: &str) -> bool {
         self.enumerators.iter().any(|&name| self.name(name) == wanted)
     }
 }

@@ -1,9 +1,55 @@
-//! Writes the constants of `schedscope_ebpf::params` into the object's instructions. Pure.
+//! The constants of `schedscope_ebpf::params`: their values, from the running kernel's type information, and how they get into the
+//! object's instructions. Pure.
 
 use std::collections::HashMap;
 
 use object::{Object, ObjectSection, SectionKind};
-use schedscope_ebpf::params::{self, Placeholder};
+use schedscope_ebpf::params::{self, ABSENT, FIELDS, Placeholder};
+
+use super::btf::Btf;
+
+/// A field that tracing cannot do without is not where any known kernel has it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("this kernel's struct {of} has no member {member}: schedscope does not know this kernel yet; please report its version")]
+pub struct MissingField {
+    of: &'static str,
+    member: String,
+}
+
+/// Constants by name.
+pub(super) type Constants = Vec<(&'static str, u32)>;
+
+/// Looks up every field in `params` and what the kernel can do.
+pub(super) fn of_kernel(btf: &Btf) -> Result<Constants, MissingField> {
+    let mut constants = Constants::new();
+    for field in FIELDS {
+        let found = field.paths.iter().find_map(|path| byte_offset(btf, field.of, path));
+        let offset = match found {
+            Some(offset) => offset,
+            None if field.optional => ABSENT,
+            None => return Err(MissingField { of: field.of, member: field.paths[0].join(".") }),
+        };
+        constants.push((field.constant, offset));
+    }
+    if let Some(flag) = btf.member("task_struct", &["in_iowait"]).filter(|member| member.bits == 1) {
+        // The word is read whole: the verifier accepts a load that covers a bit field from its word's start.
+        constants.push((params::TASK_IOWAIT_WORD, flag.bit_offset / 32 * 4));
+        constants.push((params::TASK_IOWAIT_MASK, 1 << (flag.bit_offset % 32)));
+    }
+    constants.push((params::HAS_PREV_STATE, u32::from(btf.tracepoint_arguments("sched_switch") >= Some(4))));
+    constants.push((params::HAS_TASK_PT_REGS, u32::from(btf.has_enumerator("BPF_FUNC_task_pt_regs"))));
+    Ok(constants)
+}
+
+/// Where a field lies, in bytes; a number at the end of the path counts words of an array.
+fn byte_offset(btf: &Btf, of: &str, path: &[&str]) -> Option<u32> {
+    let (path, element) = match path.split_last() {
+        Some((last, before)) if !before.is_empty() => last.parse::<u32>().map_or((path, 0), |element| (before, element)),
+        _ => (path, 0),
+    };
+    let member = btf.member(of, path).filter(|member| member.bits == 0)?;
+    Some(member.bit_offset / 8 + element * 8)
+}
 
 /// Size of an instruction.
 const INSTRUCTION: usize = 8;
@@ -23,9 +69,9 @@ pub enum FillError {
 }
 
 /// A copy of the object with every placeholder replaced by the value of its constant.
-pub fn filled(object: &[u8], values: &[(&'static str, u32)]) -> Result<Vec<u8>, FillError> {
+pub(super) fn filled(object: &[u8], values: &[(&'static str, u32)]) -> Result<Vec<u8>, FillError> {
     let values: HashMap<&str, u32> = values.iter().copied().collect();
-    let values: Vec<_> = params::constants().map(|name| (name, values.get(name).copied().unwrap_or(params::ABSENT))).collect();
+    let values: Vec<_> = params::constants().map(|name| (name, values.get(name).copied().unwrap_or(ABSENT))).collect();
     let mut filled = object.to_vec();
     let file = object::File::parse(object)?;
     let code = file.sections().filter(|section| section.kind() == SectionKind::Text).filter_map(|section| section.file_range());
@@ -79,8 +125,22 @@ mod tests {
 
     #[test]
     fn a_member_that_no_load_reaches_is_named() {
-        let error = filled(OBJECT, &[(params::FIELDS[0].constant, 0x8000)]).unwrap_err();
+        let error = filled(OBJECT, &[(FIELDS[0].constant, 0x8000)]).unwrap_err();
         assert!(error.to_string().starts_with("this kernel has TASK_PID at 32768"), "{error}");
         assert!(filled(&[1, 2, 3], &[]).is_err());
+    }
+
+    #[test]
+    fn the_running_kernel_has_every_required_field() {
+        let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            println!("skipped: this kernel exposes no BTF");
+            return;
+        };
+        let constants = of_kernel(&Btf::parse(data).unwrap()).unwrap();
+        for (name, value) in &constants {
+            assert!(*value == ABSENT || *value < 64 * 1024 || *name == params::TASK_IOWAIT_MASK, "{name} = {value}");
+        }
+        let mask = constants.iter().find(|(name, _)| *name == params::TASK_IOWAIT_MASK).unwrap().1;
+        assert_eq!(mask.count_ones(), 1);
     }
 }

@@ -18,7 +18,6 @@ use schedscope_ebpf::{
 use super::{
     KernelError, btf, constants,
     mapped::{MappedArray, Words},
-    offsets,
     records::Records,
     syscalls,
 };
@@ -59,7 +58,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
-    let mut values = offsets::resolve(&btf::Btf::parse(kernel_btf)?)?;
+    let mut values = constants::of_kernel(&btf::Btf::parse(kernel_btf)?)?;
     for (name, value) in &mut values {
         if *name == params::HAS_TASK_PT_REGS && without.contains(name) {
             *value = 0;
@@ -93,7 +92,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
 
 /// Entries of the table by pid, for every pid that this kernel may give.
 pub(super) fn pid_entries() -> u32 {
-    let pid_max: u32 = read_number("/proc/sys/kernel/pid_max").unwrap_or(4 * 1024 * 1024);
+    let pid_max = procfs::sys::kernel::pid_max().map_or(4 * 1024 * 1024, i32::cast_unsigned);
     (pid_max + 1).div_ceil(u32::try_from(PIDS_PER_ENTRY).unwrap_or(1))
 }
 
@@ -225,10 +224,6 @@ where
     &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
     Ok(ebpf.program_mut(name).ok_or(KernelError::ObjectLacks(name))?.try_into()?)
-}
-
-fn read_number(path: &str) -> Option<u32> {
-    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// The error and what caused it, on one line.

@@ -17,7 +17,7 @@ use schedscope_ebpf::{
 ///
 /// # Safety
 /// The size must be a multiple of 8, the alignment at least 8, and every bit pattern a valid value.
-pub(super) unsafe trait Words: Copy {}
+pub(crate) unsafe trait Words: Copy {}
 // SAFETY: `repr(C)` integers without padding; sizes and alignment are asserted in the contract.
 unsafe impl Words for TaskRecord {}
 // SAFETY: as above.
@@ -28,6 +28,12 @@ unsafe impl Words for CpuRecord {}
 unsafe impl Words for Residuals {}
 // SAFETY: one word.
 unsafe impl Words for u64 {}
+
+/// A record in which every word is zero.
+pub(crate) fn zeroed<T: Words>() -> T {
+    // SAFETY: any bits are a value (`Words`).
+    unsafe { std::mem::zeroed() }
+}
 
 /// An array map's values. The programs write them while we read: each word is whole, a record as such need not be.
 pub(super) struct MappedArray<T> {

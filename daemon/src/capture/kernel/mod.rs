@@ -3,23 +3,23 @@
 //! - [`load`]: the object into the kernel, programs attached, each with a verdict.
 //! - [`mapped`] and [`records`]: maps read through memory.
 //! - [`offers`]: registers running threads where the kernel has no task iterator.
-//! - [`btf`], [`offsets`], [`syscalls`]: what the object is told about this kernel; [`constants`]: how.
+//! - [`btf`], [`syscalls`], [`constants`]: what the object is told about this kernel, and how.
 //! - [`cost`]: what the programs cost.
 
-pub mod btf;
-pub mod constants;
-pub mod cost;
-pub mod load;
-pub mod offsets;
-pub mod syscalls;
-
+pub(super) mod btf;
+mod constants;
+mod cost;
+mod load;
 mod mapped;
 mod offers;
 mod records;
 mod resume;
+mod syscalls;
 
 pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
 pub use load::{ProgramStatus, Sizes};
+#[cfg(test)]
+pub(crate) use mapped::zeroed;
 
 use std::{collections::HashMap, io};
 
@@ -41,7 +41,7 @@ use mapped::MappedArray;
 use offers::Offers;
 use records::{Records, Slot};
 
-/// Why the kernel side does not work, with a remedy where there is one.
+/// Why the kernel side does not work, and the fix where there is one.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// The kernel does not say where its fields are.
@@ -54,7 +54,7 @@ pub enum KernelError {
     Btf(#[from] btf::BtfError),
     /// An unknown kernel.
     #[error(transparent)]
-    MissingField(#[from] offsets::MissingField),
+    MissingField(#[from] constants::MissingField),
     /// The object cannot be told about this kernel.
     #[error(transparent)]
     Fill(#[from] constants::FillError),

@@ -16,7 +16,12 @@ use schedscope_ebpf::{
     task_clock::{Phase, TaskClock},
 };
 
-use super::{KernelError, load, mapped::MappedArray, now_ns, records::Records};
+use super::{
+    KernelError, load,
+    mapped::{MappedArray, zeroed},
+    now_ns,
+    records::Records,
+};
 use crate::capture::snapshot::{Tgid, WorkloadId};
 
 /// The host's pid namespace, whose inode number is fixed (`PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`).
@@ -88,8 +93,6 @@ impl Offers {
             Err(error) => return Err(error.into()),
         };
         let before = KernelCounts { runtime_ns: used.sum_exec_runtime, run_delay_ns: used.run_delay, ..KernelCounts::default() };
-        // SAFETY: a record is made of integers, for which zero is a value.
-        let blank: TaskRecord = unsafe { std::mem::zeroed() };
         let started_ns = now_ns();
         let written = records.write(
             slot as usize,
@@ -105,7 +108,7 @@ impl Offers {
                 kernel_before: before,
                 runtime_at_departure_ns: before.runtime_ns,
                 comm: comm(&stat.comm),
-                ..blank
+                ..zeroed()
             },
         );
         written.map_err(load::records_unmapped)?;

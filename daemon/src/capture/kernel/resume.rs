@@ -3,6 +3,7 @@
 //! The programs settle such a run when it ends (`task_clock::KernelGrowth`). Until then a thread that has a core to itself would
 //! be reported as waiting, perhaps for seconds. Waits that long are rare, so asking `/proc` about each costs little.
 
+use procfs::process::Process;
 use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
 
 /// Waits shorter than this are taken as they are.
@@ -14,16 +15,12 @@ pub(super) fn if_unseen(record: &mut TaskRecord, now_ns: u64) {
     if record.clock.phase != Phase::Runnable as u32 || waited_ns < SUSPICIOUS_NS {
         return;
     }
-    let path = format!("/proc/{}/task/{}/schedstat", record.tgid, record.tid);
-    let runtime_ns = std::fs::read_to_string(path).ok().and_then(|text| runtime_of(&text));
-    if let Some(runtime_ns) = runtime_ns {
-        resume(record, now_ns, runtime_ns.saturating_sub(record.runtime_at_departure_ns).min(waited_ns));
+    let process = Process::new(record.tgid.cast_signed());
+    let task = process.and_then(|process| process.task_from_tid(record.tid.cast_signed()));
+    // The kernel's account is up to the last tick.
+    if let Ok(used) = task.and_then(|task| task.schedstat()) {
+        resume(record, now_ns, used.sum_exec_runtime.saturating_sub(record.runtime_at_departure_ns).min(waited_ns));
     }
-}
-
-/// First field of a schedstat file: nanoseconds on a CPU, up to the last tick.
-fn runtime_of(schedstat: &str) -> Option<u64> {
-    schedstat.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Lets the last `ran_ns` of the open interval be a run.
@@ -56,7 +53,5 @@ mod tests {
         let mut thread = thread(1, Phase::Runnable);
         resume(&mut thread.record, 100, 0);
         assert_eq!(thread.times(100).preempt_wait_ns, 100);
-        assert_eq!(runtime_of("123 456 7\n"), Some(123));
-        assert_eq!(runtime_of(""), None);
     }
 }

@@ -87,7 +87,7 @@ const LEGACY: &[(Reason, &[libc::c_long])] = &[
 const LEGACY: &[(Reason, &[libc::c_long])] = &[];
 
 /// The class of each system call by its number on this architecture.
-pub fn classes() -> [u8; SYSCALLS] {
+pub(super) fn classes() -> [u8; SYSCALLS] {
     let mut table = [Reason::Other as u8; SYSCALLS];
     for (reason, calls) in CLASSES.iter().chain(LEGACY) {
         for call in *calls {

@@ -20,7 +20,7 @@ const SECTIONS_MAX: u16 = 4096;
 
 /// A part of a file that is loaded into memory: a program header `PT_LOAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
+pub(super) struct Segment {
     /// Where it begins in the file.
     pub offset: u64,
     /// The address that the file gives it; the loader adds the same number, the bias, to all of them.

@@ -61,7 +61,7 @@ const WITH_GIL: Members = Members { enabled: None, switch_interval: 0, locked: 1
 const FREE_THREADED: Members = Members { enabled: Some(0), switch_interval: 8, locked: 24, bytes: 40 };
 
 /// The memory of a process.
-pub trait Memory {
+pub(super) trait Memory {
     /// Fills the buffer from an address; `None` if it cannot be read.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()>;
 
@@ -82,7 +82,7 @@ pub trait Memory {
 
 /// The GILs of an interpreter whose `_PyRuntime` is at `runtime`, that of the main interpreter first; empty if Python has not
 /// started, or is not as expected.
-pub fn read_gils(image: &Image, runtime: AddressRange, memory: &impl Memory) -> Vec<Gil> {
+pub(super) fn read_gils(image: &Image, runtime: AddressRange, memory: &impl Memory) -> Vec<Gil> {
     let mut gils = match image.layout {
         Some(Layout::Single { gil }) => {
             let address = runtime.start.saturating_add(gil);

@@ -83,7 +83,7 @@ pub enum Found {
 
 /// Where the GILs are, as offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
+pub(super) enum Layout {
     /// One, in `_PyRuntime`.
     Single {
         /// From the beginning of `_PyRuntime`.
@@ -95,7 +95,7 @@ pub enum Layout {
 
 /// Offsets of members that hold a pointer, or the interpreter's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Offsets {
+pub(super) struct Offsets {
     /// In `_PyRuntime`: the first interpreter, the newest.
     pub head: u64,
     /// In an interpreter: the next one.
@@ -108,7 +108,7 @@ pub struct Offsets {
 
 impl Layout {
     /// For versions that do not tell it themselves; taken from the headers of 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1.
-    pub fn of_version(version: Version) -> Option<Self> {
+    pub(super) fn of_version(version: Version) -> Option<Self> {
         match version.minor {
             7 => Some(Self::Single { gil: 1264 }),
             8 => Some(Self::Single { gil: 1152 }),
@@ -122,7 +122,7 @@ impl Layout {
 
 /// A file that holds a CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
+pub(super) struct Image {
     /// The address of `_PyRuntime`, as the file gives it.
     pub runtime_vaddr: u64,
     /// Its size.
@@ -141,7 +141,7 @@ pub struct Image {
 
 /// What a file is to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It holds a CPython; shared, because all processes that map it have the same.
     Python(Arc<Image>),
     /// It does not, but asks for a library that will.
@@ -151,7 +151,7 @@ pub enum Verdict {
 }
 
 /// Reads a file, in small pieces.
-pub fn read<'data, R: ReadRef<'data>>(data: R) -> Verdict {
+pub(super) fn read<'data, R: ReadRef<'data>>(data: R) -> Verdict {
     let Some(elf) = Elf::parse(data).filter(Elf::is_loadable) else { return Verdict::Other };
     let by_symbol = || elf.symbol("_PyRuntime").map(|variable| (variable, Found::Symbol));
     let by_section = || elf.section(".PyRuntime").map(|variable| (variable, Found::Section));
@@ -207,7 +207,7 @@ impl DebugTable {
 
 impl Image {
     /// Who shares a GIL, given whether any GIL of the process is in use.
-    pub fn kind(&self, is_enabled: bool) -> GilKind {
+    pub(super) fn kind(&self, is_enabled: bool) -> GilKind {
         match self.version {
             _ if self.is_free_threaded && is_enabled => GilKind::FreeThreadedButEnabled,
             _ if self.is_free_threaded => GilKind::FreeThreaded,

@@ -18,11 +18,11 @@
 //! - [`resolve`]: a process to its interpreter; all I/O, and what is known of files already seen.
 
 mod elf;
-pub mod gil;
-pub mod image;
-pub mod names;
-pub mod place;
-pub mod resolve;
+mod gil;
+mod image;
+mod names;
+mod place;
+mod resolve;
 
 pub use gil::Gil;
 pub use image::{Found, GilKind, Version};

@@ -4,7 +4,7 @@ use super::Version;
 
 /// What the names say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hints {
+pub(super) struct Hints {
     /// A file that belongs to a CPython; one with a version in its name if there is one.
     pub cpython: Option<PythonFile>,
     /// Another implementation of Python.
@@ -15,7 +15,7 @@ pub struct Hints {
 
 /// A file that belongs to a CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PythonFile {
+pub(super) struct PythonFile {
     /// Without its directory.
     pub name: String,
     /// As far as the name says it.
@@ -24,7 +24,7 @@ pub struct PythonFile {
 
 impl Hints {
     /// From the path of the executable and the paths of all files mapped.
-    pub fn collect<'a>(executable: Option<&str>, mapped: impl Iterator<Item = &'a str>) -> Self {
+    pub(super) fn collect<'a>(executable: Option<&str>, mapped: impl Iterator<Item = &'a str>) -> Self {
         let mut hints = Self::default();
         if let Some(name) = executable.map(file_name) {
             hints.other = if name.starts_with("pypy") { Some("PyPy") } else { None }

@@ -5,11 +5,11 @@ use schedscope_ebpf::gil::AddressRange;
 use super::elf::Segment;
 
 /// Device and inode, as `/proc/PID/maps` shows them; only good to tell which mappings are of the same file.
-pub type MappedFile = ((i32, i32), u64);
+pub(super) type MappedFile = ((i32, i32), u64);
 
 /// A line of `/proc/PID/maps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping {
+pub(super) struct Mapping {
     /// The memory.
     pub range: AddressRange,
     /// Where in the file it begins.
@@ -27,7 +27,7 @@ pub struct Mapping {
 /// `mappings` are in the order of their addresses. A file can be mapped for other reasons than being loaded, by a debugger for
 /// instance; a place counts if all of it can be written and comes from the right part of the file or from none, and if there is
 /// code at the same distance.
-pub fn places(segments: &[Segment], mappings: &[Mapping], file: MappedFile, vaddr: u64, bytes: u64) -> Vec<AddressRange> {
+pub(super) fn places(segments: &[Segment], mappings: &[Mapping], file: MappedFile, vaddr: u64, bytes: u64) -> Vec<AddressRange> {
     let Some(segment) = segments.iter().find(|segment| holds(segment, vaddr, bytes)) else { return Vec::new() };
     let of_file = || mappings.iter().filter(|mapping| mapping.file == Some(file));
     let mut biases: Vec<u64> = of_file().flat_map(|mapping| segments.iter().filter_map(|segment| bias(segment, mapping))).collect();

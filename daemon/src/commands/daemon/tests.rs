@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::capture::snapshot::Thread;
+use crate::capture::{kernel::zeroed, snapshot::Thread};
 
 /// A host with one CPU, on which this test's own process has run for an hour; its identity is the real one.
 #[derive(Clone, Default)]
@@ -29,8 +29,6 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 
 fn own_thread(workload: u32) -> Thread {
     let pid = std::process::id();
-    // SAFETY: a record is made of integers, for which zero is a value.
-    let blank: TaskRecord = unsafe { std::mem::zeroed() };
     let record = TaskRecord {
         workload,
         clock: TaskClock::starting(Phase::Running, HOUR_NS),
@@ -38,15 +36,13 @@ fn own_thread(workload: u32) -> Thread {
         on_cpu_ns: HOUR_NS,
         tgid: pid,
         seeded_as: Phase::Blocked as u32,
-        ..blank
+        ..zeroed()
     };
     Thread { record, on_cpu_ns_by_cpu: Vec::new() }
 }
 
 fn cell(on_cpu_ns: u64) -> Cell {
-    // SAFETY: a cell is made of integers, for which zero is a value.
-    let blank: Cell = unsafe { std::mem::zeroed() };
-    Cell { on_cpu_ns, ..blank }
+    Cell { on_cpu_ns, ..zeroed() }
 }
 
 impl KernelSide for Host {

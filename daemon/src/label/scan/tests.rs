@@ -7,15 +7,13 @@ use schedscope_ebpf::{
 };
 
 use super::*;
-use crate::label::table::OTHER;
+use crate::{capture::kernel::zeroed, label::table::OTHER};
 
 /// CPU time that earns any name a number.
 const BUSY_NS: u64 = 1_000_000_000_000;
 
 /// The main thread of a process that was forked under observation.
 fn process(tgid: u32, ppid: u32, start_ns: u64, on_cpu_ns: u64) -> Thread {
-    // SAFETY: a record is made of integers, for which zero is a value.
-    let blank: TaskRecord = unsafe { std::mem::zeroed() };
     let record = TaskRecord {
         clock: TaskClock::starting(Phase::Running, start_ns),
         tid: tgid,
@@ -24,7 +22,7 @@ fn process(tgid: u32, ppid: u32, start_ns: u64, on_cpu_ns: u64) -> Thread {
         tgid,
         ppid,
         seeded_as: Phase::New as u32,
-        ..blank
+        ..zeroed()
     };
     Thread { record, on_cpu_ns_by_cpu: Vec::new() }
 }

@@ -5,11 +5,11 @@
 //! | [`schema`] | the contract of `--json`; everything below reads it and nothing else |
 //! | [`bounds`] | how far our figures may be from the kernel's |
 //! | [`build`], `compare`, [`oracles`] | the report made from what was measured |
-//! | [`options`] | how wide and in which colours; the only part that asks the environment |
+//! | [`terminal`] | how wide and in which colours; the only part that asks the environment |
 //! | [`mod@sentence`] | the first line, which answers the question |
 //! | `sections` | the figures: parallelism, time, switches, migrations, latency, threads, check |
 //! | [`core_map`] | cores over time |
-//! | `reason`, `words`, `palette` | vocabulary: blocked reasons, quantities, colours |
+//! | `reason`, `words` | vocabulary: blocked reasons, quantities, names |
 //!
 //! Rendering is a pure function of the report and the options. Names come from traced processes, which nobody vouches for: every
 //! string of the report passes through `words::clean` before it is printed.
@@ -19,18 +19,18 @@ pub mod build;
 mod compare;
 pub mod core_map;
 mod gil;
-pub mod options;
 pub mod oracles;
-mod palette;
+pub mod terminal;
+
 mod reason;
 pub mod schema;
 mod sections;
 pub mod sentence;
 mod words;
 
-pub use options::{ColourDepth, Options};
 pub use schema::RunReport;
 pub use sentence::sentence;
+pub use terminal::{ColourDepth, Options};
 
 use schedscope_ebpf::loss::{Harm, Loss};
 
@@ -65,15 +65,16 @@ fn headline(report: &RunReport, options: &Options) -> Vec<String> {
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
         let reasons: Vec<String> = reasons.iter().map(|(name, count)| format!("{} {}", clean(name), grouped(**count))).collect();
         let reasons = if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-        let warning =
-            format!("WARNING: {} observations are missing{reasons}: the figures may be too low.", grouped(report.loss.total));
-        lines.push(options.colour.alarm(&warning));
+        let missing = grouped(report.loss.total);
+        lines.push(
+            options.colour.alarm(&format!("WARNING: {missing} observations are missing{reasons}: the figures may be too low.")),
+        );
     }
     let of_details = Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Details);
     let details: u64 = of_details.filter_map(|loss| report.loss.by_reason.get(loss.name())).sum();
     if details > 0 {
         let note =
-            format!("{} threads ended before their details were read: no list has them; every total does.", grouped(details));
+            format!("{} threads ended before their details were read: they are in every total, but in no list.", grouped(details));
         lines.push(options.colour.faint(&note));
     }
     lines.push(options.colour.faint(&sections::subject(report)));
@@ -86,6 +87,6 @@ fn is_gap(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod samples;
-#[cfg(test)]
 mod tests;
+#[cfg(test)]
+use tests::samples;

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(super) mod samples;
+
 use proptest::prelude::*;
 
 use super::bounds::Bounds;

@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::schema::{CoreMap, CoreMapRow, CoreMapThread, Residual, RunReport, SCHEMA, ThreadReport};
+use super::super::schema::{CoreMap, CoreMapRow, CoreMapThread, Residual, RunReport, SCHEMA, ThreadReport};
 
 /// A report whose sums follow from its threads. Threads spread evenly over the CPUs unless told otherwise.
 #[derive(Clone)]
-pub(super) struct Sample {
+pub(in super::super) struct Sample {
     report: RunReport,
     one_cpu: bool,
 }
 
 impl Sample {
     /// On a host with this many CPUs, for so long.
-    pub(super) fn new(cpus: u32, wall_seconds: f64) -> Sample {
+    pub(in super::super) fn new(cpus: u32, wall_seconds: f64) -> Sample {
         let mut report = RunReport { schema: SCHEMA.to_owned(), name: "sample".to_owned(), wall_seconds, ..RunReport::default() };
         report.command = vec!["./sample".to_owned()];
         (report.cpus.online, report.cpus.allowed) = (cpus, cpus);
@@ -26,19 +26,19 @@ impl Sample {
         Sample { report, one_cpu: false }
     }
 
-    pub(super) fn allowed(mut self, cpus: u32) -> Sample {
+    pub(in super::super) fn allowed(mut self, cpus: u32) -> Sample {
         self.report.cpus.allowed = cpus;
         self.one_cpu = cpus == 1;
         self
     }
 
-    pub(super) fn on_one_cpu(mut self) -> Sample {
+    pub(in super::super) fn on_one_cpu(mut self) -> Sample {
         self.one_cpu = true;
         self
     }
 
     /// Adds a thread with its seconds on a CPU and runnable, and blocked by reason.
-    pub(super) fn thread(mut self, comm: &str, [on_cpu, runnable]: [f64; 2], blocked: &[(&str, f64)]) -> Sample {
+    pub(in super::super) fn thread(mut self, comm: &str, [on_cpu, runnable]: [f64; 2], blocked: &[(&str, f64)]) -> Sample {
         let tid = 1000 + u32::try_from(self.report.threads.len()).unwrap();
         let blocked: BTreeMap<String, f64> = blocked.iter().map(|(name, seconds)| ((*name).to_owned(), *seconds)).collect();
         self.report.threads.push(ThreadReport {
@@ -58,28 +58,28 @@ impl Sample {
         self
     }
 
-    pub(super) fn threads(self, count: usize, comm: &str, times: [f64; 2], blocked: &[(&str, f64)]) -> Sample {
+    pub(in super::super) fn threads(self, count: usize, comm: &str, times: [f64; 2], blocked: &[(&str, f64)]) -> Sample {
         (0..count).fold(self, |sample, _| sample.thread(comm, times, blocked))
     }
 
-    pub(super) fn each_a_process(mut self) -> Sample {
+    pub(in super::super) fn each_a_process(mut self) -> Sample {
         for thread in &mut self.report.threads {
             thread.tgid = thread.tid;
         }
         self
     }
 
-    pub(super) fn foreign(mut self, seconds: f64) -> Sample {
+    pub(in super::super) fn foreign(mut self, seconds: f64) -> Sample {
         self.report.host.foreign_on_cpu_seconds = seconds;
         self
     }
 
-    pub(super) fn change(mut self, change: impl FnOnce(&mut RunReport)) -> Sample {
+    pub(in super::super) fn change(mut self, change: impl FnOnce(&mut RunReport)) -> Sample {
         change(&mut self.report);
         self
     }
 
-    pub(super) fn report(mut self) -> RunReport {
+    pub(in super::super) fn report(mut self) -> RunReport {
         let report = &mut self.report;
         let cpus = if self.one_cpu { 1 } else { report.cpus.online };
         for thread in &mut report.threads {
@@ -139,7 +139,7 @@ fn any_thread() -> impl Strategy<Value = ThreadReport> {
 }
 
 /// A map whose rows differ in length and may name threads that are not there.
-pub(super) fn any_core_map() -> impl Strategy<Value = CoreMap> {
+pub(in super::super) fn any_core_map() -> impl Strategy<Value = CoreMap> {
     let bin = prop::collection::vec((0..9_usize, any_seconds()), 0..4);
     let row = (any::<u32>(), prop::collection::vec(bin, 0..40), prop::collection::vec(any_seconds(), 0..40))
         .prop_map(|(cpu, bins, foreign)| CoreMapRow { cpu, bins, foreign });
@@ -149,42 +149,32 @@ pub(super) fn any_core_map() -> impl Strategy<Value = CoreMap> {
 }
 
 prop_compose! {
-    fn any_figures()(
-        wall in any_seconds(), running in any_seconds(), demand in any_seconds(), on_cpu in any_seconds(), runnable in any_seconds(),
-        foreign in any_seconds(), idle in any_seconds(), allowed in 0..5_u32, online in 0..5_u32, threads in 0..5_u64, processes in 0..5_u64,
-    ) -> RunReport {
-        let mut report = RunReport { wall_seconds: wall, ..RunReport::default() };
-        (report.cpus.allowed, report.cpus.online) = (allowed, online);
-        (report.tasks.threads, report.tasks.processes) = (threads, processes);
-        (report.parallelism.running_mean, report.parallelism.demand_mean) = (running, demand);
-        (report.time_seconds.on_cpu, report.time_seconds.runnable) = (on_cpu, runnable);
-        (report.host.foreign_on_cpu_seconds, report.host.idle_seconds) = (foreign, idle);
-        report
-    }
-}
-
-prop_compose! {
     /// A report of any figures and names, consistent or not.
-    pub(super) fn any_report()(
-        mut report in any_figures(), threads in prop::collection::vec(any_thread(), 0..6), reasons in any_reasons(), core_map in
-        prop::option::of(any_core_map()), names in prop::collection::vec(any::<String>(), 4), loss in 0..3_u64, code in any::<Option<i32>>(),
-        difference in any_seconds(),
+    pub(in super::super) fn any_report()(
+        seconds in prop::array::uniform8(any_seconds()), counts in prop::array::uniform5(0..5_u32), threads in prop::collection::vec(any_thread(), 0..6),
+        reasons in any_reasons(), core_map in prop::option::of(any_core_map()), names in prop::array::uniform4(any::<String>()), code in any::<Option<i32>>(),
     ) -> RunReport {
-        report.time_seconds.blocked = reasons.values().sum();
+        let [wall, running, demand, on_cpu, runnable, foreign, idle, difference] = seconds;
+        let [allowed, online, thread_count, process_count, loss] = counts;
+        let mut report = RunReport { wall_seconds: wall, threads, core_map, ..RunReport::default() };
+        (report.cpus.allowed, report.cpus.online) = (allowed, online);
+        (report.tasks.threads, report.tasks.processes) = (thread_count.into(), process_count.into());
+        (report.parallelism.running_mean, report.parallelism.demand_mean) = (running, demand);
+        (report.time_seconds.on_cpu, report.time_seconds.runnable, report.time_seconds.blocked) = (on_cpu, runnable, reasons.values().sum());
+        (report.host.foreign_on_cpu_seconds, report.host.idle_seconds) = (foreign, idle);
         report.blocked_seconds_by_reason = reasons;
-        report.threads = threads;
-        report.core_map = core_map;
-        report.on_cpu_seconds_by_cpu = [("0".to_owned(), report.time_seconds.on_cpu)].into();
+        report.on_cpu_seconds_by_cpu = [("0".to_owned(), on_cpu)].into();
         report.exit.code = code;
-        report.loss.total = loss;
-        report.loss.by_reason.insert(names[0].clone(), loss);
-        report.name.clone_from(&names[1]);
-        report.command = vec![names[2].clone(), names[3].clone()];
-        report.model.name.clone_from(&names[3]);
-        report.model.evidence = names.clone();
-        report.check.threads = loss;
+        report.loss.total = loss.into();
+        report.check.threads = loss.into();
         report.check.residuals = vec![Residual { quantity: names[1].clone(), ours: difference, kernel: 1.0, difference, ..Residual::default() }];
-        report.host.kernel.clone_from(&names[2]);
+        report.model.evidence = names.to_vec();
+        let [first, second, third, fourth] = names;
+        report.loss.by_reason.insert(first, loss.into());
+        report.name = second;
+        report.host.kernel.clone_from(&third);
+        report.model.name.clone_from(&fourth);
+        report.command = vec![third, fourth];
         report
     }
 }

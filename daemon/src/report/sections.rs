@@ -1,0 +1,239 @@
+//! The figures of the report, section by section.
+
+pub(super) mod check;
+pub(super) mod model;
+
+use comfy_table::{CellAlignment, ContentArrangement, presets::NOTHING};
+
+use super::{
+    Options, RunReport,
+    core_map::Picture,
+    reason,
+    schema::{Migrations, Quantiles, ThreadReport},
+    terminal::{BLOCKED, Colour, RUNNABLE, RUNNING},
+    words::{clean, columns, counted, duration, grouped, mean, percent, rate, sane, share},
+};
+
+/// A block of lines; empty if there is nothing to say.
+pub(super) type Block = Vec<String>;
+
+/// Every section that stands above the core map, in reading order.
+pub(super) fn all(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Vec<Block> {
+    vec![
+        parallelism(report, options),
+        model::lines(report, options),
+        time(report, options),
+        switches(report, options),
+        latency(report, options),
+        threads(report, picture, options),
+    ]
+}
+
+/// A title with a table below it.
+fn section(title: &str, alignments: &str, rows: impl IntoIterator<Item = Vec<String>>, options: &Options) -> Block {
+    [vec![options.colour.strong(title)], table(alignments, rows)].concat()
+}
+
+/// Columns that line up, without frames and indented by two, of clean strings. One sign per column: `<` for text, `>` for figures.
+fn table(alignments: &str, rows: impl IntoIterator<Item = Vec<String>>) -> Vec<String> {
+    let mut table = comfy_table::Table::new();
+    // A row stays one line whatever the width: callers put a key before it.
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Disabled).add_rows(rows);
+    for (column, sign) in table.column_iter_mut().zip(alignments.chars()) {
+        column.set_padding((0, 2));
+        column.set_cell_alignment(if sign == '>' { CellAlignment::Right } else { CellAlignment::Left });
+    }
+    table.lines().map(|line| format!("  {}", line.trim_end())).collect()
+}
+
+/// One line: what was traced, for how long, how it ended.
+pub(super) fn subject(report: &RunReport) -> String {
+    let command: Vec<&str> = report.command.iter().map(String::as_str).collect();
+    let what = if command.is_empty() { clean(&report.name) } else { clean(&command.join(" ")) };
+    let end = match (report.exit.code, report.exit.signal) {
+        (_, Some(signal)) => format!(", killed by signal {signal}"),
+        (Some(code), None) => format!(", exit code {code}"),
+        (None, None) => String::new(),
+    };
+    let tasks = &report.tasks;
+    let peak = if tasks.threads > 1 && tasks.peak_threads > 0 {
+        format!(", at most {} at once", tasks.peak_threads)
+    } else {
+        String::new()
+    };
+    let alive = if tasks.still_alive > 0 { format!(", {} still alive", tasks.still_alive) } else { String::new() };
+    let kernel = if report.host.kernel.is_empty() { String::new() } else { format!(" · Linux {}", clean(&report.host.kernel)) };
+    format!(
+        "{what} · {}{end} · {}, {}{peak}{alive}{kernel}",
+        duration(report.wall_seconds),
+        counted(tasks.processes, "process"),
+        counted(tasks.threads, "thread"),
+    )
+}
+
+/// C, D, effective CPUs and what else the host did.
+fn parallelism(report: &RunReport, options: &Options) -> Block {
+    let cpus = &report.cpus;
+    let wall = sane(report.wall_seconds);
+    let host = |seconds: f64| if wall > 0.0 { sane(seconds) / wall } else { 0.0 };
+    let rows = [
+        ("C", "running", report.parallelism.running_mean, cpus.allowed, "threads on a CPU"),
+        ("D", "demand", report.parallelism.demand_mean, cpus.allowed, "threads on a CPU or waiting for one"),
+        ("", "effective CPUs", report.parallelism.effective_cpus, cpus.allowed, "CPUs that the time is spread over"),
+        ("", "other programs", host(report.host.foreign_on_cpu_seconds), cpus.online, "CPUs busy with anything else"),
+        ("", "idle", host(report.host.idle_seconds), cpus.online, "CPUs with nothing to run"),
+    ];
+    let rows = rows.map(|(symbol, name, value, of, meaning)| {
+        vec![symbol.to_owned(), name.to_owned(), mean(value), format!("of {of}"), meaning.to_owned()]
+    });
+    let title = format!("Parallelism, on average ({} allowed of {} online)", counted(cpus.allowed.into(), "CPU"), cpus.online);
+    section(&title, "<<><<", rows, options)
+}
+
+/// Columns of a full bar.
+const BAR: usize = 30;
+/// What fills a column to 1/8, 2/8 and so on.
+const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
+
+/// Where the threads' time went, as bars.
+fn time(report: &RunReport, options: &Options) -> Block {
+    let time = &report.time_seconds;
+    let whole = sane(time.on_cpu) + sane(time.runnable) + sane(time.blocked);
+    let mut rows: Vec<(String, f64, Colour)> = vec![
+        ("running".to_owned(), time.on_cpu, RUNNING),
+        ("runnable after a wake-up".to_owned(), time.runnable_after_wakeup, RUNNABLE),
+        ("runnable after preemption".to_owned(), time.runnable_after_preemption, RUNNABLE),
+    ];
+    let mut blocked: Vec<(&String, f64)> = report.blocked_seconds_by_reason.iter().map(|(name, &s)| (name, sane(s))).collect();
+    blocked.retain(|(_, seconds)| *seconds > 0.0);
+    blocked.sort_by(|a, b| b.1.total_cmp(&a.1));
+    rows.extend(blocked.into_iter().map(|(name, seconds)| (format!("blocked: {}", clean(reason::title(name))), seconds, BLOCKED)));
+    let label = rows.iter().map(|(name, ..)| columns(name)).max().unwrap_or(0);
+    let mut lines = vec![options.colour.strong(&format!("Where the time went, {} over all threads", duration(whole)))];
+    for (name, seconds, colour) in rows {
+        let part = share(seconds, whole);
+        let bar = bar(part);
+        let rest = " ".repeat(BAR - columns(&bar));
+        let padding = " ".repeat(label - columns(&name));
+        let bar = options.colour.paint(&bar, colour, None);
+        lines.push(format!("  {name}{padding}  {bar}{rest}  {:>5}  {:>10}", percent(part), duration(seconds)));
+    }
+    lines
+}
+
+/// A bar for a share between 0 and 1; anything above 0 is visible.
+fn bar(share: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 8 * BAR")]
+    let eighths = (share * (8 * BAR) as f64).ceil() as usize;
+    let mut bar = "█".repeat(eighths / 8);
+    if !eighths.is_multiple_of(8) {
+        bar.push(EIGHTHS[eighths % 8 - 1]);
+    }
+    bar
+}
+
+/// Distances in order, with what to call them.
+const DISTANCES: [(&str, &str); 4] =
+    [("smt", "to the SMT sibling"), ("llc", "within the cache"), ("node", "to another cache"), ("remote", "to another node")];
+
+fn switches(report: &RunReport, options: &Options) -> Block {
+    let switches = &report.switches;
+    let rows = [
+        ("voluntary", switches.voluntary, "the thread blocked".to_owned()),
+        ("preempted", switches.preempted, "it could have run on".to_owned()),
+        ("yielded", switches.yielded, "it called sched_yield".to_owned()),
+        ("migrations", report.migrations.total, migrations(&report.migrations)),
+    ];
+    let rows = rows.map(|(name, count, meaning)| vec![name.to_owned(), grouped(count), rate(count, report.wall_seconds), meaning]);
+    section("Switches and migrations", "<>><", rows, options)
+}
+
+/// "60 at a wake-up, 19 while queued; 79 within the cache".
+fn migrations(migrations: &Migrations) -> String {
+    if migrations.total == 0 {
+        return "no thread changed its CPU".to_owned();
+    }
+    let title =
+        |key: &str| DISTANCES.iter().find(|(known, _)| *known == key).map_or_else(|| clean(key), |(_, name)| name.to_string());
+    let place = |key: &str| DISTANCES.iter().position(|(known, _)| *known == key).unwrap_or(DISTANCES.len());
+    let mut distances: Vec<(&String, &u64)> = migrations.by_distance.iter().filter(|(_, count)| **count > 0).collect();
+    distances.sort_by_key(|(key, _)| place(key));
+    let distances: Vec<String> = distances.iter().map(|(key, count)| format!("{} {}", grouped(**count), title(key))).collect();
+    let causes = format!("{} at a wake-up, {} while queued", grouped(migrations.at_wakeup), grouped(migrations.while_queued));
+    if distances.is_empty() { causes } else { format!("{causes}; {}", distances.join(", ")) }
+}
+
+fn latency(report: &RunReport, options: &Options) -> Block {
+    let head = ["", "p50", "p90", "p99", "max", "count"].map(str::to_owned).to_vec();
+    let rows = [
+        ("wake-up latency", &report.wakeup_latency_seconds),
+        ("preemption wait", &report.preemption_wait_seconds),
+        ("timeslice", &report.timeslice_seconds),
+    ];
+    let rows = rows.map(|(name, &Quantiles { count, p50, p90, p99, max })| {
+        let times = [p50, p90, p99, max].map(|seconds| if count == 0 { "-".to_owned() } else { duration(seconds) });
+        [vec![name.to_owned()], times.to_vec(), vec![grouped(count)]].concat()
+    });
+    section("Latency", "<>>>>>", std::iter::once(head).chain(rows), options)
+}
+
+/// Most threads listed.
+const SHOWN: usize = 10;
+/// Most CPUs listed per thread.
+const CPUS_SHOWN: usize = 3;
+
+/// The busiest threads.
+fn threads(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Block {
+    let mut threads: Vec<&ThreadReport> = report.threads.iter().collect();
+    threads.sort_by(|a, b| sane(b.on_cpu_seconds).total_cmp(&sane(a.on_cpu_seconds)));
+    threads.truncate(SHOWN);
+    if threads.is_empty() {
+        return Block::new();
+    }
+    let head =
+        ["thread", "tid", "on CPU", "runnable", "blocked", "voluntary", "preempted", "migrations", "CPUs"].map(str::to_owned);
+    let rows = threads.iter().map(|thread| {
+        vec![
+            clean(&thread.comm),
+            thread.tid.to_string(),
+            duration(thread.on_cpu_seconds),
+            duration(thread.runnable_seconds),
+            duration(thread.blocked_seconds),
+            grouped(thread.voluntary),
+            grouped(thread.preempted),
+            grouped(thread.migrations),
+            cpus_of(thread),
+        ]
+    });
+    let all = report.tasks.threads.max(report.threads.len() as u64);
+    let title = if all > threads.len() as u64 {
+        format!("The {} busiest of {} threads", threads.len(), grouped(all))
+    } else {
+        "Threads".to_owned()
+    };
+    let mut lines = vec![options.colour.strong(&title)];
+    let keys = std::iter::once(None).chain(threads.iter().map(|thread| picture?.key(thread)));
+    for (line, key) in table("<>>>>>>><", std::iter::once(head.to_vec()).chain(rows)).into_iter().zip(keys) {
+        // Over the indentation, so that the columns stay in line.
+        lines.push(match key {
+            Some(key) => format!("{} {}", key.mark(options.colour), &line[2..]),
+            None => line,
+        });
+    }
+    lines
+}
+
+/// The thread's CPUs with the share of its time on each, most first: "1:98 % 0:2 %".
+fn cpus_of(thread: &ThreadReport) -> String {
+    let total: f64 = thread.on_cpu_seconds_by_cpu.values().map(|&seconds| sane(seconds)).sum();
+    let mut cpus: Vec<(&String, f64)> =
+        thread.on_cpu_seconds_by_cpu.iter().map(|(cpu, &seconds)| (cpu, share(seconds, total))).collect();
+    cpus.retain(|(_, share)| *share > 0.0);
+    cpus.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut text: Vec<String> =
+        cpus.iter().take(CPUS_SHOWN).map(|(cpu, share)| format!("{}:{}", clean(cpu), percent(*share).replace(' ', ""))).collect();
+    if cpus.len() > CPUS_SHOWN {
+        text.push(format!("+{}", cpus.len() - CPUS_SHOWN));
+    }
+    text.join(" ")
+}

@@ -47,9 +47,28 @@ impl Row {
     pub fn folded(title: &'static str, panels: Vec<Panel>) -> Row {
         Row { title, collapsed: true, panels }
     }
+
+    /// Lays the panels out in lines, so many on each, equally wide and as high as the highest of them.
+    #[must_use]
+    pub fn in_lines(self, counts: &[u32]) -> Row {
+        let mut rest = self.panels.into_iter();
+        let mut panels = Vec::new();
+        for count in counts {
+            let line: Vec<Panel> = rest.by_ref().take(*count as usize).collect();
+            let height = line.iter().map(|panel| panel.size().1).max().unwrap_or_default();
+            panels.extend(line.into_iter().map(|panel| panel.sized(COLUMNS / count, height)));
+        }
+        panels.extend(rest);
+        Row { panels, ..self }
+    }
 }
 
 impl Dashboard {
+    /// Every panel in reading order.
+    pub fn panels(&self) -> impl Iterator<Item = &Panel> {
+        self.rows.iter().flat_map(|row| &row.panels)
+    }
+
     /// The JSON model, pretty-printed, with a newline at the end.
     pub fn json_text(&self) -> String {
         format!("{:#}\n", self.json())
@@ -81,11 +100,12 @@ impl Dashboard {
             }],
             "annotations": { "list": variables::annotations() },
             "templating": { "list": variables::variables() },
-            "panels": self.panels(),
+            "panels": self.laid_out(),
         })
     }
 
-    fn panels(&self) -> Vec<Value> {
+    /// Places and numbers from left to right and from top to bottom.
+    fn laid_out(&self) -> Vec<Value> {
         let mut panels = Vec::new();
         let mut id = 0;
         let mut y = 0;

@@ -8,7 +8,7 @@
 //! - [`dashboard`], [`variables`]: rows of panels and the frame around them.
 //! - [`dashboards`]: what is shown.
 //! - [`rules`]: recording rules and alerts.
-//! - [`metrics_doc`], [`dashboards_doc`], [`alerts_doc`]: the texts of `docs/metrics.md` and so on.
+//! - [`docs`]: the texts of `docs/metrics.md`, `docs/dashboards.md` and `docs/alerts.md`.
 
 pub mod foreign;
 pub mod promql;
@@ -22,9 +22,7 @@ pub mod dashboards;
 
 pub mod rules;
 
-pub mod alerts_doc;
-pub mod dashboards_doc;
-pub mod metrics_doc;
+pub mod docs;
 
 use rules::{alerts_yaml, recordings_yaml};
 
@@ -40,9 +38,9 @@ pub fn generate() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
         [
             ("grafana/prometheus/rules/schedscope-recordings.yml", recordings_yaml()?),
             ("grafana/prometheus/rules/schedscope-alerts.yml", alerts_yaml()?),
-            ("docs/metrics.md", metrics_doc::metrics_markdown()),
-            ("docs/dashboards.md", dashboards_doc::dashboards_markdown()),
-            ("docs/alerts.md", alerts_doc::alerts_markdown()),
+            ("docs/metrics.md", docs::metrics_markdown()),
+            ("docs/dashboards.md", docs::dashboards_markdown()),
+            ("docs/alerts.md", docs::alerts_markdown()),
         ]
         .map(|(path, text)| (path.to_owned(), text)),
     );

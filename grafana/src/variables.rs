@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     foreign,
     panel::datasource,
-    promql::{Expr, largest_since_last_point, value},
+    promql::{STEP, chosen, chosen_where, max, of_daemons},
 };
 
 /// Data source, job, instance and workload; each query is limited by the choices before it.
@@ -41,8 +41,9 @@ pub struct Mark {
     /// Name by which the reader turns it on and off.
     pub name: &'static str,
     /// The query.
-    pub expr: Expr,
-    title: &'static str,
+    pub expr: String,
+    /// How each is called, with labels in braces.
+    pub(crate) title: &'static str,
     colour: &'static str,
     /// Shown without being asked for.
     enabled: bool,
@@ -52,11 +53,11 @@ pub struct Mark {
 
 /// Every mark.
 pub fn marks() -> [Mark; 3] {
-    let started_at_ms = value(&foreign::PROCESS_START).max_by(&["instance"]).times(1000.0);
+    // The longest look back that misses nothing: a phase can be shorter than a step.
+    let phase = max("instance, workload, phase", format_args!("max_over_time({}[{STEP}])", chosen(&foreign::LAB_PHASE)));
+    let started_at_ms = format!("{} * 1000", max("instance", of_daemons(&foreign::PROCESS_START)));
     // In a lab the workloads that rules name come and go one after the other.
-    let [idle, ..] = catalog::MODELS;
-    let at_work = value(&catalog::WORKLOAD_INFO).only("source", &[catalog::NAME_SOURCES[1]]).except("model", idle);
-    let phase = largest_since_last_point(&foreign::LAB_PHASE).max_by(&["instance", "workload", "phase"]);
+    let at_work = max("instance, workload", chosen_where(&catalog::WORKLOAD_INFO, r#"source=~"rule", model!="idle""#));
     [
         Mark {
             name: "Phases of the lab",
@@ -77,7 +78,7 @@ pub fn marks() -> [Mark; 3] {
         },
         Mark {
             name: "Workloads that rules name, while they are not idle",
-            expr: at_work.max_by(&["instance", "workload"]),
+            expr: at_work,
             title: "{{workload}} on {{instance}}",
             colour: "blue",
             // On a host whose workloads never end it would cover everything.
@@ -94,9 +95,9 @@ pub(crate) fn annotations() -> Vec<Value> {
 fn annotation(mark: &Mark) -> Value {
     json!({
         "name": mark.name, "enable": mark.enabled, "hide": false, "iconColor": mark.colour, "datasource": datasource(),
-        "target": { "expr": mark.expr.to_string(), "refId": "Anno", "instant": false, "range": true, "interval": "" },
+        "target": { "expr": mark.expr, "refId": "Anno", "instant": false, "range": true, "interval": "" },
         // Where Grafana 10 and 11 look; the step is 60 s there unless it is said.
-        "expr": mark.expr.to_string(), "step": "15s",
+        "expr": mark.expr, "step": "15s",
         "titleFormat": mark.title, "textFormat": "", "tagKeys": "", "useValueForTime": mark.at_value,
     })
 }

@@ -3,114 +3,99 @@
 use schedscope::metrics::catalog;
 use schedscope_ebpf::loss::{Harm, Loss};
 
-use crate::promql::{Expr, RANGE, Series, increase, rate, total, value};
+use crate::promql::{RATE_INTERVAL, chosen, chosen_where, count, mean, rate, rate_of, sum};
 
-/// Grouping of what belongs to one workload, wherever it runs.
-pub(super) const WORKLOAD: &[&str] = &["workload"];
-/// Grouping of what belongs to one workload on one host.
-pub(super) const HOST_WORKLOAD: &[&str] = &["instance", "workload"];
-/// Grouping of what belongs to one host.
-pub(super) const HOST: &[&str] = &["instance"];
+/// What belongs to one workload, wherever it runs.
+pub(super) const WORKLOAD: &str = "workload";
+/// What belongs to one workload on one host.
+pub(super) const HOST_WORKLOAD: &str = "instance, workload";
+/// What belongs to one host.
+pub(super) const HOST: &str = "instance";
 /// Own cost is measured in one short window a minute; over this time several fall in.
 const COST_WINDOW: &str = "10m";
 
 /// C: mean number of threads on a CPU.
-pub(super) fn running(labels: &[&'static str]) -> Expr {
-    rate(&catalog::WORKLOAD_ON_CPU).sum_by(labels)
+pub(super) fn running(by: &str) -> String {
+    sum(by, rate(&catalog::WORKLOAD_ON_CPU))
 }
 
 /// Mean number of threads that wait for a CPU.
-pub(super) fn runnable(labels: &[&'static str]) -> Expr {
-    rate(&catalog::WORKLOAD_RUNNABLE).sum_by(labels)
+pub(super) fn runnable(by: &str) -> String {
+    sum(by, rate(&catalog::WORKLOAD_RUNNABLE))
 }
 
 /// D: running or runnable.
-pub(super) fn demand(labels: &[&'static str]) -> Expr {
-    running(labels).plus(&runnable(labels))
+pub(super) fn demand(by: &str) -> String {
+    format!("{} + {}", running(by), runnable(by))
 }
 
-/// Mean number of threads blocked for one of `reasons`.
-pub(super) fn blocked_for(reasons: &[&str], labels: &[&'static str]) -> Expr {
-    rate(&catalog::WORKLOAD_BLOCKED).only("reason", reasons).sum_by(labels)
+/// Mean number of threads that wait for Python's interpreter lock.
+pub(super) fn waiting_for_gil(by: &str) -> String {
+    sum(by, rate_of(chosen_where(&catalog::WORKLOAD_BLOCKED, r#"reason=~"gil""#)))
 }
 
-/// Over how many CPUs the running time is spread: the square of the sum over the sum of the squares. By host, since core 0 of two
-/// hosts is not the same core.
-pub(super) fn effective_cpus() -> Expr {
-    spread(&rate(&catalog::WORKLOAD_ON_CPU))
+/// Over how many CPUs the running time is spread.
+pub(super) fn effective_cpus() -> String {
+    spread("rate", RATE_INTERVAL)
 }
 
-/// See [`effective_cpus`], for on-CPU time of whatever interval.
-pub(super) fn spread(on_cpu: &Series) -> Expr {
+/// Over how many CPUs the running time of some interval is spread: the square of the sum over the sum of the squares. By host,
+/// since core 0 of two hosts is not the same core.
+pub(super) fn spread(function: &str, interval: &str) -> String {
+    let on_cpu = format!("{function}({}[{interval}])", chosen(&catalog::WORKLOAD_ON_CPU));
     // Without what did not run at all: 0 over 0 is no number.
-    on_cpu.sum_by(HOST_WORKLOAD).squared().above(0.0).per(&on_cpu.sum_of_squares_by(HOST_WORKLOAD))
+    format!("(({}^2) > 0) / {}", sum(HOST_WORKLOAD, &on_cpu), sum(HOST_WORKLOAD, format_args!("{on_cpu}^2")))
 }
 
-/// Share of the time in which a CPU has something to run, all tasks of the host.
-pub(super) fn busy(labels: &[&'static str]) -> Expr {
-    rate(&catalog::CPU_IDLE).mean_by(labels).complement().not_below_zero()
+/// Share of the time in which a CPU has something to run, all tasks of the host. Readings that are a little apart can make it
+/// negative.
+pub(super) fn busy(by: &str) -> String {
+    format!("clamp_min(1 - {}, 0)", mean(by, rate(&catalog::CPU_IDLE)))
 }
 
 /// CPUs of the host that have something to run.
-pub(super) fn busy_cpus(labels: &[&'static str]) -> Expr {
-    cpus(labels).minus(&rate(&catalog::CPU_IDLE).sum_by(labels))
+pub(super) fn busy_cpus() -> String {
+    format!("{} - {}", cpus(""), sum("", rate(&catalog::CPU_IDLE)))
 }
 
 /// CPUs of the host.
-pub(super) fn cpus(labels: &[&'static str]) -> Expr {
-    value(&catalog::CPU_TOPOLOGY).count_by(labels)
+pub(super) fn cpus(by: &str) -> String {
+    count(by, chosen(&catalog::CPU_TOPOLOGY))
 }
 
-/// Switches per second, of one kind or all.
-pub(super) fn switches(kinds: &[&str], labels: &[&'static str]) -> Expr {
-    rate(&catalog::WORKLOAD_SWITCHES).only("kind", kinds).sum_by(labels)
+/// Switches of one kind per second.
+pub(super) fn switches(kind: &str, by: &str) -> String {
+    sum(by, rate_of(chosen_where(&catalog::WORKLOAD_SWITCHES, &format!("kind=~\"{kind}\""))))
 }
 
-/// Losses that leave a gap in the figures, per second.
-pub(super) fn missing() -> Series {
-    rate(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Missing))
+/// The chosen counters of losses of one harm.
+pub(super) fn losses(harm: Harm) -> String {
+    chosen_where(&catalog::EVENTS_LOST, &reasons(|loss| loss.harm() == harm))
 }
 
-/// How many observations were lost in the whole time that is shown.
-pub(super) fn missing_in_range() -> Expr {
-    increase(&catalog::EVENTS_LOST).over(RANGE).only("reason", &reasons(Harm::Missing)).sum_by(&[])
-}
-
-/// How many were lost since the daemons started, so those before the first scrape too, of which no rate knows.
-pub(super) fn missing_since_start() -> Expr {
-    total(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Missing)).sum_by(&[])
-}
-
-/// Losses that the kernel's own accounting made good.
-pub(super) fn repaired() -> Series {
-    rate(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Repaired))
-}
-
-/// Losses that leave the totals right and only details of single threads out.
-pub(super) fn details() -> Series {
-    rate(&catalog::EVENTS_LOST).only("reason", &reasons(Harm::Details))
-}
-
-/// Loss reasons of one harm.
-pub(crate) fn reasons(harm: Harm) -> Vec<&'static str> {
-    Loss::ALL.into_iter().filter(|loss| loss.harm() == harm).map(Loss::name).collect()
+/// A matcher of some losses.
+pub(crate) fn reasons(is_meant: impl Fn(Loss) -> bool) -> String {
+    let names: Vec<&str> = Loss::ALL.into_iter().filter(|loss| is_meant(*loss)).map(Loss::name).collect();
+    format!("reason=~\"{}\"", names.join("|"))
 }
 
 /// CPUs that the BPF programs take on each host: their run time in the windows in which it is measured.
-pub(super) fn tracing_cpus() -> Expr {
-    let measured = rate(&catalog::BPF_MEASURED).over(COST_WINDOW).sum_by(HOST);
+pub(super) fn tracing_cpus() -> String {
     // Where nothing was measured the quotient is no number.
-    rate(&catalog::BPF_RUN_SECONDS).over(COST_WINDOW).sum_by(HOST).per(&measured.above(0.0))
+    format!("{} / ({} > 0)", sum(HOST, cost(&catalog::BPF_RUN_SECONDS)), sum(HOST, cost(&catalog::BPF_MEASURED)))
 }
 
-/// Mean time of one run of a BPF program.
-pub(super) fn seconds_per_run(labels: &[&'static str]) -> Expr {
-    let runs = rate(&catalog::BPF_RUNS).over(COST_WINDOW).sum_by(labels);
+/// Mean time of one run of each BPF program.
+pub(super) fn seconds_per_run() -> String {
     // Some programs run once an hour.
-    rate(&catalog::BPF_RUN_SECONDS).over(COST_WINDOW).sum_by(labels).per(&runs.above(0.0))
+    format!("{} / ({} > 0)", sum("program", cost(&catalog::BPF_RUN_SECONDS)), sum("program", cost(&catalog::BPF_RUNS)))
+}
+
+fn cost(counter: &catalog::Metric) -> String {
+    format!("rate({}[{COST_WINDOW}])", chosen(counter))
 }
 
 /// CPUs that the daemon itself takes.
-pub(super) fn daemon_cpus(labels: &[&'static str]) -> Expr {
-    rate(&catalog::DAEMON_CPU).sum_by(labels)
+pub(super) fn daemon_cpus(by: &str) -> String {
+    sum(by, rate(&catalog::DAEMON_CPU))
 }

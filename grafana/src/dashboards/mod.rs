@@ -2,7 +2,6 @@
 
 mod core_map;
 mod fleet;
-mod gil;
 mod health;
 mod latency;
 pub(crate) mod measures;

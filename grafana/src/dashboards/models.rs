@@ -4,17 +4,20 @@ use schedscope::metrics::catalog;
 
 use super::{
     core_map,
-    measures::{HOST_WORKLOAD, WORKLOAD, blocked_for, demand, effective_cpus, runnable, running, spread, switches},
+    measures::{HOST_WORKLOAD, WORKLOAD, demand, effective_cpus, runnable, running, spread, switches, waiting_for_gil},
 };
 use crate::{
     dashboard::{Dashboard, Row},
     panel::{
-        Panel, Text, Unit,
+        Panel, Unit,
         kinds::{lines, numbers_now, stacked},
         table::table,
     },
-    promql::{Expr, RANGE, Series, increase, quantile, rate, value},
+    promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, sum},
 };
+
+/// Rows of a table of workloads.
+const ROWS: &[(&str, &str)] = &[("workload", "Workload"), ("instance", "Host")];
 
 /// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
@@ -26,279 +29,253 @@ pub(super) fn dashboard() -> Dashboard {
         rows: vec![
             Row::open("Side by side, now", side_by_side()),
             Row::open("Side by side, over the chosen time", over_time()),
-            Row::open("C, D and effective CPUs", parallelism()),
-            Row::open("What threads wait for", waiting()),
-            Row::open("Switches and migrations", costs()),
-            Row::folded("Python's interpreter lock", super::gil::panels()),
+            Row::open("C, D and effective CPUs", parallelism()).in_lines(&[3]),
+            Row::open("What threads wait for", waiting()).in_lines(&[3]),
+            Row::open("Switches and migrations", costs()).in_lines(&[3]),
+            Row::folded("Python's interpreter lock", interpreter_lock()).in_lines(&[2, 3]),
             Row::folded("Waits of each workload", each()),
-            Row::folded("Threads and processes", tasks()),
+            Row::folded("Threads and processes", tasks()).in_lines(&[4]),
         ],
     }
 }
 
 fn side_by_side() -> Vec<Panel> {
-    let info = value(&catalog::WORKLOAD_INFO).max_by(&["instance", "workload", "model"]);
+    // One model each: two jobs that scrape the same daemon at different moments may see two.
+    let model = format!("topk by ({HOST_WORKLOAD}) (1, {})", max("instance, workload, model", chosen(&catalog::WORKLOAD_INFO)));
+    let running = format!("{} * on ({HOST_WORKLOAD}) group_left (model) {model}", running(HOST_WORKLOAD));
     vec![
-        table(
-            Text {
-                title: "The comparison",
-                read: "One row per workload and host, over the last interval. Model: what its tasks showed over the last seconds. C: \
-                       threads on a CPU. D: threads on a CPU or waiting for one. Effective: cores that the running time is spread \
-                       over. An empty cell: there was nothing to measure, such as the latency where nobody was woken.",
-                next: "C near 1 with many threads: they take turns; see the waits below. D above C: they compete for CPUs. C near \
-                       D and near the CPUs allowed: nothing is lost. A click on a name leads to its cores.",
-            },
-            &[("workload", "Workload"), ("instance", "Host")],
-        )
-        .attribute("model", "Model")
-        .mean("C", &running(HOST_WORKLOAD).with_label_of(&info, "model"))
-        .mean("D", &demand(HOST_WORKLOAD))
-        .mean("Effective CPUs", &effective_cpus())
-        .column("CPUs allowed", Unit::Short, &value(&catalog::WORKLOAD_ALLOWED_CPUS).max_by(HOST_WORKLOAD))
-        .column("Threads", Unit::Short, &value(&catalog::WORKLOAD_THREADS).sum_by(HOST_WORKLOAD))
-        .column("Processes", Unit::Short, &value(&catalog::WORKLOAD_PROCESSES).sum_by(HOST_WORKLOAD))
-        .column("Voluntary switches", Unit::PerSecond, &switches(&["voluntary"], HOST_WORKLOAD))
-        .column("Preemptions", Unit::PerSecond, &switches(&["preempted"], HOST_WORKLOAD))
-        .column("Migrations", Unit::PerSecond, &rate(&catalog::WORKLOAD_MIGRATIONS).sum_by(HOST_WORKLOAD))
-        .column("Wake-up p99", Unit::Seconds, &quantile(0.99, &catalog::WORKLOAD_WAKEUP_LATENCY, HOST_WORKLOAD))
-        .linked("Workload", "Core map of this workload", core_map::UID, "workload")
-        .sorted_by("C")
-        .sized(24, 9),
+        table("The comparison", ROWS)
+            .read(
+                "One row per workload and host, over the last interval. Model: what its tasks showed over the last seconds. C: \
+                 threads on a CPU. D: threads on a CPU or waiting for one. Effective: cores that the running time is spread over. \
+                 An empty cell: there was nothing to measure, such as the latency where nobody was woken.",
+            )
+            .look_next(
+                "C near 1 with many threads: they take turns; see the waits below. D above C: they compete for CPUs. C near D and \
+                 near the CPUs allowed: nothing is lost. A click on a name leads to its cores.",
+            )
+            .attribute("model", "Model")
+            .mean("C", running)
+            .mean("D", demand(HOST_WORKLOAD))
+            .mean("Effective CPUs", effective_cpus())
+            .column("CPUs allowed", Unit::Short, max(HOST_WORKLOAD, chosen(&catalog::WORKLOAD_ALLOWED_CPUS)))
+            .column("Threads", Unit::Short, sum(HOST_WORKLOAD, chosen(&catalog::WORKLOAD_THREADS)))
+            .column("Processes", Unit::Short, sum(HOST_WORKLOAD, chosen(&catalog::WORKLOAD_PROCESSES)))
+            .column("Voluntary switches", Unit::PerSecond, switches("voluntary", HOST_WORKLOAD))
+            .column("Preemptions", Unit::PerSecond, switches("preempted", HOST_WORKLOAD))
+            .column("Migrations", Unit::PerSecond, sum(HOST_WORKLOAD, rate(&catalog::WORKLOAD_MIGRATIONS)))
+            .column("Wake-up p99", Unit::Seconds, quantile(0.99, &catalog::WORKLOAD_WAKEUP_LATENCY, HOST_WORKLOAD))
+            .linked("Workload", "Core map of this workload", core_map::UID, "workload")
+            .sorted_by("C"),
     ]
 }
 
 /// Of workloads that ran one after another, as in the lab, no moment shows two.
 fn over_time() -> Vec<Panel> {
-    let grown = |metric| increase(metric).over(RANGE);
-    let on_cpu = grown(&catalog::WORKLOAD_ON_CPU);
-    let (running, runnable) = (on_cpu.sum_by(HOST_WORKLOAD), grown(&catalog::WORKLOAD_RUNNABLE).sum_by(HOST_WORKLOAD));
-    let life = running.plus(&runnable).plus(&grown(&catalog::WORKLOAD_BLOCKED).sum_by(HOST_WORKLOAD));
-    let share = |part: &Expr| part.per(&life.above(0.0));
-    let blocked = |reasons: &[&str]| share(&grown(&catalog::WORKLOAD_BLOCKED).only("reason", reasons).sum_by(HOST_WORKLOAD));
-    let for_each_second = |count: Series| count.sum_by(HOST_WORKLOAD).per(&running.above(0.01));
-    let switches = |kind| for_each_second(grown(&catalog::WORKLOAD_SWITCHES).only("kind", &[kind]));
+    let sum_of = |selector| sum(HOST_WORKLOAD, format_args!("increase({selector}[{RANGE}])"));
+    let on_cpu = sum_of(chosen(&catalog::WORKLOAD_ON_CPU));
+    let runnable = sum_of(chosen(&catalog::WORKLOAD_RUNNABLE));
+    let life = format!("({on_cpu} + {runnable}) + {}", sum_of(chosen(&catalog::WORKLOAD_BLOCKED)));
+    let share = |part| format!("{part} / (({life}) > 0)");
+    let blocked = |reasons| share(sum_of(chosen_where(&catalog::WORKLOAD_BLOCKED, &format!("reason=~\"{reasons}\""))));
+    let for_each_second = |selector| format!("{} / ({on_cpu} > 0.01)", sum_of(selector));
+    let switches = |kind| for_each_second(chosen_where(&catalog::WORKLOAD_SWITCHES, &format!("kind=~\"{kind}\"")));
+    let highest = |chart| format!("max_over_time(({chart})[{RANGE}:{STEP}])");
     vec![
-        table(
-            Text {
-                title: "What each did in the chosen time",
-                read: "One row per workload and host, over all of the time that the dashboard shows, whether the workloads ran at once or \
-                       one after another. At most: the highest that C and D were, each over an interval as in the charts below, which add \
-                       hosts up; the further out you zoom, the longer the interval and the lower the peak. Effective: cores that the \
-                       CPU time is spread over. Switches and migrations: for each second on a CPU. What came before the first scrape \
-                       that saw a workload is missing.",
-                next: "The same work with less CPU time was cheaper; with a higher C it was done sooner. C at most near 1 with D near 1: \
-                       one core would do. D at most above C: some waited for a CPU. Many voluntary switches: threads hand something to \
-                       each other; below is what they wait for.",
-            },
-            &[("workload", "Workload"), ("instance", "Host")],
-        )
-        .column("CPU time", Unit::Seconds, &running)
-        .mean("C at most", &super::measures::running(HOST_WORKLOAD).largest_in_range())
-        .mean("D at most", &demand(HOST_WORKLOAD).largest_in_range())
-        .mean("Effective CPUs", &spread(&on_cpu))
-        .column("Voluntary switches", Unit::PerSecond, &switches("voluntary"))
-        .column("Preemptions", Unit::PerSecond, &switches("preempted"))
-        .column("Migrations", Unit::PerSecond, &for_each_second(grown(&catalog::WORKLOAD_MIGRATIONS)))
-        .linked("Workload", "Core map of this workload", core_map::UID, "workload")
-        .sorted_by("C at most")
-        .sized(24, 9),
-        table(
-            Text {
-                title: "Where the time of the threads went",
-                read: "Shares of the time of all of a workload's threads in the chosen time; a row adds up to 100 %, but for what is \
-                       rounded. GIL: \
-                       Python's interpreter lock. Lock: another lock, a join or a condition. Event loop: poll and its like.",
-                next: "GIL or lock: more threads will not help, processes may. Waiting for a CPU: fewer threads or more cores. The \
-                       world (sleep, files, network): more threads or asyncio overlap it.",
-            },
-            &[("workload", "Workload"), ("instance", "Host")],
-        )
-        .share("Running", &share(&running))
-        .share("Waiting for a CPU", &share(&runnable))
-        .share("GIL", &blocked(&["gil"]))
-        .share("Lock", &blocked(&["futex"]))
-        .share("Event loop", &blocked(&["poll"]))
-        .share("Sleep", &blocked(&["sleep"]))
-        .share("Pipe or socket", &blocked(&["pipe_socket"]))
-        .share("Disk", &blocked(&["disk", "page_fault"]))
-        .share("Child", &blocked(&["child_wait"]))
-        .share("Other", &blocked(&["unknown", "stopped", "other"]))
-        .sorted_by("Running")
-        .sized(24, 9),
+        table("What each did in the chosen time", ROWS)
+            .read(
+                "One row per workload and host, over all of the time that the dashboard shows, whether the workloads ran at once \
+                 or one after another. At most: the highest that C and D were, each over an interval as in the charts below, which \
+                 add hosts up; the further out you zoom, the longer the interval and the lower the peak. Effective: cores that the \
+                 CPU time is spread over. Switches and migrations: for each second on a CPU. What came before the first scrape \
+                 that saw a workload is missing.",
+            )
+            .look_next(
+                "The same work with less CPU time was cheaper; with a higher C it was done sooner. C at most near 1 with D near 1: \
+                 one core would do. D at most above C: some waited for a CPU. Many voluntary switches: threads hand something to \
+                 each other; below is what they wait for.",
+            )
+            .column("CPU time", Unit::Seconds, on_cpu.clone())
+            .mean("C at most", highest(running(HOST_WORKLOAD)))
+            .mean("D at most", highest(demand(HOST_WORKLOAD)))
+            .mean("Effective CPUs", spread("increase", RANGE))
+            .column("Voluntary switches", Unit::PerSecond, switches("voluntary"))
+            .column("Preemptions", Unit::PerSecond, switches("preempted"))
+            .column("Migrations", Unit::PerSecond, for_each_second(chosen(&catalog::WORKLOAD_MIGRATIONS)))
+            .linked("Workload", "Core map of this workload", core_map::UID, "workload")
+            .sorted_by("C at most"),
+        table("Where the time of the threads went", ROWS)
+            .read(
+                "Shares of the time of all of a workload's threads in the chosen time; a row adds up to 100 %, but for what is \
+                 rounded. GIL: Python's interpreter lock. Lock: another lock, a join or a condition. Event loop: poll and its \
+                 like.",
+            )
+            .look_next(
+                "GIL or lock: more threads will not help, processes may. Waiting for a CPU: fewer threads or more cores. The world \
+                 (sleep, files, network): more threads or asyncio overlap it.",
+            )
+            .share("Running", share(on_cpu.clone()))
+            .share("Waiting for a CPU", share(runnable.clone()))
+            .share("GIL", blocked("gil"))
+            .share("Lock", blocked("futex"))
+            .share("Event loop", blocked("poll"))
+            .share("Sleep", blocked("sleep"))
+            .share("Pipe or socket", blocked("pipe_socket"))
+            .share("Disk", blocked("disk|page_fault"))
+            .share("Child", blocked("child_wait"))
+            .share("Other", blocked("unknown|stopped|other"))
+            .sorted_by("Running"),
     ]
 }
 
 fn parallelism() -> Vec<Panel> {
     vec![
-        lines(
-            Unit::Short,
-            Text {
-                title: "C: CPUs in use",
-                read: "Mean number of the workload's threads on a CPU. Threads that compute under one interpreter's lock stay near 1; \
-                       processes and native threads rise to the CPUs they may use.",
-                next: "D beside it, which says whether a low C is for want of CPUs or of work.",
-            },
-        )
-        .query(&running(WORKLOAD), "{{workload}}")
-        .sized(8, 8),
-        lines(
-            Unit::Short,
-            Text {
-                title: "D: CPUs wanted",
-                read: "Mean number of threads on a CPU or waiting for one. A thread that always has work counts as 1, however busy the \
-                       machine is with others.",
-                next: "D far above C: see Runnable and waiting for a CPU, below. D equal to C: see what blocks the rest.",
-            },
-        )
-        .query(&demand(WORKLOAD), "{{workload}}")
-        .sized(8, 8),
-        lines(
-            Unit::Short,
-            Text {
-                title: "Effective CPUs",
-                read: "Over how many cores the running time in the interval before each point is spread. For processes that each fill a \
-                       core it equals C; for threads that take turns it is above C, since each may run elsewhere. The further out you \
-                       zoom, the longer the interval, and the more cores it is spread over.",
-                next: "Well above C: compare the migrations below.",
-            },
-        )
-        .query(&effective_cpus(), "{{workload}} on {{instance}}")
-        .sized(8, 8),
+        lines("C: CPUs in use", Unit::Short)
+            .read(
+                "Mean number of the workload's threads on a CPU. Threads that compute under one interpreter's lock stay near 1; \
+                 processes and native threads rise to the CPUs they may use.",
+            )
+            .look_next("D beside it, which says whether a low C is for want of CPUs or of work.")
+            .query(running(WORKLOAD), "{{workload}}"),
+        lines("D: CPUs wanted", Unit::Short)
+            .read(
+                "Mean number of threads on a CPU or waiting for one. A thread that always has work counts as 1, however busy the \
+                 machine is with others.",
+            )
+            .look_next("D far above C: see Runnable and waiting for a CPU, below. D equal to C: see what blocks the rest.")
+            .query(demand(WORKLOAD), "{{workload}}"),
+        lines("Effective CPUs", Unit::Short)
+            .read(
+                "Over how many cores the running time in the interval before each point is spread. For processes that each fill a \
+                 core it equals C; for threads that take turns it is above C, since each may run elsewhere. The further out you \
+                 zoom, the longer the interval, and the more cores it is spread over.",
+            )
+            .look_next("Well above C: compare the migrations below.")
+            .query(effective_cpus(), "{{workload}} on {{instance}}"),
     ]
 }
 
 fn waiting() -> Vec<Panel> {
     vec![
-        stacked(
-            Unit::Short,
-            Text {
-                title: "Waiting for Python's interpreter lock",
-                read: "Mean number of threads that wait for the GIL. With n busy threads of one process, and a CPU for each, it \
-                       is near n - 1: they have one core between them.",
-                next: "Not 0: processes, subinterpreters or a build without the lock would use more cores; compare C of the twins.",
-            },
-        )
-        .query(&blocked_for(&["gil"], WORKLOAD), "{{workload}}")
-        .sized(8, 8),
-        stacked(
-            Unit::Short,
-            Text {
-                title: "Runnable and waiting for a CPU",
-                read: "Mean number of threads that could run and have no CPU.",
-                next: "Not 0 for long: what made them wait, and how long, is on the scheduler latency dashboard.",
-            },
-        )
-        .query(&runnable(WORKLOAD), "{{workload}}")
-        .sized(8, 8),
-        stacked(
-            Unit::Short,
-            Text {
-                title: "Blocked, by what threads wait for",
-                read: "Mean number of blocked threads over all chosen workloads. gil and futex: threads wait for each other. poll: \
-                       an event loop at rest. sleep, pipe_socket, disk: they wait for the world, and more threads do no harm.",
-                next: "Each workload by itself is in the folded row Waits of each workload.",
-            },
-        )
-        .query(&rate(&catalog::WORKLOAD_BLOCKED).sum_by(&["reason"]), "{{reason}}")
-        .sized(8, 8),
+        stacked("Waiting for Python's interpreter lock", Unit::Short)
+            .read(
+                "Mean number of threads that wait for the GIL. With n busy threads of one process, and a CPU for each, it is near \
+                 n - 1: they have one core between them.",
+            )
+            .look_next(
+                "Not 0: processes, subinterpreters or a build without the lock would use more cores; compare C of the twins.",
+            )
+            .query(waiting_for_gil(WORKLOAD), "{{workload}}"),
+        stacked("Runnable and waiting for a CPU", Unit::Short)
+            .read("Mean number of threads that could run and have no CPU.")
+            .look_next("Not 0 for long: what made them wait, and how long, is on the scheduler latency dashboard.")
+            .query(runnable(WORKLOAD), "{{workload}}"),
+        stacked("Blocked, by what threads wait for", Unit::Short)
+            .read(
+                "Mean number of blocked threads over all chosen workloads. gil and futex: threads wait for each other. poll: an \
+                 event loop at rest. sleep, pipe_socket, disk: they wait for the world, and more threads do no harm.",
+            )
+            .look_next("Each workload by itself is in the folded row Waits of each workload.")
+            .query(sum("reason", rate(&catalog::WORKLOAD_BLOCKED)), "{{reason}}"),
     ]
 }
 
 fn costs() -> Vec<Panel> {
-    let migrations = rate(&catalog::WORKLOAD_MIGRATIONS).sum_by(WORKLOAD);
+    let migrations = sum(WORKLOAD, rate(&catalog::WORKLOAD_MIGRATIONS));
     vec![
-        stacked(
-            Unit::PerSecond,
-            Text {
-                title: "Context switches",
-                read: "Of all chosen workloads together. Voluntary: the thread had to wait. Preempted: another task took the CPU. \
-                       Yielded: it gave way by itself.",
-                next: "Each workload by itself is in the comparison. Voluntary far above what the work needs: threads hand a lock or small messages to each other; see what they \
-                       wait for. Preempted: more threads than cores.",
-            },
-        )
-        .query(&rate(&catalog::WORKLOAD_SWITCHES).sum_by(&["kind"]), "{{kind}}")
-        .sized(8, 8),
-        stacked(
-            Unit::PerSecond,
-            Text {
-                title: "Migrations",
-                read: "Moves of the workload's threads to another core, per second.",
-                next: "How far they go, and why, is on the scheduler latency dashboard.",
-            },
-        )
-        .query(&migrations, "{{workload}}")
-        .sized(8, 8),
-        numbers_now(
-            Unit::PerSecond,
-            Text {
-                title: "Migrations per second of running",
-                read: "How often a workload's threads change core for each second that they run, over the last interval.",
-                next: "Above some hundred the caches hardly warm up: pin the threads, or use fewer of them, and compare C.",
-            },
-        )
-        .query(&migrations.per(&running(WORKLOAD).above(0.001)), "{{workload}}")
-        .sized(8, 8),
+        stacked("Context switches", Unit::PerSecond)
+            .read(
+                "Of all chosen workloads together. Voluntary: the thread had to wait. Preempted: another task took the CPU. \
+                 Yielded: it gave way by itself.",
+            )
+            .look_next(
+                "Each workload by itself is in the comparison. Voluntary far above what the work needs: threads hand a lock or \
+                 small messages to each other; see what they wait for. Preempted: more threads than cores.",
+            )
+            .query(sum("kind", rate(&catalog::WORKLOAD_SWITCHES)), "{{kind}}"),
+        stacked("Migrations", Unit::PerSecond)
+            .read("Moves of the workload's threads to another core, per second.")
+            .look_next("How far they go, and why, is on the scheduler latency dashboard.")
+            .query(migrations.clone(), "{{workload}}"),
+        numbers_now("Migrations per second of running", Unit::PerSecond)
+            .read("How often a workload's threads change core for each second that they run, over the last interval.")
+            .look_next("Above some hundred the caches hardly warm up: pin the threads, or use fewer of them, and compare C.")
+            .query(format!("{migrations} / ({} > 0.001)", running(WORKLOAD)), "{{workload}}"),
+    ]
+}
+
+fn interpreter_lock() -> Vec<Panel> {
+    let waiting = waiting_for_gil(WORKLOAD);
+    vec![
+        lines("Share of time lost to the lock", Unit::Share)
+            .read(
+                "Of the time in which threads held the CPU or waited for the lock, the part spent waiting. With n busy threads \
+                 under one lock it is near (n - 1) / n; 0 %: the lock costs nothing.",
+            )
+            .look_next("High: processes, or code that releases the lock; compare C of the twin that uses them.")
+            .query(format!("{waiting} / (({waiting} + {}) > 0.001)", running(WORKLOAD)), "{{workload}}"),
+        lines("Hand-offs of the lock", Unit::PerSecond)
+            .read(
+                "How often per second a thread gave the lock up because another had asked for it, and waited until that one had \
+                 it. With the default interval of 5 ms it cannot pass 200 for each lock; a thread that takes the lock faster than \
+                 the giver waits is not seen, about one in five where measured.",
+            )
+            .look_next(
+                "Above 100 with several busy threads: they take turns by the interval; see the timeslices on the scheduler latency \
+                 dashboard. Far below with long waits: a thread holds the lock in native code.",
+            )
+            .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_GIL_HANDOFFS)), "{{workload}}"),
+        lines("Switch interval", Unit::Seconds)
+            .read(
+                "After how long a waiting thread asks for the lock, as its last waits said; 5 ms unless the program changed it. \
+                 Empty while no Python thread has waited.",
+            )
+            .look_next("Not 5 ms: the program calls `sys.setswitchinterval`; shorter ones give more hand-offs and more switches.")
+            .query(max(HOST_WORKLOAD, chosen(&catalog::WORKLOAD_GIL_SWITCH_INTERVAL)), "{{workload}} on {{instance}}"),
+        stacked("Python processes by their lock", Unit::Short)
+            .read(
+                "Processes in which a CPython was found, over all chosen hosts, by who shares a lock: the process, each \
+                 interpreter of it, or nobody.",
+            )
+            .look_next("Free-threaded builds should show no waits for the lock at all.")
+            .query(sum("gil", chosen(&catalog::PYTHON_PROCESSES)), "{{gil}}"),
+        stacked("Python processes whose lock was not found", Unit::Short)
+            .read("Processes since the daemon started, by reason; their waits for the lock are counted as futex.")
+            .look_next(
+                "not_readable: the daemon lacks CAP_SYS_PTRACE. no_symbols or unsupported_version: a build that it does not know.",
+            )
+            .query(sum("reason", chosen(&catalog::PYTHON_PROCESSES_UNRESOLVED)), "{{reason}}"),
     ]
 }
 
 fn each() -> Vec<Panel> {
     vec![
-        stacked(
-            Unit::Short,
-            Text {
-                title: "Blocked threads of $workload",
-                read: "Mean number of this workload's threads that are blocked, by what they wait for.",
-                next: "Compare with the twin that does the same work in another model.",
-            },
-        )
-        .query(&rate(&catalog::WORKLOAD_BLOCKED).sum_by(&["reason"]), "{{reason}}")
-        .sized(8, 8)
-        .repeated_by("workload"),
+        stacked("Blocked threads of $workload", Unit::Short)
+            .read("Mean number of this workload's threads that are blocked, by what they wait for.")
+            .look_next("Compare with the twin that does the same work in another model.")
+            .query(sum("reason", rate(&catalog::WORKLOAD_BLOCKED)), "{{reason}}")
+            .sized(8, 8)
+            .repeated_by("workload"),
     ]
 }
 
 fn tasks() -> Vec<Panel> {
     vec![
-        lines(
-            Unit::Short,
-            Text {
-                title: "Threads",
-                read: "Threads alive, the first of each process included.",
-                next: "Far more than D: most of them wait; see what for.",
-            },
-        )
-        .query(&value(&catalog::WORKLOAD_THREADS).sum_by(WORKLOAD), "{{workload}}")
-        .sized(6, 8),
-        lines(
-            Unit::Short,
-            Text {
-                title: "Processes",
-                read: "Processes alive. Equal to the threads: each process is single-threaded.",
-                next: "Processes started, beside it, tells whether they are the same ones.",
-            },
-        )
-        .query(&value(&catalog::WORKLOAD_PROCESSES).sum_by(WORKLOAD), "{{workload}}")
-        .sized(6, 8),
-        lines(
-            Unit::PerSecond,
-            Text {
-                title: "Threads started",
-                read: "Threads that began their life, per second.",
-                next: "Many short ones cost more in starting than they do in work: compare C with what a pool reaches.",
-            },
-        )
-        .query(&rate(&catalog::WORKLOAD_THREADS_STARTED).sum_by(WORKLOAD), "{{workload}}")
-        .sized(6, 8),
-        lines(
-            Unit::PerSecond,
-            Text {
-                title: "Processes started",
-                read: "Processes that began their life, per second; each costs a millisecond or so before it works.",
-                next: "Many: a pool of processes, or threads, would save their start.",
-            },
-        )
-        .query(&rate(&catalog::WORKLOAD_PROCESSES_STARTED).sum_by(WORKLOAD), "{{workload}}")
-        .sized(6, 8),
+        lines("Threads", Unit::Short)
+            .read("Threads alive, the first of each process included.")
+            .look_next("Far more than D: most of them wait; see what for.")
+            .query(sum(WORKLOAD, chosen(&catalog::WORKLOAD_THREADS)), "{{workload}}"),
+        lines("Processes", Unit::Short)
+            .read("Processes alive. Equal to the threads: each process is single-threaded.")
+            .look_next("Processes started, beside it, tells whether they are the same ones.")
+            .query(sum(WORKLOAD, chosen(&catalog::WORKLOAD_PROCESSES)), "{{workload}}"),
+        lines("Threads started", Unit::PerSecond)
+            .read("Threads that began their life, per second.")
+            .look_next("Many short ones cost more in starting than they do in work: compare C with what a pool reaches.")
+            .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_THREADS_STARTED)), "{{workload}}"),
+        lines("Processes started", Unit::PerSecond)
+            .read("Processes that began their life, per second; each costs a millisecond or so before it works.")
+            .look_next("Many: a pool of processes, or threads, would save their start.")
+            .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_PROCESSES_STARTED)), "{{workload}}"),
     ]
 }

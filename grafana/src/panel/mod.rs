@@ -8,14 +8,12 @@ use serde_json::{Value, json};
 
 pub(crate) use states::NOBODY;
 
-use crate::promql::{Expr, Quantity};
-
 /// Reference to the data source that the reader chose.
 pub fn datasource() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
-/// How values are written. Grafana's own ids.
+/// How values are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// A plain number.
@@ -41,118 +39,113 @@ impl Unit {
             Unit::Bytes => "bytes",
         }
     }
-
-    /// Whether values of this quantity may be written so.
-    fn fits(self, quantity: Quantity) -> bool {
-        match self {
-            Unit::Short | Unit::Share => quantity == Quantity::Number,
-            Unit::Seconds => quantity == Quantity::Seconds,
-            Unit::PerSecond => quantity == Quantity::PerSecond,
-            Unit::Bytes => quantity == Quantity::Bytes,
-        }
-    }
 }
 
-/// What a reader must know of a panel.
-#[derive(Clone, Copy, Debug)]
-pub struct Text {
-    /// Title.
-    pub title: &'static str,
-    /// How to read it, as one or two sentences.
-    pub read: &'static str,
-    /// Where to look next, as a sentence.
-    pub next: &'static str,
+/// One query of a panel.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// PromQL with Grafana's variables.
+    pub expr: String,
+    /// How its series are named, with labels in braces; nothing in a table.
+    pub legend: &'static str,
+    /// How its values are written.
+    pub unit: Unit,
+    /// The column of a table that it fills.
+    pub heading: Option<&'static str>,
 }
 
 /// A panel under construction.
 #[derive(Clone, Debug)]
 pub struct Panel {
-    /// Title and explanation.
-    pub text: Text,
+    /// Title.
+    pub title: &'static str,
+    /// How to read it, as one or two sentences.
+    pub how_to_read: &'static str,
+    /// Where to look next, as a sentence.
+    pub next: &'static str,
+    /// What it asks.
+    pub queries: Vec<Query>,
+    /// Of a table: the fields as Grafana names them, and the headings that the reader sees.
+    pub(crate) columns: Vec<(String, &'static str)>,
     kind: &'static str,
+    /// How Prometheus's answers are taken: as series, as a table or as the buckets of a heat map.
+    pub(crate) format: &'static str,
     unit: Unit,
     width: u32,
     height: u32,
-    targets: Vec<Value>,
     defaults: Value,
     overrides: Vec<Value>,
     options: Value,
-    transformations: Vec<Value>,
+    /// What Grafana makes of the answers before it draws them, a list.
+    transformations: Value,
     repeat: Option<&'static str>,
 }
 
 impl Panel {
     /// `defaults` are those of its fields, `options` those of the kind.
-    fn new(kind: &'static str, text: Text, unit: Unit, mut defaults: Value, options: Value) -> Panel {
+    fn new(kind: &'static str, title: &'static str, unit: Unit, mut defaults: Value, options: Value) -> Panel {
         defaults["unit"] = unit.id().into();
         Panel {
-            text,
+            title,
+            how_to_read: "",
+            next: "",
+            queries: Vec::new(),
+            columns: Vec::new(),
             kind,
+            format: "time_series",
             unit,
             width: 12,
             height: 8,
-            targets: Vec::new(),
             defaults,
             overrides: Vec::new(),
             options,
-            transformations: Vec::new(),
+            transformations: json!([]),
             repeat: None,
         }
     }
 
-    /// Adds a query whose series are named by `legend`.
-    ///
-    /// # Panics
-    /// If the panel's unit is not that of the expression, or the legend names a label that the result does not have.
+    /// Says how to read it.
     #[must_use]
-    pub fn query(self, expr: &Expr, legend: &str) -> Panel {
-        assert!(self.unit.fits(expr.quantity()), "{}: {:?} is not {expr}", self.text.title, self.unit);
-        self.target(expr, legend)
+    pub fn read(self, how_to_read: &'static str) -> Panel {
+        Panel { how_to_read, ..self }
     }
 
-    /// Adds a query; the caller has checked the unit.
-    fn target(mut self, expr: &Expr, legend: &str) -> Panel {
-        for label in legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next()) {
-            assert!(expr.labels().contains(&label), "{}: no label {label} on {expr}", self.text.title);
-        }
-        let letter = char::from(b'A' + u8::try_from(self.targets.len() % 26).unwrap_or(0));
-        let format = match self.kind {
-            "table" | "state-timeline" => "table",
-            "heatmap" if expr.labels() == ["le"] => "heatmap",
-            _ => "time_series",
-        };
-        let instant = self.is_instant();
-        self.targets.push(json!({
-            "datasource": datasource(),
-            "editorMode": "code",
-            "expr": expr.to_string(),
-            "format": format,
-            "hide": false,
-            "instant": instant,
-            "range": !instant,
-            "legendFormat": legend,
-            "refId": letter.to_string(),
-        }));
+    /// Says where to look next.
+    #[must_use]
+    pub fn look_next(self, next: &'static str) -> Panel {
+        Panel { next, ..self }
+    }
+
+    /// Adds a query whose series are named by `legend`.
+    #[must_use]
+    pub fn query(mut self, expr: String, legend: &'static str) -> Panel {
+        self.queries.push(Query { expr, legend, unit: self.unit, heading: None });
         self
     }
 
-    /// Shows the last value only.
-    fn is_instant(&self) -> bool {
-        matches!(self.kind, "table" | "bargauge" | "stat")
+    /// Overrides properties of the fields that are shown under a name.
+    fn set(mut self, name: &str, properties: &[(&str, Value)]) -> Panel {
+        let properties = properties.iter().map(|(id, value)| json!({ "id": id, "value": value }));
+        let existing = self.overrides.iter_mut().find(|known| known["matcher"]["options"] == name);
+        if let Some(list) = existing.and_then(|known| known["properties"].as_array_mut()) {
+            list.extend(properties);
+        } else {
+            let matcher = json!({ "id": "byName", "options": name });
+            self.overrides.push(json!({ "matcher": matcher, "properties": properties.collect::<Vec<_>>() }));
+        }
+        self
     }
 
     /// Sets the size in columns of 24 and rows of 30 pixels.
     #[must_use]
-    pub fn sized(mut self, width: u32, height: u32) -> Panel {
-        (self.width, self.height) = (width, height);
-        self
+    pub fn sized(self, width: u32, height: u32) -> Panel {
+        Panel { width, height, ..self }
     }
 
     /// Once for each chosen value of a variable, side by side.
     #[must_use]
-    pub fn repeated_by(mut self, variable: &'static str) -> Panel {
-        self.repeat = Some(variable);
-        self
+    pub fn repeated_by(self, variable: &'static str) -> Panel {
+        Panel { repeat: Some(variable), ..self }
     }
 
     /// Columns of 24 and rows that it takes.
@@ -160,19 +153,25 @@ impl Panel {
         (self.width, self.height)
     }
 
+    /// Shows the last value only.
+    fn is_instant(&self) -> bool {
+        matches!(self.kind, "table" | "bargauge" | "stat")
+    }
+
     /// The panel's JSON at a place of the grid.
     pub fn json(&self, id: usize, x: u32, y: u32) -> Value {
+        let targets: Vec<Value> = self.queries.iter().enumerate().map(|(place, query)| self.target(place, query)).collect();
         let mut panel = json!({
             "id": id,
             "type": self.kind,
-            "title": self.text.title,
-            "description": format!("{}\n\nNext: {}", self.text.read, self.text.next),
+            "title": self.title,
+            "description": format!("{}\n\nNext: {}", self.how_to_read, self.next),
             "datasource": datasource(),
             "gridPos": { "h": self.height, "w": self.width, "x": x, "y": y },
             "fieldConfig": { "defaults": self.defaults, "overrides": self.overrides },
             "options": self.options,
-            "targets": self.targets,
-            "transformations": self.transformations,
+            "targets": targets,
+            "transformations": if self.columns.is_empty() { self.transformations.clone() } else { table::joined(&self.columns) },
             "transparent": false,
         });
         if self.kind == "state-timeline" {
@@ -190,4 +189,23 @@ impl Panel {
         }
         panel
     }
+
+    fn target(&self, place: usize, query: &Query) -> Value {
+        json!({
+            "datasource": datasource(),
+            "editorMode": "code",
+            "expr": query.expr,
+            "format": self.format,
+            "hide": false,
+            "instant": self.is_instant(),
+            "range": !self.is_instant(),
+            "legendFormat": query.legend,
+            "refId": letter(place),
+        })
+    }
+}
+
+/// By which Grafana knows a query of a panel, and a table the column of its values.
+fn letter(place: usize) -> String {
+    char::from(b'A' + u8::try_from(place % 26).unwrap_or(0)).to_string()
 }

@@ -67,26 +67,10 @@ mod tests {
 
     #[test]
     fn names_spread_over_the_colours() {
-        let names = [
-            "nginx.service",
-            "postgresql.service",
-            "python3",
-            "cargo",
-            "rustc",
-            "arithmetic-threads",
-            "arithmetic-processes",
-            "asyncio",
-            "native-threads",
-            "hashing-threads",
-            "system.slice",
-            "gunicorn",
-            "redis",
-            "java",
-            "node",
-            "docker.service",
-        ];
+        let names = "nginx.service postgresql.service python3 cargo rustc arithmetic-threads arithmetic-processes asyncio native-threads \
+                     hashing-threads system.slice gunicorn redis java node docker.service";
         let mut used = [0_u32; COLOURS.len()];
-        for name in names {
+        for name in names.split_whitespace() {
             used[number(name)] += 1;
         }
         assert!(used.iter().filter(|count| **count > 0).count() >= 9, "{used:?}");

@@ -1,17 +1,10 @@
 //! Alerts: few, on what a reader would want to be woken or told for, each with what to do.
 
 use schedscope::metrics::catalog;
-use schedscope_ebpf::loss::Harm;
+use schedscope_ebpf::loss::{Harm, Loss};
 
-use super::{
-    losses,
-    recordings::{self, HOST, HOST_WORKLOAD},
-};
-use crate::{
-    dashboards::measures::reasons,
-    foreign,
-    promql::{Expr, increase, observations, total, value},
-};
+use super::recordings::{BLOCKED, CPUS, DEMAND, MIGRATIONS, OWN_CPUS, RUNNABLE, RUNNING, WAKEUP_P99};
+use crate::dashboards::measures::reasons;
 
 /// How urgent an alert is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +33,7 @@ pub struct Alert {
     /// How urgent it is.
     pub severity: Severity,
     /// What fires it.
-    pub expr: Expr,
+    pub expr: String,
     /// How long it must hold first.
     pub hold: &'static str,
     /// One line, with Prometheus's templates.
@@ -68,7 +61,7 @@ fn on_the_daemon() -> Vec<Alert> {
         Alert {
             name: "SchedscopeDown",
             severity: Severity::Warning,
-            expr: value(&foreign::UP).everywhere().of_job(".*schedscope.*").max_by(HOST).equal_to(0),
+            expr: r#"max by (job, instance) (up{job=~".*schedscope.*"}) == 0"#.to_owned(),
             hold: "2m",
             summary: "schedscope on {{ $labels.instance }} does not answer",
             meaning: "Prometheus cannot scrape the daemon and records nothing of this host meanwhile. Jobs whose name contains \
@@ -82,7 +75,7 @@ fn on_the_daemon() -> Vec<Alert> {
         Alert {
             name: "SchedscopeProgramNotAttached",
             severity: Severity::Warning,
-            expr: value(&catalog::BPF_ATTACHED).everywhere().max_by(&["job", "instance", "program"]).equal_to(0),
+            expr: "max by (job, instance, program) (schedscope_bpf_program_attached) == 0".to_owned(),
             hold: "5m",
             summary: "{{ $labels.program }} does not run on {{ $labels.instance }}",
             meaning: "What this BPF program sees is missing from the figures.",
@@ -94,7 +87,7 @@ fn on_the_daemon() -> Vec<Alert> {
         Alert {
             name: "SchedscopeCollectionFailing",
             severity: Severity::Warning,
-            expr: increase(&catalog::COLLECTION_ERRORS).over("10m").everywhere().sum_by(&["job", "instance", "stage"]).above(0.0),
+            expr: "sum by (job, instance, stage) (increase(schedscope_collection_errors_total[10m])) > 0".to_owned(),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} fails at {{ $labels.stage }}",
             meaning: "The daemon could not do something. snapshot: it read no counters, and that scrape has no figures. label: \
@@ -105,13 +98,14 @@ fn on_the_daemon() -> Vec<Alert> {
 }
 
 fn on_losses() -> Vec<Alert> {
-    let missed = increase(&catalog::EVENTS_LOST).over("15m").everywhere().only("reason", &reasons(Harm::Missing));
-    let refused = total(&catalog::EVENTS_LOST).everywhere().only("reason", &losses::lasting());
+    let missing = reasons(|loss| loss.harm() == Harm::Missing);
+    // Threads without a record have none until there is a place for them.
+    let lasting = reasons(|loss| matches!(loss, Loss::TaskTableFull | Loss::PidBeyondTable));
     vec![
         Alert {
             name: "SchedscopeObservationsMissing",
             severity: Severity::Warning,
-            expr: missed.sum_by(HOST).above(0.0),
+            expr: format!("sum by (job, instance) (increase(schedscope_events_lost_total{{{missing}}}[15m])) > 0"),
             hold: "1m",
             summary: "schedscope on {{ $labels.instance }} missed {{ $value | humanize }} observations in 15 minutes",
             meaning: "Something is missing from the figures of this host, by as much as the reason says. The number is an estimate \
@@ -126,7 +120,7 @@ fn on_losses() -> Vec<Alert> {
             severity: Severity::Warning,
             // Not its growth: what was refused before the first scrape is refused still, and a counter that begins at 500 has a rate
             // of 0.
-            expr: refused.sum_by(&["job", "instance", "reason"]).above(0.0),
+            expr: format!("sum by (job, instance, reason) (schedscope_events_lost_total{{{lasting}}}) > 0"),
             hold: "1m",
             summary: "schedscope on {{ $labels.instance }} had no place for {{ $value | humanize }} threads ({{ $labels.reason }})",
             meaning: "Threads were refused since the daemon started, perhaps as it started. What such a thread does is missing from \
@@ -147,7 +141,7 @@ fn on_its_limits() -> Vec<Alert> {
         Alert {
             name: "SchedscopeScrapesRefused",
             severity: Severity::Warning,
-            expr: increase(&catalog::SCRAPES_REFUSED).over("10m").everywhere().sum_by(HOST).above(0.0),
+            expr: "sum by (job, instance) (increase(schedscope_scrapes_refused_total[10m])) > 0".to_owned(),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} refuses requests",
             meaning: "Too many requests were being served at once, so that some were turned away; if scrapes are among them, their \
@@ -160,7 +154,7 @@ fn on_its_limits() -> Vec<Alert> {
         Alert {
             name: "SchedscopeWorkloadsFolded",
             severity: Severity::Info,
-            expr: increase(&catalog::WORKLOADS_FOLDED).over("1h").everywhere().sum_by(HOST).above(0.0),
+            expr: "sum by (job, instance) (increase(schedscope_workloads_folded_total[1h])) > 0".to_owned(),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} counts busy workloads as other",
             meaning: "More workloads were busy in the last hour than may have series of their own; the rest is right in total, and \
@@ -170,7 +164,7 @@ fn on_its_limits() -> Vec<Alert> {
         Alert {
             name: "SchedscopeCostHigh",
             severity: Severity::Warning,
-            expr: recordings::own_cpus().recorded().above_times(0.02, &recordings::cpus().recorded()),
+            expr: format!("{OWN_CPUS} > 0.02 * {CPUS}"),
             hold: "15m",
             summary: "schedscope takes {{ $value | humanize }} CPUs of {{ $labels.instance }}",
             meaning: "Tracing takes more than 2 % of the host's CPUs. The BPF programs pay for context switches, the daemon for \
@@ -186,18 +180,19 @@ fn on_its_limits() -> Vec<Alert> {
 }
 
 fn on_workloads() -> Vec<Alert> {
-    let wakeups = observations(&catalog::WORKLOAD_WAKEUP_LATENCY).over("5m").everywhere().sum_by(HOST_WORKLOAD);
     // The first bound above 10 ms. p99 is above a bound of the buckets if and only if more than one observation in a hundred is:
     // within a bucket Prometheus interpolates up to its bound and not beyond. Between two bounds it would be a guess.
     let late_ns = catalog::le_bounds_ns().find(|bound_ns| *bound_ns > 10_000_000).unwrap_or(u64::MAX);
     let late_seconds = late_ns as f64 / 1e9;
-    let waits_for_gil = recordings::blocked().recorded().of_reason("gil").sum_by(HOST_WORKLOAD);
     vec![
         Alert {
             name: "SchedscopeWakeupLatencyHigh",
             severity: Severity::Warning,
-            // Of fewer wake-ups a quantile says little.
-            expr: recordings::wakeup_p99().recorded().above(late_seconds).where_exists(&wakeups.above(1.0)),
+            // Of fewer wake-ups than one a second a quantile says little.
+            expr: format!(
+                "({WAKEUP_P99} > {late_seconds}) and (sum by (job, instance, workload) \
+                 (rate(schedscope_workload_wakeup_latency_seconds_count[5m])) > 1)"
+            ),
             hold: "10m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} waits about {{ $value | humanizeDuration }} for a CPU (p99)",
             meaning: "Of the wake-ups of the last five minutes, more than one in a hundred waited more than 16.8 ms for a CPU: what \
@@ -211,10 +206,7 @@ fn on_workloads() -> Vec<Alert> {
         Alert {
             name: "SchedscopeCpuShort",
             severity: Severity::Warning,
-            expr: recordings::runnable()
-                .recorded()
-                .above_times(1.0, &recordings::running().recorded())
-                .where_exists(&recordings::demand().recorded().above(1.0)),
+            expr: format!("({RUNNABLE} > 1 * {RUNNING}) and ({DEMAND} > 1)"),
             hold: "15m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} wants more than twice the CPUs that it gets",
             meaning: "Its threads wait for a CPU for longer than they run, and together want more than one.",
@@ -227,7 +219,7 @@ fn on_workloads() -> Vec<Alert> {
         Alert {
             name: "SchedscopeGilBound",
             severity: Severity::Info,
-            expr: waits_for_gil.above(1.0).where_exists(&recordings::running().recorded().above(0.5)),
+            expr: format!("(sum by (job, instance, workload) ({BLOCKED}{{reason=\"gil\"}}) > 1) and ({RUNNING} > 0.5)"),
             hold: "15m",
             summary: "{{ $value | humanize }} threads of {{ $labels.workload }} on {{ $labels.instance }} wait for the GIL",
             meaning: "Threads of a Python program take turns at one core for each interpreter, however many cores there are.",
@@ -240,7 +232,7 @@ fn on_workloads() -> Vec<Alert> {
         Alert {
             name: "SchedscopeMigrationStorm",
             severity: Severity::Info,
-            expr: recordings::migrations().recorded().per(&recordings::running().recorded().above(0.1)).above(1000.0),
+            expr: format!("({MIGRATIONS} / ({RUNNING} > 0.1)) > 1000"),
             hold: "10m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} migrates {{ $value | humanize }} times per second of running",
             meaning: "Its threads change core at least once for each millisecond that they run, so that caches hardly warm up.",

@@ -1,12 +1,11 @@
 //! What is generated, checked from outside: as JSON and PromQL, not as the types that made it.
 
 mod layout;
-mod lint;
+mod promql;
 mod provisioning;
+mod queries;
 mod rules;
 mod schema;
-mod selectors;
-mod typed;
 
 use serde_json::Value;
 
@@ -53,7 +52,7 @@ fn no_file_is_left_of_a_dashboard_that_is_gone() {
 
 #[test]
 fn the_document_names_every_metric() {
-    let text = metrics_doc::metrics_markdown();
+    let text = docs::metrics_markdown();
     assert!(schedscope::metrics::catalog::ALL.iter().all(|metric| text.contains(metric.name)));
     assert!(text.lines().filter(|line| line.starts_with('|')).all(|line| line.ends_with('|')));
 }

@@ -2,69 +2,60 @@
 
 use std::{collections::BTreeSet, fs};
 
-use promql_parser::parser::parse;
-use schedscope::metrics::catalog::{self, Kind};
+use schedscope::metrics::catalog::PREFIX;
 use schedscope_ebpf::loss::Loss;
 
-use super::selectors::selected;
+use super::promql::{Checker, selectors};
 use crate::{
-    alerts_doc::alerts_markdown,
-    foreign, generate,
+    docs::alerts_markdown,
+    generate,
     rules::{alerts, recordings},
 };
 
-fn recorded_names() -> Vec<String> {
-    recordings::all().into_iter().map(|recording| recording.name).collect()
-}
+/// Shows what was counted before the first scrape too, of which no rate knows.
+const SINCE_START: &str = "SchedscopeThreadsNotTraced";
 
-/// Series names that an expression reads.
-fn names(text: &str) -> Vec<String> {
-    let expr = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-    selected(&expr).into_iter().map(|selected| selected.name()).collect()
-}
-
-fn is_exported(name: &str) -> bool {
-    let ours = || catalog::ALL.iter().chain(foreign::ALL);
-    let of_histogram = ["_bucket", "_count"].iter().find_map(|suffix| name.strip_suffix(suffix));
-    ours().any(|metric| metric.name == name)
-        || ours().any(|metric| metric.kind == Kind::Histogram && Some(metric.name) == of_histogram)
-}
-
-#[test]
-fn recordings_read_what_is_exported_or_recorded_before_them() {
-    let all = recordings::all();
-    for (place, recording) in all.iter().enumerate() {
-        for name in names(&recording.expr.to_string()) {
-            let earlier = all[..place].iter().any(|other| other.name == name);
-            assert!(earlier || is_exported(&name), "{} reads {name}", recording.name);
-        }
+/// A checker that knows every recorded series, each checked with those before it.
+fn checker() -> Checker {
+    let mut checker = Checker::default();
+    for recording in recordings::all() {
+        let shape = checker.check(&recording.expr).unwrap_or_else(|fault| panic!("{}: {fault}", recording.name));
+        let labels: BTreeSet<&str> = shape.labels.keys().map(String::as_str).collect();
+        assert_eq!(labels, recording.labels().collect(), "{}", recording.name);
+        checker.recorded.insert(recording.name.to_owned(), shape);
     }
+    checker
 }
 
 #[test]
 fn names_of_recordings_say_what_remains_and_what_was_done() {
-    for recording in recordings::all() {
-        let parts: Vec<&str> = recording.name.split(':').collect();
-        let [level, metric, operation] = parts[..] else { panic!("{} has not three parts", recording.name) };
-        let labels: Vec<&str> = level.split('_').collect();
-        let remaining: Vec<&str> = recording.expr.labels().iter().copied().filter(|label| *label != "job").collect();
-        assert_eq!(labels, remaining, "{}", recording.name);
-        assert!(metric.starts_with(catalog::PREFIX) && !metric.ends_with("_total") && !operation.is_empty(), "{}", recording.name);
+    for name in checker().recorded.keys() {
+        let parts: Vec<&str> = name.split(':').collect();
+        let [_, metric, operation] = parts[..] else { panic!("{name} has not three parts") };
+        assert!(metric.starts_with(PREFIX) && !metric.ends_with("_total") && !operation.is_empty(), "{name}");
     }
 }
 
 #[test]
 fn alerts_read_what_exists_and_keep_the_host() {
-    let recorded = recorded_names();
+    let checker = checker();
     for alert in alerts::all() {
-        for name in names(&alert.expr.to_string()) {
-            assert!(recorded.contains(&name) || is_exported(&name), "{} reads {name}", alert.name);
-        }
-        assert!(alert.expr.labels().contains(&"instance"), "{} does not say on which host", alert.name);
+        let checker = Checker { allows_totals: alert.name == SINCE_START, recorded: checker.recorded.clone() };
+        let shape = checker.check(&alert.expr).unwrap_or_else(|fault| panic!("{}: {fault}", alert.name));
+        assert!(shape.labels.contains_key("instance"), "{} does not say on which host", alert.name);
         for part in alert.summary.split("$labels.").skip(1) {
             let label = part.split([' ', '}']).next().unwrap();
-            assert!(alert.expr.labels().contains(&label), "{} has no label {label}", alert.name);
+            assert!(shape.labels.contains_key(label), "{} has no label {label}", alert.name);
         }
+    }
+}
+
+/// A variable would be an empty text.
+#[test]
+fn rules_have_no_variables_of_a_dashboard() {
+    let recordings = recordings::all().into_iter().map(|recording| recording.expr);
+    for expr in recordings.chain(alerts::all().into_iter().map(|alert| alert.expr)) {
+        assert!(!expr.contains('$') && !selectors(&expr).is_empty(), "{expr}");
     }
 }
 
@@ -74,8 +65,8 @@ fn every_rule_has_a_unit_test() {
     let tests: String = fs::read_dir(directory).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
     let expected: BTreeSet<&str> = tests.lines().filter(|line| line.contains("expr:") || line.contains("lertname")).collect();
     let is_tested = |name: &str| expected.iter().any(|line| line.contains(name));
-    for name in recorded_names() {
-        assert!(is_tested(&name), "{name} has no test");
+    for recording in recordings::all() {
+        assert!(is_tested(recording.name), "{} has no test", recording.name);
     }
     for alert in alerts::all() {
         assert!(is_tested(alert.name), "{} has no test", alert.name);
@@ -100,13 +91,13 @@ fn every_alert_has_a_runbook_where_it_says() {
 #[test]
 fn rule_files_are_what_prometheus_reads() {
     let rules = generate().unwrap().into_iter().filter(|(path, _)| path.contains("/rules/"));
-    let mut found = 0;
-    for (path, text) in rules {
-        let file: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
-        for rule in file["groups"][0]["rules"].as_sequence().unwrap() {
-            assert!(parse(rule["expr"].as_str().unwrap()).is_ok(), "{path}");
-            found += 1;
-        }
-    }
-    assert_eq!(found, recordings::all().len() + alerts::all().len());
+    let exprs: Vec<String> = rules
+        .flat_map(|(_, text)| {
+            let file: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+            let rules = file["groups"][0]["rules"].as_sequence().unwrap().clone();
+            rules.into_iter().map(|rule| rule["expr"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    let recordings = recordings::all().into_iter().map(|recording| recording.expr);
+    assert!(recordings.chain(alerts::all().into_iter().map(|alert| alert.expr)).eq(exprs));
 }

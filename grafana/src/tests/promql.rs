@@ -1,0 +1,380 @@
+//! PromQL checked against the catalog: what parses and would still show nothing, or something else than it says.
+
+use std::{collections::BTreeMap, convert::Infallible};
+
+use promql_parser::{
+    label::MatchOp,
+    parser::{AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse},
+    util::{ExprVisitor, walk_expr},
+};
+use schedscope::metrics::catalog::{self, Bound, Kind, Metric, Unit};
+
+use crate::{
+    foreign,
+    promql::{RANGE, RATE_INTERVAL, STEP},
+};
+
+/// What a value counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quantity {
+    /// Things, means of things, shares: no unit.
+    Number,
+    Seconds,
+    PerSecond,
+    Bytes,
+}
+
+/// What is known of a result before it is asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    /// Labels with their possible values; an empty list where those are not known beforehand.
+    pub(super) labels: BTreeMap<String, &'static [&'static str]>,
+    pub(super) quantity: Quantity,
+}
+
+impl Shape {
+    fn has(&self, label: &str) -> Result<(), String> {
+        let known: Vec<&String> = self.labels.keys().collect();
+        self.labels.get(label).map(|_| ()).ok_or_else(|| format!("no label {label} among {known:?}"))
+    }
+
+    fn has_all(&self, labels: &[String]) -> Result<(), String> {
+        labels.iter().try_for_each(|label| self.has(label))
+    }
+}
+
+/// Checks expressions; faults are sentences.
+#[derive(Default)]
+pub(super) struct Checker {
+    /// Series of recording rules, which later rules and alerts may read.
+    pub(super) recorded: BTreeMap<String, Shape>,
+    /// Counters may be read without a rate.
+    pub(super) allows_totals: bool,
+}
+
+impl Checker {
+    /// What an expression gives, Grafana's variables in it or not.
+    pub(super) fn check(&self, text: &str) -> Result<Shape, String> {
+        self.shape(&parsed(text)?).map_err(|fault| format!("{fault}, in {text}"))
+    }
+
+    fn shape(&self, expr: &Expr) -> Result<Shape, String> {
+        match expr {
+            Expr::Paren(inner) => self.shape(&inner.expr),
+            Expr::VectorSelector(selector) => self.instant(selector),
+            Expr::Aggregate(aggregate) => self.aggregate(aggregate),
+            Expr::Binary(binary) => self.binary(binary),
+            Expr::Call(call) => self.call(call),
+            other => Err(format!("this check does not know what {other} gives")),
+        }
+    }
+
+    fn instant(&self, selector: &VectorSelector) -> Result<Shape, String> {
+        let name = selector.name.as_deref().unwrap_or_default();
+        if let Some(recorded) = self.recorded.get(name) {
+            return matched(recorded.clone(), selector);
+        }
+        let (metric, suffix) = series(name)?;
+        if metric.kind != Kind::Gauge && !(self.allows_totals && suffix.is_empty()) {
+            return Err(format!("{name} is no gauge and has no rate"));
+        }
+        matched(Shape { labels: labels_of(metric, suffix), quantity: quantity_of(metric) }, selector)
+    }
+
+    fn call(&self, Call { func, args }: &Call) -> Result<Shape, String> {
+        let args = &args.args;
+        match (func.name, &*args[0]) {
+            (function, Expr::MatrixSelector(range)) => ranged(function, &range.vs),
+            // Of the points of a chart.
+            ("max_over_time", Expr::Subquery(chart)) => self.shape(&chart.expr),
+            ("clamp_min", series) => self.shape(series),
+            ("histogram_quantile", _) => {
+                let mut buckets = self.shape(&args[1])?;
+                buckets.labels.remove("le").ok_or("a quantile of what are no buckets")?;
+                // As every histogram of ours, see `series`.
+                Ok(Shape { quantity: Quantity::Seconds, ..buckets })
+            }
+            ("label_replace" | "label_join", series) => {
+                let mut shape = self.shape(series)?;
+                for from in args[3..].iter().take(if func.name == "label_replace" { 1 } else { args.len() }) {
+                    let label = string(from)?;
+                    if !label.is_empty() {
+                        shape.has(label)?;
+                    }
+                }
+                shape.labels.insert(string(&args[1])?.to_owned(), &[]);
+                Ok(shape)
+            }
+            (function, _) => Err(format!("this check does not know what {function} gives")),
+        }
+    }
+
+    fn aggregate(&self, AggregateExpr { op, expr, modifier, .. }: &AggregateExpr) -> Result<Shape, String> {
+        let shape = self.shape(expr)?;
+        let by = match modifier {
+            None => &[][..],
+            Some(LabelModifier::Include(labels)) => &labels.labels,
+            Some(LabelModifier::Exclude(_)) => return Err("what `without` leaves is not known beforehand".to_owned()),
+        };
+        shape.has_all(by)?;
+        if by.iter().any(|label| label == "cpu") && !by.iter().any(|label| label == "instance") {
+            return Err("core 0 of two hosts is not the same core".to_owned());
+        }
+        let kept = || shape.labels.clone().into_iter().filter(|(label, _)| by.contains(label)).collect();
+        match op.to_string().as_str() {
+            "topk" => Ok(shape),
+            "sum" | "avg" | "max" => Ok(Shape { labels: kept(), ..shape }),
+            "count" => Ok(Shape { labels: kept(), quantity: Quantity::Number }),
+            other => Err(format!("this check does not know what {other} gives")),
+        }
+    }
+
+    fn binary(&self, binary: &BinaryExpr) -> Result<Shape, String> {
+        let is_number = |side: &Expr| matches!(side, Expr::NumberLiteral(_));
+        for side in [&binary.lhs, &binary.rhs] {
+            // Which of two operations comes first is no question for the reader, nor an accident of putting texts together.
+            if let Expr::Binary(inner) = &**side
+                && !is_number(&inner.lhs)
+            {
+                return Err(format!("{side} needs parentheses"));
+            }
+        }
+        let operator = binary.op.to_string();
+        let is_comparison = matches!(operator.as_str(), "==" | "!=" | ">" | "<" | ">=" | "<=");
+        if is_number(&binary.lhs) || is_number(&binary.rhs) {
+            let shape = self.shape(if is_number(&binary.lhs) { &binary.rhs } else { &binary.lhs })?;
+            let keeps_unit = is_comparison || matches!(operator.as_str(), "*" | "^") || operator == "/" && is_number(&binary.rhs);
+            let fits = keeps_unit || matches!(operator.as_str(), "+" | "-") && shape.quantity == Quantity::Number;
+            return if fits { Ok(shape) } else { Err(format!("{:?} {operator} a number has no unit", shape.quantity)) };
+        }
+        let (left, right) = (self.shape(&binary.lhs)?, self.shape(&binary.rhs)?);
+        let mut labels = matching(binary, &left, &right)?;
+        let quantity = match operator.as_str() {
+            "and" => left.quantity,
+            "/" => quotient(left.quantity, right.quantity)?,
+            "*" if right.quantity == Quantity::Number => left.quantity,
+            "+" | "-" | "or" if left.quantity == right.quantity => left.quantity,
+            _ if is_comparison && left.quantity == right.quantity => left.quantity,
+            _ => return Err(format!("{:?} {operator} {:?} has no unit", left.quantity, right.quantity)),
+        };
+        if operator == "or" && !left.labels.keys().eq(right.labels.keys()) {
+            return Err("what is one or the other has the same labels".to_owned());
+        }
+        labels.extend(left.labels);
+        Ok(Shape { labels, quantity })
+    }
+}
+
+/// Fails unless each series finds one at most; the labels that the right side adds.
+fn matching(binary: &BinaryExpr, left: &Shape, right: &Shape) -> Result<BTreeMap<String, &'static [&'static str]>, String> {
+    let modifier = binary.modifier.as_ref();
+    let Some(LabelModifier::Include(on)) = modifier.and_then(|modifier| modifier.matching.as_ref()) else {
+        let is_same = left.labels.keys().eq(right.labels.keys());
+        return if is_same { Ok(BTreeMap::new()) } else { Err("the sides have different labels and no `on`".to_owned()) };
+    };
+    let on = &on.labels;
+    left.has_all(on)?;
+    right.has_all(on)?;
+    let is_one = |shape: &Shape| shape.labels.keys().all(|label| on.contains(label));
+    let is_top_one = matches!(&*binary.rhs, Expr::Aggregate(AggregateExpr { op, param: Some(count), modifier: Some(by), .. })
+        if op.to_string() == "topk" && count.to_string() == "1" && by.labels().labels == *on);
+    match modifier.map(|modifier| &modifier.card) {
+        Some(VectorMatchCardinality::ManyToMany) => Ok(BTreeMap::new()),
+        Some(VectorMatchCardinality::ManyToOne(added)) if is_one(right) || is_top_one => {
+            right.has_all(&added.labels)?;
+            Ok(right.labels.clone().into_iter().filter(|(label, _)| added.labels.contains(label)).collect())
+        }
+        Some(VectorMatchCardinality::OneToOne) if is_one(left) && is_one(right) => Ok(BTreeMap::new()),
+        _ => Err(format!("several series have the same {on:?}")),
+    }
+}
+
+fn quotient(left: Quantity, right: Quantity) -> Result<Quantity, String> {
+    match (left, right) {
+        (left, Quantity::Number) => Ok(left),
+        (left, right) if left == right => Ok(Quantity::Number),
+        (Quantity::Number, Quantity::PerSecond) => Ok(Quantity::Seconds),
+        (Quantity::Number, Quantity::Seconds) => Ok(Quantity::PerSecond),
+        (left, right) => Err(format!("{left:?} / {right:?} has no unit")),
+    }
+}
+
+/// What a function makes of a metric over a time.
+fn ranged(function: &str, selector: &VectorSelector) -> Result<Shape, String> {
+    let name = selector.name.as_deref().unwrap_or_default();
+    let (metric, suffix) = series(name)?;
+    let is_rate = function == "rate";
+    let quantity = match (function, suffix) {
+        // What tells our daemons from other jobs looks back on purpose, and so does what may be shorter than a step.
+        ("last_over_time", _) if metric.name == catalog::BUILD_INFO.name => Quantity::Number,
+        ("max_over_time", _) if metric.name == foreign::LAB_PHASE.name => Quantity::Number,
+        ("rate" | "increase", _) if metric.kind == Kind::Gauge => return Err(format!("{name} is no counter")),
+        ("rate" | "increase", "_bucket") => Quantity::Number,
+        // Seconds per second have no unit: a mean number of threads, or CPUs.
+        ("rate" | "increase", "") if metric.unit == Unit::Seconds => {
+            if is_rate {
+                Quantity::Number
+            } else {
+                Quantity::Seconds
+            }
+        }
+        ("rate" | "increase", "" | "_count") => {
+            if is_rate {
+                Quantity::PerSecond
+            } else {
+                Quantity::Number
+            }
+        }
+        _ => return Err(format!("{function} of {name} is not asked for here")),
+    };
+    matched(Shape { labels: labels_of(metric, suffix), quantity }, selector)
+}
+
+/// The metric of a series, and what its name has at its end.
+fn series(name: &str) -> Result<(&'static Metric, &'static str), String> {
+    let known = || catalog::ALL.iter().chain(foreign::ALL).copied();
+    let is_meant = |metric: &&Metric, suffix: &str| match metric.kind {
+        // A quantile of them is in seconds.
+        Kind::Histogram => !suffix.is_empty() && metric.unit == Unit::Seconds,
+        Kind::Counter | Kind::Gauge => suffix.is_empty(),
+    };
+    let found = ["", "_bucket", "_count"].into_iter().find_map(|suffix| {
+        let stem = name.strip_suffix(suffix)?;
+        Some((known().find(|metric| metric.name == stem && is_meant(metric, suffix))?, suffix))
+    });
+    found.ok_or_else(|| format!("there is no series {name}"))
+}
+
+fn quantity_of(metric: &Metric) -> Quantity {
+    match metric.unit {
+        // The catalog has no sizes; only the process collector does.
+        _ if metric.name.ends_with("_bytes") => Quantity::Bytes,
+        Unit::Seconds => Quantity::Seconds,
+        Unit::Count | Unit::Info | Unit::Bool => Quantity::Number,
+    }
+}
+
+fn labels_of(metric: &Metric, suffix: &str) -> BTreeMap<String, &'static [&'static str]> {
+    let own = metric.labels.iter().map(|label| match (label.bound, label.name) {
+        (Bound::Values(values), name) => (name, values),
+        (Bound::Attribute, "source") => ("source", &catalog::NAME_SOURCES[..]),
+        (Bound::Attribute, "model") => ("model", &catalog::MODELS[..]),
+        (_, name) => (name, &[][..]),
+    });
+    let bucket = (suffix == "_bucket").then_some("le");
+    let others = ["job", "instance"].into_iter().chain(bucket).map(|label| (label, &[][..]));
+    own.chain(others).map(|(label, values)| (label.to_owned(), values)).collect()
+}
+
+/// Fails if a selector asks for labels or values that there are not.
+fn matched(shape: Shape, selector: &VectorSelector) -> Result<Shape, String> {
+    for matcher in &selector.matchers.matchers {
+        shape.has(&matcher.name)?;
+        let possible = shape.labels[&matcher.name];
+        let asked: Vec<&str> = match matcher.op {
+            MatchOp::Equal | MatchOp::NotEqual => vec![&matcher.value],
+            MatchOp::Re(_) | MatchOp::NotRe(_) => matcher.value.split('|').collect(),
+        };
+        if let Some(value) = asked.into_iter().find(|value| !possible.is_empty() && !possible.contains(value)) {
+            return Err(format!("{} is never {value:?}", matcher.name));
+        }
+    }
+    Ok(shape)
+}
+
+fn string(expr: &Expr) -> Result<&str, String> {
+    if let Expr::StringLiteral(literal) = expr { Ok(&literal.val) } else { Err(format!("{expr} is no text")) }
+}
+
+fn parsed(text: &str) -> Result<Expr, String> {
+    let filled = text.replace(RATE_INTERVAL, "1m").replace(STEP, "20s").replace(RANGE, "30m");
+    parse(&filled).map_err(|error| format!("{error}, in {text}"))
+}
+
+/// Every selector of an expression.
+pub(super) fn selectors(text: &str) -> Vec<VectorSelector> {
+    struct Found(Vec<VectorSelector>);
+    impl ExprVisitor for Found {
+        type Error = Infallible;
+        fn pre_visit(&mut self, expr: &Expr) -> Result<bool, Infallible> {
+            match expr {
+                Expr::VectorSelector(selector) => self.0.push(selector.clone()),
+                Expr::MatrixSelector(range) => self.0.push(range.vs.clone()),
+                _ => {}
+            }
+            Ok(true)
+        }
+    }
+    let mut found = Found(Vec::new());
+    walk_expr(&mut found, &parsed(text).unwrap()).unwrap();
+    found.0
+}
+
+/// The metric that a selector selects from.
+pub(super) fn metric_of(selector: &VectorSelector) -> &'static Metric {
+    series(selector.name.as_deref().unwrap_or_default()).unwrap().0
+}
+
+#[test]
+fn each_fault_is_found() {
+    let (threads, on_cpu) = ("schedscope_workload_threads", "schedscope_workload_on_cpu_seconds_total");
+    let (blocked, switches) = ("schedscope_workload_blocked_seconds_total", "schedscope_workload_context_switches_total");
+    let (latency, info) = ("schedscope_workload_wakeup_latency_seconds", "schedscope_workload_info");
+    let seconds = format!("sum by (workload) (increase({on_cpu}[5m]))");
+    let count = format!("sum by (workload) (increase({switches}[5m]))");
+    for (expr, fault) in [
+        ("sum(".to_owned(), "unclosed"),
+        ("schedscope_workload_treads".to_owned(), "there is no series"),
+        (format!("rate({on_cpu}_count[5m])"), "there is no series"),
+        (format!("rate({latency}[5m])"), "there is no series"),
+        (format!("rate({threads}[5m])"), "is no counter"),
+        (format!("sum ({on_cpu})"), "is no gauge"),
+        (format!("sum ({latency}_bucket)"), "is no gauge"),
+        (format!("max_over_time({threads}[5m])"), "is not asked for"),
+        (format!("rate({blocked}{{cause=\"gil\"}}[5m])"), "no label cause"),
+        (format!("rate({blocked}{{reason=\"lunch\"}}[5m])"), "is never \"lunch\""),
+        (format!("rate({blocked}{{reason=~\"gil|lunch\"}}[5m])"), "is never \"lunch\""),
+        (format!("rate({blocked}{{reason=~\"\"}}[5m])"), "is never \"\""),
+        (format!("{info}{{model!=\"lazy\"}}"), "is never \"lazy\""),
+        (format!("sum by (cpu) (rate({blocked}[5m]))"), "no label cpu"),
+        (format!("sum by (workload) (sum by (reason) (rate({blocked}[5m])))"), "no label workload"),
+        (format!("sum by (cpu) (rate({on_cpu}[5m]))"), "not the same core"),
+        (format!("sum without (cpu) (rate({on_cpu}[5m]))"), "`without`"),
+        (format!("histogram_quantile(0.9, sum by (workload) (rate({latency}_bucket[5m])))"), "no buckets"),
+        (format!("label_join({threads}, \"cpu\", \" \", \"instance\", \"core\")"), "no label core"),
+        (format!("{seconds} + {count}"), "has no unit"),
+        (format!("{seconds} > {count}"), "has no unit"),
+        (format!("{count} * {seconds}"), "has no unit"),
+        (format!("1 - {seconds}"), "has no unit"),
+        (format!("{seconds} / sum by (workload) (rate({switches}[5m]))"), "has no unit"),
+        (format!("{count} / {seconds} > 1"), "needs parentheses"),
+        (format!("{count} / {count} + {count}"), "needs parentheses"),
+        (format!("{count} / sum (increase({switches}[5m]))"), "no `on`"),
+        (format!("{count} / on (instance) {count}"), "no label instance"),
+        (format!("{count} / on () sum (increase({switches}[5m]))"), "several series"),
+        (format!("{threads} * on (instance, workload) group_left (model) {info}"), "several series"),
+        (format!("{threads} * on (workload) group_left (model) topk by (instance) (1, {info})"), "several series"),
+        (format!("{count} or on () label_replace({count}, \"cpu\", \"\", \"\", \"\")"), "same labels"),
+        ("instance:schedscope_cpus:count".to_owned(), "there is no series"),
+        (format!("quantile(0.9, {threads})"), "does not know"),
+        (format!("sort({threads})"), "does not know"),
+    ] {
+        let Err(found) = Checker::default().check(&expr) else { panic!("{expr} passes") };
+        assert!(found.contains(fault), "{expr}: {found}");
+    }
+}
+
+#[test]
+fn quantities_are_what_arithmetic_gives() {
+    for (expr, quantity) in [
+        ("rate(schedscope_workload_on_cpu_seconds_total[5m])", Quantity::Number),
+        ("rate(schedscope_workload_context_switches_total[5m])", Quantity::PerSecond),
+        ("rate(schedscope_bpf_program_run_seconds_total[5m]) / rate(schedscope_bpf_program_runs_total[5m])", Quantity::Seconds),
+        ("rate(schedscope_bpf_program_runs_total[5m]) / rate(schedscope_bpf_program_runs_total[5m])", Quantity::Number),
+        ("schedscope_workload_threads / schedscope_workload_gil_switch_interval_seconds", Quantity::PerSecond),
+        ("histogram_quantile(0.9, rate(schedscope_workload_timeslice_seconds_bucket[5m]))", Quantity::Seconds),
+        ("process_resident_memory_bytes", Quantity::Bytes),
+    ] {
+        assert_eq!(Checker::default().check(expr).unwrap().quantity, quantity, "{expr}");
+    }
+}

@@ -1,20 +1,11 @@
-//! What dashboards, marks, rules and alerts ask Prometheus.
+//! What dashboards and marks ask Prometheus, and what a reader may have chosen.
 
-use promql_parser::parser::{Expr, parse};
 use schedscope_grafana::{
     dashboards,
+    panel::Panel,
     promql::{RANGE, RATE_INTERVAL, STEP},
     variables::marks,
 };
-use serde_json::Value;
-
-/// An expression of a panel or a mark.
-pub(super) struct Asked {
-    /// Where it stands.
-    pub(super) what: String,
-    /// As it stands there.
-    pub(super) expr: String,
-}
 
 /// What a reader has chosen.
 pub(super) struct Choice {
@@ -48,53 +39,32 @@ impl Choice {
     }
 }
 
-/// Everything on every dashboard.
-pub(super) fn all() -> Vec<Asked> {
-    let mut all: Vec<Asked> =
-        marks().into_iter().map(|mark| Asked { what: mark.name.to_owned(), expr: mark.expr.to_string() }).collect();
+/// Every expression on every dashboard, with where it stands.
+pub(super) fn all() -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = marks().map(|mark| (mark.name.to_owned(), mark.expr)).into();
     for dashboard in dashboards::all() {
-        let json = dashboard.json();
-        for panel in panels(&json) {
-            let what = format!("{} / {}", dashboard.title, panel["title"].as_str().unwrap());
-            all.extend(exprs(panel).map(|expr| Asked { what: what.clone(), expr }));
+        for panel in dashboard.panels() {
+            let what = format!("{} / {}", dashboard.title, panel.title);
+            all.extend(panel.queries.iter().map(|query| (what.clone(), query.expr.clone())));
         }
     }
     all
 }
 
-/// The expressions of one panel.
-pub(super) fn of_panel(dashboard: &str, panel: &str) -> Vec<String> {
+fn panel(dashboard: &str, title: &str) -> Panel {
     let dashboard = dashboards::all().into_iter().find(|known| known.title == dashboard).expect("no such dashboard");
-    let json = dashboard.json();
-    let found: Vec<String> = panels(&json).filter(|known| known["title"] == panel).flat_map(exprs).collect();
-    assert!(!found.is_empty(), "no panel {panel}");
-    found
+    dashboard.panels().find(|known| known.title == title).expect("no such panel").clone()
+}
+
+/// The expressions of one panel.
+pub(super) fn of_panel(dashboard: &str, title: &str) -> Vec<String> {
+    panel(dashboard, title).queries.into_iter().map(|query| query.expr).collect()
 }
 
 /// The expression of one column of a table.
 pub(super) fn of_column(dashboard: &str, table: &str, heading: &str) -> String {
-    let dashboard = dashboards::all().into_iter().find(|known| known.title == dashboard).expect("no such dashboard");
-    let json = dashboard.json();
-    let panel = panels(&json).find(|known| known["title"] == table).expect("no such table");
-    let organize = panel["transformations"].as_array().unwrap().iter().find(|step| step["id"] == "organize").unwrap();
-    let names = organize["options"]["renameByName"].as_object().unwrap();
-    let field = names.iter().find(|(_, name)| *name == heading).expect("no such column").0;
-    let target = panel["targets"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .find(|target| *field == format!("Value #{}", target["refId"].as_str().unwrap()));
-    target.unwrap()["expr"].as_str().unwrap().to_owned()
-}
-
-fn panels(dashboard: &Value) -> impl Iterator<Item = &Value> {
-    let top = dashboard["panels"].as_array().unwrap();
-    top.iter().flat_map(|panel| [panel].into_iter().chain(panel["panels"].as_array().into_iter().flatten()))
-}
-
-fn exprs(panel: &Value) -> impl Iterator<Item = String> {
-    let targets = panel["targets"].as_array().into_iter().flatten();
-    targets.map(|target| target["expr"].as_str().unwrap().to_owned())
+    let mut queries = panel(dashboard, table).queries.into_iter();
+    queries.find(|query| query.heading == Some(heading)).expect("no such column").expr
 }
 
 /// Metric with selector and label of a variable's query.
@@ -105,26 +75,4 @@ pub(super) fn variable(name: &str) -> (String, String) {
     let inside = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap();
     let (metric, label) = inside.rsplit_once(", ").unwrap();
     (metric.to_owned(), label.to_owned())
-}
-
-/// The selectors of an expression, without ranges.
-pub(super) fn selectors(expr: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    collect(&parse(expr).unwrap(), &mut found);
-    assert!(!found.is_empty(), "{expr} selects nothing");
-    found
-}
-
-fn collect(expr: &Expr, found: &mut Vec<String>) {
-    match expr {
-        Expr::VectorSelector(selector) => found.push(selector.to_string()),
-        Expr::MatrixSelector(matrix) => found.push(matrix.vs.to_string()),
-        Expr::Call(call) => call.args.args.iter().for_each(|argument| collect(argument, found)),
-        Expr::Aggregate(aggregate) => collect(&aggregate.expr, found),
-        Expr::Binary(binary) => [&binary.lhs, &binary.rhs].into_iter().for_each(|side| collect(side, found)),
-        Expr::Paren(inner) => collect(&inner.expr, found),
-        Expr::Subquery(inner) => collect(&inner.expr, found),
-        Expr::NumberLiteral(_) => {}
-        other => panic!("we write no such expression: {other}"),
-    }
 }

@@ -1,15 +1,19 @@
 //! What panels show of a workload beside what `schedscope run --json` says of it.
 
-use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
-use schedscope::metrics::catalog::SWITCH_KINDS;
 use schedscope_ebpf::blocked::Reason;
 
-use super::scene::{Scene, Trace};
+use super::{
+    expressions::of_panel,
+    scene::{Scene, Trace},
+};
 
 const MODELS: &str = "schedscope: models compared";
 const CORE_MAP: &str = "schedscope: core map";
 const LATENCY: &str = "schedscope: scheduler latency";
+const RUNNABLE: &str = "Runnable and waiting for a CPU";
+const BLOCKED: &str = "Blocked, by what threads wait for";
 
 /// A thread is running, runnable or blocked at every moment, so what the three panels lack together is the time of the threads
 /// before the first and after the last scrape: by that much at most any of them may show less than the run had. No clock is
@@ -17,104 +21,93 @@ const LATENCY: &str = "schedscope: scheduler latency";
 pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
     let (report, threads) = (&trace.report, trace.report.tasks.peak_threads as f64);
     let time = &report.time_seconds;
-    let shown = |dashboard: &str, panel: &str, only: Option<&(&str, String)>| {
-        trace.sum(scene, dashboard, panel, only) * trace.seen_seconds()
-    };
-    let (runnable, blocked) = ("Runnable and waiting for a CPU", "Blocked, by what threads wait for");
     let whole = time.on_cpu + time.runnable + time.blocked;
-    let seen: f64 = ["C: CPUs in use", runnable, blocked].iter().map(|panel| shown(MODELS, panel, None)).sum();
+    let seen: f64 = ["C: CPUs in use", RUNNABLE, BLOCKED].iter().map(|panel| total(scene, trace, MODELS, panel, None)).sum();
     let unseen = whole - seen;
-    println!("{}: {unseen:.3} of {whole:.3} s of threads before the first or after the last scrape", trace.workload);
-    assert!(unseen < 0.15 * whole, "{}: {unseen} of {whole} s unseen", trace.workload);
+    check(trace, "time of threads before the first or after the last scrape", unseen, 0.0, f64::NEG_INFINITY..=0.15 * whole);
 
-    let demand = time.on_cpu + time.runnable;
-    let gil = report.blocked_seconds_by_reason.get(Reason::Gil.name()).copied().unwrap_or_default();
+    let (demand, blocked) = (time.on_cpu + time.runnable, |reason| blocked_for(trace, reason));
     let mut times = vec![
         (MODELS, "C: CPUs in use", None, time.on_cpu),
         (MODELS, "D: CPUs wanted", None, demand),
-        (MODELS, runnable, None, time.runnable),
-        (MODELS, blocked, None, time.blocked),
-        (MODELS, "Waiting for Python's interpreter lock", None, gil),
+        (MODELS, RUNNABLE, None, time.runnable),
+        (MODELS, BLOCKED, None, time.blocked),
+        (MODELS, "Waiting for Python's interpreter lock", None, blocked(Reason::Gil)),
         (CORE_MAP, "C: CPUs in use by workload", None, time.on_cpu),
         (CORE_MAP, "D: CPUs wanted by workload", None, demand),
     ];
-    for reason in Reason::ALL {
-        let total = report.blocked_seconds_by_reason.get(reason.name()).copied().unwrap_or_default();
-        times.push((MODELS, blocked, Some(("reason", reason.name().to_owned())), total));
-    }
-    for (cpu, seconds) in &report.on_cpu_seconds_by_cpu {
-        times.push((CORE_MAP, "Workload by core", Some(("cpu", format!("{} CPU {cpu:0>3}", scene.instance))), *seconds));
-    }
-    for (dashboard, panel, only, total) in times {
-        let shown = shown(dashboard, panel, only.as_ref());
-        // Both read the intervals still open a little later than they say.
-        let slack = 0.02 * threads;
-        println!("{}: {panel} {only:?}: {shown:.3} s of {total:.3} s", trace.workload);
-        let (least, most) = (total - unseen - slack, total + slack);
-        assert!((least..=most).contains(&shown), "{}: {panel} {only:?}: {shown} s, run says {total} s", trace.workload);
+    times.extend(Reason::ALL.map(|reason| (MODELS, BLOCKED, Some(("reason", reason.name().to_owned())), blocked(reason))));
+    times.extend(report.on_cpu_seconds_by_cpu.iter().map(|(cpu, seconds)| {
+        (CORE_MAP, "Workload by core", Some(("cpu", format!("{} CPU {cpu:0>3}", scene.instance))), *seconds)
+    }));
+    // Both read the intervals still open a little later than they say.
+    let slack = 0.02 * threads;
+    for (dashboard, panel, only, expected) in times {
+        let shown = total(scene, trace, dashboard, panel, only.as_ref());
+        check(trace, &format!("seconds of {panel} {only:?}"), shown, expected, expected - unseen - slack..=expected + slack);
     }
     counts(scene, trace);
-    over_time(scene, trace, unseen);
-    let shown = trace.half_way(scene, MODELS, "Threads");
-    assert!((shown - threads).abs() < 0.5, "{}: {shown} of {threads} threads", trace.workload);
+    over_time(scene, trace, whole, unseen + slack);
+    let half_way = trace.choice().apply(&of_panel(MODELS, "Threads")[0]);
+    check(trace, "threads", scene.query(&half_way, trace.middle_seconds)[0].1, threads, threads - 0.5..=threads + 0.5);
     let (shown, expected) = (trace.sum(scene, MODELS, "Effective CPUs", None), report.parallelism.effective_cpus);
-    println!("{}: {shown:.3} effective CPUs, run says {expected:.3}", trace.workload);
     // By as much as the unseen time of one CPU can change the spread.
-    assert!((shown - expected).abs() < 0.1 * expected, "{}: {shown} of {expected} effective CPUs", trace.workload);
+    check(trace, "effective CPUs", shown, expected, 0.9 * expected..=1.1 * expected);
 }
 
 /// The tables over the chosen time. A share is off by as much as the part of the threads' time that no scrape saw.
-fn over_time(scene: &Scene, trace: &Trace, unseen: f64) {
-    let report = &trace.report;
-    let time = &report.time_seconds;
-    let whole = time.on_cpu + time.runnable + time.blocked;
-    let blocked = |reasons: &[Reason]| -> f64 {
-        reasons.iter().filter_map(|reason| report.blocked_seconds_by_reason.get(reason.name())).sum()
-    };
-    let slack = (unseen + 0.02 * report.tasks.peak_threads as f64) / whole;
+fn over_time(scene: &Scene, trace: &Trace, whole: f64, slack: f64) {
+    let time = &trace.report.time_seconds;
     for (heading, seconds) in [
         ("Running", time.on_cpu),
         ("Waiting for a CPU", time.runnable),
-        ("GIL", blocked(&[Reason::Gil])),
-        ("Lock", blocked(&[Reason::Futex])),
-        ("Child", blocked(&[Reason::ChildWait])),
+        ("GIL", blocked_for(trace, Reason::Gil)),
+        ("Lock", blocked_for(trace, Reason::Futex)),
+        ("Child", blocked_for(trace, Reason::ChildWait)),
     ] {
-        let (shown, expected) = (trace.cell(scene, MODELS, "Where the time of the threads went", heading), seconds / whole);
-        println!("{}: {heading} {shown:.4} of the threads' time, run says {expected:.4}", trace.workload);
-        assert!((shown - expected).abs() <= slack, "{}: {heading} {shown}, run says {expected}", trace.workload);
+        let shown = trace.cell(scene, MODELS, "Where the time of the threads went", heading);
+        check(trace, heading, shown, seconds / whole, (seconds - slack) / whole..=(seconds + slack) / whole);
     }
     let cell = |heading| trace.cell(scene, MODELS, "What each did in the chosen time", heading);
-    let shown = cell("CPU time");
-    let (least, most) = (time.on_cpu - unseen - slack * whole, time.on_cpu + slack * whole);
-    assert!((least..=most).contains(&shown), "{}: {shown} s of CPU time, run says {}", trace.workload, time.on_cpu);
+    check(trace, "CPU time", cell("CPU time"), time.on_cpu, time.on_cpu - slack..=time.on_cpu + slack);
     // The highest point is no less than the mean of the whole time, but for what the last windows reach beyond it.
-    let (running, demand) = (cell("C at most"), cell("D at most"));
-    let mean = trace.sum(scene, MODELS, "C: CPUs in use", None);
-    println!("{}: C at most {running:.3}, mean {mean:.3}, D at most {demand:.3}", trace.workload);
-    assert!(running > 0.95 * mean && demand >= running - 1e-6, "{}: C at most {running}, D {demand}", trace.workload);
-    let switches = (report.switches.voluntary + report.switches.preempted) as f64 / time.on_cpu;
+    let (running, mean) = (cell("C at most"), trace.sum(scene, MODELS, "C: CPUs in use", None));
+    check(trace, "C at most", running, mean, 0.95 * mean..=f64::INFINITY);
+    check(trace, "D at most", cell("D at most"), running, running - 1e-6..=f64::INFINITY);
+    let switches = (trace.report.switches.voluntary + trace.report.switches.preempted) as f64 / time.on_cpu;
     let shown = cell("Voluntary switches") + cell("Preemptions");
-    println!("{}: {shown:.1} switches a second on a CPU, run says {switches:.1}", trace.workload);
-    assert!(shown > 0.5 * switches && shown < 2.0 * switches, "{}: {shown}, run says {switches}", trace.workload);
+    check(trace, "switches a second on a CPU", shown, switches, 0.5 * switches..=2.0 * switches);
 }
 
 /// Counts are never more than the run's. How many are missing depends on how fast they came while no scrape saw the workload, which
 /// on a shared host can be several times the mean: at least half of all switches must be there.
 fn counts(scene: &Scene, trace: &Trace) {
     let (switches, migrations) = (&trace.report.switches, &trace.report.migrations);
-    let by_kind =
-        BTreeMap::from([("voluntary", switches.voluntary), ("preempted", switches.preempted), ("yielded", switches.yielded)]);
-    assert_eq!(by_kind.len(), SWITCH_KINDS.len());
-    let all = by_kind.values().sum::<u64>();
-    let mut counts: Vec<_> =
-        by_kind.into_iter().map(|(kind, total)| (MODELS, "Context switches", Some(("kind", kind.to_owned())), total)).collect();
-    counts.push((MODELS, "Migrations", None, migrations.total));
-    counts.push((LATENCY, "Migrations by distance", None, migrations.total));
-    for (dashboard, panel, only, total) in counts {
-        let shown = trace.sum(scene, dashboard, panel, only.as_ref()) * trace.seen_seconds();
-        println!("{}: {panel} {only:?}: {shown:.0} of {total}", trace.workload);
-        assert!(shown <= total as f64 + 0.5, "{}: {panel} {only:?}: {shown}, run says {total}", trace.workload);
+    let kind = |name: &str| Some(("kind", name.to_owned()));
+    for (dashboard, panel, only, count) in [
+        (MODELS, "Context switches", kind("voluntary"), switches.voluntary),
+        (MODELS, "Context switches", kind("preempted"), switches.preempted),
+        (MODELS, "Context switches", kind("yielded"), switches.yielded),
+        (MODELS, "Migrations", None, migrations.total),
+        (LATENCY, "Migrations by distance", None, migrations.total),
+    ] {
+        let shown = total(scene, trace, dashboard, panel, only.as_ref());
+        check(trace, &format!("{panel} {only:?}"), shown, count as f64, 0.0..=count as f64 + 0.5);
     }
-    let shown = trace.sum(scene, MODELS, "Context switches", None) * trace.seen_seconds();
-    assert!(shown > 0.5 * all as f64, "{}: {shown} of {all} switches", trace.workload);
+    let all = (switches.voluntary + switches.preempted + switches.yielded) as f64;
+    check(trace, "all switches", total(scene, trace, MODELS, "Context switches", None), all, 0.5 * all..=all + 0.5);
+}
+
+/// What a panel of rates shows, over the time that was seen.
+fn total(scene: &Scene, trace: &Trace, dashboard: &str, panel: &str, only: Option<&(&str, String)>) -> f64 {
+    trace.sum(scene, dashboard, panel, only) * trace.seen_seconds()
+}
+
+fn blocked_for(trace: &Trace, reason: Reason) -> f64 {
+    trace.report.blocked_seconds_by_reason.get(reason.name()).copied().unwrap_or_default()
+}
+
+fn check(trace: &Trace, what: &str, shown: f64, expected: f64, allowed: RangeInclusive<f64>) {
+    println!("{}: {what} {shown:.3}, run says {expected:.3}", trace.workload);
+    assert!(allowed.contains(&shown), "{}: {what} {shown}, run says {expected}, allowed {allowed:?}", trace.workload);
 }

@@ -1,14 +1,13 @@
-//! Two daemons in two network namespaces, one Prometheus that reaches both, and the fleet dashboard.
+//! Two daemons on two addresses of a network of their own, a Prometheus that reaches both, and the fleet dashboard.
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
+    fs,
     net::SocketAddr,
-    os::fd::AsRawFd,
     path::Path,
     process::Command,
-    thread::sleep,
-    time::{Duration, Instant},
+    thread::{sleep, spawn},
+    time::Duration,
 };
 
 use schedscope::metrics::catalog;
@@ -17,60 +16,40 @@ use tempfile::TempDir;
 
 use super::{
     expressions::{self, Choice},
-    scene::{built, now_seconds, prometheus_where_allowed, query, wait_for_daemon},
+    scene::{built, now_seconds, prometheus_where_allowed, query, wait_for_daemon, wait_until},
 };
 use crate::{
     grafana::prometheus::{Prometheus, Settings},
     trace::child::{Service, Stop},
 };
 
-/// Addresses reserved for documentation: nothing outside the two namespaces has them.
+/// Addresses reserved for documentation: not those of the loopback interface, which need no leave to listen on.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
-/// Default port of the daemon: each has its own in its namespace.
+/// Default port of the daemon.
 const PORT: u16 = 9752;
-/// The interface in each namespace.
-const INTERFACE: &str = "fleet";
-/// What the dashboard may take to show that a host is gone.
-const LIMIT: Duration = Duration::from_secs(20);
 const DASHBOARD: &str = "schedscope: fleet";
 
 #[test]
 fn the_fleet_dashboard_tells_two_hosts_apart() {
     let Some(program) = prometheus_where_allowed() else { return };
-    let hosts = match ["a", "b"].map(Namespace::create) {
-        [Ok(a), Ok(b)] => [a, b],
-        [Err(why), _] | [_, Err(why)] => {
-            println!("skipped: no network namespaces here: {why}");
-            return;
-        }
-    };
-    connect(&hosts);
-    let scratch = TempDir::new().unwrap();
-    let _home = Visit::begin();
-    let addresses = ADDRESSES.map(|address| SocketAddr::new(address.parse().unwrap(), PORT));
-    let [first, second] = [0, 1].map(|number| {
-        hosts[number].enter();
-        daemon(scratch.path(), number, addresses[number])
+    // The thread of a test may be the program's only one, which other tests need where it is.
+    let ended = spawn(move || match enter_network() {
+        Ok(()) => watch_two_hosts(&program),
+        Err(why) => println!("skipped: no network namespaces here: {why}"),
     });
-    hosts[0].enter();
+    ended.join().unwrap();
+}
+
+fn watch_two_hosts(program: &Path) {
+    let scratch = TempDir::new().unwrap();
+    let addresses = ADDRESSES.map(|address| SocketAddr::new(address.parse().unwrap(), PORT));
+    let [first, second] = [0, 1].map(|number| daemon(scratch.path(), number, addresses[number]));
     addresses.into_iter().for_each(wait_for_daemon);
-    let settings = Settings {
-        daemons: addresses.to_vec(),
-        ..Settings::new(addresses[0], SocketAddr::new(ADDRESSES[0].parse().unwrap(), 9090), 1)
-    };
-    let prometheus = Prometheus::start(&program, &scratch.path().join("prometheus"), &settings, &Stop::default()).unwrap();
-    let work = Service::start(Command::new(scratch.path().join("fleet-work")).args([
-        "native",
-        "--task",
-        "spin",
-        "--model",
-        "threads",
-        "--workers",
-        "2",
-        "--seconds",
-        "60",
-    ]))
-    .unwrap();
+    let listen = SocketAddr::new(addresses[0].ip(), 9090);
+    let settings = Settings { daemons: addresses.to_vec(), ..Settings::new(addresses[0], listen, 1) };
+    let prometheus = Prometheus::start(program, &scratch.path().join("prometheus"), &settings, &Stop::default()).unwrap();
+    let mut work = Command::new(scratch.path().join("fleet-work"));
+    let work = Service::start(work.args("native --task spin --model threads --workers 2 --seconds 60".split(' '))).unwrap();
     sleep(Duration::from_secs(15));
 
     let instances = addresses.map(|address| address.to_string());
@@ -88,13 +67,13 @@ fn both_hosts_are_told_apart(prometheus: &Prometheus, instances: &[String; 2]) {
     let both: BTreeSet<&str> = instances.iter().map(String::as_str).collect();
     let now = now_seconds();
     let mut by_host = 0;
-    for asked in expressions::all().iter().filter(|asked| asked.what.starts_with(DASHBOARD)) {
-        let series = query(prometheus, &Choice::all("10s").apply(&asked.expr), now);
-        assert!(!series.is_empty(), "{}: {}", asked.what, asked.expr);
+    for (what, expr) in expressions::all().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
+        let series = query(prometheus, &Choice::all("10s").apply(expr), now);
+        assert!(!series.is_empty(), "{what}: {expr}");
         let found = instances_of(&series);
         if !found.is_empty() {
             by_host += 1;
-            assert_eq!(found, both, "{}: {}", asked.what, asked.expr);
+            assert_eq!(found, both, "{what}: {expr}");
         }
     }
     assert!(by_host > 10, "only {by_host} expressions keep the host");
@@ -108,10 +87,10 @@ fn both_hosts_are_told_apart(prometheus: &Prometheus, instances: &[String; 2]) {
 /// With one host chosen, nothing of the other is shown.
 fn one_host_can_be_chosen(prometheus: &Prometheus, instance: &str) {
     let choice = Choice { instance: instance.to_owned(), ..Choice::all("10s") };
-    for asked in expressions::all().iter().filter(|asked| asked.what.starts_with(DASHBOARD)) {
-        let series = query(prometheus, &choice.apply(&asked.expr), now_seconds());
+    for (what, expr) in expressions::all().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
+        let series = query(prometheus, &choice.apply(expr), now_seconds());
         let found = instances_of(&series);
-        assert!(found.is_empty() || found == BTreeSet::from([instance]), "{}: {found:?}", asked.what);
+        assert!(found.is_empty() || found == BTreeSet::from([instance]), "{what}: {found:?}");
     }
 }
 
@@ -121,18 +100,13 @@ fn instances_of(series: &[(Value, f64)]) -> BTreeSet<&str> {
 
 /// Waits until the dashboard shows so many hosts that answer, and so many that do not; how long it took, in seconds.
 fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
-    let shown = || {
-        ["Hosts that answer", "Silent hosts"].map(|panel| {
+    wait_until(&format!("{expected:?} hosts answer and do not answer"), || {
+        let shown = ["Hosts that answer", "Silent hosts"].map(|panel| {
             let exprs = expressions::of_panel(DASHBOARD, panel);
             query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1.to_string()
-        })
-    };
-    let began = Instant::now();
-    while shown() != expected {
-        assert!(began.elapsed() < LIMIT, "{:?} hosts answer and do not answer, not {expected:?}", shown());
-        sleep(Duration::from_millis(500));
-    }
-    began.elapsed().as_secs_f64()
+        });
+        shown == expected
+    })
 }
 
 /// Knows the same program under another name than the other daemon does.
@@ -145,61 +119,14 @@ fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Service {
     Service::start(command.args(["daemon", "--allow-remote", "--listen", &address.to_string(), "--config"]).arg(file)).unwrap()
 }
 
-/// A network namespace, deleted with everything in it at the end.
-struct Namespace(String);
-
-impl Namespace {
-    /// Its name is not used by another run of the tests.
-    fn create(letter: &str) -> Result<Namespace, String> {
-        let name = format!("schedscope-{}-{letter}", std::process::id());
-        ip(&["netns", "add", &name])?;
-        let namespace = Namespace(name);
-        ip(&["-n", &namespace.0, "link", "set", "lo", "up"])?;
-        Ok(namespace)
+/// Brings this thread, and what it starts, into a network of its own that has nothing but the two addresses. It ends with them.
+fn enter_network() -> Result<(), String> {
+    // SAFETY: a system call without memory; a thread may leave its network namespace whatever the others do.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return Err(std::io::Error::last_os_error().to_string());
     }
-
-    /// From now on what this thread starts and asks is in it.
-    fn enter(&self) {
-        enter(&File::open(Path::new("/run/netns").join(&self.0)).unwrap());
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        if let Err(why) = ip(&["netns", "delete", &self.0]) {
-            println!("cannot delete network namespace {}: {why}", self.0);
-        }
-    }
-}
-
-/// Brings this thread back when it ends, also by a failure.
-struct Visit(File);
-
-impl Visit {
-    fn begin() -> Visit {
-        Visit(File::open("/proc/thread-self/ns/net").unwrap())
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        enter(&self.0);
-    }
-}
-
-fn enter(namespace: &File) {
-    // SAFETY: a system call without memory, on a descriptor that is open.
-    let status = unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) };
-    assert_eq!(status, 0, "cannot enter a network namespace: {}", std::io::Error::last_os_error());
-}
-
-/// A wire between the two, with an address at each end.
-fn connect([a, b]: &[Namespace; 2]) {
-    ip(&["-n", &a.0, "link", "add", INTERFACE, "type", "veth", "peer", "name", INTERFACE, "netns", &b.0]).unwrap();
-    for (namespace, address) in [a, b].into_iter().zip(ADDRESSES) {
-        ip(&["-n", &namespace.0, "address", "add", &format!("{address}/30"), "dev", INTERFACE]).unwrap();
-        ip(&["-n", &namespace.0, "link", "set", INTERFACE, "up"]).unwrap();
-    }
+    ip(&["link", "set", "lo", "up"])?;
+    ADDRESSES.into_iter().try_for_each(|address| ip(&["address", "add", address, "dev", "lo"]))
 }
 
 fn ip(arguments: &[&str]) -> Result<(), String> {

@@ -48,7 +48,7 @@ fn the_dashboards_show_the_lab_with_models_and_phases() {
         assert!(seen <= 1.02 * all && seen >= 0.5 * all, "{}: {seen} of {all} s on CPUs", shown.workload);
         let [phases, ..] = schedscope_grafana::variables::marks();
         let half_way = f64::midpoint(shown.begin_unix_seconds, shown.end_unix_seconds);
-        let marked = query(serving.prometheus(), &Choice::all("5s").apply(&phases.expr.to_string()), half_way);
+        let marked = query(serving.prometheus(), &Choice::all("5s").apply(&phases.expr), half_way);
         let names: Vec<&str> = marked.iter().map(|(labels, _)| labels["workload"].as_str().unwrap()).collect();
         assert_eq!(names, [shown.workload.as_str()]);
     }

@@ -24,35 +24,17 @@ use crate::{
         metrics::free_address,
         serve::phases::{Phase, Phases},
     },
-    workspace::{find_program, target_dir},
+    workspace::{find_program, root, target_dir},
 };
 
 /// Set by whoever wants tests that load BPF programs run.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// Seconds that each workload works.
 const SECONDS: &str = "20";
-/// Python threads that compute for as many seconds as the argument says.
-const FOUR_THREADS: &str = "
-import sys, threading, time
-
-end = time.monotonic() + float(sys.argv[1])
-
-def work():
-    number = 0
-    while time.monotonic() < end:
-        for i in range(1000):
-            number += i * i
-
-threads = [threading.Thread(target=work) for _ in range(4)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-";
 /// The phase that the lab would name.
 pub(super) const PHASE: &str = "CPU-bound: test";
-/// Rules are evaluated every 15 and 30 seconds.
-const RULES_LIMIT: Duration = Duration::from_secs(60);
+/// What rules, a daemon or what Prometheus passes on may take. Rules are evaluated every 15 and 30 seconds.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything that was recorded.
 pub(super) struct Scene {
@@ -111,20 +93,17 @@ impl Scene {
         let native = ["native", "--workers", "4", "--seconds", SECONDS];
         let threads = record("lab-threads", &[&native[..], &["--task", "mutex", "--model", "threads"]].concat());
         let processes = record("lab-processes", &[&native[..], &["--task", "spin", "--model", "processes"]].concat());
-        let gil = link_python(&scratch.path().join("lab-gil")).then(|| record("lab-gil", &["-c", FOUR_THREADS, SECONDS]));
-        wait_for_rules(&prometheus);
-        let instance = daemon_address.to_string();
-        Some(Scene {
-            prometheus,
-            store,
-            instance,
-            threads,
-            processes,
-            gil,
-            end_seconds: now_seconds(),
-            _daemon: daemon,
-            _scratch: scratch,
-        })
+        let cell = root().join("workloads/python/lab.py").display().to_string();
+        let python = [&cell, "arithmetic-threads", "--workers", "4", "--seconds", SECONDS, "--keep-process-names"];
+        let gil = link_python(&scratch.path().join("lab-gil")).then(|| record("lab-gil", &python));
+        // After the workloads ended.
+        wait_until("every rule has been evaluated", || {
+            let groups = prometheus.api("rules", &[]).unwrap();
+            let mut rules = groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+            rules.all(|rule| rule["health"] != "unknown")
+        });
+        let (instance, end_seconds) = (daemon_address.to_string(), now_seconds());
+        Some(Scene { prometheus, store, instance, threads, processes, gil, end_seconds, _daemon: daemon, _scratch: scratch })
     }
 
     /// Series with their values at a time.
@@ -169,12 +148,10 @@ impl Trace {
     /// What a panel shows of this workload over the time that was seen, its series added up; those whose label has a value if one
     /// is given.
     pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>) -> f64 {
-        self.sum_at(scene, dashboard, panel, only, self.last_seconds)
-    }
-
-    /// What a panel shows of this workload half-way.
-    pub(super) fn half_way(&self, scene: &Scene, dashboard: &str, panel: &str) -> f64 {
-        self.sum_at(scene, dashboard, panel, None, self.middle_seconds)
+        let exprs = of_panel(dashboard, panel);
+        let series = exprs.iter().flat_map(|expr| scene.query(&self.choice().apply(expr), self.last_seconds));
+        let is_meant = |labels: &Value| only.is_none_or(|(label, value)| labels[label] == value.as_str());
+        series.filter(|(labels, _)| is_meant(labels)).map(|(_, value)| value).sum()
     }
 
     /// The cell of this workload in a table over the time that was seen.
@@ -185,18 +162,11 @@ impl Trace {
         *value
     }
 
-    fn choice(&self) -> Choice {
+    /// This workload over the time that was seen.
+    pub(super) fn choice(&self) -> Choice {
         // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
         Choice { workload: self.workload.to_owned(), ..Choice::all(&window) }
-    }
-
-    fn sum_at(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>, at_seconds: f64) -> f64 {
-        let choice = self.choice();
-        let exprs = of_panel(dashboard, panel);
-        let series = exprs.iter().flat_map(|expr| scene.query(&choice.apply(expr), at_seconds));
-        let is_meant = |labels: &Value| only.is_none_or(|(label, value)| labels[label] == value.as_str());
-        series.filter(|(labels, _)| is_meant(labels)).map(|(_, value)| value).sum()
     }
 }
 
@@ -242,11 +212,17 @@ pub(super) fn prometheus_where_allowed() -> Option<PathBuf> {
 }
 
 pub(super) fn wait_for_daemon(address: SocketAddr) {
+    wait_until("the daemon answers", || has_daemon(address).is_ok());
+}
+
+/// Waits until something is so; how long it took, in seconds.
+pub(super) fn wait_until(what: &str, is_so: impl Fn() -> bool) -> f64 {
     let began = Instant::now();
-    while has_daemon(address).is_err() {
-        assert!(began.elapsed() < Duration::from_secs(20), "the daemon does not answer on {address}");
-        sleep(Duration::from_millis(50));
+    while !is_so() {
+        assert!(began.elapsed() < LIMIT, "not within {} s: {what}", LIMIT.as_secs());
+        sleep(Duration::from_millis(200));
     }
+    began.elapsed().as_secs_f64()
 }
 
 /// A program of this workspace.
@@ -254,20 +230,6 @@ pub(super) fn built(name: &str) -> PathBuf {
     let file = target_dir().join("debug").join(name);
     assert!(file.is_file(), "{} is not there: run `cargo build --workspace --bins`", file.display());
     file
-}
-
-/// Waits until every rule has been evaluated after the workloads ended.
-fn wait_for_rules(prometheus: &Prometheus) {
-    let began = Instant::now();
-    loop {
-        let answer = prometheus.api("rules", &[]).unwrap();
-        let rules = answer["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
-        if rules.into_iter().all(|rule| rule["health"] != "unknown") {
-            return;
-        }
-        assert!(began.elapsed() < RULES_LIMIT, "the rules are not evaluated");
-        sleep(Duration::from_millis(500));
-    }
 }
 
 pub(super) fn now_seconds() -> f64 {

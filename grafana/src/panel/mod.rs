@@ -14,9 +14,10 @@ pub fn datasource() -> Value {
 }
 
 /// How values are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unit {
     /// A plain number.
+    #[default]
     Short,
     /// 0 to 1, shown as 0 to 100 %.
     Share,
@@ -55,7 +56,7 @@ pub struct Query {
 }
 
 /// A panel under construction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Panel {
     /// Title.
     pub title: &'static str,
@@ -85,22 +86,18 @@ impl Panel {
     /// `defaults` are those of its fields, `options` those of the kind.
     fn new(kind: &'static str, title: &'static str, unit: Unit, mut defaults: Value, options: Value) -> Panel {
         defaults["unit"] = unit.id().into();
+        let transformations = json!([]);
         Panel {
             title,
-            how_to_read: "",
-            next: "",
-            queries: Vec::new(),
-            columns: Vec::new(),
             kind,
             format: "time_series",
             unit,
             width: 12,
             height: 8,
             defaults,
-            overrides: Vec::new(),
             options,
-            transformations: json!([]),
-            repeat: None,
+            transformations,
+            ..Panel::default()
         }
     }
 

@@ -3,22 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{dashboards, name, panels};
 use crate::{dashboard::TAG, dashboards::all};
-
-fn variables(dashboard: &Value) -> &Vec<Value> {
-    dashboard["templating"]["list"].as_array().unwrap()
-}
-
-fn variable<'a>(dashboard: &'a Value, wanted: &str) -> &'a Value {
-    variables(dashboard).iter().find(|variable| variable["name"] == wanted).unwrap_or_else(|| panic!("no variable {wanted}"))
-}
-
-fn is_our_datasource(value: &Value) -> bool {
-    value["type"] == "prometheus" && value["uid"] == "${datasource}"
-}
 
 #[test]
 fn panels_lie_side_by_side_in_lines_that_are_full() {
@@ -76,45 +64,30 @@ fn links_lead_to_dashboards_that_exist() {
 }
 
 #[test]
-fn the_data_source_is_chosen_by_a_variable_everywhere() {
+fn the_frame_keeps_the_rules_of_the_linter() {
     for dashboard in dashboards() {
-        let source = variable(&dashboard, "datasource");
+        let list = |key: &str| dashboard[key]["list"].as_array().unwrap();
+        let texts = |variable: &Value| ["name", "type", "label"].map(|key| variable[key].as_str().unwrap().to_owned());
+        let [source, choices @ ..] = &list("templating")[..] else { panic!("no variables") };
         assert_eq!(
-            (&source["type"], &source["query"], &source["label"]),
-            (&"datasource".into(), &"prometheus".into(), &"Data source".into())
+            (texts(source), &source["query"]),
+            (["datasource", "datasource", "Data source"].map(str::to_owned), &"prometheus".into())
         );
-        for panel in panels(&dashboard) {
-            assert!(is_our_datasource(&panel["datasource"]), "{}", name(&dashboard, panel));
-            assert!(panel["targets"].as_array().unwrap().iter().all(|target| is_our_datasource(&target["datasource"])));
-        }
-        let others = variables(&dashboard).iter().filter(|variable| variable["type"] == "query");
-        let marks = dashboard["annotations"]["list"].as_array().unwrap();
-        assert!(others.chain(marks).all(|value| is_our_datasource(&value["datasource"])), "{}", dashboard["title"]);
-    }
-}
-
-#[test]
-fn job_instance_and_workload_are_chosen_from_what_there_is() {
-    for dashboard in dashboards() {
-        for (wanted, label) in [("job", "Job"), ("instance", "Instance"), ("workload", "Workload")] {
-            let variable = variable(&dashboard, wanted);
-            assert_eq!((&variable["type"], &variable["label"]), (&"query".into(), &label.into()));
-            assert_eq!(variable["refresh"], 2, "{wanted} must follow the time range");
+        let known = [("job", "Job"), ("instance", "Instance"), ("workload", "Workload")];
+        assert!(choices.iter().map(texts).eq(known.map(|(name, label)| [name, "query", label].map(str::to_owned))));
+        for variable in choices {
+            assert_eq!(variable["refresh"], 2, "it must follow the time range");
             // A link carries the choice of all to the next dashboard, so each must be able to show all.
-            assert_eq!(
-                (&variable["multi"], &variable["includeAll"], &variable["allValue"]),
-                (&true.into(), &true.into(), &".+".into())
-            );
+            let all = ["multi", "includeAll", "allValue"].map(|key| variable[key].clone());
+            assert_eq!(json!(all), json!([true, true, ".+"]));
         }
-    }
-}
-
-#[test]
-fn nothing_can_be_edited_and_lost() {
-    for dashboard in dashboards() {
-        assert_eq!(dashboard["editable"], false);
-        assert_eq!(dashboard["id"], Value::Null);
-        assert!(dashboard.get("__inputs").is_none(), "provisioning does not resolve inputs");
+        let panels = panels(&dashboard);
+        let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+        for value in targets.chain(panels.iter().copied()).chain(choices).chain(list("annotations")) {
+            assert_eq!(value["datasource"], json!({ "type": "prometheus", "uid": "${datasource}" }), "{value}");
+        }
+        // What is edited in Grafana would be lost, and provisioning does not resolve inputs.
+        assert_eq!((&dashboard["editable"], &dashboard["id"], dashboard.get("__inputs")), (&false.into(), &Value::Null, None));
     }
 }
 
@@ -129,21 +102,4 @@ fn every_panel_has_queries_and_an_explanation() {
             }
         }
     }
-}
-
-#[test]
-fn heat_maps_of_histograms_are_asked_for_as_such() {
-    let mut found = 0;
-    for dashboard in dashboards() {
-        for panel in panels(&dashboard).into_iter().filter(|panel| panel["type"] == "heatmap") {
-            let target = &panel["targets"][0];
-            let is_histogram = target["expr"].as_str().unwrap().contains("_bucket");
-            assert_eq!(target["format"], if is_histogram { "heatmap" } else { "time_series" }, "{}", name(&dashboard, panel));
-            assert_eq!(panel["options"]["yAxis"]["unit"], if is_histogram { "s" } else { "short" });
-            // Already in buckets or rows: Grafana must not make others of them.
-            assert_eq!(panel["options"]["calculate"], false);
-            found += usize::from(is_histogram);
-        }
-    }
-    assert_eq!(found, 3);
 }

@@ -8,8 +8,12 @@ use schedscope::metrics::catalog::{self, Bound, PREFIX};
 use super::promql::{Checker, Quantity, metric_of, selectors};
 use crate::{
     dashboards, foreign,
-    panel::{Panel, Query, Unit, kinds::lines, table::table},
-    promql::{RANGE, RATE_INTERVAL, STEP, chosen, increase, rate, sum},
+    panel::{
+        Panel, Query, Unit,
+        kinds::{latency_heatmap, lines, share_heatmap},
+        table::table,
+    },
+    promql::{RANGE, RATE_INTERVAL, STEP, bucket_increase, chosen, increase, rate, sum},
     variables::{self, marks},
 };
 
@@ -65,6 +69,9 @@ fn faults(panel: &Panel) -> Vec<String> {
         if panel.format != "table" && !shape.labels.is_empty() && !legend.contains("{{") {
             faults.push(format!("its series have no names: {expr}"));
         }
+        if (panel.format == "heatmap") != shape.labels.contains_key("le") {
+            faults.push(format!("a heat map of a histogram, and nothing else, has buckets: {expr}"));
+        }
         all_labels.push(shape.labels.into_keys().collect::<BTreeSet<String>>());
     }
     // A row is what has the same labels; one more comes from one query, which says something of the row.
@@ -101,6 +108,8 @@ fn each_fault_of_a_panel_is_found() {
         // Seconds per second are no seconds.
         (lines("a panel", Unit::Seconds).query(sum("", on_cpu()), ""), "Seconds is not Number"),
         (lines("a panel", Unit::Short).query(sum("", increase(&catalog::WORKLOAD_ON_CPU)), ""), "Short is not Seconds"),
+        (latency_heatmap("a panel").query(sum("workload", on_cpu()), "{{workload}}"), "has buckets"),
+        (share_heatmap("a panel").query(bucket_increase(&catalog::WORKLOAD_TIMESLICE), "{{le}}"), "has buckets"),
         (hosts().column("Threads", Unit::PerSecond, threads("instance")), "PerSecond is not Number"),
         (hosts().query(threads("instance"), "{{instance}}"), "no legend"),
         (hosts().column("Threads", Unit::Short, threads("workload")), "workload has no place"),

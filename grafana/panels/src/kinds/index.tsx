@@ -1,20 +1,9 @@
 // How each kind of panel is drawn.
-import type { DataFrame, TimeRange } from "@grafana/data";
 import type { ComponentType } from "react";
-import type { Choice } from "../choice";
-import type { Panel } from "../model";
+import type { KindProps } from "./props";
 import { Cells, Rows } from "./tables";
 import { Lines } from "./timeseries";
 import { Bars, Stats } from "./values";
-
-export interface KindProps {
-  panel: Panel;
-  frames: DataFrame[];
-  choice: Choice;
-  timeRange: TimeRange;
-  width: number;
-  height: number;
-}
 
 export const KINDS: Record<string, ComponentType<KindProps>> = {
   timeseries: Lines,
@@ -25,5 +14,5 @@ export const KINDS: Record<string, ComponentType<KindProps>> = {
   heatmap: Cells,
 };
 
-/** Kinds that Grafana draws in a way of its own, which its libraries do not have; we show what they are drawn from. */
+/** Kinds that Grafana's libraries cannot draw: the page shows a table of what they are drawn from. */
 export const AS_TABLE = ["state-timeline", "heatmap"];

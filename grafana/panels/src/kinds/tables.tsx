@@ -2,7 +2,7 @@ import { type DataFrame, type Field, FieldColorModeId, formattedValueToString, g
 import { TableNG } from "@grafana/ui/unstable";
 import { TableCellBackgroundDisplayMode, TableCellDisplayMode, TableCellHeight } from "@grafana/schema";
 import { useTheme2 } from "@grafana/ui";
-import type { KindProps } from ".";
+import type { KindProps } from "./props";
 
 /** Tables. */
 export function Rows({ frames, panel, timeRange, width, height }: KindProps) {

@@ -1,7 +1,7 @@
 import { applyNullInsertThreshold, getFieldDisplayName, type DataFrame, type TimeRange } from "@grafana/data";
 import { PanelContextProvider, SeriesVisibilityChangeMode, TimeSeries, TooltipPlugin, type PanelContext } from "@grafana/ui";
 import { useMemo, useState } from "react";
-import type { KindProps } from ".";
+import type { KindProps } from "./props";
 import { EVENTS } from "../events";
 
 /** Lines and areas. A click on a name in the legend leaves that series alone on the chart, another brings all back. */

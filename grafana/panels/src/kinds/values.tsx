@@ -1,6 +1,6 @@
 import { getDisplayValueAlignmentFactors, getFieldDisplayValues, VizOrientation, type FieldDisplay } from "@grafana/data";
 import { BarGauge, BigValue, useTheme2, VizRepeater } from "@grafana/ui";
-import type { KindProps } from ".";
+import type { KindProps } from "./props";
 
 function useValues({ frames, panel, choice }: KindProps): FieldDisplay[] {
   const theme = useTheme2();

@@ -1,4 +1,4 @@
-//! A dashboard: rows of panels laid out from left to right, and the frame that Grafana wants around them.
+//! A dashboard: rows of panels, laid out from left to right, and the JSON that Grafana expects around them.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::{
 
 /// Tag by which the dashboards link to each other.
 pub const TAG: &str = "schedscope";
-/// Version of Grafana's dashboard model that is written.
+/// Version of Grafana's dashboard model.
 pub const SCHEMA_VERSION: u32 = 42;
 const COLUMNS: u32 = 24;
 
@@ -48,7 +48,7 @@ impl Row {
         Row { title, collapsed: true, panels }
     }
 
-    /// Lays the panels out in lines, so many on each, equally wide and as high as the highest of them.
+    /// Lays the panels out in lines of so many panels. Those of a line are equally wide, and as high as its highest.
     #[must_use]
     pub fn in_lines(self, counts: &[u32]) -> Row {
         let mut rest = self.panels.into_iter();
@@ -98,13 +98,13 @@ impl Dashboard {
                 "type": "dashboards", "title": "schedscope", "tags": [TAG], "icon": "external link", "url": "", "tooltip": "",
                 "asDropdown": true, "includeVars": true, "keepTime": true, "targetBlank": false,
             }],
-            "annotations": { "list": variables::annotations() },
+            "annotations": { "list": variables::annotations().map(|annotation| annotation.json()) },
             "templating": { "list": variables::variables() },
             "panels": self.laid_out(),
         })
     }
 
-    /// Places and numbers from left to right and from top to bottom.
+    /// Gives the panels their places and ids, in reading order.
     fn laid_out(&self) -> Vec<Value> {
         let mut panels = Vec::new();
         let mut id = 0;
@@ -127,7 +127,7 @@ impl Dashboard {
                 line_height = line_height.max(height);
             }
             y += line_height;
-            // Grafana keeps the panels of a folded row inside it, those of an open one after it.
+            // Grafana expects the panels of a folded row inside it, those of an open row after it.
             let (folded, open) = if row.collapsed { (inside, Vec::new()) } else { (Vec::new(), inside) };
             panels.push(json!({
                 "id": row_id, "type": "row", "title": row.title, "collapsed": row.collapsed, "panels": folded,

@@ -10,10 +10,10 @@ use crate::{
         alerts::{self, Alert},
         recordings,
     },
-    variables::marks,
+    variables::annotations,
 };
 
-/// Hosts for which the number of series is worked out: workloads (`other` included) and CPUs.
+/// Example hosts for the number of series: workloads (`other` included) and CPUs.
 const EXAMPLES: [[usize; 2]; 2] = [[7, 16], [33, 64]];
 
 /// A table in Markdown.
@@ -42,13 +42,13 @@ pub fn metrics_markdown() -> String {
     format!(
         "# Metrics\n\n\
          <!-- Generated from daemon/src/metrics/catalog.rs by `cargo xtask generate`. -->\n\n\
-         `schedscope daemon` serves these on `/metrics`, text format 0.0.4, beside the usual `process_*` of its own process. Times\n\
-         are in seconds, to the nanosecond. Counters begin at 0 when the daemon starts, include what is still going on at the\n\
+         `schedscope daemon` serves these on `/metrics`, text format 0.0.4, besides the usual `process_*` of its own process. Times\n\
+         are in seconds, to the nanosecond. Counters start at 0 with the daemon, include intervals that are still open at the\n\
          time of the scrape, and never go down.\n\n\
          {}\n## Label values\n\n{}\n## Histogram buckets\n\n\
          Every histogram has {} buckets: `le` doubles from {} to {} seconds, and `+Inf`. Counts are exact\n\
          and bounds inclusive: a value equal to a bound is in that bound's bucket.\n\n\
-         ## Number of series\n\nAt most:\n\n{}\n## Where each comes from\n\n{}",
+         ## Number of series\n\nAt most:\n\n{}\n## Sources\n\n{}",
         table(["metric", "kind", "labels", "meaning"], metrics),
         table(["label", "on", "values"], label_values()),
         bounds.len() + 1,
@@ -87,7 +87,7 @@ fn label_values() -> Vec<[String; 3]> {
                 let default = catalog::DEFAULT_MAX_WORKLOADS;
                 format!("at most `max_workloads` names ({default} unless configured), and `{}` for the rest", catalog::OTHER)
             }
-            (Bound::Cpus, _) => "number of the CPU, as the kernel counts".to_owned(),
+            (Bound::Cpus, _) => "number of the CPU, as the kernel counts them".to_owned(),
             (Bound::Attribute, "source") => format!("one at a time of {}", code(catalog::NAME_SOURCES)),
             (Bound::Attribute, "model") => format!("one at a time of {}", code(catalog::MODELS)),
             (Bound::Attribute, "node") => "number of the NUMA node".to_owned(),
@@ -114,11 +114,11 @@ pub fn dashboards_markdown() -> String {
     format!(
         "# Dashboards\n\n\
          <!-- Generated from grafana/src/dashboards by `cargo xtask generate`. -->\n\n\
-         How to get them into Grafana is in [grafana/README.md](../grafana/README.md). The same text is behind the (i) of each panel.\n\
+         [grafana/README.md](../grafana/README.md) says how to get them into Grafana. The (i) of each panel shows the same text.\n\
          C is the mean number of a workload's threads on a CPU, D that of its threads on a CPU or waiting for one.\n\
-         {}\n## Marks over time\n\nEach can be turned on and off at the top of a dashboard.\n\n{}",
+         {}\n## Annotations\n\nEach can be turned on and off at the top of a dashboard.\n\n{}",
         dashboards.collect::<Vec<_>>().concat(),
-        marks().map(|mark| format!("- {}: `{}`\n", mark.name, mark.expr)).concat(),
+        annotations().map(|annotation| format!("- {}: `{}`\n", annotation.name, annotation.expr)).concat(),
     )
 }
 
@@ -128,12 +128,12 @@ pub fn alerts_markdown() -> String {
     format!(
         "# Alerts and recorded series\n\n\
          <!-- Generated from grafana/src/rules by `cargo xtask generate`. -->\n\n\
-         The rules are in [grafana/prometheus/rules](../grafana/prometheus/rules). An alert's `runbook` annotation leads to its\n\
+         The rules are in [grafana/prometheus/rules](../grafana/prometheus/rules). The `runbook` annotation of an alert leads to its\n\
          heading here.\n\n## Alerts\n\n\
          {}## Recorded series\n\n\
          To keep these and drop the raw ones in a central store, forward `{{__name__=~\"instance.*:schedscope_.*\"}}` only.\n\
          Rates are over five minutes, or ten for the cost of tracing, so that scrapes a minute apart are enough. A series has no\n\
-         sample where there is no answer: no quantile of no observations, no effective CPUs of a workload that did not run.\n\n{}",
+         sample where there is nothing to say: no quantile without observations, no effective CPUs of a workload that did not run.\n\n{}",
         alerts::all().iter().map(section).collect::<Vec<_>>().concat(),
         table(["series", "labels"], recorded),
     )
@@ -150,9 +150,9 @@ fn section(alert: &Alert) -> String {
 fn losses() -> String {
     let row = |loss: Loss| {
         let harm = match loss.harm() {
-            Harm::Missing => "lack something",
-            Harm::Repaired => "are right, by the kernel's own accounting",
-            Harm::Details => "are right; details of single threads are missing",
+            Harm::Missing => "have a gap",
+            Harm::Repaired => "are right: the kernel's own accounting fills the gap",
+            Harm::Details => "are right, but details of single threads are missing",
         };
         [code([loss.name()]), harm.to_owned(), remedy(loss).to_owned()]
     };
@@ -162,10 +162,12 @@ fn losses() -> String {
 /// What a reader of the runbook can do about a loss.
 fn remedy(loss: Loss) -> &'static str {
     match loss {
-        Loss::TaskTableFull => "Raise `max_threads` in the daemon's configuration above the threads of the host, and restart it.",
+        Loss::TaskTableFull => {
+            "Raise `max_threads` in the daemon's configuration above the number of threads on the host, and restart it."
+        }
         Loss::PidBeyondTable => "`kernel.pid_max` was raised after the daemon started: restart it.",
         Loss::ThreadDetailEvicted => {
-            "Threads end faster than they are read. Nothing that the dashboards show is affected; raise `max_threads` to have all of them."
+            "Threads end faster than they are read. The dashboards are not affected; raise `max_threads` to keep the details of all."
         }
         Loss::NoCounters => "Restart the daemon; if it comes back, report it with the output of `schedscope doctor`.",
         Loss::SwitchOutUnseen
@@ -181,7 +183,7 @@ fn remedy(loss: Loss) -> &'static str {
             "With `task_table_full`: raise `max_threads`. Without it, something hides events from tracing, as for `end_unseen`."
         }
         Loss::AfterEnd | Loss::ClockInversion | Loss::SlotLeaked => {
-            "It should not happen: report it with the output of `schedscope doctor` and the kernel's version."
+            "This should not happen: report it with the output of `schedscope doctor` and the kernel's version."
         }
     }
 }

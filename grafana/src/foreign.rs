@@ -1,5 +1,5 @@
-//! Metrics that dashboards and alerts use and that are not the daemon's own: those of the process collector, what Prometheus
-//! records of every scrape, and what the lab says of itself.
+//! Metrics that dashboards and alerts use and the daemon does not define: those of the process collector, of every scrape and of
+//! the lab.
 
 use schedscope::metrics::catalog::{Bound, Kind, Label, Metric, Unit};
 

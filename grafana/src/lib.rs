@@ -1,10 +1,10 @@
 //! Dashboards, rules, alerts and documents, made from the catalog of metrics.
 //!
-//! A panel takes rows of the catalog, not names, so a panel on a metric that does not exist does not compile. What is generated
-//! is committed; `cargo xtask generate --check` fails when it is stale.
+//! Panels take rows of the catalog, so a panel on a metric that does not exist does not compile; the tests check every expression
+//! against the catalog. Generated files are committed; `cargo xtask generate --check` fails when one is stale.
 //!
-//! - [`promql`]: queries over catalog rows, with the selectors that every query needs; [`foreign`]: the few rows that are not ours.
-//! - [`panel`]: one kind of panel each, with a unit and a sentence on how to read it.
+//! - [`promql`]: selectors and functions that nearly every query needs; [`foreign`]: the few metrics from elsewhere.
+//! - [`panel`]: kinds of panels, each with a unit and how to read it.
 //! - [`dashboard`], [`variables`]: rows of panels and the frame around them.
 //! - [`dashboards`]: what is shown.
 //! - [`rules`]: recording rules and alerts.

@@ -13,7 +13,7 @@ pub const RATE_INTERVAL: &str = "$__rate_interval";
 pub const STEP: &str = "$__interval";
 /// The whole time that the reader looks at.
 pub const RANGE: &str = "$__range";
-/// For how long a daemon that no longer answers is still known as one.
+/// How long a daemon that stopped answering still counts as one.
 const KNOWN_FOR: &str = "1d";
 
 /// The series of a metric that the reader has chosen.
@@ -21,12 +21,12 @@ pub fn chosen(metric: &Metric) -> String {
     select(metric, "", "")
 }
 
-/// Those of them that `matchers` select too.
+/// The same, narrowed by `matchers`.
 pub fn chosen_where(metric: &Metric, matchers: &str) -> String {
     select(metric, "", matchers)
 }
 
-/// A metric that every job has, of our daemons only: the reader may have chosen all jobs.
+/// A metric that every job has, limited to schedscope daemons: the reader may have chosen all jobs.
 pub fn of_daemons(metric: &Metric) -> String {
     format!("{} and on (job, instance) last_over_time({}[{KNOWN_FOR}])", chosen(metric), chosen(&catalog::BUILD_INFO))
 }
@@ -68,7 +68,7 @@ pub fn bucket_increase(histogram: &Metric) -> String {
 pub fn quantile(q: f64, histogram: &Metric, by: &str) -> String {
     let by = if by.is_empty() { "le".to_owned() } else { format!("{by}, le") };
     let buckets = sum(&by, rate_of(select(histogram, "_bucket", "")));
-    // Without an observation it is no number, which charts and tables would show as one; nothing is better.
+    // Without observations it is NaN, which charts and tables would show; the comparison drops it.
     format!("histogram_quantile({q}, {buckets}) >= 0")
 }
 
@@ -96,7 +96,7 @@ fn aggregate(operator: &str, by: &str, series: impl Display) -> String {
     if by.is_empty() { format!("{operator} ({series})") } else { format!("{operator} by ({by}) ({series})") }
 }
 
-/// The ten largest series: more lines or bars than that nobody can tell apart.
+/// The ten largest series: nobody can tell more lines or bars apart.
 pub fn top_ten(series: impl Display) -> String {
     format!("topk (10, {series})")
 }

@@ -1,4 +1,4 @@
-//! What every dashboard has beside its panels: the choices at its top, and marks over time.
+//! What every dashboard has besides its panels: variables at the top, and annotations over time.
 
 use schedscope::metrics::catalog;
 use serde_json::{Value, json};
@@ -37,29 +37,29 @@ fn variable(name: &str, label: &str, query: &str) -> Value {
 
 /// A query whose results mark moments or periods on every panel.
 #[derive(Clone, Debug)]
-pub struct Mark {
+pub struct Annotation {
     /// Name by which the reader turns it on and off.
     pub name: &'static str,
     /// The query.
     pub expr: String,
-    /// How each is called, with labels in braces.
+    /// Text of each mark, with labels in braces.
     pub(crate) title: &'static str,
     colour: &'static str,
-    /// Shown without being asked for.
+    /// Shown by default.
     enabled: bool,
-    /// The value is a time in milliseconds: mark that, not the time of the sample.
+    /// The value is a time in milliseconds, marked instead of the sample's own time.
     at_value: bool,
 }
 
-/// Every mark.
-pub fn marks() -> [Mark; 3] {
-    // The longest look back that misses nothing: a phase can be shorter than a step.
+/// Every annotation.
+pub fn annotations() -> [Annotation; 3] {
+    // Over the whole step, since a phase can be shorter than one.
     let phase = max("instance, workload, phase", format_args!("max_over_time({}[{STEP}])", chosen(&foreign::LAB_PHASE)));
     let started_at_ms = format!("{} * 1000", max("instance", of_daemons(&foreign::PROCESS_START)));
-    // In a lab the workloads that rules name come and go one after the other.
+    // In a lab, workloads that rules name come and go one after another.
     let at_work = max("instance, workload", chosen_where(&catalog::WORKLOAD_INFO, r#"source=~"rule", model!="idle""#));
     [
-        Mark {
+        Annotation {
             name: "Phases of the lab",
             expr: phase,
             title: "{{phase}}: {{workload}}",
@@ -67,17 +67,17 @@ pub fn marks() -> [Mark; 3] {
             enabled: true,
             at_value: false,
         },
-        Mark {
+        Annotation {
             name: "Daemon starts",
-            // Counters begin at 0 there, so a step in a panel may be no more than that.
+            // Counters start at 0 there, which can explain a step in a panel.
             expr: started_at_ms,
             title: "schedscope started on {{instance}}",
             colour: "orange",
             enabled: true,
             at_value: true,
         },
-        Mark {
-            name: "Workloads that rules name, while they are not idle",
+        Annotation {
+            name: "Workloads named by rules, while they are not idle",
             expr: at_work,
             title: "{{workload}} on {{instance}}",
             colour: "blue",
@@ -88,16 +88,15 @@ pub fn marks() -> [Mark; 3] {
     ]
 }
 
-pub(crate) fn annotations() -> Vec<Value> {
-    marks().iter().map(annotation).collect()
-}
-
-fn annotation(mark: &Mark) -> Value {
-    json!({
-        "name": mark.name, "enable": mark.enabled, "hide": false, "iconColor": mark.colour, "datasource": datasource(),
-        "target": { "expr": mark.expr, "refId": "Anno", "instant": false, "range": true, "interval": "" },
-        // Where Grafana 10 and 11 look; the step is 60 s there unless it is said.
-        "expr": mark.expr, "step": "15s",
-        "titleFormat": mark.title, "textFormat": "", "tagKeys": "", "useValueForTime": mark.at_value,
-    })
+impl Annotation {
+    /// Its JSON model.
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "name": self.name, "enable": self.enabled, "hide": false, "iconColor": self.colour, "datasource": datasource(),
+            "target": { "expr": self.expr, "refId": "Anno", "instant": false, "range": true, "interval": "" },
+            // For Grafana 10 and 11, whose default step is 60 s.
+            "expr": self.expr, "step": "15s",
+            "titleFormat": self.title, "textFormat": "", "tagKeys": "", "useValueForTime": self.at_value,
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! Fleet: many hosts, which of them is worth a closer look.
+//! Fleet: many hosts, and which of them deserve a closer look.
 
 use schedscope::metrics::catalog;
 use schedscope_ebpf::loss::Harm;
@@ -35,7 +35,7 @@ pub(super) fn dashboard() -> Dashboard {
     }
 }
 
-/// Runnable threads for each CPU of the hosts with the most of them.
+/// Runnable threads per CPU, of the hosts with the most.
 fn longest_queues() -> String {
     top_ten(format_args!("{} / {}", runnable(HOST), cpus(HOST)))
 }
@@ -51,26 +51,23 @@ fn missing() -> String {
 fn hosts() -> Vec<Panel> {
     vec![
         whole_number("Hosts that answer")
-            .read("Daemons that were known in the last day and whose last scrape worked.")
-            .look_next("Fewer than you run: the one beside it, and the targets page of Prometheus.")
+            .read("Daemons seen in the last day whose last scrape succeeded.")
+            .look_next("Fewer than you run: see the next panel, and the targets page of Prometheus.")
             .query(sum("", of_daemons(&foreign::UP)), ""),
         alarm("Silent hosts", Unit::Short)
-            .read("Daemons that were known in the last day and whose last scrape failed.")
-            .look_next("Not 0: the targets page of Prometheus says which and why; on that host, `systemctl status schedscope`.")
+            .read("Daemons seen in the last day whose last scrape failed.")
+            .look_next("Not 0: the targets page of Prometheus says which and why; on the host, try `systemctl status schedscope`.")
             .query(format!("{} - {}", count("", of_daemons(&foreign::UP)), sum("", of_daemons(&foreign::UP))), ""),
         whole_number("CPUs")
             .read("CPUs of all chosen hosts together.")
-            .look_next("How many of them are in use, beside it.")
+            .look_next("CPUs in use, next to this panel.")
             .query(cpus(""), ""),
         stat("CPUs in use", Unit::Share)
-            .read("Share of all CPUs that have something to run.")
-            .look_next("How it is spread over the hosts is in the table below.")
+            .read("Share of all CPUs with something to run.")
+            .look_next("The table below breaks it down by host.")
             .query(format!("({}) / {}", busy_cpus(), cpus("")), ""),
         numbers_now("Longest queues", Unit::Short)
-            .read(
-                "The hosts on which the most threads of the chosen workloads wait for a CPU, for each CPU that they have, over the \
-                 last interval.",
-            )
+            .read("Hosts with the most waiting threads of the chosen workloads per CPU, over the last interval.")
             .look_next("Above 1: on average every CPU has another thread waiting. Open the host's core map from the table below.")
             .query(longest_queues(), "{{instance}}")
             .sized(8, 4),
@@ -81,8 +78,8 @@ fn hosts() -> Vec<Panel> {
 fn host_table() -> Panel {
     table("Host by host", &[("instance", "Host")])
         .read(
-            "One row per host that answers, over the last interval. In use and switches: of all its tasks. C, D, wake-up p99 \
-                 and migrations: of the chosen workloads. Missing: observations lost per second. Tracing: share of one CPU.",
+            "One row per host that answers, over the last interval. In use and Switches count every task; C, D, Wake-up p99 and \
+             Migrations only the chosen workloads. Missing: observations lost per second. Tracing: share of one CPU.",
         )
         .look_next("A host with D well above C: click its name for its core map.")
         .column("CPUs", Unit::Short, cpus(HOST))
@@ -103,22 +100,19 @@ fn over_time() -> Vec<Panel> {
     vec![
         share_heatmap("How busy each host is")
             .read("One row per host; the colour is the share of its CPUs with something to run.")
-            .look_next("A host that differs from its peers: its core map shows which workload makes the difference.")
+            .look_next("A host unlike its peers: its core map shows which workload makes the difference.")
             .query(busy(HOST), "{{instance}}"),
         lines("Runnable threads for each CPU", Unit::Short)
-            .read("Threads of the chosen workloads that wait for a CPU, for each CPU of the host; the ten highest at each point.")
-            .look_next("Above 1 for long: the host is too small for what runs there. Which workload waits is in the row below.")
+            .read("Threads of the chosen workloads waiting for a CPU, per CPU of the host; the ten highest at each point.")
+            .look_next("Above 1 for long: the host is too small for its work. The row below shows which workload waits.")
             .query(longest_queues(), "{{instance}}"),
         lines("Wake-up latency, p99", Unit::Seconds)
-            .read(
-                "99 of 100 wake-ups of the chosen workloads got a CPU in less than this, to within a factor of 2; the ten worst \
-                 hosts at each point.",
-            )
-            .look_next("One host far above its peers: its scheduler latency dashboard.")
+            .read("99 % of wake-ups got a CPU within this time, to a factor of 2; the ten worst hosts at each point.")
+            .look_next("One host far above its peers: see its scheduler latency dashboard.")
             .query(top_ten(wakeup_p99()), "{{instance}}"),
         lines("Missing observations", Unit::PerSecond)
-            .read("Observations per second that are missing from the figures of each host. Should be 0.")
-            .look_next("Not 0: the reason is on the daemon health dashboard of that host.")
+            .read("Observations per second missing from each host's figures. Should be 0.")
+            .look_next("Not 0: the reason is on that host's daemon health dashboard.")
             .query(missing(), "{{instance}}"),
     ]
 }
@@ -127,16 +121,16 @@ fn workloads() -> Vec<Panel> {
     let alive = max(HOST_WORKLOAD, chosen(&catalog::WORKLOAD_PROCESSES));
     vec![
         stacked("C: CPUs in use, by workload", Unit::Short)
-            .read("CPUs that each workload uses over all chosen hosts together; the ten largest at each point.")
-            .look_next("Choose one workload above: the host table then shows where it runs.")
+            .read("CPUs each workload uses on all chosen hosts together; the ten largest at each point.")
+            .look_next("Choose one workload at the top: the host table then shows where it runs.")
             .query(top_ten(running(WORKLOAD)), "{{workload}}"),
         stacked("Waiting for a CPU, by workload", Unit::Short)
-            .read("Threads of each workload that wait for a CPU, over all chosen hosts together; the ten largest at each point.")
-            .look_next("On which host, says the host table when you choose the workload.")
+            .read("Threads of each workload waiting for a CPU on all chosen hosts; the ten largest at each point.")
+            .look_next("Choose the workload at the top: the host table then shows where it waits.")
             .query(top_ten(runnable(WORKLOAD)), "{{workload}}"),
         numbers_now("Hosts with each workload", Unit::Short)
-            .read("Number of hosts on which the workload has threads now; the ten with the most.")
-            .look_next("Fewer than it should have: did it end somewhere? Its threads over time are on the models dashboard.")
+            .read("Number of hosts where the workload has processes now; the ten with the most.")
+            .look_next("Fewer than expected: did it end somewhere? The models dashboard shows its threads over time.")
             .query(top_ten(count(WORKLOAD, format_args!("{alive} > 0"))), "{{workload}}"),
     ]
 }
@@ -145,7 +139,7 @@ fn versions() -> Vec<Panel> {
     vec![
         table("Version on each host", &[("instance", "Host"), ("version", "Version")])
             .read("Version of the daemon on each host.")
-            .look_next("Different ones: figures whose meaning changed between them, see the changelog, cannot be compared.")
+            .look_next("Different versions: figures whose meaning changed between them, see the changelog, cannot be compared.")
             .listing(max("instance, version", chosen(&catalog::BUILD_INFO)))
             .sized(12, 8),
     ]

@@ -5,13 +5,13 @@ use schedscope_ebpf::loss::{Harm, Loss};
 
 use crate::promql::{RATE_INTERVAL, chosen, chosen_where, count, mean, rate, rate_of, sum};
 
-/// What belongs to one workload, wherever it runs.
+/// By workload, over all hosts.
 pub(super) const WORKLOAD: &str = "workload";
-/// What belongs to one workload on one host.
+/// By workload and host.
 pub(super) const HOST_WORKLOAD: &str = "instance, workload";
-/// What belongs to one host.
+/// By host.
 pub(super) const HOST: &str = "instance";
-/// Own cost is measured in one short window a minute; over this time several fall in.
+/// Own cost is measured in one short window a minute; this covers several.
 const COST_WINDOW: &str = "10m";
 
 /// C: mean number of threads on a CPU.
@@ -43,11 +43,11 @@ pub(super) fn effective_cpus() -> String {
 /// since core 0 of two hosts is not the same core.
 pub(super) fn spread(function: &str, interval: &str) -> String {
     let on_cpu = format!("{function}({}[{interval}])", chosen(&catalog::WORKLOAD_ON_CPU));
-    // Without what did not run at all: 0 over 0 is no number.
+    // What did not run is dropped: 0 / 0 is NaN.
     format!("(({}^2) > 0) / {}", sum(HOST_WORKLOAD, &on_cpu), sum(HOST_WORKLOAD, format_args!("{on_cpu}^2")))
 }
 
-/// Share of the time in which a CPU has something to run, all tasks of the host. Readings that are a little apart can make it
+/// Share of the time in which a CPU has something to run, counting every task. Readings slightly apart in time could make it
 /// negative.
 pub(super) fn busy(by: &str) -> String {
     format!("clamp_min(1 - {}, 0)", mean(by, rate(&catalog::CPU_IDLE)))
@@ -68,20 +68,20 @@ pub(super) fn switches(kind: &str, by: &str) -> String {
     sum(by, rate_of(chosen_where(&catalog::WORKLOAD_SWITCHES, &format!("kind=~\"{kind}\""))))
 }
 
-/// The chosen counters of losses of one harm.
+/// Loss counters of one harm.
 pub(super) fn losses(harm: Harm) -> String {
     chosen_where(&catalog::EVENTS_LOST, &reasons(|loss| loss.harm() == harm))
 }
 
-/// A matcher of some losses.
+/// A matcher for the reasons of some losses.
 pub(crate) fn reasons(is_meant: impl Fn(Loss) -> bool) -> String {
     let names: Vec<&str> = Loss::ALL.into_iter().filter(|loss| is_meant(*loss)).map(Loss::name).collect();
     format!("reason=~\"{}\"", names.join("|"))
 }
 
-/// CPUs that the BPF programs take on each host: their run time in the windows in which it is measured.
+/// CPUs that the BPF programs take on each host: run time per second of the windows in which it is measured.
 pub(super) fn tracing_cpus() -> String {
-    // Where nothing was measured the quotient is no number.
+    // Where nothing was measured the quotient is NaN.
     format!("{} / ({} > 0)", sum(HOST, cost(&catalog::BPF_RUN_SECONDS)), sum(HOST, cost(&catalog::BPF_MEASURED)))
 }
 

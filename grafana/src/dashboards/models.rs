@@ -40,19 +40,19 @@ pub(super) fn dashboard() -> Dashboard {
 }
 
 fn side_by_side() -> Vec<Panel> {
-    // One model each: two jobs that scrape the same daemon at different moments may see two.
+    // One model per workload: two jobs that scrape the same daemon at different moments may see two.
     let model = format!("topk by ({HOST_WORKLOAD}) (1, {})", max("instance, workload, model", chosen(&catalog::WORKLOAD_INFO)));
     let running = format!("{} * on ({HOST_WORKLOAD}) group_left (model) {model}", running(HOST_WORKLOAD));
     vec![
         table("The comparison", ROWS)
             .read(
-                "One row per workload and host, over the last interval. Model: what its tasks showed over the last seconds. C: \
-                 threads on a CPU. D: threads on a CPU or waiting for one. Effective: cores that the running time is spread over. \
-                 An empty cell: there was nothing to measure, such as the latency where nobody was woken.",
+                "One row per workload and host, over the last interval. Model: what its tasks showed in the last seconds. C: \
+                 threads on a CPU. D: threads on a CPU or waiting for one. Effective: cores the running time is spread over. An \
+                 empty cell: nothing to measure, such as latency where nobody was woken.",
             )
             .look_next(
                 "C near 1 with many threads: they take turns; see the waits below. D above C: they compete for CPUs. C near D and \
-                 near the CPUs allowed: nothing is lost. A click on a name leads to its cores.",
+                 near the CPUs allowed: nothing is lost. Click a name for its cores.",
             )
             .attribute("model", "Model")
             .mean("C", running)
@@ -70,7 +70,7 @@ fn side_by_side() -> Vec<Panel> {
     ]
 }
 
-/// Of workloads that ran one after another, as in the lab, no moment shows two.
+/// For workloads that ran one after another, as in the lab: no moment shows two of them.
 fn over_time() -> Vec<Panel> {
     let sum_of = |selector| sum(HOST_WORKLOAD, format_args!("increase({selector}[{RANGE}])"));
     let on_cpu = sum_of(chosen(&catalog::WORKLOAD_ON_CPU));
@@ -84,16 +84,15 @@ fn over_time() -> Vec<Panel> {
     vec![
         table("What each did in the chosen time", ROWS)
             .read(
-                "One row per workload and host, over all of the time that the dashboard shows, whether the workloads ran at once \
-                 or one after another. At most: the highest that C and D were, each over an interval as in the charts below, which \
-                 add hosts up; the further out you zoom, the longer the interval and the lower the peak. Effective: cores that the \
-                 CPU time is spread over. Switches and migrations: for each second on a CPU. What came before the first scrape \
-                 that saw a workload is missing.",
+                "One row per workload and host, over all the time shown, whether they ran at once or in turn. At most: peaks of C \
+                 and D over an interval as in the charts below, which add hosts up; zooming out lengthens the interval and lowers \
+                 the peak. Effective: cores the CPU time is spread over. Switches and migrations: per second on a CPU. What came \
+                 before a workload's first scrape is missing.",
             )
             .look_next(
                 "The same work with less CPU time was cheaper; with a higher C it was done sooner. C at most near 1 with D near 1: \
                  one core would do. D at most above C: some waited for a CPU. Many voluntary switches: threads hand something to \
-                 each other; below is what they wait for.",
+                 each other; see below what they wait for.",
             )
             .column("CPU time", Unit::Seconds, on_cpu.clone())
             .mean("C at most", highest(running(HOST_WORKLOAD)))
@@ -106,9 +105,8 @@ fn over_time() -> Vec<Panel> {
             .sorted_by("C at most"),
         table("Where the time of the threads went", ROWS)
             .read(
-                "Shares of the time of all of a workload's threads in the chosen time; a row adds up to 100 %, but for what is \
-                 rounded. GIL: Python's interpreter lock. Lock: another lock, a join or a condition. Event loop: poll and its \
-                 like.",
+                "Shares of the time of all the workload's threads; a row adds up to 100 %, but for rounding. GIL: Python's \
+                 interpreter lock. Lock: another lock, a join or a condition. Event loop: poll and its like.",
             )
             .look_next(
                 "GIL or lock: more threads will not help, processes may. Waiting for a CPU: fewer threads or more cores. The world \
@@ -132,23 +130,19 @@ fn parallelism() -> Vec<Panel> {
     vec![
         lines("C: CPUs in use", Unit::Short)
             .read(
-                "Mean number of the workload's threads on a CPU. Threads that compute under one interpreter's lock stay near 1; \
-                 processes and native threads rise to the CPUs they may use.",
+                "Mean number of the workload's threads on a CPU. Threads that compute under one GIL stay near 1; processes and \
+                 native threads rise to the CPUs they may use.",
             )
-            .look_next("D beside it, which says whether a low C is for want of CPUs or of work.")
+            .look_next("D beside it tells whether C is low for want of CPUs or of work.")
             .query(running(WORKLOAD), "{{workload}}"),
         lines("D: CPUs wanted", Unit::Short)
-            .read(
-                "Mean number of threads on a CPU or waiting for one. A thread that always has work counts as 1, however busy the \
-                 machine is with others.",
-            )
+            .read("Mean number of threads running or waiting for a CPU. A thread with work counts as 1 however busy the host is.")
             .look_next("D far above C: see Runnable and waiting for a CPU, below. D equal to C: see what blocks the rest.")
             .query(demand(WORKLOAD), "{{workload}}"),
         lines("Effective CPUs", Unit::Short)
             .read(
-                "Over how many cores the running time in the interval before each point is spread. For processes that each fill a \
-                 core it equals C; for threads that take turns it is above C, since each may run elsewhere. The further out you \
-                 zoom, the longer the interval, and the more cores it is spread over.",
+                "How many cores the running time is spread over: C for processes that fill their cores, more for threads that take \
+                 turns on several. Zooming out lengthens the interval, and so widens the spread.",
             )
             .look_next("Well above C: compare the migrations below.")
             .query(effective_cpus(), "{{workload}} on {{instance}}"),
@@ -158,22 +152,17 @@ fn parallelism() -> Vec<Panel> {
 fn waiting() -> Vec<Panel> {
     vec![
         stacked("Waiting for Python's interpreter lock", Unit::Short)
-            .read(
-                "Mean number of threads that wait for the GIL. With n busy threads of one process, and a CPU for each, it is near \
-                 n - 1: they have one core between them.",
-            )
-            .look_next(
-                "Not 0: processes, subinterpreters or a build without the lock would use more cores; compare C of the twins.",
-            )
+            .read("Mean number of threads waiting for the GIL. With n busy threads in a process, and a CPU for each, near n - 1.")
+            .look_next("Not 0: processes, subinterpreters or a free-threaded build would use more cores; compare C of the twins.")
             .query(waiting_for_gil(WORKLOAD), "{{workload}}"),
         stacked("Runnable and waiting for a CPU", Unit::Short)
-            .read("Mean number of threads that could run and have no CPU.")
-            .look_next("Not 0 for long: what made them wait, and how long, is on the scheduler latency dashboard.")
+            .read("Mean number of threads that could run but have no CPU.")
+            .look_next("Not 0 for long: the scheduler latency dashboard shows what made them wait, and how long.")
             .query(runnable(WORKLOAD), "{{workload}}"),
         stacked("Blocked, by what threads wait for", Unit::Short)
             .read(
-                "Mean number of blocked threads over all chosen workloads. gil and futex: threads wait for each other. poll: an \
-                 event loop at rest. sleep, pipe_socket, disk: they wait for the world, and more threads do no harm.",
+                "Mean number of blocked threads over all chosen workloads. gil and futex: they wait for each other. poll: an event \
+                 loop at rest. sleep, pipe_socket, disk: they wait for the world, and more threads do no harm.",
             )
             .look_next("Each workload by itself is in the folded row Waits of each workload.")
             .query(sum("reason", rate(&catalog::WORKLOAD_BLOCKED)), "{{reason}}"),
@@ -184,22 +173,19 @@ fn costs() -> Vec<Panel> {
     let migrations = sum(WORKLOAD, rate(&catalog::WORKLOAD_MIGRATIONS));
     vec![
         stacked("Context switches", Unit::PerSecond)
-            .read(
-                "Of all chosen workloads together. Voluntary: the thread had to wait. Preempted: another task took the CPU. \
-                 Yielded: it gave way by itself.",
-            )
+            .read("All chosen workloads. Voluntary: it had to wait. Preempted: another task took the CPU. Yielded: it gave way.")
             .look_next(
-                "Each workload by itself is in the comparison. Voluntary far above what the work needs: threads hand a lock or \
-                 small messages to each other; see what they wait for. Preempted: more threads than cores.",
+                "Voluntary far above what the work needs: threads hand over a lock or small messages; see what they wait for. \
+                 Preempted: more threads than cores. The comparison has each workload by itself.",
             )
             .query(sum("kind", rate(&catalog::WORKLOAD_SWITCHES)), "{{kind}}"),
         stacked("Migrations", Unit::PerSecond)
             .read("Moves of the workload's threads to another core, per second.")
-            .look_next("How far they go, and why, is on the scheduler latency dashboard.")
+            .look_next("The scheduler latency dashboard shows how far they go, and why.")
             .query(migrations.clone(), "{{workload}}"),
         numbers_now("Migrations per second of running", Unit::PerSecond)
-            .read("How often a workload's threads change core for each second that they run, over the last interval.")
-            .look_next("Above some hundred the caches hardly warm up: pin the threads, or use fewer of them, and compare C.")
+            .read("How often threads change core per second of running, over the last interval.")
+            .look_next("Above a few hundred caches hardly warm up: pin the threads, or use fewer of them, and compare C.")
             .query(format!("{migrations} / ({} > 0.001)", running(WORKLOAD)), "{{workload}}"),
     ]
 }
@@ -209,41 +195,32 @@ fn interpreter_lock() -> Vec<Panel> {
     vec![
         lines("Share of time lost to the lock", Unit::Share)
             .read(
-                "Of the time in which threads held the CPU or waited for the lock, the part spent waiting. With n busy threads \
-                 under one lock it is near (n - 1) / n; 0 %: the lock costs nothing.",
+                "Of the time running or waiting for the lock, the part spent waiting. n busy threads under one lock: (n - 1) / n.",
             )
             .look_next("High: processes, or code that releases the lock; compare C of the twin that uses them.")
             .query(format!("{waiting} / (({waiting} + {}) > 0.001)", running(WORKLOAD)), "{{workload}}"),
         lines("Hand-offs of the lock", Unit::PerSecond)
             .read(
-                "How often per second a thread gave the lock up because another had asked for it, and waited until that one had \
-                 it. With the default interval of 5 ms it cannot pass 200 for each lock; a thread that takes the lock faster than \
-                 the giver waits is not seen, about one in five where measured.",
+                "How often per second a thread gave the lock up on request and waited until the other had it. At the default \
+                 interval of 5 ms it cannot pass 200 for each lock. A thread that takes the lock before the giver waits is not \
+                 seen: about one in five where measured.",
             )
             .look_next(
-                "Above 100 with several busy threads: they take turns by the interval; see the timeslices on the scheduler latency \
-                 dashboard. Far below with long waits: a thread holds the lock in native code.",
+                "Above 100 with several busy threads: they take turns by the interval; see timeslices. Far below with long waits: \
+                 a thread holds the lock in native code.",
             )
             .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_GIL_HANDOFFS)), "{{workload}}"),
         lines("Switch interval", Unit::Seconds)
-            .read(
-                "After how long a waiting thread asks for the lock, as its last waits said; 5 ms unless the program changed it. \
-                 Empty while no Python thread has waited.",
-            )
-            .look_next("Not 5 ms: the program calls `sys.setswitchinterval`; shorter ones give more hand-offs and more switches.")
+            .read("How long a waiting thread waits before it asks for the lock: 5 ms by default. Empty until one has waited.")
+            .look_next("Not 5 ms: the program calls `sys.setswitchinterval`; shorter ones give more hand-offs and switches.")
             .query(max(HOST_WORKLOAD, chosen(&catalog::WORKLOAD_GIL_SWITCH_INTERVAL)), "{{workload}} on {{instance}}"),
         stacked("Python processes by their lock", Unit::Short)
-            .read(
-                "Processes in which a CPython was found, over all chosen hosts, by who shares a lock: the process, each \
-                 interpreter of it, or nobody.",
-            )
-            .look_next("Free-threaded builds should show no waits for the lock at all.")
+            .read("Processes with a CPython on all chosen hosts, by who shares a lock: the process, each interpreter, or nobody.")
+            .look_next("Free-threaded builds should show no waits for the lock.")
             .query(sum("gil", chosen(&catalog::PYTHON_PROCESSES)), "{{gil}}"),
         stacked("Python processes whose lock was not found", Unit::Short)
             .read("Processes since the daemon started, by reason; their waits for the lock are counted as futex.")
-            .look_next(
-                "not_readable: the daemon lacks CAP_SYS_PTRACE. no_symbols or unsupported_version: a build that it does not know.",
-            )
+            .look_next("not_readable: the daemon lacks CAP_SYS_PTRACE. no_symbols, unsupported_version: a build it does not know.")
             .query(sum("reason", chosen(&catalog::PYTHON_PROCESSES_UNRESOLVED)), "{{reason}}"),
     ]
 }
@@ -262,19 +239,19 @@ fn each() -> Vec<Panel> {
 fn tasks() -> Vec<Panel> {
     vec![
         lines("Threads", Unit::Short)
-            .read("Threads alive, the first of each process included.")
+            .read("Threads alive, including the first of each process.")
             .look_next("Far more than D: most of them wait; see what for.")
             .query(sum(WORKLOAD, chosen(&catalog::WORKLOAD_THREADS)), "{{workload}}"),
         lines("Processes", Unit::Short)
-            .read("Processes alive. Equal to the threads: each process is single-threaded.")
+            .read("Processes alive. As many as threads: each is single-threaded.")
             .look_next("Processes started, beside it, tells whether they are the same ones.")
             .query(sum(WORKLOAD, chosen(&catalog::WORKLOAD_PROCESSES)), "{{workload}}"),
         lines("Threads started", Unit::PerSecond)
-            .read("Threads that began their life, per second.")
-            .look_next("Many short ones cost more in starting than they do in work: compare C with what a pool reaches.")
+            .read("Threads started per second.")
+            .look_next("Many short ones cost more to start than they work: compare C with what a pool reaches.")
             .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_THREADS_STARTED)), "{{workload}}"),
         lines("Processes started", Unit::PerSecond)
-            .read("Processes that began their life, per second; each costs a millisecond or so before it works.")
+            .read("Processes started per second; each takes a millisecond or so before it works.")
             .look_next("Many: a pool of processes, or threads, would save their start.")
             .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_PROCESSES_STARTED)), "{{workload}}"),
     ]

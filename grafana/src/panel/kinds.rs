@@ -20,7 +20,7 @@ fn time_series(title: &'static str, unit: Unit, fill: u32, stacking: &str) -> Pa
         "stacking": { "group": "A", "mode": stacking },
     });
     let options = json!({
-        // The largest first: of thirty workloads the legend has room for few.
+        // Largest first: the legend has room for few of thirty workloads.
         "legend": {
             "calcs": ["mean", "max"], "displayMode": "table", "placement": "bottom", "showLegend": true, "sortBy": "Mean", "sortDesc": true,
         },
@@ -34,7 +34,7 @@ pub fn stat(title: &'static str, unit: Unit) -> Panel {
     Panel::new("stat", title, unit, json!({ "decimals": 2 }), stat_options("none")).sized(4, 4)
 }
 
-/// A number of things, whole.
+/// One whole number.
 pub fn whole_number(title: &'static str) -> Panel {
     Panel::new("stat", title, Unit::Short, json!({ "decimals": 0 }), stat_options("none")).sized(4, 4)
 }
@@ -98,7 +98,7 @@ pub fn owners(title: &'static str, rows: &str, state: &str) -> Panel {
         "legend": { "calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": true },
         "tooltip": { "mode": "single", "sort": "none" },
     });
-    // Versions before 11.6 take the rows in the order in which they come, and make text of their times.
+    // Grafana before 11.6 keeps the rows in the order in which they come and turns their times into text.
     let time = json!([{ "targetField": format!("Time\\{rows}"), "destinationType": "time" }]);
     let transformations = json!([
         { "id": "sortBy", "options": { "fields": {}, "sort": [{ "field": "Time" }] } },
@@ -113,7 +113,7 @@ pub fn share_matrix(title: &'static str, rows: &str, heading: &str, columns: &st
     let custom = json!({ "align": "right", "cellOptions": { "type": "color-background", "mode": "gradient" }, "inspect": false });
     let defaults = json!({ "decimals": 2, "min": 0, "max": 1, "color": { "mode": "continuous-BlPu" }, "custom": custom });
     let panel = Panel::new("table", title, Unit::Share, defaults, super::table::options(None)).sized(12, 9);
-    // The names are no shares.
+    // The names are not shares.
     let names =
         [("custom.cellOptions", json!({ "type": "auto" })), ("custom.align", "left".into()), ("displayName", heading.into())];
     Panel {

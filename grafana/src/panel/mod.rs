@@ -1,4 +1,4 @@
-//! A panel as Grafana's JSON model wants it. [`kinds`] and [`table`] make the different kinds; [`states`] colours names.
+//! A panel in Grafana's JSON model. [`kinds`] and [`table`] make the different kinds; [`states`] colours names.
 
 pub mod kinds;
 mod states;
@@ -69,7 +69,7 @@ pub struct Panel {
     /// Of a table: the fields as Grafana names them, and the headings that the reader sees.
     pub(crate) columns: Vec<(String, &'static str)>,
     kind: &'static str,
-    /// How Prometheus's answers are taken: as series, as a table or as the buckets of a heat map.
+    /// How Grafana reads the answers: as series, as a table or as the buckets of a heat map.
     pub(crate) format: &'static str,
     unit: Unit,
     width: u32,
@@ -77,7 +77,7 @@ pub struct Panel {
     defaults: Value,
     overrides: Vec<Value>,
     options: Value,
-    /// What Grafana makes of the answers before it draws them, a list.
+    /// Transformations of the answers before they are drawn, a list.
     transformations: Value,
     repeat: Option<&'static str>,
 }
@@ -175,8 +175,8 @@ impl Panel {
             // A step is then half a percent of the width, which the eye can tell apart.
             panel["maxDataPoints"] = 200.into();
         } else if self.is_instant() {
-            // Grafana widens the interval of rates to a point of what would be a curve; with so many points it stays at four
-            // scrapes, and "the last interval" means the same whatever time is shown.
+            // Grafana widens the rate interval to the distance between points. With this many points it stays at four scrapes, so
+            // that "the last interval" means the same at every zoom.
             panel["maxDataPoints"] = 100_000.into();
         }
         if let Some(variable) = self.repeat {
@@ -202,7 +202,7 @@ impl Panel {
     }
 }
 
-/// By which Grafana knows a query of a panel, and a table the column of its values.
+/// Grafana's id of a query, which also names the column of its values in a table.
 fn letter(place: usize) -> String {
     char::from(b'A' + u8::try_from(place % 26).unwrap_or(0)).to_string()
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 /// The state in which nobody has a core. It is drawn as nothing.
 pub(crate) const NOBODY: &str = "(nobody)";
-/// What is no workload of its own is grey.
+/// Grey for what is not a workload of its own.
 const GREY: [(&str, &str); 2] = [("kernel", "#6e7681"), ("other", "#9198a1")];
 /// Each holds about half of the letters that names are made of, and no two the same half.
 const SETS: [&str; 4] = ["aeginoru13579", "aclnsty2468-", "bdeikoprs0", "acdhimnpu"];

@@ -38,7 +38,7 @@ impl Panel {
         self.columns.push((format!("Value #{}", letter(self.queries.len())), heading));
         self.queries.push(Query { expr, legend: "", unit, heading: Some(heading) });
         let panel = self.set(heading, &[("unit", unit.id().into())]);
-        // Grafana's own choice of digits shows small figures, too; a share in whole percent is easier to compare.
+        // Grafana's own choice of digits suits small figures too, but whole percents are easier to compare.
         if unit == Unit::Share { panel.set(heading, &[("decimals", 0.into())]) } else { panel }
     }
 
@@ -57,7 +57,7 @@ impl Panel {
             .set(heading, &[("min", 0.into()), ("max", 1.into()), ("color", colour), ("custom.cellOptions", cell)])
     }
 
-    /// The rows are what there is: of this one query only the labels are shown.
+    /// Lists the labels of one query, without its values.
     #[must_use]
     pub fn listing(self, expr: String) -> Panel {
         let first = self.columns.first().map(|(_, heading)| (*heading, false));
@@ -74,7 +74,7 @@ impl Panel {
     #[must_use]
     pub fn linked(self, heading: &str, title: &str, uid: &str, variable: &str) -> Panel {
         let cell = format!("var-{variable}=${{__value.text:percentencode}}");
-        // What the reader has chosen beside it goes along.
+        // The reader's other choices go along.
         let others = ["job", "instance", "workload"].into_iter().filter(|name| *name != variable);
         let kept = others.fold(String::new(), |kept, name| kept + "&${" + name + ":queryparam}");
         let url = format!("/d/{uid}?{cell}{kept}&var-datasource=${{datasource}}&${{__url_time_range}}");
@@ -82,7 +82,7 @@ impl Panel {
     }
 }
 
-/// Makes one table of the answers to all queries, with the columns in their order under their headings.
+/// Merges the answers to all queries into one table, its columns in order and under their headings.
 pub(super) fn joined(columns: &[(String, &str)]) -> Value {
     let renamed: Map<String, Value> = columns.iter().map(|(field, heading)| (field.clone(), (*heading).into())).collect();
     let order: Map<String, Value> = columns.iter().enumerate().map(|(place, (field, _))| (field.clone(), place.into())).collect();

@@ -1,4 +1,4 @@
-//! Alerts: few, on what a reader would want to be woken or told for, each with what to do.
+//! Alerts: few, each on something worth waking or telling someone for, with what to do.
 
 use schedscope::metrics::catalog;
 use schedscope_ebpf::loss::{Harm, Loss};
@@ -64,12 +64,12 @@ fn on_the_daemon() -> Vec<Alert> {
             expr: r#"max by (job, instance) (up{job=~".*schedscope.*"}) == 0"#.to_owned(),
             hold: "2m",
             summary: "schedscope on {{ $labels.instance }} does not answer",
-            meaning: "Prometheus cannot scrape the daemon and records nothing of this host meanwhile. Jobs whose name contains \
-                      schedscope are watched.",
+            meaning: "Prometheus cannot scrape the daemon, so nothing of this host is recorded. Jobs with schedscope in their \
+                      name are watched.",
             steps: &[
-                "The targets page of Prometheus has the error of the last scrape.",
-                "`systemctl status schedscope` on the host says whether it runs; its log says why not.",
-                "`schedscope doctor` says what the host lacks and how to get it.",
+                "The targets page of Prometheus shows the error of the last scrape.",
+                "On the host, `systemctl status schedscope` says whether it runs, and its log why not.",
+                "`schedscope doctor` says what the host lacks and how to fix it.",
             ],
         },
         Alert {
@@ -77,10 +77,10 @@ fn on_the_daemon() -> Vec<Alert> {
             severity: Severity::Warning,
             expr: "max by (job, instance, program) (schedscope_bpf_program_attached) == 0".to_owned(),
             hold: "5m",
-            summary: "{{ $labels.program }} does not run on {{ $labels.instance }}",
+            summary: "{{ $labels.program }} is not running on {{ $labels.instance }}",
             meaning: "What this BPF program sees is missing from the figures.",
             steps: &[
-                "`/status` of the daemon has the kernel's reason.",
+                "`/status` of the daemon gives the kernel's reason.",
                 "`schedscope doctor` says whether another kernel or a setting would help.",
             ],
         },
@@ -90,9 +90,9 @@ fn on_the_daemon() -> Vec<Alert> {
             expr: "sum by (job, instance, stage) (increase(schedscope_collection_errors_total[10m])) > 0".to_owned(),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} fails at {{ $labels.stage }}",
-            meaning: "The daemon could not do something. snapshot: it read no counters, and that scrape has no figures. label: \
-                      threads are counted under the name of their parent, or as other. program_cost: what tracing costs is not measured.",
-            steps: &["The daemon's log has the first error of each stage.", "Restart it; if the error comes back, report it."],
+            meaning: "A stage of the collection failed. snapshot: no counters were read, and that scrape has no figures. label: \
+                      threads are counted under their parent's name, or as other. program_cost: the cost of tracing is not measured.",
+            steps: &["The daemon's log has the first error of each stage.", "Restart it. If the error comes back, report it."],
         },
     ]
 }
@@ -108,8 +108,8 @@ fn on_losses() -> Vec<Alert> {
             expr: format!("sum by (job, instance) (increase(schedscope_events_lost_total{{{missing}}}[15m])) > 0"),
             hold: "1m",
             summary: "schedscope on {{ $labels.instance }} missed {{ $value | humanize }} observations in 15 minutes",
-            meaning: "Something is missing from the figures of this host, by as much as the reason says. The number is an estimate \
-                      from the scrapes, as every increase in Prometheus is.",
+            meaning: "The figures of this host have gaps; the reason says how large. Like every increase in Prometheus, the number is \
+                      an estimate from the scrapes.",
             steps: &[
                 "The daemon health dashboard shows the reason under Missing, by reason.",
                 "The table in docs/alerts.md says what to do about each reason.",
@@ -118,19 +118,19 @@ fn on_losses() -> Vec<Alert> {
         Alert {
             name: "SchedscopeThreadsNotTraced",
             severity: Severity::Warning,
-            // Not its growth: what was refused before the first scrape is refused still, and a counter that begins at 500 has a rate
+            // Not its growth: threads refused before the first scrape are still refused, and a counter that starts at 500 has a rate
             // of 0.
             expr: format!("sum by (job, instance, reason) (schedscope_events_lost_total{{{lasting}}}) > 0"),
             hold: "1m",
-            summary: "schedscope on {{ $labels.instance }} had no place for {{ $value | humanize }} threads ({{ $labels.reason }})",
-            meaning: "Threads were refused since the daemon started, perhaps as it started. What such a thread does is missing from \
-                      the figures until it ends, or until there is a place for it. The count does not fall then, so this stays until \
-                      the daemon is restarted.",
+            summary: "schedscope on {{ $labels.instance }} had no room for {{ $value | humanize }} threads ({{ $labels.reason }})",
+            meaning: "Threads have been refused since the daemon started, perhaps as it started. What such a thread does is missing \
+                      from the figures until it ends or there is room for it. The count never falls, so this alert stays until the \
+                      daemon is restarted.",
             steps: &[
-                "task_table_full: raise `max_threads` in the daemon's configuration above the threads of the host, with room for \
-                 those that end and are not read yet.",
+                "task_table_full: raise `max_threads` in the daemon's configuration above the number of threads on the host, with \
+                 room for ended ones that have not been read yet.",
                 "pid_beyond_table: `kernel.pid_max` was raised after the daemon started; a restart is enough.",
-                "Restart the daemon. It counts from 0 again, and the threads that live then get their places.",
+                "Restart the daemon. It counts from 0 again and makes room for the threads alive then.",
             ],
         },
     ]
@@ -144,12 +144,8 @@ fn on_its_limits() -> Vec<Alert> {
             expr: "sum by (job, instance) (increase(schedscope_scrapes_refused_total[10m])) > 0".to_owned(),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} refuses requests",
-            meaning: "Too many requests were being served at once, so that some were turned away; if scrapes are among them, their \
-                      points are missing.",
-            steps: &[
-                "Find out who asks: one Prometheus needs one connection.",
-                "Let other readers ask Prometheus instead of the daemon.",
-            ],
+            meaning: "Too many requests came at once and some were turned away. If scrapes are among them, their points are missing.",
+            steps: &["Find out who asks: one Prometheus needs one connection.", "Let others ask Prometheus instead of the daemon."],
         },
         Alert {
             name: "SchedscopeWorkloadsFolded",
@@ -157,8 +153,8 @@ fn on_its_limits() -> Vec<Alert> {
             expr: "sum by (job, instance) (increase(schedscope_workloads_folded_total[1h])) > 0".to_owned(),
             hold: "5m",
             summary: "schedscope on {{ $labels.instance }} counts busy workloads as other",
-            meaning: "More workloads were busy in the last hour than may have series of their own; the rest is right in total, and \
-                      is counted as other.",
+            meaning: "More workloads were busy in the last hour than can have series of their own. The rest is counted as other; the \
+                      totals are right.",
             steps: &["Name the workloads that matter with rules in the configuration.", "Or raise `max_workloads`, at most 63."],
         },
         Alert {
@@ -167,9 +163,9 @@ fn on_its_limits() -> Vec<Alert> {
             expr: format!("{OWN_CPUS} > 0.02 * {CPUS}"),
             hold: "15m",
             summary: "schedscope takes {{ $value | humanize }} CPUs of {{ $labels.instance }}",
-            meaning: "Tracing takes more than 2 % of the host's CPUs. The BPF programs pay for context switches, the daemon for \
-                      scrapes and for threads. Where `own_cost` is off, or comes less often than every ten minutes, nobody knows the \
-                      cost and this stays silent.",
+            meaning: "Tracing takes more than 2 % of the host's CPUs. The cost of the BPF programs grows with context switches, that of \
+                      the daemon with scrapes and threads. Where `own_cost` is off, or measured less than every ten minutes, the cost \
+                      is unknown and this stays silent.",
             steps: &[
                 "The daemon health dashboard says whether it is the BPF programs or the daemon.",
                 "The programs: find the workload with the most context switches on the models dashboard, and why it switches.",
@@ -180,23 +176,23 @@ fn on_its_limits() -> Vec<Alert> {
 }
 
 fn on_workloads() -> Vec<Alert> {
-    // The first bound above 10 ms. p99 is above a bound of the buckets if and only if more than one observation in a hundred is:
-    // within a bucket Prometheus interpolates up to its bound and not beyond. Between two bounds it would be a guess.
+    // The first bound above 10 ms. p99 is above a bucket's bound exactly when more than one observation in a hundred is, since
+    // Prometheus interpolates up to a bound and not beyond. Between two bounds it would be a guess.
     let late_ns = catalog::le_bounds_ns().find(|bound_ns| *bound_ns > 10_000_000).unwrap_or(u64::MAX);
     let late_seconds = late_ns as f64 / 1e9;
     vec![
         Alert {
             name: "SchedscopeWakeupLatencyHigh",
             severity: Severity::Warning,
-            // Of fewer wake-ups than one a second a quantile says little.
+            // With less than one wake-up a second a quantile says little.
             expr: format!(
                 "({WAKEUP_P99} > {late_seconds}) and (sum by (job, instance, workload) \
                  (rate(schedscope_workload_wakeup_latency_seconds_count[5m])) > 1)"
             ),
             hold: "10m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} waits about {{ $value | humanizeDuration }} for a CPU (p99)",
-            meaning: "Of the wake-ups of the last five minutes, more than one in a hundred waited more than 16.8 ms for a CPU: what \
-                      the workload answers is late by that much. That much is certain; p99 itself is right to within a factor of 2.",
+            meaning: "In the last five minutes more than 1 % of wake-ups waited longer than 16.8 ms for a CPU, which delays the \
+                      workload's answers by as much. The threshold is exact; p99 itself is right to a factor of 2.",
             steps: &[
                 "The core map of the host shows who has the cores.",
                 "Give the workload more weight or CPUs of its own, or move the others away.",
@@ -208,12 +204,12 @@ fn on_workloads() -> Vec<Alert> {
             severity: Severity::Warning,
             expr: format!("({RUNNABLE} > 1 * {RUNNING}) and ({DEMAND} > 1)"),
             hold: "15m",
-            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants more than twice the CPUs that it gets",
-            meaning: "Its threads wait for a CPU for longer than they run, and together want more than one.",
+            summary: "{{ $labels.workload }} on {{ $labels.instance }} wants more than twice the CPUs it gets",
+            meaning: "Its threads spend more time waiting for a CPU than running, and together want more than one.",
             steps: &[
-                "CPUs allowed on the models dashboard: is it confined to few of them?",
+                "CPUs allowed, on the models dashboard: is it confined to a few?",
                 "The core map: are the cores taken by others, or by itself?",
-                "A CPU quota of its cgroup (`cpu.max`) looks the same: see `cpu.stat` there for throttling.",
+                "A CPU quota on its cgroup (`cpu.max`) looks the same: check `cpu.stat` there for throttling.",
             ],
         },
         Alert {
@@ -222,11 +218,11 @@ fn on_workloads() -> Vec<Alert> {
             expr: format!("(sum by (job, instance, workload) ({BLOCKED}{{reason=\"gil\"}}) > 1) and ({RUNNING} > 0.5)"),
             hold: "15m",
             summary: "{{ $value | humanize }} threads of {{ $labels.workload }} on {{ $labels.instance }} wait for the GIL",
-            meaning: "Threads of a Python program take turns at one core for each interpreter, however many cores there are.",
+            meaning: "Threads of a Python program take turns on one core per interpreter, however many cores there are.",
             steps: &[
                 "Move the computation to processes (`multiprocessing`, `concurrent.futures.ProcessPoolExecutor`), or to a library \
                  that releases the lock.",
-                "Or run fewer threads: more of them than the lock lets run only wait and switch.",
+                "Or run fewer threads: those that the lock keeps from running only wait and switch.",
             ],
         },
         Alert {
@@ -235,10 +231,10 @@ fn on_workloads() -> Vec<Alert> {
             expr: format!("({MIGRATIONS} / ({RUNNING} > 0.1)) > 1000"),
             hold: "10m",
             summary: "{{ $labels.workload }} on {{ $labels.instance }} migrates {{ $value | humanize }} times per second of running",
-            meaning: "Its threads change core at least once for each millisecond that they run, so that caches hardly warm up.",
+            meaning: "Its threads change core at least once per millisecond of running, so caches hardly warm up.",
             steps: &[
                 "The scheduler latency dashboard shows the cause and the distance.",
-                "At wake-up: larger pieces of work, or fewer threads, or pin them.",
+                "At wake-up: give threads larger pieces of work, use fewer threads, or pin them.",
                 "While queued: there are more runnable threads than cores, if only for moments.",
             ],
         },

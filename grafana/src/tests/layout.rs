@@ -1,5 +1,5 @@
 //! The dashboards as Grafana reads them: places, names and links, and the rules of Grafana's dashboard linter, applied to every kind of
-//! panel: theirs leave out heat maps, bar gauges and state timelines.
+//! panel: the linter leaves out heat maps, bar gauges and state timelines.
 
 use std::collections::{BTreeMap, BTreeSet};
 

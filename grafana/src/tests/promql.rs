@@ -1,4 +1,4 @@
-//! PromQL checked against the catalog: what parses and would still show nothing, or something else than it says.
+//! Checks PromQL against the catalog, for what parses but would show nothing, or not what it claims.
 
 use std::{collections::BTreeMap, convert::Infallible};
 
@@ -24,7 +24,7 @@ pub(super) enum Quantity {
     Bytes,
 }
 
-/// What is known of a result before it is asked for.
+/// What is known of a result without asking for it.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
     /// Labels with their possible values; an empty list where those are not known beforehand.
@@ -53,7 +53,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    /// What an expression gives, Grafana's variables in it or not.
+    /// What an expression gives; it may hold Grafana's variables.
     pub(super) fn check(&self, text: &str) -> Result<Shape, String> {
         self.shape(&parsed(text)?).map_err(|fault| format!("{fault}, in {text}"))
     }
@@ -85,13 +85,13 @@ impl Checker {
         let args = &args.args;
         match (func.name, &*args[0]) {
             (function, Expr::MatrixSelector(range)) => ranged(function, &range.vs),
-            // Of the points of a chart.
+            // Over the points of a chart.
             ("max_over_time", Expr::Subquery(chart)) => self.shape(&chart.expr),
             ("clamp_min", series) => self.shape(series),
             ("histogram_quantile", _) => {
                 let mut buckets = self.shape(&args[1])?;
                 buckets.labels.remove("le").ok_or("a quantile of what are no buckets")?;
-                // As every histogram of ours, see `series`.
+                // As every histogram of the catalog, see `series`.
                 Ok(Shape { quantity: Quantity::Seconds, ..buckets })
             }
             ("label_replace" | "label_join", series) => {
@@ -132,7 +132,7 @@ impl Checker {
     fn binary(&self, binary: &BinaryExpr) -> Result<Shape, String> {
         let is_number = |side: &Expr| matches!(side, Expr::NumberLiteral(_));
         for side in [&binary.lhs, &binary.rhs] {
-            // Which of two operations comes first is no question for the reader, nor an accident of putting texts together.
+            // Precedence must be plain to the reader, and must not come about by putting texts together.
             if let Expr::Binary(inner) = &**side
                 && !is_number(&inner.lhs)
             {
@@ -165,7 +165,7 @@ impl Checker {
     }
 }
 
-/// Fails unless each series finds one at most; the labels that the right side adds.
+/// The labels that the right side adds. Fails unless every series matches at most one.
 fn matching(binary: &BinaryExpr, left: &Shape, right: &Shape) -> Result<BTreeMap<String, &'static [&'static str]>, String> {
     let modifier = binary.modifier.as_ref();
     let Some(LabelModifier::Include(on)) = modifier.and_then(|modifier| modifier.matching.as_ref()) else {
@@ -199,13 +199,13 @@ fn quotient(left: Quantity, right: Quantity) -> Result<Quantity, String> {
     }
 }
 
-/// What a function makes of a metric over a time.
+/// What a function of a range gives.
 fn ranged(function: &str, selector: &VectorSelector) -> Result<Shape, String> {
     let name = selector.name.as_deref().unwrap_or_default();
     let (metric, suffix) = series(name)?;
     let is_rate = function == "rate";
     let quantity = match (function, suffix) {
-        // What tells our daemons from other jobs looks back on purpose, and so does what may be shorter than a step.
+        // Look-backs on purpose: daemons are known by their last day, and a phase of the lab can be shorter than a step.
         ("last_over_time", _) if metric.name == catalog::BUILD_INFO.name => Quantity::Number,
         ("max_over_time", _) if metric.name == foreign::LAB_PHASE.name => Quantity::Number,
         ("rate" | "increase", _) if metric.kind == Kind::Gauge => return Err(format!("{name} is no counter")),
@@ -230,11 +230,11 @@ fn ranged(function: &str, selector: &VectorSelector) -> Result<Shape, String> {
     matched(Shape { labels: labels_of(metric, suffix), quantity }, selector)
 }
 
-/// The metric of a series, and what its name has at its end.
+/// The metric of a series, and the suffix of its name.
 fn series(name: &str) -> Result<(&'static Metric, &'static str), String> {
     let known = || catalog::ALL.iter().chain(foreign::ALL).copied();
     let is_meant = |metric: &&Metric, suffix: &str| match metric.kind {
-        // A quantile of them is in seconds.
+        // So that a quantile is in seconds.
         Kind::Histogram => !suffix.is_empty() && metric.unit == Unit::Seconds,
         Kind::Counter | Kind::Gauge => suffix.is_empty(),
     };
@@ -266,7 +266,7 @@ fn labels_of(metric: &Metric, suffix: &str) -> BTreeMap<String, &'static [&'stat
     own.chain(others).map(|(label, values)| (label.to_owned(), values)).collect()
 }
 
-/// Fails if a selector asks for labels or values that there are not.
+/// Fails if a selector asks for labels or values that do not exist.
 fn matched(shape: Shape, selector: &VectorSelector) -> Result<Shape, String> {
     for matcher in &selector.matchers.matchers {
         shape.has(&matcher.name)?;

@@ -1,4 +1,4 @@
-//! What panels, marks and variables ask: that it fits the catalog, the reader's choices, and how it is shown.
+//! What panels, annotations and variables ask: that it fits the catalog, the reader's choices, and how it is shown.
 
 use std::collections::BTreeSet;
 
@@ -14,23 +14,23 @@ use crate::{
         table::table,
     },
     promql::{RANGE, RATE_INTERVAL, STEP, bucket_increase, chosen, increase, rate, sum},
-    variables::{self, marks},
+    variables::{annotations, variables},
 };
 
-/// Shows what was counted before the first scrape too, of which no rate knows.
+/// Shows what was counted before the first scrape as well, which no rate sees.
 const SINCE_START: &str = "Missing since start";
 /// Own cost is measured once a minute, so Grafana's interval can miss it.
 const FIXED_WINDOWS: [&str; 2] = [catalog::BPF_RUN_SECONDS.name, catalog::BPF_MEASURED.name];
 
-/// Every expression of a panel or a mark, with a name for messages.
+/// Every expression of a panel or an annotation, with a name for messages.
 fn expressions() -> Vec<(String, String)> {
-    let marks = marks().map(|mark| (mark.name.to_owned(), mark.expr));
+    let annotations = annotations().map(|annotation| (annotation.name.to_owned(), annotation.expr));
     let all = dashboards::all();
     let panels = all.iter().flat_map(|dashboard| dashboard.panels().map(move |panel| (dashboard, panel)));
     let asked = panels.flat_map(|(dashboard, panel)| {
         panel.queries.iter().map(move |query| (format!("{} / {}", dashboard.title, panel.title), query.expr.clone()))
     });
-    marks.into_iter().chain(asked).collect()
+    annotations.into_iter().chain(asked).collect()
 }
 
 /// Labels that a legend names.
@@ -74,7 +74,7 @@ fn faults(panel: &Panel) -> Vec<String> {
         }
         all_labels.push(shape.labels.into_keys().collect::<BTreeSet<String>>());
     }
-    // A row is what has the same labels; one more comes from one query, which says something of the row.
+    // Rows are joined by the labels that every query has; any other label is an attribute, which one query gives.
     let columns: BTreeSet<&str> = panel.columns.iter().map(|(field, _)| field.as_str()).collect();
     for label in all_labels.iter().flatten().collect::<BTreeSet<_>>() {
         let count = all_labels.iter().filter(|labels| labels.contains(label)).count();
@@ -128,13 +128,13 @@ fn each_fault_of_a_panel_is_found() {
 }
 
 #[test]
-fn marks_and_variables_fit_the_catalog() {
+fn annotations_and_variables_fit_the_catalog() {
     let checker = Checker::default();
-    for mark in marks() {
-        let shape = checker.check(&mark.expr).unwrap();
-        assert!(named(mark.title).all(|label| shape.labels.contains_key(label)), "{}", mark.name);
+    for annotation in annotations() {
+        let shape = checker.check(&annotation.expr).unwrap();
+        assert!(named(annotation.title).all(|label| shape.labels.contains_key(label)), "{}", annotation.name);
     }
-    let variables = variables::variables();
+    let variables = variables();
     let queries: Vec<&str> = variables.iter().filter_map(|variable| variable["query"]["query"].as_str()).collect();
     for query in &queries {
         let (metric, label) = query.strip_prefix("label_values(").unwrap().strip_suffix(')').unwrap().rsplit_once(", ").unwrap();
@@ -161,7 +161,7 @@ fn every_selector_is_limited_by_the_variables() {
 
 #[test]
 fn what_every_job_has_is_asked_of_our_daemons_only() {
-    // What the lab says of itself bears our prefix, so that no other job has it.
+    // The lab's own metric has our prefix, so no other job has it.
     for metric in foreign::ALL.iter().filter(|metric| !metric.name.starts_with(PREFIX)) {
         let ours = format!("{} and on (job, instance) last_over_time({}", chosen(metric), catalog::BUILD_INFO.name);
         let mut found = 0;
@@ -182,7 +182,7 @@ fn ranges_follow_the_scrape_interval() {
             let looks_back = range == "1d" && text.contains(&format!("last_over_time({}", catalog::BUILD_INFO.name));
             let is_step = range == STEP && text.contains(&format!("max_over_time({}", foreign::LAB_PHASE.name));
             let is_whole = range == RANGE && text.contains("increase(");
-            // The points of a chart.
+            // Over the points of a chart.
             let is_chart = range == format!("{RANGE}:{STEP}") && text.contains("max_over_time(");
             let is_known = range == RATE_INTERVAL || is_fixed || looks_back || is_step || is_whole || is_chart;
             assert!(is_known, "{what}: {range} in {text}");

@@ -1,4 +1,4 @@
-//! Recordings and alerts: what they read exists, what they write is tested, what they point at is there.
+//! Recordings and alerts: what they read exists, each has a unit test, and alerts have a runbook.
 
 use std::{collections::BTreeSet, fs};
 
@@ -12,7 +12,7 @@ use crate::{
     rules::{alerts, recordings},
 };
 
-/// Shows what was counted before the first scrape too, of which no rate knows.
+/// Fires for what was counted before the first scrape as well, which no rate sees.
 const SINCE_START: &str = "SchedscopeThreadsNotTraced";
 
 /// A checker that knows every recorded series, each checked with those before it.
@@ -50,7 +50,7 @@ fn alerts_read_what_exists_and_keep_the_host() {
     }
 }
 
-/// A variable would be an empty text.
+/// Prometheus does not know Grafana's variables.
 #[test]
 fn rules_have_no_variables_of_a_dashboard() {
     let recordings = recordings::all().into_iter().map(|recording| recording.expr);
@@ -78,7 +78,7 @@ fn every_alert_has_a_runbook_where_it_says() {
     let document = alerts_markdown();
     for alert in alerts::all() {
         assert!(document.contains(&format!("\n### {}\n", alert.name)), "{}", alert.name);
-        // What makes an anchor of a heading leaves letters alone.
+        // Anchors keep letters and digits as they are.
         assert!(alert.name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert!(!alert.steps.is_empty() && alert.steps.iter().all(|step| step.ends_with(['.', '?'])), "{}", alert.name);
         assert!(alert.meaning.ends_with('.') && !alert.summary.is_empty(), "{}", alert.name);

@@ -22,14 +22,14 @@ fn errors(validator: &Validator, value: &Value, what: &str) -> Vec<String> {
 }
 
 /// Keys of an annotation that are the Prometheus data source's: Grafana's own schema knows only those of its built-in one, and
-/// [`marks_are_what_the_data_source_reads`] looks at these.
+/// [`annotations_are_what_the_data_source_reads`] looks at these.
 const ANNOTATION_KEYS: [&str; 7] = ["target", "expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"];
 
 /// The dashboard without what belongs to the data source.
 fn without_annotation_keys(dashboard: &Value) -> Value {
     let mut dashboard = dashboard.clone();
-    for mark in dashboard["annotations"]["list"].as_array_mut().unwrap() {
-        mark.as_object_mut().unwrap().retain(|key, _| !ANNOTATION_KEYS.contains(&key.as_str()));
+    for annotation in dashboard["annotations"]["list"].as_array_mut().unwrap() {
+        annotation.as_object_mut().unwrap().retain(|key, _| !ANNOTATION_KEYS.contains(&key.as_str()));
     }
     dashboard
 }
@@ -62,12 +62,15 @@ fn every_dashboard_is_valid_to_the_last_key() {
 }
 
 #[test]
-fn marks_are_what_the_data_source_reads() {
+fn annotations_are_what_the_data_source_reads() {
     for dashboard in dashboards() {
-        for mark in dashboard["annotations"]["list"].as_array().unwrap() {
-            assert!(ANNOTATION_KEYS.iter().all(|key| mark.get(key).is_some()), "{mark}");
-            assert!(!mark["target"]["expr"].as_str().unwrap().is_empty() && mark["target"]["refId"] == "Anno", "{mark}");
-            assert_eq!(mark["target"]["expr"], mark["expr"], "newer and older versions ask the same");
+        for annotation in dashboard["annotations"]["list"].as_array().unwrap() {
+            assert!(ANNOTATION_KEYS.iter().all(|key| annotation.get(key).is_some()), "{annotation}");
+            assert!(
+                !annotation["target"]["expr"].as_str().unwrap().is_empty() && annotation["target"]["refId"] == "Anno",
+                "{annotation}"
+            );
+            assert_eq!(annotation["target"]["expr"], annotation["expr"], "newer and older versions ask the same");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! The dashboards on live data: a daemon, a workload of threads and one of processes, and a Prometheus that scrapes each second.
+//! The dashboards on live data: a daemon, workloads of threads and of processes, and a Prometheus that scrapes every second.
 //!
-//! [`scene`] sets this up once for all tests, [`expressions`] lists what is asked, the tests compare the answers with what
+//! [`scene`] sets this up once, [`expressions`] lists what dashboards ask, and the answers are compared with what
 //! `schedscope run --json` measured of the same workloads.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schedscope::metrics::catalog;
 use schedscope_grafana::{
     rules::{alerts, recordings},
-    variables::marks,
+    variables::annotations,
 };
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ use super::prometheus::Prometheus;
 use expressions::Choice;
 use scene::{Scene, Trace, wait_until};
 
-/// What gives nothing on a host without Python, and why.
+/// What has no data on a host without Python, and why.
 const NEEDS_PYTHON: [(&str, &str); 1] =
     [("schedscope: models compared / Switch interval", "no Python thread has waited for the lock where there is no Python")];
 
@@ -43,7 +43,7 @@ fn panels_rules_and_alerts_have_data_and_agree_with_run() {
     drawn::panels_are_drawn(&scene);
 }
 
-/// Each at the end of the last run of threads.
+/// Asked at the end of the last run of threads.
 fn every_expression_gives_data(scene: &Scene) {
     let choice = Choice::all("10s");
     let at_seconds = scene.gil.as_ref().unwrap_or(&scene.threads).last_seconds;
@@ -52,11 +52,11 @@ fn every_expression_gives_data(scene: &Scene) {
     let silent: BTreeSet<&str> = all.iter().filter(|(_, expr)| !has_data(expr)).map(|(what, _)| what.as_str()).collect();
     println!("{} expressions asked, without data: {silent:?}", all.len());
     let excused = if scene.gil.is_some() { &[][..] } else { &NEEDS_PYTHON[..] };
-    // Equal, so that a reason does not outlive what it excuses.
+    // Equal, so that no excuse outlives its reason.
     assert_eq!(silent, excused.iter().map(|(what, _)| *what).collect());
 }
 
-/// Prometheus has evaluated each without an error. What they read is what panels ask and what is recorded.
+/// Prometheus has evaluated each without an error. They read what panels ask and what is recorded, which is looked at elsewhere.
 fn rules_and_alerts_are_evaluated(scene: &Scene) {
     let groups = scene.prometheus.api("rules", &[]).unwrap();
     let rules: Vec<&Value> =
@@ -67,8 +67,8 @@ fn rules_and_alerts_are_evaluated(scene: &Scene) {
     }
 }
 
-/// Every recording has given series. The second store, to which the example in the shipped configuration writes, has all of them with
-/// the same samples, and nothing else.
+/// Every recording has given series. The second store, which the `remote_write` example of the shipped configuration feeds, has all
+/// of them with the same samples, and nothing else.
 fn recorded_series_are_kept(scene: &Scene) {
     let (until, query) = (format!("{:.3}", scene.end_seconds), r#"{__name__=~".+:schedscope_.+"}[1h]"#);
     let samples = |prometheus: &Prometheus| -> BTreeMap<String, Value> {
@@ -94,7 +94,7 @@ fn variables_offer_what_there_is(scene: &Scene) {
     }
 }
 
-/// Prometheus scrapes itself and the lab here, and the reader has chosen all jobs.
+/// Prometheus also scrapes itself and the lab here, and the reader has chosen all jobs.
 fn other_jobs_stay_out(scene: &Scene) {
     assert_eq!(scene.query("count(up)", scene.end_seconds)[0].1.to_string(), "3");
     let choice = Choice::all("10s");
@@ -109,16 +109,16 @@ fn other_jobs_stay_out(scene: &Scene) {
     }
 }
 
-/// Within its phase the workload has the model that run gives it, and the mark of the phase has its name.
+/// Within its phase the workload has the model that `run` gives it, and the annotation of the phase has its name.
 fn model_and_phase_are_shown(scene: &Scene, trace: &Trace) {
     let Trace { workload, report, .. } = trace;
-    // The first window and the last also show how the program starts and ends.
+    // The first and the last window also cover the program's start and end.
     let (info, steady) = (catalog::WORKLOAD_INFO.name, trace.seen_seconds() - 8.0);
     let expr = format!("count_over_time({info}{{workload={workload:?}}}[{steady:.0}s])");
     let shown = scene.query(&expr, trace.last_seconds - 4.0);
     let models: Vec<&str> = shown.iter().map(|(labels, _)| labels["model"].as_str().unwrap()).collect();
     assert_eq!(models, [report.model.name.as_str()], "{workload}");
-    let [phases, ..] = marks();
+    let [phases, ..] = annotations();
     let marked = |at_seconds| scene.query(&Choice::all("4s").apply(&phases.expr), at_seconds);
     let expected = serde_json::json!({ "instance": scene.instance, "workload": workload, "phase": scene::PHASE });
     assert_eq!(marked(trace.middle_seconds), [(expected, 1.0)]);

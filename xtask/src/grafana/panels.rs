@@ -1,5 +1,5 @@
-//! The dashboards drawn by the libraries that Grafana publishes, for want of a Grafana: a page of ours, `grafana/panels`, which asks
-//! Prometheus what the panels ask.
+//! The dashboards drawn by Grafana's published libraries, where there is no Grafana: the page `grafana/panels`, which asks Prometheus
+//! what the panels ask.
 
 use std::{
     fs,
@@ -19,9 +19,9 @@ use crate::{
     workspace::{find_program, output, read_text, root, run, target_dir},
 };
 
-/// What the libraries and the bundler need.
+/// Oldest Node.js that the libraries and the bundler run on.
 const NODE_MAJOR: u32 = 20;
-/// Of `grafana/panels`, what is copied to where it is built. What npm installs, half a gigabyte, stays out of the source tree.
+/// What of `grafana/panels` is copied to where it is built, so that the half gigabyte that npm installs stays out of the source tree.
 const SOURCES: [&str; 7] = ["package.json", "package-lock.json", "tsconfig.json", "build.mjs", "pictures.mjs", "src", "tests"];
 const LOCK: &str = "package-lock.json";
 
@@ -31,7 +31,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Installs what it is made of if that has changed, and bundles it.
+    /// Installs its packages if they have changed, and bundles it.
     pub(crate) fn build() -> Result<Page> {
         check_node()?;
         let page = Page { workshop: target_dir().join("panels") };
@@ -41,7 +41,7 @@ impl Page {
         Ok(page)
     }
 
-    /// Fails if the compiler finds a fault in it.
+    /// Fails if TypeScript finds a fault in it.
     pub(crate) fn check_types(&self) -> Result<()> {
         run(self.node().args(["node_modules/typescript/bin/tsc", "--noEmit"]))
     }
@@ -55,7 +55,7 @@ impl Page {
         Background::serve(listen, router)
     }
 
-    /// Node where the page is made.
+    /// Node, in the directory where the page is built.
     pub(crate) fn node(&self) -> Command {
         let mut command = Command::new("node");
         command.current_dir(&self.workshop);
@@ -87,7 +87,7 @@ impl Page {
             return Ok(());
         }
         println!("Installing Grafana's libraries into {} ...", self.workshop.display());
-        // Nothing of a package is run when it is installed: what we use needs it not.
+        // No package may run code when it is installed; none that we use needs to.
         run(Command::new("npm").args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&self.workshop))?;
         fs::write(&installed, wanted).with_context(|| format!("cannot write {}", installed.display()))
     }
@@ -98,7 +98,7 @@ async fn dashboard(extract::Path(file): extract::Path<String>) -> Result<Json<Va
     found.map(|dashboard| Json(dashboard.json())).ok_or(StatusCode::NOT_FOUND)
 }
 
-/// Fails if this host cannot build it, and says what to do.
+/// Fails if this host cannot build it; the error says what to install.
 pub(crate) fn check_node() -> Result<()> {
     let hint = || format!("drawing the dashboards without Grafana needs Node.js {NODE_MAJOR} or later, with npm");
     for program in ["node", "npm"] {

@@ -1,5 +1,5 @@
-//! The panels as Grafana's own libraries draw them from the recorded scene, opened, clicked and read in a browser. What is looked at
-//! is in `grafana/panels/tests`.
+//! The panels as Grafana's own libraries draw them from the recorded scene, opened, clicked and read in a browser by
+//! `grafana/panels/tests`.
 
 use std::net::SocketAddr;
 
@@ -38,7 +38,7 @@ pub(super) fn panels_are_drawn(scene: &Scene) {
     run(&mut node).unwrap();
 }
 
-/// A workload as the tests want it.
+/// A workload as those tests read it.
 fn description(trace: &Trace) -> serde_json::Value {
     let Trace { workload, report, first_seconds, middle_seconds, last_seconds } = trace;
     json!({

@@ -1,19 +1,19 @@
-//! What dashboards and marks ask Prometheus, and what a reader may have chosen.
+//! What dashboards ask Prometheus, and what a reader may have chosen.
 
 use schedscope_grafana::{
     dashboards,
     panel::Panel,
     promql::{RANGE, RATE_INTERVAL, STEP},
-    variables::marks,
+    variables::annotations,
 };
 
 /// What a reader has chosen.
 pub(super) struct Choice {
-    /// What Grafana would fit to zoom and scrape interval.
+    /// The rate interval that Grafana would fit to zoom and scrape interval.
     pub(super) window: String,
-    /// From point to point.
+    /// Distance between points.
     pub(super) step: String,
-    /// All of the time that is shown.
+    /// The whole time shown.
     pub(super) range: String,
     /// A pattern for hosts.
     pub(super) instance: String,
@@ -39,9 +39,9 @@ impl Choice {
     }
 }
 
-/// Every expression on every dashboard, with where it stands.
+/// Every expression of every dashboard, with its place.
 pub(super) fn all() -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = marks().map(|mark| (mark.name.to_owned(), mark.expr)).into();
+    let mut all: Vec<(String, String)> = annotations().map(|annotation| (annotation.name.to_owned(), annotation.expr)).into();
     for dashboard in dashboards::all() {
         for panel in dashboard.panels() {
             let what = format!("{} / {}", dashboard.title, panel.title);

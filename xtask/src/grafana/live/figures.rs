@@ -1,4 +1,4 @@
-//! What panels show of a workload beside what `schedscope run --json` says of it.
+//! What panels show of a workload, compared with what `schedscope run --json` says of it.
 
 use std::ops::RangeInclusive;
 
@@ -15,9 +15,9 @@ const LATENCY: &str = "schedscope: scheduler latency";
 const RUNNABLE: &str = "Runnable and waiting for a CPU";
 const BLOCKED: &str = "Blocked, by what threads wait for";
 
-/// A thread is running, runnable or blocked at every moment, so what the three panels lack together is the time of the threads
-/// before the first and after the last scrape: by that much at most any of them may show less than the run had. No clock is
-/// compared with another, so it holds whatever else the machine does.
+/// A thread is running, runnable or blocked at every moment, so what the three panels lack together is the threads' time before the
+/// first and after the last scrape. No panel may show less than the run by more than that. No two clocks are compared, so this
+/// holds whatever else the machine does.
 pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
     let (report, threads) = (&trace.report, trace.report.tasks.peak_threads as f64);
     let time = &report.time_seconds;
@@ -40,7 +40,7 @@ pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
     times.extend(report.on_cpu_seconds_by_cpu.iter().map(|(cpu, seconds)| {
         (CORE_MAP, "Workload by core", Some(("cpu", format!("{} CPU {cpu:0>3}", scene.instance))), *seconds)
     }));
-    // Both read the intervals still open a little later than they say.
+    // Both read open intervals a little later than they say.
     let slack = 0.02 * threads;
     for (dashboard, panel, only, expected) in times {
         let shown = total(scene, trace, dashboard, panel, only.as_ref());
@@ -51,11 +51,11 @@ pub(super) fn panels_show_what_run_reports(scene: &Scene, trace: &Trace) {
     let half_way = trace.choice().apply(&of_panel(MODELS, "Threads")[0]);
     check(trace, "threads", scene.query(&half_way, trace.middle_seconds)[0].1, threads, threads - 0.5..=threads + 0.5);
     let (shown, expected) = (trace.sum(scene, MODELS, "Effective CPUs", None), report.parallelism.effective_cpus);
-    // By as much as the unseen time of one CPU can change the spread.
+    // The unseen time of one CPU can change the spread by as much.
     check(trace, "effective CPUs", shown, expected, 0.9 * expected..=1.1 * expected);
 }
 
-/// The tables over the chosen time. A share is off by as much as the part of the threads' time that no scrape saw.
+/// The tables over the chosen time. They are off by as much as the threads' time that no scrape saw.
 fn over_time(scene: &Scene, trace: &Trace, whole: f64, slack: f64) {
     let time = &trace.report.time_seconds;
     for (heading, seconds) in [
@@ -70,7 +70,7 @@ fn over_time(scene: &Scene, trace: &Trace, whole: f64, slack: f64) {
     }
     let cell = |heading| trace.cell(scene, MODELS, "What each did in the chosen time", heading);
     check(trace, "CPU time", cell("CPU time"), time.on_cpu, time.on_cpu - slack..=time.on_cpu + slack);
-    // The highest point is no less than the mean of the whole time, but for what the last windows reach beyond it.
+    // The peak is at least the mean, except for what the last windows reach beyond the workload's end.
     let (running, mean) = (cell("C at most"), trace.sum(scene, MODELS, "C: CPUs in use", None));
     check(trace, "C at most", running, mean, 0.95 * mean..=f64::INFINITY);
     check(trace, "D at most", cell("D at most"), running, running - 1e-6..=f64::INFINITY);
@@ -79,8 +79,8 @@ fn over_time(scene: &Scene, trace: &Trace, whole: f64, slack: f64) {
     check(trace, "switches a second on a CPU", shown, switches, 0.5 * switches..=2.0 * switches);
 }
 
-/// Counts are never more than the run's. How many are missing depends on how fast they came while no scrape saw the workload, which
-/// on a shared host can be several times the mean: at least half of all switches must be there.
+/// Counts never exceed the run's. How many are missing depends on how fast they came while no scrape saw the workload, which on a
+/// shared host can be several times the mean: at least half of all switches must be there.
 fn counts(scene: &Scene, trace: &Trace) {
     let (switches, migrations) = (&trace.report.switches, &trace.report.migrations);
     let kind = |name: &str| Some(("kind", name.to_owned()));
@@ -98,7 +98,7 @@ fn counts(scene: &Scene, trace: &Trace) {
     check(trace, "all switches", total(scene, trace, MODELS, "Context switches", None), all, 0.5 * all..=all + 0.5);
 }
 
-/// What a panel of rates shows, over the time that was seen.
+/// What a panel of rates adds up to over the time that was seen.
 fn total(scene: &Scene, trace: &Trace, dashboard: &str, panel: &str, only: Option<&(&str, String)>) -> f64 {
     trace.sum(scene, dashboard, panel, only) * trace.seen_seconds()
 }

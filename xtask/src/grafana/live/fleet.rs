@@ -1,4 +1,4 @@
-//! Two daemons on two addresses of a network of their own, a Prometheus that reaches both, and the fleet dashboard.
+//! Two daemons on two addresses, a Prometheus that scrapes both, and the fleet dashboard.
 
 use std::{
     collections::BTreeSet,
@@ -23,7 +23,7 @@ use crate::{
     trace::child::{Service, Stop},
 };
 
-/// Addresses reserved for documentation: not those of the loopback interface, which need no leave to listen on.
+/// Addresses reserved for documentation. Unlike loopback addresses they need `--allow-remote`.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
 /// Default port of the daemon.
 const PORT: u16 = 9752;
@@ -32,7 +32,7 @@ const DASHBOARD: &str = "schedscope: fleet";
 #[test]
 fn the_fleet_dashboard_tells_two_hosts_apart() {
     let Some(program) = prometheus_where_allowed() else { return };
-    // The thread of a test may be the program's only one, which other tests need where it is.
+    // Not on this thread, which may have to run other tests where it is.
     let ended = spawn(move || match enter_network() {
         Ok(()) => watch_two_hosts(&program),
         Err(why) => println!("skipped: no network namespaces here: {why}"),
@@ -62,7 +62,7 @@ fn watch_two_hosts(program: &Path) {
     drop((work, prometheus, first));
 }
 
-/// Every expression that keeps the host has both, and each host's workload is on that host alone.
+/// Every expression that keeps the label `instance` has both hosts, and each host's workload is on that host alone.
 fn both_hosts_are_told_apart(prometheus: &Prometheus, instances: &[String; 2]) {
     let both: BTreeSet<&str> = instances.iter().map(String::as_str).collect();
     let now = now_seconds();
@@ -84,7 +84,7 @@ fn both_hosts_are_told_apart(prometheus: &Prometheus, instances: &[String; 2]) {
     println!("{by_host} expressions of the fleet dashboard tell {both:?} apart");
 }
 
-/// With one host chosen, nothing of the other is shown.
+/// With one host chosen, nothing of the other shows.
 fn one_host_can_be_chosen(prometheus: &Prometheus, instance: &str) {
     let choice = Choice { instance: instance.to_owned(), ..Choice::all("10s") };
     for (what, expr) in expressions::all().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
@@ -98,7 +98,7 @@ fn instances_of(series: &[(Value, f64)]) -> BTreeSet<&str> {
     series.iter().filter_map(|(labels, _)| labels["instance"].as_str()).collect()
 }
 
-/// Waits until the dashboard shows so many hosts that answer, and so many that do not; how long it took, in seconds.
+/// Waits until the dashboard shows so many hosts that answer and so many that are silent; how long it took, in seconds.
 fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
     wait_until(&format!("{expected:?} hosts answer and do not answer"), || {
         let shown = ["Hosts that answer", "Silent hosts"].map(|panel| {
@@ -109,7 +109,7 @@ fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
     })
 }
 
-/// Knows the same program under another name than the other daemon does.
+/// Names the same program differently from the other daemon.
 fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Service {
     fs::copy(built("schedscope-workloads"), scratch.join("fleet-work")).unwrap();
     let rule = format!("[[workload]]\nname = \"fleet-{number}\"\nmatch = {{ exe = \"*/fleet-work\" }}\n");
@@ -119,9 +119,9 @@ fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Service {
     Service::start(command.args(["daemon", "--allow-remote", "--listen", &address.to_string(), "--config"]).arg(file)).unwrap()
 }
 
-/// Brings this thread, and what it starts, into a network of its own that has nothing but the two addresses. It ends with them.
+/// Moves this thread, and what it starts, into a new network namespace that has only the two addresses and ends with them.
 fn enter_network() -> Result<(), String> {
-    // SAFETY: a system call without memory; a thread may leave its network namespace whatever the others do.
+    // SAFETY: the call takes no pointer, and a network namespace belongs to a thread, so no other thread is affected.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
         return Err(std::io::Error::last_os_error().to_string());
     }

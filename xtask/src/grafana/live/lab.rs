@@ -46,7 +46,7 @@ fn the_dashboards_show_the_lab_with_models_and_phases() {
         // Prometheus lacks what was before the first scrape and after the last.
         let (seen, all) = (scraped.on_cpu_seconds, shown.on_cpu_seconds);
         assert!(seen <= 1.02 * all && seen >= 0.5 * all, "{}: {seen} of {all} s on CPUs", shown.workload);
-        let [phases, ..] = schedscope_grafana::variables::marks();
+        let [phases, ..] = schedscope_grafana::variables::annotations();
         let half_way = f64::midpoint(shown.begin_unix_seconds, shown.end_unix_seconds);
         let marked = query(serving.prometheus(), &Choice::all("5s").apply(&phases.expr), half_way);
         let names: Vec<&str> = marked.iter().map(|(labels, _)| labels["workload"].as_str().unwrap()).collect();

@@ -1,4 +1,4 @@
-//! A daemon, two workloads that `schedscope run` traces at the same time, and Prometheus.
+//! A daemon, workloads that `schedscope run` traces at the same time, and Prometheus.
 
 use std::{
     env, fs,
@@ -27,19 +27,19 @@ use crate::{
     workspace::{find_program, root, target_dir},
 };
 
-/// Set by whoever wants tests that load BPF programs run.
+/// Set to run tests that load BPF programs.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
-/// Seconds that each workload works.
+/// How many seconds each workload works.
 const SECONDS: &str = "20";
 /// The phase that the lab would name.
 pub(super) const PHASE: &str = "CPU-bound: test";
-/// What rules, a daemon or what Prometheus passes on may take. Rules are evaluated every 15 and 30 seconds.
+/// Longest wait for a server or for rules, which are evaluated every 15 and 30 seconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Everything that was recorded.
 pub(super) struct Scene {
     pub(super) prometheus: Prometheus,
-    /// A second one, to which the first writes what it records.
+    /// A second one, to which the first writes its recorded series.
     pub(super) store: Prometheus,
     /// Value of the `instance` label.
     pub(super) instance: String,
@@ -59,14 +59,14 @@ pub(super) struct Trace {
     pub(super) report: RunReport,
     /// First scrape in which the daemon had it under its name, in Unix time.
     pub(super) first_seconds: f64,
-    /// One in the middle; scrapes can fail on a crowded host, and this one did not.
+    /// A scrape in the middle that did not fail, as scrapes can on a busy host.
     pub(super) middle_seconds: f64,
     /// The last one.
     pub(super) last_seconds: f64,
 }
 
 impl Scene {
-    /// Sets it up; `None` if this host or its user cannot, which is said.
+    /// Sets it up; `None`, with a message, if this host or its user cannot.
     pub(super) fn play() -> Option<Scene> {
         let program = prometheus_where_allowed()?;
         let scratch = TempDir::new().unwrap();
@@ -129,7 +129,7 @@ impl Trace {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: RunReport = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        // One more scrape, so that the end has been seen.
+        // One more scrape, which sees the end.
         sleep(Duration::from_millis(1500));
         let alive = format!("schedscope_workload_threads{{workload=\"{workload}\"}}[2m]");
         let answer = prometheus.api("query", &[("query", &alive)]).unwrap();
@@ -145,8 +145,7 @@ impl Trace {
         self.last_seconds - self.first_seconds
     }
 
-    /// What a panel shows of this workload over the time that was seen, its series added up; those whose label has a value if one
-    /// is given.
+    /// What a panel shows of this workload over the time that was seen: the sum of its series, or of those with one label's value.
     pub(super) fn sum(&self, scene: &Scene, dashboard: &str, panel: &str, only: Option<&(&str, String)>) -> f64 {
         let exprs = of_panel(dashboard, panel);
         let series = exprs.iter().flat_map(|expr| scene.query(&self.choice().apply(expr), self.last_seconds));
@@ -164,13 +163,13 @@ impl Trace {
 
     /// This workload over the time that was seen.
     pub(super) fn choice(&self) -> Choice {
-        // Reaches from the last scrape to the first and no further, so that nothing is extrapolated.
+        // From the last scrape back to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);
         Choice { workload: self.workload.to_owned(), ..Choice::all(&window) }
     }
 }
 
-/// Makes `link` lead to a Python, so that its processes have that name. A version manager's script is not one itself.
+/// Links to a Python under a name that its processes then have. A version manager's script would not do.
 fn link_python(link: &Path) -> bool {
     let asked = find_program("python3").and_then(|python| {
         Command::new(python).args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]).output().ok()
@@ -185,7 +184,7 @@ fn link_python(link: &Path) -> bool {
 }
 
 fn daemon(scratch: &Path, address: &str) -> Service {
-    // The same program under two names, so that rules tell the two apart.
+    // The same program under two names, which rules tell apart.
     let rules = ["lab-threads", "lab-processes"].map(|name| {
         fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
         format!("[[workload]]\nname = \"{name}\"\nmatch = {{ exe = \"*/{name}\" }}\n")
@@ -198,7 +197,7 @@ fn daemon(scratch: &Path, address: &str) -> Service {
     Service::start(command.args(["daemon", "--listen", address, "--config"]).arg(config)).unwrap()
 }
 
-/// Prometheus; `None` if this host or its user cannot do what the tests do, which is said.
+/// Prometheus; `None`, with a message, if this host or its user cannot run the tests.
 pub(super) fn prometheus_where_allowed() -> Option<PathBuf> {
     if env::var_os(PRIVILEGED).is_none_or(|value| value != "1") {
         println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
@@ -215,7 +214,7 @@ pub(super) fn wait_for_daemon(address: SocketAddr) {
     wait_until("the daemon answers", || has_daemon(address).is_ok());
 }
 
-/// Waits until something is so; how long it took, in seconds.
+/// Waits for a condition; how long it took, in seconds.
 pub(super) fn wait_until(what: &str, is_so: impl Fn() -> bool) -> f64 {
     let began = Instant::now();
     while !is_so() {

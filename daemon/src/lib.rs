@@ -1,12 +1,12 @@
 //! schedscope: how a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 //!
-//! The data goes one way: [`capture`] reads what the kernel recorded, [`model`] and [`oracle`] judge it, [`report`], [`metrics`] and
+//! The data goes one way: [`capture`] reads what the kernel recorded, [`diagnose`] and [`oracle`] judge it, [`report`], [`metrics`] and
 //! [`serve`] show it. No stage names a later one. See `docs/architecture.md`.
 
 pub mod capture;
 pub mod units;
 
-pub mod model;
+pub mod diagnose;
 pub mod oracle;
 
 pub mod config;

@@ -1,10 +1,12 @@
 //! One traced workload over its whole window, typed and in nanoseconds: what diagnosis, verification and report are made from.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     interpreters::Interpreters,
-    snapshot::{Losses, Thread},
+    snapshot::{Losses, Tgid, Thread},
     timeline::Timeline,
     totals::Totals,
 };
@@ -68,6 +70,19 @@ impl Run {
     /// Length of the window.
     pub fn wall_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.begin_ns)
+    }
+
+    /// Processes and threads over the window. Those that were alive before count too: they did not start under observation.
+    pub fn tasks(&self) -> (u64, u64) {
+        let seeded = || self.threads.iter().filter(|thread| thread.was_seeded());
+        let processes: BTreeSet<Tgid> = seeded().map(Thread::tgid).collect();
+        (self.totals.processes_started + processes.len() as u64, self.totals.threads_started + seeded().count() as u64)
+    }
+
+    /// CPU time of everything outside the workload.
+    pub fn foreign_on_cpu_ns(&self) -> u64 {
+        let capacity_ns = self.wall_ns() * self.online.len() as u64;
+        capacity_ns.saturating_sub(self.totals.times.on_cpu_ns + self.host.idle_ns)
     }
 }
 

@@ -6,7 +6,7 @@
 use schedscope_ebpf::{
     abi::{Cell, CpuRecord, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
-    loss::{LOSS_SLOTS, Loss},
+    loss::{Harm, LOSS_SLOTS, Loss},
     task_clock::{Closed, Phase},
 };
 
@@ -19,7 +19,7 @@ pub struct Cpu(pub u32);
 pub struct Tid(pub u32);
 
 /// Process id: the kernel's `tgid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tgid(pub u32);
 
 /// Number of a workload, the index into the cells of each CPU.
@@ -149,14 +149,45 @@ impl Times {
         self.wakeup_wait_ns + self.preempt_wait_ns
     }
 
+    /// Blocked for this reason.
+    pub fn blocked(&self, reason: Reason) -> u64 {
+        self.blocked_ns[reason as usize]
+    }
+
     /// Blocked for any reason.
     pub fn blocked_total_ns(&self) -> u64 {
         self.blocked_ns.iter().sum()
     }
 
+    /// All of it.
+    pub fn total_ns(&self) -> u64 {
+        self.on_cpu_ns + self.runnable_ns() + self.blocked_total_ns()
+    }
+
+    /// What was added since `before`.
+    #[must_use]
+    pub fn since(&self, before: &Times) -> Times {
+        self.zip(before, u64::saturating_sub)
+    }
+
+    fn zip(&self, other: &Times, each: impl Fn(u64, u64) -> u64) -> Times {
+        Times {
+            on_cpu_ns: each(self.on_cpu_ns, other.on_cpu_ns),
+            wakeup_wait_ns: each(self.wakeup_wait_ns, other.wakeup_wait_ns),
+            preempt_wait_ns: each(self.preempt_wait_ns, other.preempt_wait_ns),
+            blocked_ns: std::array::from_fn(|reason| each(self.blocked_ns[reason], other.blocked_ns[reason])),
+        }
+    }
+
     /// Reasons with their time, in the order of [`Reason::ALL`].
     pub fn blocked_by_reason(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         Reason::ALL.into_iter().zip(self.blocked_ns)
+    }
+}
+
+impl<'a> std::iter::Sum<&'a Times> for Times {
+    fn sum<I: Iterator<Item = &'a Times>>(parts: I) -> Times {
+        parts.fold(Times::default(), |sum, part| sum.zip(part, u64::saturating_add))
     }
 }
 
@@ -168,6 +199,11 @@ impl Losses {
     /// Reasons with their counts, in the order of [`Loss::ALL`].
     pub fn by_reason(&self) -> impl Iterator<Item = (Loss, u64)> + '_ {
         Loss::ALL.into_iter().zip(self.0)
+    }
+
+    /// Those that leave a gap in the totals.
+    pub fn missing(&self) -> u64 {
+        self.by_reason().filter(|(loss, _)| loss.harm() == Harm::Missing).map(|(_, count)| count).sum()
     }
 }
 

@@ -3,7 +3,10 @@
 
 use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::Loss};
 
-use crate::capture::python::{GilKind, Unresolved};
+use crate::{
+    capture::python::{GilKind, Unresolved},
+    diagnose::ModelName,
+};
 
 /// How a metric behaves over time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,21 +118,7 @@ pub const REFUSALS: [&str; 2] = ["too_many", "foreign_host"];
 /// Values of `source` on a workload: what its name was taken from.
 pub const NAME_SOURCES: [&str; 6] = ["other", "rule", "unit", "container", "executable", "kernel"];
 /// Values of `model` on a workload: the concurrency model that its tasks show now.
-pub const MODELS: [&str; 13] = [
-    "idle",
-    "serial",
-    "threads (GIL-bound)",
-    "threads (parallel)",
-    "threads (I/O-bound)",
-    "threads (taking turns)",
-    "processes",
-    "asyncio",
-    "event loop",
-    "hybrid",
-    "sub-interpreters",
-    "native threads",
-    "mixed",
-];
+pub const MODELS: [&str; ModelName::NAMES.len()] = ModelName::NAMES;
 /// Values of `gil` on Python processes: who shares a global interpreter lock.
 pub const GIL_NAMES: [&str; GilKind::NAMES.len()] = GilKind::NAMES;
 /// Values of `reason` on Python processes whose lock was not found.
@@ -268,7 +257,7 @@ metrics! {
         from "sched_getaffinity(2) of each process";
     WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL],
         "What the name was taken from, and the concurrency model that the workload showed over the last seconds.",
-        from "labels, and model::live";
+        from "labels, and diagnose::live";
     WORKLOAD_GIL_HANDOFFS: Counter, Count, "workload_gil_handoffs_total", [WORKLOAD],
         "Times a Python thread gave its interpreter's lock up because another had asked for it, and waited until that thread had it.",
         from "Cell::gil_handoffs";

@@ -11,10 +11,7 @@ use schedscope_ebpf::{
 };
 
 use super::*;
-use crate::{
-    capture::{distribution::Distribution, snapshot::Times},
-    model::Name,
-};
+use crate::capture::{distribution::Distribution, snapshot::Times};
 
 fn distribution(values_ns: &[u64]) -> Distribution {
     let mut histogram = Histogram { sum_ns: 0, max_ns: 0, counts: [0; BUCKETS] };
@@ -160,11 +157,6 @@ fn a_family_without_series_is_left_out() {
     let text = Metrics::new().unwrap().text(exposition).unwrap();
     assert!(!text.contains("schedscope_workload_allowed_cpus"), "no workload has a process");
     assert!(text.contains("schedscope_workload_threads{"));
-}
-
-#[test]
-fn the_catalog_has_every_model() {
-    assert_eq!(Name::ALL.map(Name::text), catalog::MODELS);
 }
 
 /// What the exposition says about the time of each workload on each CPU.

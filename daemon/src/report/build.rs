@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use schedscope_ebpf::{blocked::Reason, distance::Distance, loss::Harm};
+use schedscope_ebpf::{blocked::Reason, distance::Distance};
 
 use super::{
-    compare, gil,
+    answer, compare,
     schema::{
         CoreMap, CoreMapRow, CoreMapThread, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism, Quantiles,
         RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
@@ -19,13 +19,13 @@ use crate::{
         timeline::{Column, Timeline},
         totals::{Totals, busy_cpus, effective_cpus},
     },
-    model,
+    diagnose::{Window, diagnose},
     units::seconds,
 };
 
 /// Builds the report.
 pub fn build(run: &Run) -> RunReport {
-    let Run { subject, totals, threads, taken_ns, interpreters, .. } = run;
+    let Run { subject, totals, threads, taken_ns, .. } = run;
     let (taken_ns, wall_ns) = (*taken_ns, run.wall_ns());
     let times = &totals.times;
     let per_wall = |ns: u64| if wall_ns == 0 { 0.0 } else { ns as f64 / wall_ns as f64 };
@@ -34,14 +34,15 @@ pub fn build(run: &Run) -> RunReport {
     let omitted = listed.len().saturating_sub(MAX_THREADS);
     listed.truncate(MAX_THREADS);
 
-    let mut report = RunReport {
+    let diagnosis = diagnose(&Window::of_run(run));
+    RunReport {
         schema: SCHEMA.to_owned(),
         name: subject.name.clone(),
         command: subject.command.clone(),
         wall_seconds: seconds(wall_ns),
         exit: subject.exit.clone(),
         cpus: Cpus { online: count(run.online.len()), allowed: subject.allowed_cpus },
-        tasks: tasks(totals, threads),
+        tasks: tasks(run),
         parallelism: Parallelism {
             running_mean: per_wall(times.on_cpu_ns),
             demand_mean: per_wall(times.on_cpu_ns + times.runnable_ns()),
@@ -57,16 +58,14 @@ pub fn build(run: &Run) -> RunReport {
         on_cpu_seconds_by_cpu: by_cpu(&totals.on_cpu_ns_by_cpu),
         threads: listed.into_iter().map(|thread| thread_report(thread, taken_ns)).collect(),
         threads_omitted: omitted as u64 + run.threads_forgotten,
-        model: super::schema::Model::default(),
-        gil: gil::report(threads, interpreters, taken_ns, wall_ns),
+        model: answer::model(&diagnosis),
+        gil: answer::gil(run, &diagnosis.figures),
         loss: losses(&run.losses),
         check: compare::check(threads, totals, run.move_seconds),
         core_map: core_map(&run.timeline, &run.online),
         over_time: over_time(&run.timeline),
-        host: host(run, wall_ns),
-    };
-    report.model = model::of_run(&report, &gil::by_process(threads, interpreters));
-    report
+        host: host(run),
+    }
 }
 
 fn count(len: usize) -> u32 {
@@ -83,20 +82,9 @@ fn time_seconds(times: &Times) -> TimeSeconds {
     }
 }
 
-fn tasks(totals: &Totals, threads: &[Thread]) -> Tasks {
-    // Threads that were alive before count too: they were not started under observation.
-    let seeded = threads.iter().filter(|thread| thread.was_seeded());
-    let (mut seeded_threads, mut seeded_processes) = (0, std::collections::BTreeSet::new());
-    for thread in seeded {
-        seeded_threads += 1;
-        seeded_processes.insert(thread.record.tgid);
-    }
-    Tasks {
-        processes: totals.processes_started + seeded_processes.len() as u64,
-        threads: totals.threads_started + seeded_threads,
-        peak_threads: peak(threads),
-        still_alive: totals.threads,
-    }
+fn tasks(run: &Run) -> Tasks {
+    let (processes, threads) = run.tasks();
+    Tasks { processes, threads, peak_threads: peak(&run.threads), still_alive: run.totals.threads }
 }
 
 /// Most threads alive at one time.
@@ -163,7 +151,7 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         migrations: thread.record.migrations.iter().sum(),
         on_cpu_seconds_by_cpu: by_cpu(&thread.on_cpu_ns_by_cpu(now_ns)),
         epoll_waits: thread.record.epoll_waits,
-        gil: gil::of_thread(thread, now_ns),
+        gil: answer::thread_gil(thread, now_ns),
         seeded: thread.was_seeded(),
         ended: thread.has_ended(),
     }
@@ -171,7 +159,7 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
 
 fn losses(losses: &Losses) -> LossReport {
     LossReport {
-        total: losses.by_reason().filter(|(loss, _)| loss.harm() == Harm::Missing).map(|(_, count)| count).sum(),
+        total: losses.missing(),
         by_reason: losses.by_reason().map(|(loss, count)| (loss.name().to_owned(), count)).collect(),
     }
 }
@@ -218,11 +206,9 @@ fn over_time(timeline: &Timeline) -> Option<OverTime> {
     })
 }
 
-fn host(run: &Run, wall_ns: u64) -> Host {
-    let capacity_ns = wall_ns * run.online.len() as u64;
-    let used_ns = run.totals.times.on_cpu_ns + run.host.idle_ns;
+fn host(run: &Run) -> Host {
     Host {
-        foreign_on_cpu_seconds: seconds(capacity_ns.saturating_sub(used_ns)),
+        foreign_on_cpu_seconds: seconds(run.foreign_on_cpu_ns()),
         idle_seconds: seconds(run.host.idle_ns),
         switches: run.host.switches,
         switches_from_idle: run.host.switches_from_idle,

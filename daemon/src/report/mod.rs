@@ -6,35 +6,31 @@
 //! | [`bounds`] | how far our figures may be from the kernel's |
 //! | [`build`], `compare`, [`oracles`] | the report made from what was measured |
 //! | [`terminal`] | how wide and in which colours; the only part that asks the environment |
-//! | [`mod@sentence`] | the first line, which answers the question |
+//! | `answer` | the diagnosis in words: the first line, which answers the question, the evidence and the advice |
 //! | `sections` | the figures: parallelism, time, switches, migrations, latency, threads, check |
 //! | [`core_map`] | cores over time |
-//! | `reason`, `words` | vocabulary: blocked reasons, quantities, names |
+//! | `words` | vocabulary: quantities, names |
 //!
 //! Rendering is a pure function of the report and the options. Names come from traced processes, which nobody vouches for: every
 //! string of the report passes through `words::clean` before it is printed.
 
+mod answer;
 pub mod bounds;
 pub mod build;
 mod compare;
 pub mod core_map;
-mod gil;
 pub mod oracles;
-pub mod terminal;
-
-mod reason;
 pub mod schema;
 mod sections;
-pub mod sentence;
+pub mod terminal;
 mod words;
 
 pub use schema::RunReport;
-pub use sentence::sentence;
 pub use terminal::{ColourDepth, Options};
 
 use schedscope_ebpf::loss::{Harm, Loss};
 
-use words::{clean, grouped};
+use words::{clean, grouped, harmless};
 
 /// The whole report as text, each line ended by a line feed.
 pub fn render(report: &RunReport, options: &Options) -> String {
@@ -58,7 +54,7 @@ pub fn render(report: &RunReport, options: &Options) -> String {
 
 /// The sentence, what follows from it, a warning if observations are missing, and what was traced.
 fn headline(report: &RunReport, options: &Options) -> Vec<String> {
-    let mut lines = vec![options.colour.strong(&sentence(report))];
+    let mut lines = vec![options.colour.strong(&harmless(&report.model.sentence))];
     lines.extend(sections::model::advice(report));
     if report.loss.total > 0 {
         let mut reasons: Vec<_> = report.loss.by_reason.iter().filter(|(name, count)| **count > 0 && is_gap(name)).collect();

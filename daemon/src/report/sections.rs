@@ -4,11 +4,12 @@ pub(super) mod check;
 pub(super) mod model;
 
 use comfy_table::{CellAlignment, ContentArrangement, presets::NOTHING};
+use schedscope_ebpf::blocked::Reason;
 
 use super::{
     Options, RunReport,
+    answer::title,
     core_map::Picture,
-    reason,
     schema::{Migrations, Quantiles, ThreadReport},
     terminal::{BLOCKED, Colour, RUNNABLE, RUNNING},
     words::{clean, columns, counted, duration, grouped, mean, percent, rate, sane, share},
@@ -104,10 +105,11 @@ fn time(report: &RunReport, options: &Options) -> Block {
         ("runnable after a wake-up".to_owned(), time.runnable_after_wakeup, RUNNABLE),
         ("runnable after preemption".to_owned(), time.runnable_after_preemption, RUNNABLE),
     ];
-    let mut blocked: Vec<(&String, f64)> = report.blocked_seconds_by_reason.iter().map(|(name, &s)| (name, sane(s))).collect();
+    let seconds = |reason: Reason| report.blocked_seconds_by_reason.get(reason.name()).map_or(0.0, |&seconds| sane(seconds));
+    let mut blocked = Reason::ALL.map(|reason| (reason, seconds(reason))).to_vec();
     blocked.retain(|(_, seconds)| *seconds > 0.0);
     blocked.sort_by(|a, b| b.1.total_cmp(&a.1));
-    rows.extend(blocked.into_iter().map(|(name, seconds)| (format!("blocked: {}", clean(reason::title(name))), seconds, BLOCKED)));
+    rows.extend(blocked.into_iter().map(|(reason, seconds)| (format!("blocked: {}", title(reason)), seconds, BLOCKED)));
     let label = rows.iter().map(|(name, ..)| columns(name)).max().unwrap_or(0);
     let mut lines = vec![options.colour.strong(&format!("Where the time went, {} over all threads", duration(whole)))];
     for (name, seconds, colour) in rows {

@@ -20,6 +20,7 @@ fn gil() -> RunReport {
         Sample::new(2, 4.0).thread("python3", [0.04, 0.0], &[("futex", 3.96)]).threads(4, "worker", [0.98, 0.06], &blocked);
     sample
         .change(|report| {
+            report.model.sentence = "5 threads want 1.05 cores and get 0.99 of 2: the 4 busiest wait for the GIL.".to_owned();
             report.command = ["python3", "threads.py"].map(str::to_owned).to_vec();
             report.wakeup_latency_seconds = Quantiles { count: 4123, p50: 3.1e-6, p90: 12.4e-6, p99: 1.02e-3, max: 4.05e-3 };
             report.timeslice_seconds = Quantiles { count: 4158, p50: 1.1e-3, p90: 5.13e-3, p99: 5.2e-3, max: 9.6e-3 };
@@ -52,6 +53,7 @@ fn broken() -> RunReport {
     Sample::new(64, 0.000_8)
         .thread("cr\x1b[2Jash", [0.000_7, 0.000_1], &[])
         .change(|report| {
+            report.model.sentence = "1 thread wants 1.00 cores and gets 0.88 of 64.".to_owned();
             (report.exit.code, report.exit.signal) = (None, Some(11));
             report.loss.total = 1203;
             report.loss.by_reason =
@@ -121,7 +123,7 @@ proptest! {
         let plain = render(&report, &Options { width, colour: ColourDepth::None });
         prop_assert!(!plain.chars().any(|c| c.is_control() && c != '\n'), "{plain:?}");
         prop_assert!(!plain.contains("NaN"), "{plain}");
-        prop_assert!(plain.starts_with(&sentence(&report)));
+        prop_assert!(plain.starts_with(harmless(&report.model.sentence).trim_end()));
         prop_assert_eq!(plain.contains("WARNING"), report.loss.total > 0);
         for colour in [ColourDepth::Ansi256, ColourDepth::TrueColour] {
             without_colours(&render(&report, &Options { width, colour }));

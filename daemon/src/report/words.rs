@@ -6,15 +6,20 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 const NAME_CHARS: usize = 120;
 
 /// The string without anything that could move the cursor, change colours or reorder the line: control, formatting and zero-width
-/// characters become `?`, any white space a space. Cut at 120 characters.
-pub(super) fn clean(untrusted: &str) -> String {
+/// characters become `?`, any white space a space.
+pub(super) fn harmless(untrusted: &str) -> String {
     let safe = |c: char| match c {
         c if c.is_control() => '?',
         c if c.is_whitespace() => ' ',
         c if c.width().unwrap_or(0) == 0 => '?',
         c => c,
     };
-    let mut cleaned: String = untrusted.chars().take(NAME_CHARS).map(safe).collect();
+    untrusted.chars().map(safe).collect()
+}
+
+/// The same for a name: cut at 120 characters.
+pub(super) fn clean(untrusted: &str) -> String {
+    let mut cleaned: String = harmless(untrusted).chars().take(NAME_CHARS).collect();
     if untrusted.chars().nth(NAME_CHARS).is_some() {
         cleaned.push('…');
     }

@@ -3,9 +3,9 @@
 //! The tracer estimates it from the run of the threads alone; the lab adds what the start of a process costs here, and has the
 //! process run to compare with.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::fmt::Write;
 
-use schedscope::model::{Facts, Name, estimate};
+use schedscope::report::schema::Estimate;
 use serde::{Deserialize, Serialize};
 
 use super::{cell::Row, figures::median, table::seconds};
@@ -59,29 +59,27 @@ fn compared(rows: &[Row], threads: &Row) -> Option<Compared> {
     let processes = find(&format!("{}-processes-fork", threads.cell.task))?;
     // Cells about one claim run for a time, so that there is nothing to compare.
     threads.cell.serial_twin.as_ref()?;
-    let start_seconds = start_seconds(find(START[0]), find(START[1])).unwrap_or(estimate::START_SECONDS);
+    let start_seconds = start_seconds(find(START[0]), find(START[1]));
     let mut rounds = Vec::new();
     for round in 0.. {
         let (Some(sample), Some(twin)) = (threads.sample(round), processes.run(round)) else { break };
-        if sample.report.model.name != Name::ThreadsGilBound.text() {
-            continue;
-        }
-        let facts = Facts::of_run(&sample.report, &BTreeMap::new());
-        let Some(estimate) = estimate::of(Name::ThreadsGilBound, &facts, start_seconds) else { continue };
+        // Only threads that are bound have one.
+        let Some(estimate) = &sample.report.model.estimate else { continue };
         rounds.push((estimate, sample.report.wall_seconds, twin.outside_wall_seconds));
     }
-    let middle = |of: fn(&(schedscope::report::schema::Estimate, f64, f64)) -> f64| median(rounds.iter().map(of));
-    let estimated = middle(|(estimate, ..)| estimate.processes_wall_seconds)?;
-    let measured = middle(|(_, _, measured)| *measured)?;
+    let start_seconds = start_seconds.unwrap_or(rounds.first()?.0.start_seconds_per_process);
+    let middle = |of: &dyn Fn(&(&Estimate, f64, f64)) -> f64| median(rounds.iter().map(of));
+    let estimated = middle(&|(estimate, ..)| estimate.processes_wall_seconds_at(start_seconds))?;
+    let measured = middle(&|(_, _, measured)| *measured)?;
     Some(Compared {
         cell: threads.cell.id.clone(),
         runtime: threads.cell.runtime.clone(),
         workers: threads.cell.workers,
-        threads_wall_seconds: middle(|(_, threads, _)| *threads)?,
+        threads_wall_seconds: middle(&|(_, threads, _)| *threads)?,
         estimated_wall_seconds: estimated,
         measured_wall_seconds: measured,
         error: estimated / measured - 1.0,
-        without_gil_wall_seconds: middle(|(estimate, ..)| estimate.without_gil_wall_seconds)?,
+        without_gil_wall_seconds: middle(&|(estimate, ..)| estimate.without_gil_wall_seconds)?,
         start_seconds_per_process: start_seconds,
         foreign_share: [threads, processes].iter().filter_map(|row| row.figures()).map(|f| f.foreign_share).fold(0.0, f64::max),
     })
@@ -125,7 +123,7 @@ pub(crate) fn text(compared: &[Compared]) -> String {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use schedscope::report::{RunReport, schema::ThreadReport};
+    use schedscope::report::RunReport;
 
     use super::{
         super::{
@@ -136,10 +134,9 @@ mod tests {
     };
 
     /// A cell that took so long, with what the tracer saw of it.
-    fn row(id: &str, model: &str, workers: usize, twin: Option<&str>, wall_seconds: f64, threads: Vec<ThreadReport>) -> Row {
-        let mut report = RunReport { wall_seconds, threads, ..RunReport::default() };
-        report.cpus.allowed = 2;
-        report.model.name = Name::ThreadsGilBound.text().to_owned();
+    fn row(id: &str, model: &str, workers: usize, twin: Option<&str>, wall_seconds: f64, estimate: Option<Estimate>) -> Row {
+        let mut report = RunReport { wall_seconds, ..RunReport::default() };
+        report.model.estimate = estimate;
         let sample = Sample { said: serde_json::Value::Null, workload: Workload::default(), report, steal_share: 0.0 };
         let cell = Cell {
             id: id.to_owned(),
@@ -158,24 +155,14 @@ mod tests {
         Row::new(cell, Outcome::Measured { figures: Box::new(figures.clone()), runs: vec![figures], samples: vec![sample] })
     }
 
-    fn thread(tid: u32) -> ThreadReport {
-        ThreadReport {
-            tid,
-            tgid: 1,
-            on_cpu_seconds: 0.5,
-            blocked_seconds: 1.5,
-            blocked_seconds_by_reason: [("gil".to_owned(), 1.5)].into(),
-            lifetime_seconds: 2.0,
-            ..ThreadReport::default()
-        }
-    }
-
     fn rows() -> Vec<Row> {
+        // Two seconds of computing on two CPUs, and a tenth before.
+        let estimate = Estimate { without_gil_wall_seconds: 1.1, workers: 4, ..Estimate::default() };
         vec![
-            row("hash-threads", "threads", 4, Some("hash-serial"), 2.1, (2..6).map(thread).collect()),
-            row("hash-processes-fork", "processes-fork", 4, Some("hash-serial"), 1.3, Vec::new()),
-            row("startup-threads", "threads", 8, None, 0.10, Vec::new()),
-            row("startup-processes-fork", "processes-fork", 8, None, 0.19, Vec::new()),
+            row("hash-threads", "threads", 4, Some("hash-serial"), 2.1, Some(estimate)),
+            row("hash-processes-fork", "processes-fork", 4, Some("hash-serial"), 1.3, None),
+            row("startup-threads", "threads", 8, None, 0.10, None),
+            row("startup-processes-fork", "processes-fork", 8, None, 0.19, None),
         ]
     }
 
@@ -183,7 +170,7 @@ mod tests {
     fn the_estimate_is_compared_with_the_run_on_processes() {
         let compared = of(&rows());
         let [one] = compared.as_slice() else { unreachable!("one cell of threads has a twin: {compared:?}") };
-        // Two seconds of computing on two CPUs, a tenth before, and four processes at a hundredth each.
+        // Four processes at a hundredth each.
         assert!((one.start_seconds_per_process - 0.01).abs() < 1e-9, "{one:?}");
         assert!((one.estimated_wall_seconds - 1.14).abs() < 1e-9, "{one:?}");
         assert!((one.error - (1.14 / 1.3 - 1.0)).abs() < 1e-9 && one.is_quiet());
@@ -194,7 +181,7 @@ mod tests {
     fn threads_that_are_not_bound_have_no_estimate() {
         let mut rows = rows();
         let Outcome::Measured { samples, .. } = &mut rows.first_mut().unwrap().outcome else { unreachable!("it was measured") };
-        samples[0].report.model.name = Name::ThreadsParallel.text().to_owned();
+        samples[0].report.model.estimate = None;
         assert!(of(&rows).is_empty() && text(&of(&rows)).is_empty());
     }
 }

@@ -1,8 +1,7 @@
 //! The figures of a cell. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use schedscope::model::Facts;
 use serde::Serialize;
 
 use super::cell::{Outcome, Row, Sample};
@@ -98,7 +97,7 @@ impl Figures {
             pss_bytes: workload.pss_bytes.map(|bytes| bytes as f64),
             start_seconds: workload.start_seconds,
             on_cpu_seconds: report.time_seconds.on_cpu,
-            gil_share: Facts::of_run(report, &BTreeMap::new()).gil_share(),
+            gil_share: report.gil.share,
             handoffs_per_second: report.gil.handoffs_per_second,
             preemption_wait_p50_seconds: report.preemption_wait_seconds.p50,
             queued_share: ratio(report.time_seconds.runnable, report.time_seconds.runnable + report.time_seconds.on_cpu)

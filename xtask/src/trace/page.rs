@@ -5,7 +5,6 @@ use std::fmt::Write;
 use schedscope::report::{
     RunReport,
     schema::{CoreMap, CoreMapRow},
-    sentence,
 };
 
 use super::{Lab, claims, table};
@@ -54,7 +53,7 @@ pub(crate) fn html(lab: &Lab) -> String {
             heading = section;
         }
         let _ = write!(page, "<h3>{}</h3>", escape(&table::summary(&row.cell, figures)));
-        let _ = write!(page, "<p class=\"said\">{}</p>", escape(&sentence(report)));
+        let _ = write!(page, "<p class=\"said\">{}</p>", escape(&report.model.sentence));
         page.push_str(&picture(report));
     }
     let _ = writeln!(page, "<h2>All figures</h2><pre>{}</pre></html>", escape(&table::text(&lab.rows)));

@@ -16,12 +16,12 @@ use crate::{
         snapshot::{Snapshot, WorkloadId},
     },
     config::Config,
+    diagnose::live::Live,
     label::{
         NameSource, Scanner,
         proc::{CpuSet, read_identity},
     },
     metrics::{Collection, CpuTotals, Exposition, Metrics, Program, collect::Ledger},
-    model::live::Live,
     serve::{
         Gate, ProgramStatus, Request, Status, WorkloadStatus,
         history::{Figures, History, Reading, Row},
@@ -127,7 +127,7 @@ impl<K: KernelSide> Station<K> {
         let row = |(id, name, source): (WorkloadId, &str, NameSource)| Row {
             name: name.to_owned(),
             source: source.name(),
-            model: self.live.of(id).text(),
+            model: self.live.of(id).name(),
             figures: self.ledger.totals(id).map(|totals| Figures::of(totals, self.live.of(id))).unwrap_or_default(),
         };
         let rows = self.scanner.table().iter().map(row).collect();
@@ -191,7 +191,7 @@ impl<K: KernelSide> Station<K> {
             workloads: self.ledger.workloads(
                 self.scanner.table(),
                 |id| allowed.get(&id).map(CpuSet::count),
-                |id| self.live.of(id).text(),
+                |id| self.live.of(id).name(),
             ),
             pythons: self.interpreters.alive(),
             pythons_unresolved: self.pythons_unresolved(),

@@ -13,7 +13,14 @@ pub struct Model {
     pub confidence: f64,
     /// One sentence each.
     pub evidence: Vec<String>,
-    /// What follows from it, one sentence; empty if nothing does.
+    /// What keeps the program from using more of the cores: `nothing_seen`, `cores`, `cpu_wait`, `at_rest`, `gil`, `locks`,
+    /// `too_few_threads` or `blocked`.
+    #[serde(default)]
+    pub limit: String,
+    /// The limit with its figures, one sentence: the report's first line.
+    #[serde(default)]
+    pub sentence: String,
+    /// What follows from the limit, one sentence; empty if nothing does.
     #[serde(default)]
     pub advice: String,
     /// What another model would take; absent if the threads' ledger does not tell.
@@ -34,9 +41,19 @@ pub struct Estimate {
     pub workers: u64,
 }
 
+impl Estimate {
+    /// The first figure, had the start of a process cost so much.
+    pub fn processes_wall_seconds_at(&self, start_seconds_per_process: f64) -> f64 {
+        self.without_gil_wall_seconds + start_seconds_per_process * self.workers as f64
+    }
+}
+
 /// What the run had to do with global interpreter locks of CPython.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct GilReport {
+    /// Of the time in which the threads that do the work ran or waited for such a lock, the part that they waited.
+    #[serde(default)]
+    pub share: f64,
     /// Time that threads waited for such a lock, summed. The same as `blocked_seconds_by_reason.gil`.
     pub wait_seconds: f64,
     /// Times a thread gave the lock up because another had asked for it, and waited until that thread had it. Where the other is

@@ -3,17 +3,18 @@
 use super::{
     super::{
         Options, RunReport,
-        words::{clean, counted, duration, grouped, percent},
+        words::{clean, counted, duration, grouped, harmless, percent},
     },
     Block,
 };
+use crate::capture::python::GilKind;
 
 /// What follows from the model: the advice and what it would bring. Empty if there is no advice.
 pub(in super::super) fn advice(report: &RunReport) -> Vec<String> {
     if report.model.advice.is_empty() {
         return Vec::new();
     }
-    let mut lines = vec![clean(&report.model.advice)];
+    let mut lines = vec![harmless(&report.model.advice)];
     if let Some(estimate) = report.model.estimate.as_ref().filter(|estimate| estimate.processes_wall_seconds < report.wall_seconds)
     {
         lines.push(format!(
@@ -35,7 +36,7 @@ pub(super) fn lines(report: &RunReport, options: &Options) -> Block {
     }
     let mut lines =
         vec![format!("{} {}, confidence {}", options.colour.strong("Model:"), clean(&model.name), percent(model.confidence))];
-    lines.extend(model.evidence.iter().map(|sentence| format!("  {}", clean(sentence))));
+    lines.extend(model.evidence.iter().map(|sentence| format!("  {}", harmless(sentence))));
     lines.extend(gil(report));
     lines
 }
@@ -51,8 +52,8 @@ fn gil(report: &RunReport) -> Vec<String> {
                 .as_deref()
                 .map_or_else(|| "CPython".to_owned(), |version| format!("CPython {}", clean(version)));
             let sharing = match interpreter.gil.as_str() {
-                "free_threaded" => "free-threaded".to_owned(),
-                "free_threaded_but_enabled" => "free-threaded, but with its GIL switched on".to_owned(),
+                gil if gil == GilKind::FreeThreaded.name() => "free-threaded".to_owned(),
+                gil if gil == GilKind::FreeThreadedButEnabled.name() => "free-threaded, but with its GIL switched on".to_owned(),
                 _ if interpreter.gils > 1 => format!("{} interpreters with a GIL each", interpreter.gils),
                 _ => "one GIL".to_owned(),
             };

@@ -8,11 +8,9 @@ use proptest::prelude::*;
 
 use super::super::schema::{CoreMap, CoreMapRow, CoreMapThread, Residual, RunReport, SCHEMA, ThreadReport};
 
-/// A report whose sums follow from its threads. Threads spread evenly over the CPUs unless told otherwise.
-#[derive(Clone)]
+/// A report whose sums follow from its threads, which spread evenly over the CPUs.
 pub(in super::super) struct Sample {
     report: RunReport,
-    one_cpu: bool,
 }
 
 impl Sample {
@@ -23,18 +21,7 @@ impl Sample {
         (report.cpus.online, report.cpus.allowed) = (cpus, cpus);
         report.exit.code = Some(0);
         report.host.kernel = "6.18.0".to_owned();
-        Sample { report, one_cpu: false }
-    }
-
-    pub(in super::super) fn allowed(mut self, cpus: u32) -> Sample {
-        self.report.cpus.allowed = cpus;
-        self.one_cpu = cpus == 1;
-        self
-    }
-
-    pub(in super::super) fn on_one_cpu(mut self) -> Sample {
-        self.one_cpu = true;
-        self
+        Sample { report }
     }
 
     /// Adds a thread with its seconds on a CPU and runnable, and blocked by reason.
@@ -62,18 +49,6 @@ impl Sample {
         (0..count).fold(self, |sample, _| sample.thread(comm, times, blocked))
     }
 
-    pub(in super::super) fn each_a_process(mut self) -> Sample {
-        for thread in &mut self.report.threads {
-            thread.tgid = thread.tid;
-        }
-        self
-    }
-
-    pub(in super::super) fn foreign(mut self, seconds: f64) -> Sample {
-        self.report.host.foreign_on_cpu_seconds = seconds;
-        self
-    }
-
     pub(in super::super) fn change(mut self, change: impl FnOnce(&mut RunReport)) -> Sample {
         change(&mut self.report);
         self
@@ -81,7 +56,7 @@ impl Sample {
 
     pub(in super::super) fn report(mut self) -> RunReport {
         let report = &mut self.report;
-        let cpus = if self.one_cpu { 1 } else { report.cpus.online };
+        let cpus = report.cpus.online;
         for thread in &mut report.threads {
             let share = thread.on_cpu_seconds / f64::from(cpus);
             thread.on_cpu_seconds_by_cpu = (0..cpus).map(|cpu| (cpu.to_string(), share)).collect();
@@ -107,8 +82,7 @@ impl Sample {
         report.parallelism.running_mean = time.on_cpu / report.wall_seconds;
         report.parallelism.demand_mean = (time.on_cpu + time.runnable) / report.wall_seconds;
         report.parallelism.effective_cpus = f64::from(cpus);
-        report.host.idle_seconds =
-            (f64::from(report.cpus.online) * report.wall_seconds - time.on_cpu - report.host.foreign_on_cpu_seconds).max(0.0);
+        report.host.idle_seconds = (f64::from(cpus) * report.wall_seconds - time.on_cpu).max(0.0);
         self.report
     }
 }
@@ -168,6 +142,7 @@ prop_compose! {
         report.loss.total = loss.into();
         report.check.threads = loss.into();
         report.check.residuals = vec![Residual { quantity: names[1].clone(), ours: difference, kernel: 1.0, difference, ..Residual::default() }];
+        report.model.sentence.clone_from(&names[0]);
         report.model.evidence = names.to_vec();
         let [first, second, third, fourth] = names;
         report.loss.by_reason.insert(first, loss.into());

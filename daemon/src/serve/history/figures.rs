@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     capture::totals::{Totals, busy_cpus},
-    model::Name,
+    diagnose::ModelName,
 };
 
 /// Running totals of a workload, or what they grew by. Zeros are left out of the JSON.
@@ -67,10 +67,10 @@ fn is_zero(number: &u64) -> bool {
 
 impl Figures {
     /// Those of the totals of a workload that shows a model.
-    pub fn of(totals: &Totals, model: Name) -> Figures {
+    pub fn of(totals: &Totals, model: ModelName) -> Figures {
         let blocked = BLOCKED_REASONS.into_iter().zip(totals.times.blocked_ns).filter(|(_, ns)| *ns > 0);
         Figures {
-            model: if model == Name::Idle { "" } else { model.text() },
+            model: if model == ModelName::Idle { "" } else { model.name() },
             on_cpu_ns: busy_cpus(&totals.on_cpu_ns_by_cpu).map(|(cpu, ns)| (cpu.0, ns)).collect(),
             wakeup_wait_ns: totals.times.wakeup_wait_ns,
             preempt_wait_ns: totals.times.preempt_wait_ns,

@@ -2,10 +2,7 @@
 
 use proptest::prelude::*;
 
-use schedscope::report::{
-    RunReport,
-    schema::{OverTime, ThreadReport},
-};
+use schedscope::report::{RunReport, schema::OverTime};
 
 use super::{
     super::cell::{Cell, Kind, Workload},
@@ -44,10 +41,7 @@ fn sample() -> Sample {
     (report.time_seconds.on_cpu, report.time_seconds.runnable) = (6.0, 2.0);
     report.gil.handoffs_per_second = 50.0;
     report.preemption_wait_seconds.p50 = 0.004;
-    // One thread that ran for a second and waited three for the GIL.
-    let blocked_seconds_by_reason = [("gil".to_owned(), 3.0)].into();
-    let thread = ThreadReport { on_cpu_seconds: 1.0, blocked_seconds: 3.0, blocked_seconds_by_reason, ..ThreadReport::default() };
-    report.threads.push(thread);
+    report.gil.share = 0.75;
     report.wakeup_latency_seconds.p99 = 0.25;
     report.host.foreign_on_cpu_seconds = 1.6;
     report.loss.total = 3;

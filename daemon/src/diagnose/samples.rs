@@ -1,0 +1,139 @@
+//! Windows to test with: programs written as text, and arbitrary ones.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::str::FromStr;
+
+use proptest::prelude::*;
+use schedscope_ebpf::blocked::Reason;
+
+use super::window::{Ledger, Window};
+use crate::capture::{
+    interpreters::Python::{self, FreeThreaded, ManyGils, OneGil, Unresolved},
+    snapshot::{Tgid, Times},
+};
+
+/// Length of most windows in seconds.
+pub(crate) const WALL: f64 = 10.0;
+
+/// Nanoseconds, to the microsecond.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test's figures are positive and small")]
+pub(crate) fn ns(seconds: f64) -> u64 {
+    (seconds * 1e6).round() as u64 * 1000
+}
+
+/// A thread by its seconds on a CPU and runnable, and blocked by reason.
+pub(crate) fn thread([on_cpu, runnable]: [f64; 2], blocked: &[(Reason, f64)]) -> Ledger {
+    let mut times = Times { on_cpu_ns: ns(on_cpu), preempt_wait_ns: ns(runnable), ..Times::default() };
+    for (reason, seconds) in blocked {
+        times.blocked_ns[*reason as usize] += ns(*seconds);
+    }
+    Ledger { tgid: Tgid(1), times, voluntary: 1000, ..Ledger::default() }
+}
+
+/// The same threads in a Python.
+pub(crate) fn python(python: Python, threads: Vec<Ledger>) -> Vec<Ledger> {
+    threads.into_iter().map(|thread| Ledger { python: Some(python), ..thread }).collect()
+}
+
+/// [`WALL`] seconds on a host with so many cores and nothing else to run.
+pub(crate) fn on(cores: u64, ledgers: Vec<Ledger>) -> Window {
+    let mut window = Window::of_ledgers(ns(WALL), cores, ledgers);
+    window.on_cpu_ns_by_cpu = (0..cores).map(|_| window.times.on_cpu_ns / cores).collect();
+    window.idle_ns = (window.wall_ns * cores).saturating_sub(window.times.on_cpu_ns);
+    window
+}
+
+/// A window by its description, as `report/golden/answers.txt` explains it.
+pub(crate) fn described(text: &str) -> Window {
+    let mut parts = text.split(" | ");
+    let host: Vec<&str> = parts.next().unwrap().split(' ').collect();
+    let mut ledgers = Vec::new();
+    for threads in parts {
+        let count = threads.split_once("x ").and_then(|(count, _)| count.parse().ok()).unwrap_or(1);
+        for _ in 0..count {
+            ledgers.push(described_thread(threads, 10 + u32::try_from(ledgers.len()).unwrap()));
+        }
+    }
+    let mut window = on(number(host[0]), ledgers);
+    for word in &host[2..] {
+        let (key, value) = word.split_once('=').unwrap_or((word, ""));
+        match key {
+            "online" => window.online_cores = number(value),
+            "allowed" => window.allowed_cores = number(value),
+            "by_cpu" => window.on_cpu_ns_by_cpu = value.split('/').map(|seconds| ns(number(seconds))).collect(),
+            "others" => window.foreign_ns = ns(number(value)),
+            "idle" => window.idle_ns = ns(number(value)),
+            "incomplete" => window.is_incomplete = true,
+            "forgotten" => window.forgotten = number(value),
+            _ => panic!("{word} in {text}"),
+        }
+    }
+    window
+}
+
+fn described_thread(text: &str, own_process: u32) -> Ledger {
+    let mut ledger = thread([0.0; 2], &[]);
+    let mut words = text.split(' ');
+    while let Some(word) = words.next() {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("main", _) => ledger.is_main = true,
+            ("process", _) => (ledger.tgid, ledger.is_main) = (Tgid(own_process), true),
+            ("of", pid) => ledger.tgid = Tgid(number(pid)),
+            ("ended", _) => ledger.has_ended = true,
+            ("python", _) => ledger.python = Some(OneGil),
+            ("many_gils", _) => ledger.python = Some(ManyGils),
+            ("free_threaded", _) => ledger.python = Some(FreeThreaded),
+            ("unresolved", _) => ledger.python = Some(Unresolved),
+            ("switches", count) => ledger.voluntary = number(count),
+            ("epoll", count) => ledger.epoll_waits = number(count),
+            ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
+            ("wait", _) => ledger.times.preempt_wait_ns = ns(number(words.next().unwrap())),
+            (count, _) if count.ends_with('x') && count != Reason::Futex.name() => {}
+            (name, _) => {
+                let reason = Reason::ALL.into_iter().find(|reason| reason.name() == name).unwrap();
+                let seconds = words.next().unwrap();
+                let rest = ns(WALL) - ledger.times.total_ns();
+                ledger.times.blocked_ns[reason as usize] = if seconds == "rest" { rest } else { ns(number(seconds)) };
+            }
+        }
+    }
+    ledger
+}
+
+fn number<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
+    text.parse().unwrap()
+}
+
+prop_compose! {
+    fn any_ledger()(
+        tgid in 1_u32..4, is_main: bool, seconds in prop::array::uniform7(prop_oneof![2 => 0.0..4.0_f64, 1 => Just(0.0)]), has_ended: bool,
+        voluntary in 0_u64..10_000, epoll in 0_u64..=100,
+    ) -> Ledger {
+        let [on_cpu, runnable, blocked @ ..] = seconds;
+        let reasons = [Reason::Gil, Reason::Futex, Reason::Sleep, Reason::Poll, Reason::ChildWait];
+        let blocked: Vec<_> = reasons.into_iter().zip(blocked).collect();
+        let epoll_waits = voluntary * epoll / 100;
+        Ledger { tgid: Tgid(tgid), is_main, has_ended, voluntary, epoll_waits, ..thread([on_cpu, runnable], &blocked) }
+    }
+}
+
+prop_compose! {
+    /// A window of any figures, whether they go together or not.
+    pub(crate) fn any_window()(
+        mut ledgers in prop::collection::vec(any_ledger(), 0..8), pythons in prop::array::uniform4(0_usize..5), wall in 0.0..10.0_f64,
+        cores in prop::array::uniform2(0_u64..6), host in prop::array::uniform2(0.0..40.0_f64), is_incomplete: bool,
+        others in prop_oneof![3 => Just(0_u64), 1 => 1_u64..9], by_cpu in prop::collection::vec(0.0..9.0_f64, 0..6),
+    ) -> Window {
+        let kinds = [None, Some(OneGil), Some(ManyGils), Some(FreeThreaded), Some(Unresolved)];
+        for ledger in &mut ledgers {
+            ledger.python = kinds[pythons[ledger.tgid.0 as usize]];
+        }
+        let [allowed_cores, online_cores] = cores;
+        let [idle_ns, foreign_ns] = host.map(ns);
+        let on_cpu_ns_by_cpu = by_cpu.into_iter().map(ns).collect();
+        let window = Window::of_ledgers(ns(wall), 1, ledgers);
+        let threads = window.threads + others;
+        Window { allowed_cores, online_cores, idle_ns, foreign_ns, on_cpu_ns_by_cpu, is_incomplete, forgotten: others, threads, ..window }
+    }
+}

@@ -1,0 +1,176 @@
+//! Estimates, windows of the daemon's, and what holds of any window. What is said of each kind of program is in
+//! `report/golden/answers.txt`.
+
+use proptest::prelude::*;
+use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
+
+use super::{
+    live::Live,
+    samples::{WALL, any_window, ns, on, python, thread},
+    thresholds::START_NS_PER_PROCESS,
+    *,
+};
+use crate::capture::{
+    interpreters::Python::OneGil,
+    snapshot::{Snapshot, Thread, Times, WorkloadId},
+};
+
+fn estimate(cores: u64, wall_seconds: f64, ledgers: Vec<Ledger>) -> Option<Estimate> {
+    diagnose(&Window::of_ledgers(ns(wall_seconds), cores, python(OneGil, ledgers))).estimate
+}
+
+/// Threads by their seconds on a CPU, waiting for the GIL, and asleep.
+fn without_gil(cores: u64, wall_seconds: f64, workers: &[[f64; 3]]) -> Option<u64> {
+    let worker = |&[on_cpu, gil, sleep]: &[f64; 3]| thread([on_cpu, 0.0], &[(Reason::Gil, gil), (Reason::Sleep, sleep)]);
+    estimate(cores, wall_seconds, workers.iter().map(worker).collect()).map(|estimate| estimate.without_gil_ns)
+}
+
+#[test]
+fn without_the_gil_computing_is_divided_by_the_cores_and_other_waits_remain() {
+    // Four threads, a second each, one at a time; half a second before they start.
+    let four = [[1.0, 3.0, 0.0]; 4];
+    assert_eq!([4, 2, 1].map(|cores| without_gil(cores, 4.5, &four)), [Some(ns(1.5)), Some(ns(2.5)), Some(ns(4.5))]);
+    // One thread computes a second, the other sleeps two seconds and waits one for the lock.
+    assert_eq!(without_gil(2, 3.0, &[[1.0, 0.5, 1.5], [0.5, 0.5, 2.0]]), Some(ns(2.5)));
+    assert_eq!(without_gil(1, 1.0, &[[0.6, 0.4, 0.0], [0.4, 0.6, 0.0]]), Some(ns(1.0)), "it never takes longer");
+}
+
+#[test]
+fn waits_for_other_threads_fall_away() {
+    // Four threads compute a second each; at first all wait for the word to begin, and each for its turn at a lock.
+    let workers = vec![thread([1.0, 0.0], &[(Reason::Gil, 1.5), (Reason::Futex, 1.5)]); 4];
+    // The first thread gets ready for half a second and waits for their end. It wants as much as they do, and is no worker.
+    let main = Ledger { is_main: true, ..thread([0.5, 0.0], &[(Reason::Gil, 2.0), (Reason::Futex, 2.0)]) };
+    let estimate = estimate(2, 4.5, [vec![main], workers].concat());
+    let expected = Estimate { without_gil_ns: ns(2.5), start_ns_per_process: START_NS_PER_PROCESS, workers: 4 };
+    assert_eq!(estimate, Some(expected));
+    assert_eq!((expected.processes_ns(), START_NS_PER_PROCESS), (ns(2.52), 5_000_000));
+}
+
+#[test]
+fn a_crowded_host_gives_no_estimate() {
+    let waiting = |runnable| estimate(2, WALL, vec![thread([1.0, runnable], &[(Reason::Gil, 3.0)]); 4]);
+    assert!(waiting(1.0).is_some() && waiting(1.001).is_none());
+}
+
+#[test]
+fn the_daemon_names_a_workload_by_what_it_did_in_the_last_window() {
+    let second = 1_000_000_000;
+    let spinner = |tid: u32, on_cpu_ns: u64| {
+        let mut thread = crate::capture::snapshot::tests::thread(tid, Phase::Running);
+        thread.record.on_cpu_ns = on_cpu_ns;
+        thread
+    };
+    let at = |taken_ns: u64, mut threads: Vec<Thread>| {
+        for thread in &mut threads {
+            thread.record.clock.since_ns = taken_ns;
+        }
+        Snapshot { taken_ns, threads, ..Snapshot::default() }
+    };
+    let mut live = Live::default();
+    let mut then = |taken, threads| {
+        live.update(&at(taken * second, threads), 2, |_| None);
+        live.of(WorkloadId(1))
+    };
+    assert_eq!(then(10, vec![spinner(1, 0), spinner(2, 9 * second)]), ModelName::Idle);
+    // Only the first one runs; what the other did before does not count.
+    assert_eq!(then(13, vec![spinner(1, 3 * second), spinner(2, 9 * second)]), ModelName::Serial);
+    assert_eq!(then(16, vec![spinner(1, 6 * second), spinner(2, 12 * second)]), ModelName::Processes);
+    assert_eq!(then(17, vec![spinner(1, 6 * second)]), ModelName::Processes, "too short to tell");
+    assert_eq!(live.of(WorkloadId(7)), ModelName::Idle);
+}
+
+/// The same window, so many times as long.
+fn scaled(window: &Window, factor: u64) -> Window {
+    let times = |times: &Times| std::iter::repeat_n(times, usize::try_from(factor).unwrap_or(0)).sum();
+    let ledger = |ledger: &Ledger| Ledger {
+        times: times(&ledger.times),
+        voluntary: ledger.voluntary * factor,
+        epoll_waits: ledger.epoll_waits * factor,
+        ..ledger.clone()
+    };
+    Window {
+        wall_ns: window.wall_ns * factor,
+        times: times(&window.times),
+        on_cpu_ns_by_cpu: window.on_cpu_ns_by_cpu.iter().map(|ns| ns * factor).collect(),
+        idle_ns: window.idle_ns * factor,
+        foreign_ns: window.foreign_ns * factor,
+        voluntary: window.voluntary * factor,
+        ledgers: window.ledgers.iter().map(ledger).collect(),
+        ..window.clone()
+    }
+}
+
+proptest! {
+    /// Whatever comes in: a name with a confidence, an estimate between nothing and what it took, and no verdict on a lock that no
+    /// thread waited for.
+    #[test]
+    fn nothing_is_claimed_without_evidence(window in any_window()) {
+        let diagnosis = diagnose(&window);
+        prop_assert!((0.0..=1.0).contains(&diagnosis.confidence));
+        prop_assert!(diagnosis.figures.demand >= diagnosis.figures.running && diagnosis.figures.cores > 0);
+        if diagnosis.model == ModelName::ThreadsGilBound {
+            prop_assert!(diagnosis.figures.gil_share >= 0.25);
+        }
+        if let Some(estimate) = diagnosis.estimate {
+            prop_assert!(diagnosis.model == ModelName::ThreadsGilBound && estimate.without_gil_ns <= window.wall_ns);
+        }
+    }
+
+    #[test]
+    fn the_limit_and_the_advice_never_contradict_each_other(window in any_window()) {
+        let Diagnosis { limit, advice, figures, .. } = diagnose(&window);
+        let agrees = match (advice, &limit) {
+            (None, _) => true,
+            (Some(Advice::MoveToProcesses), limit) => matches!(limit, Limit::Gil(_)) && figures.cores > 1,
+            (Some(Advice::GilOnOneCore), limit) => matches!(limit, Limit::Gil(_) | Limit::Cores) && figures.cores == 1,
+            (Some(Advice::ProcessesIfPython), limit) => matches!(limit, Limit::Locks(_)),
+            (Some(Advice::NoMoreThreads), limit) => matches!(limit, Limit::Locks(_) | Limit::AtRest(_)),
+            (Some(Advice::FewerWorkers), limit) => *limit == Limit::Cores && figures.demand > figures.cores as f64,
+            (Some(Advice::DivideTheWork), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.cores > 1,
+            (Some(Advice::FreeTheLoop), limit) => !matches!(limit, Limit::AtRest(_) | Limit::CpuWait(_)),
+            (Some(Advice::OneThreadDoesItAll), limit) => matches!(limit, Limit::TooFewThreads(_) | Limit::Blocked(_)),
+            (Some(Advice::OverlapWaits | Advice::NoMoreCores), limit) => match limit {
+                Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) => !group.lacks_cores(&figures),
+                _ => false,
+            },
+        };
+        prop_assert!(agrees, "{limit:?}, {advice:?}");
+    }
+
+    /// Ten epoll waits are enough at any rate, so windows with fewer may change.
+    #[test]
+    fn a_window_ten_times_as_long_is_judged_alike(mut window in any_window()) {
+        for ledger in &mut window.ledgers {
+            ledger.epoll_waits = if ledger.epoll_waits < 10 { 0 } else { ledger.epoll_waits };
+        }
+        let (once, ten_times) = (diagnose(&window), diagnose(&scaled(&window, 10)));
+        prop_assert_eq!((once.model, &once.limit, once.advice), (ten_times.model, &ten_times.limit, ten_times.advice));
+    }
+
+    /// A thread that waits for another throughout changes no model.
+    #[test]
+    fn a_thread_that_does_nothing_changes_no_model(mut window in any_window()) {
+        let before = diagnose(&window);
+        window.ledgers.push(bystander(window.ledgers.iter().all(|ledger| ledger.has_ended)));
+        let after = diagnose(&window);
+        prop_assert_eq!((before.model, before.figures.gil_share), (after.model, after.figures.gil_share));
+    }
+
+    /// Nor a limit, where there is work and the workers do it. Where little is wanted it does: then the idle time of all threads is told.
+    #[test]
+    fn a_thread_that_does_nothing_changes_no_limit(
+        count in 1_usize..6, [on_cpu, runnable] in prop::array::uniform2(0.1..4.0_f64),
+        waits in prop::collection::vec((prop::sample::select(Reason::ALL.to_vec()), 0.0..4.0_f64), 0..3), cores in 1_u64..9,
+    ) {
+        let workers = python(OneGil, vec![thread([on_cpu, runnable], &waits); count]);
+        let (before, after) = (diagnose(&on(cores, workers.clone())), diagnose(&on(cores, [workers, vec![bystander(false)]].concat())));
+        if before.figures.demand >= 0.5 {
+            prop_assert_eq!((before.limit.name(), before.advice), (after.limit.name(), after.advice));
+        }
+    }
+}
+
+fn bystander(has_ended: bool) -> Ledger {
+    Ledger { has_ended, voluntary: 0, ..thread([0.0, 0.0], &[(Reason::Futex, WALL)]) }
+}

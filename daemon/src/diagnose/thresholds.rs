@@ -1,0 +1,79 @@
+//! Every number that a verdict turns on, with its reason. A share is of the whole that its name or comment says.
+
+/// More than half of a life: what a thread does for so long is what it is there for.
+pub(super) const MOSTLY: f64 = 0.5;
+
+/// A thread is a worker if it wants a CPU for at least this share of what the thread that wants one most does.
+pub(super) const WORKER_SHARE: f64 = 0.1;
+/// Demand, in cores, below which a program mostly waits: then those that wait for something outside do its work.
+pub(super) const HALF_A_CORE: f64 = 0.5;
+/// Share of the window below which a wait outside is a pause and not what a thread is there for.
+pub(super) const LONG_WAIT: f64 = 0.2;
+/// Share of the waits of the one that waits most often below which a waiting thread only looks on: a supervisor, a heartbeat.
+pub(super) const ONLOOKER_SHARE: f64 = 0.1;
+/// Share of all on-CPU time that the workers must have to stand for the program.
+pub(super) const ENOUGH_OF_THE_WORK: f64 = 0.8;
+
+/// An event loop waits in epoll this often a second; below, nothing is going on.
+pub(super) const LOOP_WAITS_PER_SECOND: f64 = 5.0;
+/// Or so often at all, while it wants a CPU for this share of its life: a loop that is busy seldom waits.
+pub(super) const LOOP_WAITS: u64 = 10;
+pub(super) const LOOP_BUSY: f64 = 0.1;
+/// Share of the time blocked that is spent in polls, where most of the waits are not: who loads a large program first waits hundreds of
+/// times for the disk.
+pub(super) const LOOP_POLLING: f64 = 0.8;
+
+/// C below which a program is idle, if D and its switches say so too.
+pub(super) const IDLE_RUNNING: f64 = 0.05;
+/// D below which it is: on a crowded host a program that hardly runs may want to all the time.
+pub(super) const IDLE_DEMAND: f64 = 0.2;
+/// Voluntary switches a second that are work, however short: a program that waits for others all the time.
+pub(super) const ACTIVE_SWITCHES_PER_SECOND: f64 = 20.0;
+/// Mean number of workers alive below which they came one after another.
+pub(super) const ONE_AFTER_ANOTHER: f64 = 1.2;
+
+/// GIL share from which on the lock is what binds.
+pub(super) const GIL_BOUND: f64 = 0.25;
+/// GIL share below which it may as well be something else that binds.
+pub(super) const GIL_CLEAR: f64 = 0.4;
+/// GIL share that is worth a word. The same of the workers' lives, below which the lock does not bind: where threads hardly run, a few
+/// microseconds at the lock are a large share of next to nothing.
+pub(super) const GIL_NOTABLE: f64 = 0.05;
+/// Share of the time on a CPU or blocked (but for the GIL) that is blocked, from which on workers wait rather than compute.
+pub(super) const WAITS_MOSTLY: f64 = 0.7;
+
+/// C up to which no more than one thread runs at a time.
+pub(super) const ONE_AT_A_TIME: f64 = 1.1;
+/// Share of the workers' lives spent at locks from which on they may be taking turns.
+pub(super) const TURNS_AT_LOCKS: f64 = 0.25;
+/// Demand per worker below which they take turns. Woken waiters queue behind the one that holds the lock for moments: measured at 0.3;
+/// parallel workers want nearly all of it.
+pub(super) const TURNS_DEMAND: f64 = 0.6;
+/// The same for two workers, of which one in the queue is more.
+pub(super) const TURNS_DEMAND_OF_TWO: f64 = 1.5;
+
+/// Share of the cores that counts as all of them: short gaps are the price of any switch.
+pub(super) const SATURATED: f64 = 0.9;
+/// Demand, in cores, below which a program is at rest.
+pub(super) const AT_REST: f64 = 0.1;
+/// Share of the demand that has to wait for a CPU before it is worth saying; likewise of a life that is blocked.
+pub(super) const NOTABLE_WAIT: f64 = 0.1;
+/// Share of its life that a program may wait for a CPU before more cores could make a difference.
+pub(super) const HARDLY_WAITS: f64 = 0.02;
+/// Share of the first reason to block from which on the second is told too.
+pub(super) const SECOND_REASON: f64 = 0.5;
+/// Demand per core from which on fewer workers would do.
+pub(super) const CROWDED: f64 = 1.5;
+
+/// Share of the on-CPU time that counts as nearly all of it.
+pub(super) const NEARLY_ALL: f64 = 0.98;
+/// Share of the few cores that have nearly all of it which must be in use for the program to look pinned to them.
+pub(super) const PINNED: f64 = 0.8;
+/// Cores that others must have, or that must be idle, to be mentioned.
+pub(super) const HOST_NOTABLE: f64 = 0.1;
+
+/// Time spent waiting for a CPU, as a share of that spent running or waiting for the GIL, above which a ledger tells more of the host's
+/// other load than of the program.
+pub(super) const LEDGER_CROWDED: f64 = 0.25;
+/// What the start and the end of a process cost where nobody measured it: a fork of a small interpreter.
+pub(super) const START_NS_PER_PROCESS: u64 = 5_000_000;

@@ -1,0 +1,182 @@
+//! What the engine judges: a program over a window, in nanoseconds.
+
+use schedscope_ebpf::blocked::Reason;
+
+use super::thresholds::MOSTLY;
+use crate::capture::{
+    interpreters::Python,
+    run::Run,
+    snapshot::{Tgid, Thread, Times},
+};
+
+/// Reasons to be blocked that no other thread of the program ends, as a rule.
+const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
+
+/// What one thread did in the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Its process.
+    pub tgid: Tgid,
+    /// It is the process's first thread.
+    pub is_main: bool,
+    /// What its process has for locks, if that is a Python.
+    pub python: Option<Python>,
+    /// Where its time went; the parts sum to its life.
+    pub times: Times,
+    /// It has ended: what it did is all it had to do.
+    pub has_ended: bool,
+    /// Voluntary switches.
+    pub voluntary: u64,
+    /// Waits in epoll.
+    pub epoll_waits: u64,
+}
+
+impl Ledger {
+    /// From its begin to `now_ns`.
+    pub fn of(thread: &Thread, now_ns: u64, python: Option<Python>) -> Ledger {
+        Ledger {
+            tgid: thread.tgid(),
+            is_main: thread.tid().0 == thread.tgid().0,
+            python,
+            times: thread.times(now_ns),
+            has_ended: thread.has_ended(),
+            voluntary: thread.record.voluntary,
+            epoll_waits: thread.record.epoll_waits,
+        }
+    }
+
+    /// What it did after `before` was taken of the same thread.
+    #[must_use]
+    pub fn since(&self, before: &Ledger) -> Ledger {
+        Ledger {
+            times: self.times.since(&before.times),
+            voluntary: self.voluntary.saturating_sub(before.voluntary),
+            epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
+            ..self.clone()
+        }
+    }
+
+    /// On a CPU or waiting for one.
+    pub(super) fn wanted_ns(&self) -> u64 {
+        self.times.on_cpu_ns + self.times.runnable_ns()
+    }
+
+    /// Asleep, or waiting for files, sockets or the disk.
+    pub(super) fn outside_ns(&self) -> u64 {
+        OUTSIDE.into_iter().map(|reason| self.times.blocked(reason)).sum()
+    }
+
+    /// Whether it spends most of its life waiting for other threads, by whatever means but the GIL.
+    pub(super) fn waits_for_others(&self) -> bool {
+        let for_others_ns = self.times.blocked_total_ns() - self.times.blocked(Reason::Gil) - self.outside_ns();
+        share(for_others_ns, self.times.total_ns()) >= MOSTLY
+    }
+}
+
+/// A program over a window: what a diagnosis is made from.
+#[derive(Clone, Debug, Default)]
+pub struct Window {
+    /// Length of the window.
+    pub wall_ns: u64,
+    /// Where the time of all threads went, of those without a ledger too. C and D follow from it.
+    pub times: Times,
+    /// On-CPU time by CPU number; empty if it is not known.
+    pub on_cpu_ns_by_cpu: Vec<u64>,
+    /// Cores that it may use; 0 if that is not known.
+    pub allowed_cores: u64,
+    /// Cores online.
+    pub online_cores: u64,
+    /// Idle time of all cores.
+    pub idle_ns: u64,
+    /// Time that the cores spent on other programs.
+    pub foreign_ns: u64,
+    /// Processes over the window.
+    pub processes: u64,
+    /// Threads over the window.
+    pub threads: u64,
+    /// Voluntary switches of all threads.
+    pub voluntary: u64,
+    /// Something was not observed.
+    pub is_incomplete: bool,
+    /// Threads without a ledger, because there were too many.
+    pub forgotten: u64,
+    /// What each thread did.
+    pub ledgers: Vec<Ledger>,
+}
+
+impl Window {
+    /// A whole run.
+    pub fn of_run(run: &Run) -> Window {
+        let (processes, threads) = run.tasks();
+        let python = |thread: &Thread| run.interpreters.python(thread.tgid());
+        let ledgers = run.threads.iter().map(|thread| Ledger::of(thread, run.taken_ns, python(thread)));
+        Window {
+            wall_ns: run.wall_ns(),
+            times: run.totals.times,
+            on_cpu_ns_by_cpu: run.totals.on_cpu_ns_by_cpu.clone(),
+            allowed_cores: u64::from(run.subject.allowed_cpus),
+            online_cores: run.online.len() as u64,
+            idle_ns: run.host.idle_ns,
+            foreign_ns: run.foreign_on_cpu_ns(),
+            processes,
+            threads,
+            voluntary: run.totals.voluntary,
+            is_incomplete: run.losses.missing() > 0 || run.threads_forgotten > 0,
+            forgotten: run.threads_forgotten,
+            ledgers: ledgers.collect(),
+        }
+    }
+
+    /// Threads whose ledgers are all there is, on so many cores.
+    pub fn of_ledgers(wall_ns: u64, cores: u64, ledgers: Vec<Ledger>) -> Window {
+        let processes: std::collections::BTreeSet<Tgid> = ledgers.iter().map(|ledger| ledger.tgid).collect();
+        Window {
+            wall_ns,
+            times: ledgers.iter().map(|ledger| &ledger.times).sum(),
+            allowed_cores: cores,
+            online_cores: cores,
+            processes: processes.len() as u64,
+            threads: ledgers.len() as u64,
+            voluntary: ledgers.iter().map(|ledger| ledger.voluntary).sum(),
+            ledgers,
+            ..Window::default()
+        }
+    }
+
+    /// A sum over threads or cores as their mean number.
+    pub(super) fn mean(&self, ns: u64) -> f64 {
+        ratio(ns, self.wall_ns)
+    }
+
+    /// Cores that it may use or has used, as a program may widen its mask; never 0.
+    pub(super) fn cores(&self) -> u64 {
+        let allowed = if self.allowed_cores == 0 { self.online_cores } else { self.allowed_cores };
+        allowed.max(self.cores_with(1.0)).max(1)
+    }
+
+    /// Fewest cores that together have this share of the on-CPU time.
+    pub(super) fn cores_with(&self, part: f64) -> u64 {
+        let mut by_cpu: Vec<u64> = self.on_cpu_ns_by_cpu.iter().copied().filter(|ns| *ns > 0).collect();
+        by_cpu.sort_unstable_by(|a, b| b.cmp(a));
+        let all: u64 = by_cpu.iter().sum();
+        let mut so_far = 0;
+        by_cpu
+            .iter()
+            .take_while(|ns| {
+                let is_missing = share(so_far, all) < part;
+                so_far += **ns;
+                is_missing
+            })
+            .count() as u64
+    }
+}
+
+/// A part of a whole, between 0 and 1; 0 of nothing.
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    ratio(part, whole).min(1.0)
+}
+
+/// A quotient; 0 of nothing.
+pub(super) fn ratio(dividend: u64, divisor: u64) -> f64 {
+    if divisor == 0 { 0.0 } else { dividend as f64 / divisor as f64 }
+}

@@ -1,0 +1,104 @@
+//! Which threads do a program's work.
+
+use std::collections::BTreeMap;
+
+use schedscope_ebpf::blocked::Reason;
+
+use super::{
+    thresholds::{
+        HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY, ONLOOKER_SHARE, WORKER_SHARE,
+    },
+    window::{Ledger, Window, share},
+};
+use crate::capture::{
+    interpreters::Python,
+    snapshot::{Tgid, Times},
+};
+
+/// The threads that do the work, process by process.
+#[derive(Debug)]
+pub(super) struct Workers<'a> {
+    /// The processes that do something.
+    pub(super) processes: Vec<Process<'a>>,
+    /// What the workers did together.
+    pub(super) times: Times,
+}
+
+/// A process and the threads of it that count.
+#[derive(Debug, Default)]
+pub(super) struct Process<'a> {
+    /// Its workers, event loops included.
+    pub(super) workers: Vec<&'a Ledger>,
+    /// How many of them are event loops.
+    pub(super) loops: usize,
+    /// What it has for locks, if it is a Python.
+    pub(super) python: Option<Python>,
+}
+
+impl Workers<'_> {
+    pub(super) fn of(window: &Window) -> Workers<'_> {
+        let ledgers = &window.ledgers;
+        let most_ns = ledgers.iter().map(Ledger::wanted_ns).max().unwrap_or(0);
+        // Where little is computed, waiting is the work. A thread that waits for a GIL wants to compute.
+        let times: Times = ledgers.iter().map(|ledger| &ledger.times).sum();
+        let mostly_waits = window.mean(times.on_cpu_ns + times.blocked(Reason::Gil)) < HALF_A_CORE;
+        let outside = |ledger: &&Ledger| waits_outside(ledger, window.wall_ns);
+        let most_waits = ledgers.iter().filter(outside).map(|ledger| ledger.voluntary).max().unwrap_or(0);
+        let looks_on = |ledger: &Ledger| (ledger.voluntary as f64) < ONLOOKER_SHARE * most_waits as f64;
+        let waits = |ledger: &Ledger| mostly_waits && outside(&ledger) && !looks_on(ledger);
+        let has_waiters = ledgers.iter().any(|ledger| waits(ledger) && !ledger.is_main);
+
+        let mut processes = BTreeMap::<Tgid, Process>::new();
+        for ledger in ledgers {
+            let part = share(ledger.wanted_ns(), most_ns);
+            // It starts others and waits for them. Where all do is wait, starting may be the most that is computed.
+            let coordinates = (part < MOSTLY || has_waiters && ledger.is_main) && ledger.waits_for_others();
+            let is_loop = is_loop(ledger, window.wall_ns);
+            // A loop that hands all work to others does next to nothing itself, and is what holds the program together.
+            if part >= WORKER_SHARE && !coordinates || waits(ledger) || is_loop && ledger.is_main {
+                let process = processes.entry(ledger.tgid).or_default();
+                process.python = ledger.python;
+                process.loops += usize::from(is_loop);
+                process.workers.push(ledger);
+            }
+        }
+        let processes: Vec<Process> = processes.into_values().collect();
+        let times = processes.iter().flat_map(|process| &process.workers).map(|worker| &worker.times).sum();
+        Workers { processes, times }
+    }
+
+    /// Of the time in which the workers ran or waited for a GIL, the part that they waited. Time spent waiting for a CPU is left out:
+    /// it says how busy the host is, and nothing about the lock. With n busy threads under one lock it is (n - 1) / n.
+    pub(super) fn gil_share(&self) -> f64 {
+        let gil_ns = self.times.blocked(Reason::Gil);
+        share(gil_ns, gil_ns + self.times.on_cpu_ns)
+    }
+
+    /// Of the workers' lives, the part that they were blocked for this reason.
+    pub(super) fn blocked_share(&self, reason: Reason) -> f64 {
+        share(self.times.blocked(reason), self.times.total_ns())
+    }
+}
+
+impl<'a> Workers<'a> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &'a Ledger> + '_ {
+        self.processes.iter().flat_map(|process| process.workers.iter().copied())
+    }
+}
+
+/// Most of its life, and a good part of the window, it waits for something outside of the program.
+fn waits_outside(ledger: &Ledger, wall_ns: u64) -> bool {
+    let outside_ns = ledger.outside_ns();
+    share(outside_ns, ledger.times.total_ns()) >= MOSTLY && share(outside_ns, wall_ns) >= LONG_WAIT
+}
+
+/// Most of its waits, or of the time in them, are a loop's, and something goes on.
+fn is_loop(ledger: &Ledger, wall_ns: u64) -> bool {
+    let (waits, times) = (ledger.epoll_waits, &ledger.times);
+    let life_ns = times.total_ns().min(wall_ns);
+    let mostly =
+        share(waits, ledger.voluntary) >= MOSTLY || share(times.blocked(Reason::Poll), times.blocked_total_ns()) >= LOOP_POLLING;
+    let is_busy = waits >= LOOP_WAITS && share(ledger.wanted_ns(), life_ns) >= LOOP_BUSY;
+    let is_active = waits as f64 >= LOOP_WAITS_PER_SECOND * life_ns as f64 / 1e9 || is_busy || ledger.has_ended;
+    waits > 0 && mostly && is_active
+}

@@ -1,0 +1,322 @@
+//! A diagnosis in words and as JSON. Nothing is decided here: every word follows from a value of the diagnosis, and every number is one
+//! of its figures.
+
+use schedscope_ebpf::blocked::Reason;
+
+use super::{
+    schema,
+    words::{counted, grouped, mean, percent},
+};
+use crate::{
+    capture::{interpreters, run::Run, snapshot::Thread},
+    diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit},
+    units::seconds,
+};
+
+/// The diagnosis as it stands in the report.
+pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
+    schema::Model {
+        name: diagnosis.model.name().to_owned(),
+        // Products of hundredths, as they are meant.
+        confidence: (diagnosis.confidence * 100.0).round() / 100.0,
+        evidence: evidence(diagnosis),
+        limit: diagnosis.limit.name().to_owned(),
+        sentence: sentence(diagnosis),
+        advice: diagnosis.advice.map_or_else(String::new, |advice| advise(advice, &diagnosis.figures)),
+        estimate: diagnosis.estimate.map(|estimate| schema::Estimate {
+            processes_wall_seconds: seconds(estimate.processes_ns()),
+            without_gil_wall_seconds: seconds(estimate.without_gil_ns),
+            start_seconds_per_process: seconds(estimate.start_ns_per_process),
+            workers: estimate.workers,
+        }),
+    }
+}
+
+/// Everything about GILs.
+pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
+    let (wall_ns, handoffs) = (run.wall_ns(), run.totals.gil_handoffs);
+    // Each wait begins short of the interval by the time that it took to get into the system call.
+    let interval_ns = run.threads.iter().map(|thread| thread.record.gil_interval_ns).max().unwrap_or(0);
+    schema::GilReport {
+        share: figures.gil_share,
+        wait_seconds: seconds(run.totals.times.blocked(Reason::Gil)),
+        handoffs,
+        handoffs_per_second: if wall_ns == 0 { 0.0 } else { handoffs as f64 / seconds(wall_ns) },
+        switch_interval_seconds: (interval_ns > 0).then(|| seconds(interval_ns)),
+        interpreters: run.interpreters.seen().map(interpreter).collect(),
+        unresolved: run.interpreters.unresolved().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+    }
+}
+
+fn interpreter(interpreters::Kind { interpreter, processes }: &interpreters::Kind) -> schema::InterpreterReport {
+    schema::InterpreterReport {
+        version: interpreter.version.map(|version| version.to_string()),
+        object: interpreter.object.to_string_lossy().into_owned(),
+        gil: interpreter.kind.name().to_owned(),
+        gils: interpreter.gils.len() as u64,
+        switch_interval_seconds: interpreter.switch_interval_us().map(|interval_us| interval_us as f64 / 1e6),
+        processes: *processes,
+    }
+}
+
+/// What a thread had to do with its GIL; `None` outside of processes whose locks are known.
+pub(super) fn thread_gil(thread: &Thread, now_ns: u64) -> Option<schema::ThreadGil> {
+    let record = &thread.record;
+    let is_known = record.gil.iter().any(|range| range.end != 0);
+    is_known.then(|| {
+        // It gave the lock up before it waited for it again, and whenever it blocked for anything else.
+        let releases = record.gil_turns + record.voluntary.saturating_sub(record.gil_waits);
+        let on_cpu_ns = thread.times(now_ns).on_cpu_ns;
+        schema::ThreadGil {
+            waits: record.gil_waits,
+            handoffs: record.gil_handoffs,
+            hold_seconds: (record.gil_waits > 0).then(|| seconds(on_cpu_ns) / releases.max(1) as f64),
+        }
+    })
+}
+
+/// The one sentence that says how the program maps onto the cores and why it does not use more of them.
+fn sentence(diagnosis: &Diagnosis) -> String {
+    let figures = &diagnosis.figures;
+    let also = if figures.has_notable_wait() { format!("; {}", waits_for_cpu(figures)) } else { String::new() };
+    match &diagnosis.limit {
+        Limit::NothingSeen => "No thread of this program was seen, so nothing can be said about its use of the cores.".to_owned(),
+        Limit::Cores => {
+            let wait = also.replace(';', ":");
+            let mask = if figures.cores < figures.online {
+                format!("; {} may use {} of the {} online", number(figures).they, figures.cores, figures.online)
+            } else {
+                String::new()
+            };
+            format!("{}{wait}{mask}.", head(figures))
+        }
+        Limit::CpuWait(holder) => {
+            let holder = holder.map_or_else(String::new, |holder| has(holder, figures));
+            format!("{}: {}{holder}.", wants(figures), waits_for_cpu(figures))
+        }
+        Limit::AtRest(group) => at_rest(group, figures),
+        Limit::TooFewThreads(group) => format!("{}: {}{also}.", head(figures), too_few(group, figures)),
+        Limit::Gil(group) => {
+            let (who, number) = subject_of(group, figures);
+            let (waits, part) = (verb(Reason::Gil, number), percent(figures.gil_share));
+            format!("{}: {who} {waits} {part} of the time {} would otherwise run{also}.", wants(figures), number.they)
+        }
+        Limit::Locks(group) | Limit::Blocked(group) => format!("{}: {}{also}.", wants(figures), blocked(group, figures)),
+    }
+}
+
+/// The words that differ between one and many.
+#[derive(Clone, Copy)]
+struct Number {
+    they: &'static str,
+    their: &'static str,
+    them: &'static str,
+    are: &'static str,
+    /// Ending of a verb.
+    s: &'static str,
+}
+
+const ONE: Number = Number { they: "it", their: "its", them: "it", are: "is", s: "s" };
+const MANY: Number = Number { they: "they", their: "their", them: "them", are: "are", s: "" };
+
+/// That of the program's threads.
+fn number(figures: &Figures) -> Number {
+    if figures.threads == 1 { ONE } else { MANY }
+}
+
+/// "8 threads", "2 processes", "9 threads in 2 processes".
+fn subject(figures: &Figures) -> String {
+    let (threads, processes) = (figures.threads, figures.processes);
+    if processes <= 1 {
+        counted(threads, "thread")
+    } else if processes >= threads {
+        counted(processes, "process")
+    } else {
+        format!("{} in {}", counted(threads, "thread"), counted(processes, "process"))
+    }
+}
+
+/// A group, after its program was named.
+fn subject_of(group: &Group, figures: &Figures) -> (String, Number) {
+    match group.size {
+        None => (number(figures).they.to_owned(), number(figures)),
+        Some(1) => ("the busiest".to_owned(), ONE),
+        Some(size) => (format!("the {} busiest", grouped(size)), MANY),
+    }
+}
+
+/// What it gets, and what it wants if that is notably more.
+fn head(figures: &Figures) -> String {
+    if figures.has_notable_wait() {
+        wants(figures)
+    } else {
+        let Number { s, .. } = number(figures);
+        format!("{} keep{s} {} of {} busy", subject(figures), mean(figures.running), counted(figures.cores, "core"))
+    }
+}
+
+fn wants(figures: &Figures) -> String {
+    let Number { s, .. } = number(figures);
+    let (demand, running, cores) = (mean(figures.demand), mean(figures.running), grouped(figures.cores));
+    format!("{} want{s} {demand} cores and get{s} {running} of {cores}", subject(figures))
+}
+
+fn waits_for_cpu(figures: &Figures) -> String {
+    let Number { they, s, .. } = number(figures);
+    format!("{} of the time {they} could run {they} wait{s} for a CPU", percent(figures.wait_share))
+}
+
+/// What became of the cores that runnable threads did not get.
+fn has(holder: Holder, figures: &Figures) -> String {
+    match holder {
+        Holder::FewCores(few) => {
+            let few = counted(few, "core");
+            format!(", and {few} had nearly all of {} CPU time, as if pinned", number(figures).their)
+        }
+        Holder::OtherPrograms(cores) => format!(", and other programs took {} cores", mean(cores)),
+        Holder::Nobody(cores) => format!(", though {} cores were idle, as under a CPU quota", mean(cores)),
+    }
+}
+
+/// "1 thread sleeps 97 % of its time and wants 0.03 of 2 cores: more cores would not make it faster."
+fn at_rest(everyone: &Group, figures: &Figures) -> String {
+    let number = number(figures);
+    let Number { their, them, s, .. } = number;
+    let wants = format!("want{s} {} of {}", mean(figures.demand), counted(figures.cores, "core"));
+    let [(first, part), second @ ..] = everyone.main_reasons() else {
+        return format!("{} {wants}: on average {}.", subject(figures), alive(everyone));
+    };
+    let also = second.first().map_or_else(String::new, |(reason, part)| format!(", {} {},", verb(*reason, number), percent(*part)));
+    let outlook =
+        if everyone.lacks_cores(figures) { waits_for_cpu(figures) } else { format!("more cores would not make {them} faster") };
+    format!("{} {} {} of {their} time{also} and {wants}: {outlook}.", subject(figures), verb(*first, number), percent(*part))
+}
+
+fn too_few(group: &Group, figures: &Figures) -> String {
+    match (group.size, group.notable_reason()) {
+        (_, None) if figures.threads == 1 => "a single thread cannot use more than one".to_owned(),
+        (_, Some((reason, part))) if figures.threads == 1 => {
+            format!("{} of its time it {}, and a single thread cannot use more than one", percent(part), verb(reason, ONE))
+        }
+        (Some(1), _) => format!("one thread does {} of the work", percent(group.share_of_work)),
+        (Some(size), _) => format!("of the {} busiest threads {}", grouped(size), alive(group)),
+        (None, _) => format!("on average {}", alive(group)),
+    }
+}
+
+/// "71 % of their time the 8 busiest wait for locks or other threads, 12 % they sleep".
+fn blocked(group: &Group, figures: &Figures) -> String {
+    let (who, number) = subject_of(group, figures);
+    let Number { they, their, are, .. } = number;
+    let [(first, part), second @ ..] = group.main_reasons() else { return format!("{who} {are} blocked") };
+    let also =
+        second.first().map_or_else(String::new, |(reason, part)| format!(", {} {they} {}", percent(*part), verb(*reason, number)));
+    format!("{} of {their} time {who} {}{also}", percent(*part), verb(*first, number))
+}
+
+/// "0.95 are alive at a time".
+fn alive(group: &Group) -> String {
+    let alive = mean(group.mean_alive);
+    format!("{alive} {} alive at a time", if alive == "1.00" { ONE.are } else { MANY.are })
+}
+
+/// A reason to be blocked as the title of a row.
+pub(super) fn title(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Gil => "the GIL",
+        Reason::Futex => "a lock or another thread (futex)",
+        Reason::Sleep => "a timed sleep",
+        Reason::Poll => "events (poll, select, epoll)",
+        Reason::PipeSocket => "a pipe, socket or terminal",
+        Reason::ChildWait => "a child process",
+        Reason::Disk => "the disk",
+        Reason::PageFault => "a page fault",
+        Reason::Stopped => "being continued (stopped)",
+        Reason::Other => "another system call",
+        Reason::Unknown => "something the kernel does not tell",
+    }
+}
+
+/// What blocked threads do, as a verb with its object: "wait for the GIL", "waits for the GIL".
+fn verb(reason: Reason, Number { are, s, .. }: Number) -> String {
+    match reason {
+        Reason::Sleep => format!("sleep{s}"),
+        Reason::Stopped => format!("{are} stopped"),
+        Reason::Other => format!("{are} blocked in other system calls"),
+        Reason::Unknown => format!("{are} blocked for an unknown reason"),
+        Reason::Futex => format!("wait{s} for locks or other threads"),
+        Reason::Poll => format!("wait{s} for events"),
+        Reason::PipeSocket => format!("wait{s} for pipes or sockets"),
+        Reason::ChildWait => format!("wait{s} for child processes"),
+        Reason::Gil | Reason::Disk | Reason::PageFault => format!("wait{s} for {}", title(reason)),
+    }
+}
+
+/// One line for each piece of evidence, the figures first.
+fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
+    let figures = &diagnosis.figures;
+    let place = if figures.working_processes > 1 { format!(", in {} processes", figures.working_processes) } else { String::new() };
+    let does = if figures.workers == 1 { "does" } else { "do" };
+    let mut lines = vec![
+        format!("{} of {} {does} the work{place}", figures.workers, counted(figures.threads, "thread")),
+        format!("C = {:.2}, D = {:.2}", figures.running, figures.demand),
+    ];
+    lines.extend(diagnosis.evidence.iter().map(|evidence| match evidence {
+        Evidence::OneAfterAnother => "its workers ran one after another".to_owned(),
+        Evidence::EpollWaits(epoll, all) => format!("{epoll} of its {all} waits were in epoll"),
+        Evidence::LoopAndThreads => "an event loop and threads beside it".to_owned(),
+        Evidence::GilShare => {
+            format!("its workers wait for the GIL {} of the time they would otherwise run", percent(figures.gil_share))
+        }
+        Evidence::FreeThreaded => "a free-threaded CPython, with its global lock off".to_owned(),
+        Evidence::ManyGils => "its interpreters have locks of their own".to_owned(),
+        Evidence::GilReleased => "they run at the same time: their work is done with the GIL released".to_owned(),
+        Evidence::TakingTurns => {
+            "its threads take turns: no more than one runs at a time, the others wait for locks (futex)".to_owned()
+        }
+        Evidence::LoopsIn(loops) => format!("{loops} of {} processes run an event loop", figures.working_processes),
+        Evidence::ThreadsIn(threaded) => {
+            format!("{threaded} of {} processes have several working threads", figures.working_processes)
+        }
+        Evidence::Incomplete => "not everything was observed, see the losses".to_owned(),
+        Evidence::GilNotFound => {
+            "the interpreter lock of a Python process was not found, so whether its threads wait for it is unknown".to_owned()
+        }
+    }));
+    lines
+}
+
+fn advise(advice: Advice, figures: &Figures) -> String {
+    match advice {
+        Advice::MoveToProcesses => "Move the CPU work to processes: each has a GIL of its own.".to_owned(),
+        Advice::GilOnOneCore => {
+            "Its threads share one GIL, but with one core there is nothing to gain from running at the same time.".to_owned()
+        }
+        Advice::ProcessesIfPython => {
+            "If they compute in Python, processes would run at the same time; threads of one interpreter do not.".to_owned()
+        }
+        Advice::DivideTheWork => format!(
+            "One thread cannot use more than one of the {} cores: divide the work among processes or threads.",
+            grouped(figures.cores)
+        ),
+        Advice::OverlapWaits => {
+            "It mostly waits: let its waits overlap, with an event loop or with threads, rather than give it more cores.".to_owned()
+        }
+        Advice::FreeTheLoop => {
+            "The loop never rests, and everything in it waits for its turn: move the computing to processes.".to_owned()
+        }
+        Advice::OneThreadDoesItAll => {
+            format!("One thread does it all, and wants a core {} of the time: no other core can help it.", percent(figures.demand))
+        }
+        Advice::NoMoreCores => "It waits rather than computes: more cores would not make it faster.".to_owned(),
+        Advice::NoMoreThreads => "Its threads wait for locks or for each other: more threads would not help.".to_owned(),
+        Advice::FewerWorkers => format!(
+            "{} threads want {}: fewer workers would do the same work with less waiting.",
+            mean(figures.demand),
+            counted(figures.cores, "core")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Each kind of program once, and then any window at all.
+
+use std::fmt::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::diagnose::{
+    diagnose,
+    samples::{any_window, described},
+};
+
+/// Each window that the file describes, and what is said of it.
+#[test]
+fn programs_are_told_as_they_were() {
+    let golden = include_str!("../golden/answers.txt");
+    let mut text = String::new();
+    for line in golden.lines().filter(|line| line.is_empty() || line.starts_with(['#', '>'])) {
+        text += line;
+        text.push('\n');
+        let Some(window) = line.strip_prefix("> ") else { continue };
+        let schema::Model { name, confidence, evidence, limit, sentence, advice, .. } = model(&diagnose(&described(window)));
+        let _ = writeln!(
+            text,
+            "  {name}, {}, {limit}: {}\n  {}",
+            percent(confidence),
+            evidence.join("; "),
+            [sentence, advice].join(" ").trim()
+        );
+    }
+    assert_eq!(text, golden, "if the change is meant, put this into golden/answers.txt:\n{text}<end>");
+}
+
+/// The words of a text, with the signs around them cut off.
+fn words(text: &str) -> Vec<&str> {
+    text.split([' ', '.', ':', ',', ';']).collect()
+}
+
+proptest! {
+    #[test]
+    fn any_window_gives_clean_sentences(window in any_window()) {
+        let model = model(&diagnose(&window));
+        prop_assert!(model.sentence.ends_with('.') && (model.advice.is_empty() || model.advice.ends_with('.')), "{model:?}");
+        prop_assert!(model.evidence.len() >= 2);
+        for text in model.evidence.iter().chain([&model.sentence, &model.advice]) {
+            prop_assert!(!text.contains("..") && !text.contains("  ") && !text.contains("NaN") && !text.contains("inf"), "{text}");
+            for pair in words(text).windows(2) {
+                if pair[0] == "1" {
+                    prop_assert!(!matches!(pair[1], "threads" | "processes" | "cores" | "busiest"), "{text}");
+                }
+                if pair[1] == "%" {
+                    let percent = pair[0].trim_start_matches(['<', '>']).parse::<u32>();
+                    prop_assert!(percent.is_ok_and(|percent| percent <= 100), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn singular_subjects_take_singular_verbs(mut window in any_window()) {
+        (window.threads, window.processes) = (1, 1);
+        let text = sentence(&diagnose(&window));
+        prop_assert!(text.starts_with("1 thread "), "{text}");
+        prop_assert!(matches!(words(&text)[2], "keeps" | "wants" | "sleeps" | "waits" | "is"), "{text}");
+        prop_assert!(!text.contains(" they ") && !text.contains(" their ") && !text.contains(" get "), "{text}");
+    }
+
+    /// What the advice says, the sentence has given the reason for.
+    #[test]
+    fn sentence_and_advice_name_the_same_limit(window in any_window()) {
+        let schema::Model { sentence, advice, .. } = model(&diagnose(&window));
+        if advice.contains("GIL of its own") {
+            prop_assert!(sentence.contains(" for the GIL "), "{sentence} {advice}");
+        }
+        if advice.contains("more threads would not help") {
+            prop_assert!(sentence.contains("for locks or other threads"), "{sentence} {advice}");
+        }
+        if advice.contains("divide the work") {
+            prop_assert!(sentence.contains("a single thread") || sentence.contains("does") || sentence.contains("alive"), "{sentence}");
+        }
+        if sentence.contains("other programs took") || sentence.contains("CPU quota") || sentence.contains("as if pinned") {
+            prop_assert_eq!(advice, "");
+        }
+    }
+}

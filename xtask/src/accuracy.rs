@@ -1,10 +1,9 @@
 //! `cargo xtask accuracy`: how far our figures are from the kernel's, written to `docs/accuracy.md`.
 //!
-//! This host is measured: `schedscope check`, then workloads whose scheduling is known, each traced beside perf's counters and its resource
-//! usage. Other kernels are taken from what `cargo xtask vm` found on them.
+//! This host is measured: `schedscope check`, then workloads whose scheduling is known, each traced beside perf's counters and its
+//! resource usage. For other kernels, the page takes what `cargo xtask vm` found on them.
 
 mod measure;
-mod other_kernels;
 mod page;
 
 use anyhow::{Result, bail};
@@ -17,7 +16,7 @@ const PAGE: &str = "docs/accuracy.md";
 /// Arguments of `accuracy`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Measure nothing; fail if the page lacks a workload or a kernel, or shows a figure out of bounds.
+    /// Measure nothing; fail if the page lacks a workload or a kernel, or has a figure out of bounds.
     #[arg(long)]
     check: bool,
     /// Print the page, and leave docs/accuracy.md alone.
@@ -31,9 +30,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return check();
     }
     let host = measure::host()?;
-    let others = other_kernels::read()?;
+    let others = measure::other_kernels()?;
     let before = read_text(&root().join(PAGE)).unwrap_or_default();
-    let text = page::markdown(&host, others.as_deref(), &before);
+    let text = page::markdown(&host, others.as_ref(), &before);
     if arguments.dry_run {
         print!("{text}");
     } else {
@@ -41,13 +40,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("wrote {PAGE}");
     }
     if page::has_failures(&text) {
-        bail!("some figures are out of bounds: see {PAGE}, marked in bold; `schedscope check` tells more");
+        bail!("some figures are out of bounds: see {PAGE}, where they are bold; `schedscope check` tells more");
     }
     Ok(())
 }
 
-/// The page as it is committed.
-pub(crate) fn check() -> Result<()> {
+/// Looks at the committed page.
+fn check() -> Result<()> {
     let text = read_text(&root().join(PAGE))?;
     let lacking = page::lacks(&text);
     if !lacking.is_empty() {

@@ -1,20 +1,18 @@
-//! `cargo xtask bench`: what tracing costs, measured at the worst case, beside a tool that does a part of it.
+//! `cargo xtask bench`: what tracing costs in the worst case, beside a tool that does a part of it.
 //!
-//! The load is `perf bench sched pipe` on one CPU: two processes that do nothing but switch. Cost per event comes from the
-//! kernel's own statistics, less what they count for an empty program on the same hook in the same run; the slow-down is wall
-//! time with statistics off, in interleaved pairs.
+//! The load is `perf bench sched pipe` on one CPU: two processes that do nothing but switch. The speed of a machine changes within a
+//! minute, so only ratios are judged, of figures measured in turns: a program's cost against an empty one's on the same hook in the
+//! same run, ours against runqlat's, a traced run against the untraced ones beside it.
 
+mod cost;
 mod daemon_cost;
-mod events;
-mod pipe;
-mod reasons;
+mod load;
 mod report;
-mod rival;
-mod slowdown;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use crate::workspace::{cargo, root, run as run_command, target_dir};
+use crate::workspace::{build_release, require_root, root};
+use load::Load;
 
 /// What `cargo xtask bench` is told.
 #[derive(clap::Args)]
@@ -22,53 +20,37 @@ pub(crate) struct Arguments {
     /// Repeats of every measurement; the median is reported.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=99))]
     repeats: u32,
-    /// Round trips of one run of the load.
+    /// Round trips in one run of the load.
     #[arg(long, default_value_t = 400_000)]
     round_trips: u32,
-    /// Print the table only, and leave docs/overhead.md alone.
+    /// Only print the page; leave docs/overhead.md alone.
     #[arg(long)]
     dry_run: bool,
 }
 
+/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    // SAFETY: it only reads the process's own user id.
-    if unsafe { libc::geteuid() } != 0 {
-        bail!("measuring needs root: run `sudo -E env \"PATH=$PATH\" cargo xtask bench`");
-    }
-    pipe::require()?;
-    run_command(cargo().args(["build", "--release", "--quiet", "-p", "schedscope"]))?;
-    let binary = target_dir().join("release/schedscope");
-    let repeats = arguments.repeats;
+    require_root("bench")?;
+    load::require()?;
+    let binary = build_release()?.join("schedscope");
+    let (repeats, pipe) = (arguments.repeats, Load::pipe(arguments.round_trips));
+    let pairs = repeats * 2 - 1;
 
-    eprintln!("cost per event and runqlat's, {repeats} runs of each in turns");
-    let (events, rival) = side_by_side(repeats, arguments.round_trips)?;
-    eprintln!("the same load with and without reasons");
-    let reasons = reasons::measure(repeats, arguments.round_trips)?;
-    eprintln!("slow-down, {} interleaved pairs", repeats * 2 - 1);
-    let slowdown = slowdown::measure(&binary, repeats * 2 - 1, arguments.round_trips)?;
+    eprintln!("cost per event, and runqlat's: {repeats} runs of each, in turns");
+    let (events, rival) = cost::beside_runqlat(repeats, &pipe)?;
+    eprintln!("the same load with and without blocked reasons");
+    let reasons = cost::reasons(repeats, &pipe)?;
+    eprintln!("slowdown: {pairs} interleaved pairs");
+    let slowdown = load::slowdown(&binary, pairs, &pipe)?;
     eprintln!("the daemon under load");
     let daemon = daemon_cost::measure(&binary)?;
 
-    let text = report::markdown(&report::Measured { events, reasons, rival, slowdown, daemon, arguments });
+    let text = report::markdown(&report::Measured { events, rival, reasons, slowdown, daemon, repeats, pipe: &pipe });
     println!("{text}");
     if !arguments.dry_run {
         std::fs::write(root().join("docs/overhead.md"), text)?;
     }
     Ok(())
-}
-
-/// Ours and runqlat's in turns, since the speed of a machine changes within a minute: what is compared was measured in the same one.
-fn side_by_side(repeats: u32, round_trips: u32) -> Result<(events::Events, Option<rival::Rival>)> {
-    let runqlat = rival::find();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for _ in 0..repeats {
-        ours.push(events::measure(round_trips)?);
-        if let Some(runqlat) = &runqlat {
-            theirs.push(rival::measure(runqlat, round_trips)?);
-        }
-    }
-    let pairs: Vec<_> = ours.iter().zip(theirs).collect();
-    Ok((events::Events::of(&ours), rival::Rival::of(&pairs)))
 }
 
 /// A median and the middle half of what was measured.
@@ -80,15 +62,21 @@ struct Quartiles {
 }
 
 impl Quartiles {
-    /// Not a number without values.
-    fn of(values: &mut [f64]) -> Quartiles {
+    /// Not a number without values; the median of an even number is the higher one of the middle two.
+    fn of(values: impl IntoIterator<Item = f64>) -> Quartiles {
+        let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         let at = |quarters: usize| values.get(quarters * values.len() / 4).copied().unwrap_or(f64::NAN);
         Quartiles { median: at(2), low: at(1), high: at(3) }
     }
+
+    /// "92 (81 to 94)".
+    fn with_decimals(&self, decimals: usize) -> String {
+        let Quartiles { median, low, high } = self;
+        format!("{median:.decimals$} ({low:.decimals$} to {high:.decimals$})")
+    }
 }
 
-/// The middle value; of an even number the higher one of the two.
-fn median(values: &mut [f64]) -> f64 {
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     Quartiles::of(values).median
 }

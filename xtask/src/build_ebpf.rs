@@ -1,17 +1,13 @@
 //! `cargo xtask build-ebpf`: the committed BPF object, from its sources.
 //!
-//! In reading order: [`toolchain`] finds compilers that can build it, [`recipe`] is the build itself, [`strip`] removes what the
-//! kernel does not read, [`stamp`] ties the object to its sources.
+//! In reading order: [`toolchain`] finds compilers that can build it, [`recipe`] is the build itself, [`stamp`] ties the object to its
+//! sources.
 
 mod recipe;
 mod stamp;
-mod strip;
 mod toolchain;
 
-#[cfg(test)]
-mod contract_test;
-
-use std::{fs, path::Path};
+use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, bail};
 
@@ -28,7 +24,7 @@ pub(crate) const STAMP: &str = "ebpf/prebuilt/STAMP";
 /// Arguments of `build-ebpf`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Write nothing; fail if the committed object is not what the sources give.
+    /// Write nothing; fail if the committed object is not what the sources build.
     #[arg(long)]
     check: bool,
 }
@@ -41,14 +37,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn write(toolchain: &Toolchain) -> Result<()> {
     let object = recipe::build(toolchain)?;
-    let stamp = Stamp::of(root(), &object, toolchain.versions())?;
+    let stamp = Stamp::of(root(), &object, &toolchain.versions)?;
     replace(&root().join(OBJECT), &object)?;
     replace(&root().join(STAMP), stamp.to_string().as_bytes())?;
-    println!("{OBJECT}: {} bytes, built by {}", object.len(), toolchain.versions().join(", "));
+    println!("{OBJECT}: {} bytes, built by {}", object.len(), toolchain.versions.join(", "));
     Ok(())
 }
 
-/// Fails if the committed object is not what its sources give.
+/// Fails if the committed object is not what its sources build.
 pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
     stamp::verify(root())?;
     let object = recipe::build(toolchain)?;
@@ -57,27 +53,72 @@ pub(crate) fn check(toolchain: &Toolchain) -> Result<()> {
     }
     let expected = root().join(OBJECT);
     if fs::read(&expected).with_context(|| format!("cannot read {}", expected.display()))? != object {
-        bail!("{OBJECT} is not what its sources give: run `cargo xtask build-ebpf`");
+        bail!("{OBJECT} is not what its sources build: run `cargo xtask build-ebpf`");
     }
-    println!("{OBJECT} is what its sources give");
+    println!("{OBJECT} is what its sources build");
     Ok(())
 }
 
-/// Why this toolchain cannot tell whether the committed object is what its sources give, if it can't.
+/// Why this toolchain cannot verify the committed object, if it can't: other versions give other bytes.
 pub(crate) fn incomparable(toolchain: &Toolchain) -> Result<Option<String>> {
     let committed: Stamp = read_text(&root().join(STAMP))?.parse()?;
-    let (theirs, ours) = (committed.versions.join(", "), toolchain.versions().join(", "));
-    Ok((theirs != ours).then(|| format!("{OBJECT} was built by {theirs}; other versions give other bytes, and here is {ours}")))
+    let (built_by, here) = (committed.versions.join(", "), toolchain.versions.join(", "));
+    Ok((built_by != here).then(|| format!("{OBJECT} was built by {built_by}; this host has {here}, which gives other bytes")))
 }
 
 /// Writes through a temporary file, so that an interrupted run leaves the old content.
 fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let parent = path.parent().context("the path has no directory")?;
     fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let mut file = tempfile::NamedTempFile::new_in(parent).with_context(|| format!("cannot write in {}", parent.display()))?;
-    std::io::Write::write_all(&mut file, content)?;
-    let permissions = <fs::Permissions as std::os::unix::fs::PermissionsExt>::from_mode(0o644);
-    file.as_file().set_permissions(permissions)?;
+    let permissions = fs::Permissions::from_mode(0o644);
+    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(parent)?;
+    file.write_all(content)?;
     file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use object::{
+        build::elf::{Builder, Symbol},
+        elf::STB_GLOBAL,
+    };
+    use schedscope_ebpf::abi::{map, program};
+
+    use super::*;
+
+    /// Global symbols of the committed object in the sections that satisfy the predicate.
+    fn symbols(of_section: impl Fn(&str) -> bool) -> BTreeSet<String> {
+        let object = fs::read(root().join(OBJECT)).unwrap();
+        let builder = Builder::read(object.as_slice()).unwrap();
+        let section_of = |symbol: &Symbol<'_>| symbol.section.map(|section| builder.sections.get(section).name.to_string());
+        builder
+            .symbols
+            .iter()
+            .filter(|symbol| symbol.st_bind() == STB_GLOBAL && section_of(symbol).is_some_and(|name| of_section(&name)))
+            .map(|symbol| symbol.name.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn programs_and_maps_are_those_of_the_contract() {
+        let programs = symbols(|section| section == "tp_btf" || section.starts_with("tp_btf/") || section.starts_with("iter/"));
+        let meters = program::METERS.map(|(name, _)| name);
+        let contract = program::HOOKS.iter().chain(&meters).chain([&program::SEED_TASKS, &program::SCHED_WAKEUP]);
+        assert_eq!(programs, contract.map(|&name| name.to_owned()).collect());
+        let maps = symbols(|section| section == "maps" || section == ".maps");
+        assert_eq!(maps, map::ALL.iter().map(|&name| name.to_owned()).collect());
+    }
+
+    /// Two on one hook would pay for the entry twice and race for the state.
+    #[test]
+    fn every_hook_has_one_program_of_its_name() {
+        for hook in program::HOOKS {
+            let section = format!("tp_btf/{hook}");
+            assert_eq!(symbols(|name| name == section), BTreeSet::from([hook.to_owned()]));
+        }
+    }
 }

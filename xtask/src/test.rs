@@ -1,30 +1,44 @@
 //! `cargo xtask test`: every test there is, in one table.
 //!
-//! In reading order: [`check`] says what a check and its outcome are, [`checks`] lists them, [`needs`] finds out what the host
-//! lacks for them and installs it where it may, [`summary`] prints the table.
+//! [`needs`] finds out what the host lacks for a check and installs it where it may, [`suites`] runs what consists of many tests and
+//! counts them, [`outcome`] is how a check ends and the table of all of them.
 
-mod cargo_test;
-mod check;
-mod checks;
 mod needs;
-mod promtool;
-mod python_tests;
-mod summary;
+mod outcome;
+mod suites;
 
-use std::{env, time::Instant};
+use std::{env, process::Command, time::Instant};
 
 use anyhow::{Result, bail};
 
-use check::{Check, Outcome};
-use needs::Host;
-use summary::Line;
+use crate::{
+    build_ebpf, generate,
+    grafana::panels,
+    tidy, vm,
+    workspace::{cargo, run as run_command},
+};
+use needs::{Host, Need};
+use outcome::{Counts, Line, Outcome};
+
+/// The daemon's page, which is tested in a browser.
+const PAGE_TESTS: &str = "kernel::page::";
 
 /// Arguments of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Leave out what takes minutes: rebuilding the BPF object and the tests on the running kernel.
+    /// Leave out what takes minutes: rebuilding the BPF object and the tests on running kernels.
     #[arg(long)]
     skip_slow: bool,
+}
+
+/// One line of the table.
+struct Check {
+    name: &'static str,
+    /// Takes minutes, so `--skip-slow` leaves it out.
+    is_slow: bool,
+    /// What the host must have.
+    needs: &'static [Need],
+    run: fn() -> Result<Outcome>,
 }
 
 /// Entry point of the command.
@@ -32,7 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let in_ci = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
     let mut host = Host::detect();
     let mut lines = Vec::new();
-    for check in checks::all() {
+    for check in checks() {
         println!("\n== {}", check.name);
         let start = Instant::now();
         let outcome = perform(&check, arguments, &mut host);
@@ -40,8 +54,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("-- {}: {}", check.name, outcome.word());
         lines.push(Line { name: check.name, outcome, seconds: start.elapsed().as_secs_f64() });
     }
-    println!("\n{}", summary::table(&lines));
-    println!("{}", summary::closing(&lines));
+    println!("\n{}", outcome::table(&lines));
+    println!("{}", outcome::closing(&lines));
     if lines.iter().any(|line| matches!(line.outcome, Outcome::Failed { .. })) {
         bail!("not all tests passed");
     }
@@ -52,10 +66,72 @@ fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
     if check.is_slow && arguments.skip_slow {
         return Outcome::Skipped { reason: "left out by --skip-slow".into(), is_avoidable: true };
     }
-    for need in check.needs {
-        if let Err(lack) = host.satisfy(*need) {
-            return lack;
-        }
+    match check.needs.iter().try_for_each(|need| host.satisfy(need)) {
+        Ok(()) => (check.run)().unwrap_or_else(|error| Outcome::failed(&error)),
+        Err(skipped) => skipped,
     }
-    (check.run)().unwrap_or_else(|error| Outcome::failed(&error))
+}
+
+/// All checks, quick ones first. They build with one profile, so that a cold run compiles each crate once for clippy and once for
+/// the tests; the programs in the kernel are the same whatever the profile.
+fn checks() -> [Check; 13] {
+    let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
+    let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
+    [
+        quick("tidy", &[], || tidy::run().map(|()| Outcome::passed())),
+        quick("formatting", &[needs::RUSTFMT], || passes(cargo().args(["fmt", "--all", "--check"]))),
+        quick("clippy", &[needs::CLIPPY], || {
+            passes(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))
+        }),
+        quick("Rust tests", &[], rust_tests),
+        quick("Python tests", &[needs::PYTHON], suites::python_tests),
+        quick("generated files", &[], || generate::check().map(|()| Outcome::passed())),
+        quick("metrics and rules", &[needs::PROMTOOL], suites::promtool),
+        quick("dashboards' page", &[needs::NODE], || panels::Page::build()?.check_types().map(|()| Outcome::passed())),
+        slow("BPF object", &[needs::BPF_TOOLCHAIN], bpf_object),
+        slow("tests on the kernel", &[needs::BPF], kernel_tests),
+        slow("page in a browser", &[needs::BPF, needs::BROWSER], page_in_browser),
+        slow("dashboards on live data", &[needs::BPF, needs::PROMTOOL], live_dashboards),
+        slow("other kernels", &[needs::MACHINES], other_kernels),
+    ]
+}
+
+fn passes(command: &mut Command) -> Result<Outcome> {
+    run_command(command).map(|()| Outcome::passed())
+}
+
+fn rust_tests() -> Result<Outcome> {
+    suites::cargo_test(false, &["--workspace"], &[])
+}
+
+/// Without those of the page, which are a check of their own since they need more.
+fn kernel_tests() -> Result<Outcome> {
+    suites::cargo_test(true, &["--package", "schedscope", "--test", "*"], &["--skip", PAGE_TESTS])
+}
+
+fn page_in_browser() -> Result<Outcome> {
+    suites::cargo_test(true, &["--package", "schedscope", "--test", "privileged"], &[PAGE_TESTS])
+}
+
+/// Prometheus scrapes the daemon while known workloads run; the package that has promtool has it too.
+fn live_dashboards() -> Result<Outcome> {
+    suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
+}
+
+fn bpf_object() -> Result<Outcome> {
+    let toolchain = build_ebpf::Toolchain::find()?;
+    if let Some(reason) = build_ebpf::incomparable(&toolchain)? {
+        return Ok(Outcome::Skipped { reason, is_avoidable: false });
+    }
+    build_ebpf::check(&toolchain).map(|()| Outcome::passed())
+}
+
+/// On machines of their own, so neither root nor BTF is needed here.
+fn other_kernels() -> Result<Outcome> {
+    let brief = vm::run_briefly()?;
+    let counts = Counts { passed: brief.passed, failed: brief.failed, skipped: brief.skipped };
+    if brief.failed == 0 {
+        return Ok(Outcome::Passed(counts));
+    }
+    Ok(Outcome::Failed { counts, reason: format!("Linux {} did not pass", brief.kernels_failed.join(", ")) })
 }

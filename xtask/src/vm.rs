@@ -1,32 +1,27 @@
 //! `cargo xtask vm`: the programs and the tests on every kernel that schedscope promises to run on.
 //!
-//! In reading order: [`kernels`] gets the kernels, through [`apt`]; [`programs`] builds what runs inside; [`plan`] is what is done
-//! there; [`matrix`] takes one kernel after another through it: [`initramfs`] packs, [`boot`] starts the machine, [`guest`] is the
-//! inside, which [`still`] makes safe for the emulator, [`monitor`] looks at a machine that has fallen silent; [`verdict`] and
-//! [`budget`] judge what comes back; [`table`] shows it and [`results`] writes it.
+//! [`plan`] is what is done inside and what comes back. [`kernels`] gets the kernels, [`initramfs`] builds and packs the programs, and
+//! [`matrix`] takes one kernel after another through the plan: [`machine`] is the outside and [`guest`] the inside, [`verdict`] and
+//! [`budget`] judge what comes back, [`results`] writes and shows it.
 
-mod apt;
-mod boot;
 mod budget;
 mod guest;
 mod initramfs;
 mod kernels;
+mod machine;
 mod matrix;
-mod monitor;
 mod plan;
-mod programs;
 mod results;
-mod still;
-mod table;
 mod verdict;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-pub(crate) use boot::find_qemu;
 use kernels::{Image, KERNELS};
+pub(crate) use machine::find_qemu;
 use matrix::{KernelResult, Matrix};
+pub(crate) use results::Finding;
 
 /// What `cargo xtask test` may spend on machines before it boots no further kernel.
 const ALLOWANCE: Duration = Duration::from_secs(8 * 60);
@@ -37,34 +32,34 @@ const IN_ANY_CASE: usize = 2;
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Arguments {
-    /// Kernels to boot, such as 5.10; `oldest` and `newest` are names too. All of them if none is given.
+    /// Kernels to boot, such as 5.10, oldest or newest; all of them if none is given.
     #[arg(value_name = "KERNEL")]
     kernels: Vec<String>,
-    /// List the kernels and what is in the cache, and boot none.
+    /// List the kernels and what the cache has of them; boot none.
     #[arg(long)]
     list: bool,
-    /// Look for newer packages of the kernels than those in the cache.
+    /// Look for newer kernel packages than those in the cache.
     #[arg(long)]
     refresh: bool,
-    /// Mirror of Debian to get kernels from; otherwise the one that this host's apt sources name.
+    /// Debian mirror to get kernels from; by default the one that this host's apt sources name.
     #[arg(long, value_name = "URI")]
     mirror: Option<String>,
-    /// Only what `cargo xtask test` does: the tests in daemon/tests, which take minutes, are left out but for a few.
+    /// Only what `cargo xtask test` does: leave out all but a few of the tests in daemon/tests, which take minutes.
     #[arg(long)]
     brief: bool,
-    /// Only the steps whose names contain this.
+    /// Run only the steps whose names contain this.
     #[arg(long, value_name = "TEXT")]
     step: Vec<String>,
-    /// Only the tests in daemon/tests whose names contain this.
+    /// Run only the tests in daemon/tests whose names contain this.
     #[arg(long, value_name = "TEXT")]
     test: Vec<String>,
-    /// Keep the initramfs, and all that the machines said, in target/vm.
+    /// Keep the initramfs in target/vm, beside the kernels' messages.
     #[arg(long)]
     keep: bool,
-    /// Take the verified instruction counts of this run as the budget, if every kernel passes.
+    /// Take this run's verified instruction counts as the budget, if every kernel passes.
     #[arg(long)]
     set_budget: bool,
-    /// Be the first process of a machine.
+    /// Run as the first process of a machine.
     #[arg(long, hide = true)]
     guest: bool,
 }
@@ -76,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let chosen = kernels::select(&arguments.kernels)?;
     if arguments.list {
-        println!("{}", table::kernels(&chosen));
+        println!("{}", results::kernels(&chosen));
         return Ok(());
     }
     let images: Vec<Image> = chosen
@@ -92,11 +87,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         matrix.try_kernel(kernel, image);
     }
     let results = matrix.conclude("results.json", arguments.keep)?;
-    let failed: Vec<&str> = results.iter().filter(|result| !result.has_passed()).map(|result| result.kernel.version).collect();
+    let failed = failed(&results);
     if !failed.is_empty() {
         bail!("Linux {} did not pass", failed.join(", "));
     }
     Ok(())
+}
+
+/// Versions of the kernels that did not pass.
+fn failed(results: &[KernelResult]) -> Vec<&'static str> {
+    results.iter().filter(|result| result.failures() > 0).map(|result| result.kernel.version).collect()
 }
 
 /// What a brief run came to.
@@ -105,13 +105,13 @@ pub(crate) struct Brief {
     pub passed: usize,
     /// Those that failed.
     pub failed: usize,
-    /// Why tests left themselves out, and kernels that there was no time for.
+    /// Why tests skipped themselves, and the kernels that there was no time for.
     pub skipped: Vec<String>,
     /// Kernels that did not pass.
-    pub kernels_failed: Vec<String>,
+    pub kernels_failed: Vec<&'static str>,
 }
 
-/// The oldest and the newest kernel, then the others as long as there is time, which the kernels before them tell.
+/// The oldest and the newest kernel, then the others as long as there is time, judging by the kernels before them.
 pub(crate) fn run_briefly() -> Result<Brief> {
     let start = Instant::now();
     let mut matrix = Matrix::prepare(false, plan::brief)?;
@@ -121,12 +121,11 @@ pub(crate) fn run_briefly() -> Result<Brief> {
     for (number, kernel) in [oldest, newest].into_iter().chain(between).enumerate() {
         if number >= IN_ANY_CASE && start.elapsed() + longest > ALLOWANCE {
             late.push(format!(
-                "Linux {}: no time, since {} of the {} s for machines are gone and a kernel takes {}; `cargo xtask vm {}` boots it",
-                kernel.version,
+                "Linux {version}: no time, since {} of the {} s for machines are gone and a kernel takes {}; `cargo xtask vm {version}` boots it",
                 start.elapsed().as_secs(),
                 ALLOWANCE.as_secs(),
                 longest.as_secs(),
-                kernel.version
+                version = kernel.version
             ));
             continue;
         }
@@ -135,11 +134,10 @@ pub(crate) fn run_briefly() -> Result<Brief> {
     }
     let results = matrix.conclude("results-brief.json", false)?;
     let skips = results.iter().flat_map(|result| &result.verdicts).flat_map(|verdict| verdict.tests_skipped.clone());
-    let has_failed = |result: &&KernelResult| !result.has_passed();
     Ok(Brief {
         passed: results.iter().map(KernelResult::successes).sum(),
         failed: results.iter().map(KernelResult::failures).sum(),
         skipped: skips.chain(late).collect(),
-        kernels_failed: results.iter().filter(has_failed).map(|result| result.kernel.version.to_owned()).collect(),
+        kernels_failed: failed(&results),
     })
 }

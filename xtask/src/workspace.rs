@@ -6,9 +6,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::SystemTime,
 };
 
 use anyhow::{Context, Result, bail};
+use ignore::WalkBuilder;
 
 /// Top of the checkout that this program was built in.
 pub(crate) fn root() -> &'static Path {
@@ -31,6 +33,47 @@ pub(crate) fn cargo() -> Command {
 /// Reads a text file, naming it in the error.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Files below a directory, in order of their paths, without those that git ignores and without symbolic links.
+pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut walk = WalkBuilder::new(dir);
+    walk.standard_filters(false).git_ignore(true).require_git(false);
+    walk.sort_by_file_path(Path::cmp).filter_entry(|entry| entry.file_name() != ".git");
+    let entries = walk.build().collect::<Result<Vec<_>, _>>().with_context(|| format!("cannot list {}", dir.display()))?;
+    let is_file = |entry: &ignore::DirEntry| entry.file_type().is_some_and(|kind| kind.is_file());
+    Ok(entries.into_iter().filter(is_file).map(ignore::DirEntry::into_path).collect())
+}
+
+/// Fails, with the command to type, unless this process is root.
+pub(crate) fn require_root(xtask: &str) -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        bail!("this needs root: run `sudo -E env \"PATH=$PATH\" cargo xtask {xtask}`");
+    }
+    Ok(())
+}
+
+/// Builds the tracer and the workloads as users have them, and returns where they are.
+pub(crate) fn build_release() -> Result<PathBuf> {
+    let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];
+    run(cargo().args(["build", "--release", "--locked", "--quiet", "--bins"]).args(packages))?;
+    Ok(target_dir().join("release"))
+}
+
+/// The day of a time, UTC.
+pub(crate) fn date(of: SystemTime) -> Result<String> {
+    let seconds = of.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    Ok(output(Command::new("date").args(["-u", "+%Y-%m-%d", "-d", &format!("@{seconds}")]))?.trim().to_owned())
+}
+
+/// Downloads a Debian package with this apt-get and unpacks its files into a directory.
+pub(crate) fn unpack_package(apt_get: &mut Command, package: &str, into: &Path) -> Result<()> {
+    let download = tempfile::tempdir().context("cannot create a temporary directory")?;
+    run(apt_get.args(["--quiet=2", "download", package]).current_dir(&download))?;
+    let files = files_below(download.path())?;
+    let [file] = files.as_slice() else { bail!("apt-get left no package {package}") };
+    fs::create_dir_all(into).with_context(|| format!("cannot create {}", into.display()))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(file).arg(into))
 }
 
 /// Runs a command to its end with our terminal; an exit code other than 0 is an error.

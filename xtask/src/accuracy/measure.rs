@@ -1,11 +1,17 @@
-//! This host: `schedscope check`, and workloads whose scheduling is known.
+//! What the page shows: this host, measured, and the findings of `cargo xtask vm` on others.
 
-use std::{path::Path, process::Command};
+use std::{fs, io, path::Path, process::Command, time::SystemTime};
 
-use anyhow::{Context, Result, bail};
-use schedscope::{commands::check::Outcome, report::RunReport};
+use anyhow::{Context, Result};
+use schedscope::{
+    commands::check::Outcome,
+    report::{RunReport, schema::Residual},
+};
 
-use crate::workspace::{cargo, output, run as run_command, target_dir};
+use crate::{
+    vm::Finding,
+    workspace::{build_release, date, output, require_root, target_dir},
+};
 
 /// Workloads with their arguments. Counts are prime where they can be, so that they are recognised.
 pub(super) const WORKLOADS: [&[&str]; 10] = [
@@ -21,7 +27,7 @@ pub(super) const WORKLOADS: [&[&str]; 10] = [
     &["mixed", "--seconds", "1"],
 ];
 
-/// How long the tree of `schedscope check` works.
+/// How long the process tree of `schedscope check` works.
 const CHECK_SECONDS: &str = "2";
 
 /// What was found on this host.
@@ -36,15 +42,11 @@ pub(super) struct Host {
 
 /// Builds, and runs everything once.
 pub(super) fn host() -> Result<Host> {
-    // SAFETY: it only reads the process's own user id.
-    if unsafe { libc::geteuid() } != 0 {
-        bail!("tracing needs root: run `sudo -E env \"PATH=$PATH\" cargo xtask accuracy`");
-    }
-    run_command(cargo().args(["build", "--release", "--quiet", "-p", "schedscope", "-p", "schedscope-workloads"]))?;
-    let programs = target_dir().join("release");
+    require_root("accuracy")?;
+    let programs = build_release()?;
     let directory = tempfile::tempdir()?;
     let json = directory.path().join("result.json");
-    let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]))?.trim().to_owned();
+    let date = date(SystemTime::now())?;
     eprintln!("schedscope check");
     let check = check(&programs, &json)?;
     let runs = WORKLOADS.iter().map(|workload| {
@@ -58,8 +60,8 @@ fn check(programs: &Path, json: &Path) -> Result<Outcome> {
     let mut command = Command::new(programs.join("schedscope"));
     // Out of bounds is an exit code of 1, and a result.
     let ended = command.args(["check", "--seconds", CHECK_SECONDS, "--json"]).arg(json).output().context("cannot start check")?;
-    let text = std::fs::read(json).with_context(|| format!("check has failed: {}", String::from_utf8_lossy(&ended.stderr)))?;
-    serde_json::from_slice(&text).with_context(|| format!("check has failed: {}", String::from_utf8_lossy(&ended.stderr)))
+    let result = fs::read(json).map_err(anyhow::Error::from).and_then(|text| Ok(serde_json::from_slice(&text)?));
+    result.with_context(|| format!("`schedscope check` failed: {}", String::from_utf8_lossy(&ended.stderr)))
 }
 
 fn traced(programs: &Path, json: &Path, workload: &[&str]) -> Result<RunReport> {
@@ -67,5 +69,26 @@ fn traced(programs: &Path, json: &Path, workload: &[&str]) -> Result<RunReport> 
     command.args(["run", "--check", "--wait-all", "--quiet", "--name", &workload.join(" "), "--json"]).arg(json).arg("--");
     command.arg(programs.join("schedscope-workloads")).args(workload);
     output(&mut command)?;
-    Ok(serde_json::from_slice(&std::fs::read(json)?)?)
+    Ok(serde_json::from_slice(&fs::read(json)?)?)
+}
+
+/// What `cargo xtask vm` found.
+pub(super) struct OtherKernels {
+    /// When that was, UTC.
+    pub(super) date: String,
+    /// By kernel and step.
+    pub(super) findings: Vec<Finding<Vec<Residual>>>,
+}
+
+/// `None` if it has found nothing yet.
+pub(super) fn other_kernels() -> Result<Option<OtherKernels>> {
+    let path = target_dir().join("vm/results.json");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let findings =
+        serde_json::from_str(&text).with_context(|| format!("{} is not what `cargo xtask vm` writes", path.display()))?;
+    Ok(Some(OtherKernels { date: date(fs::metadata(&path)?.modified()?)?, findings }))
 }

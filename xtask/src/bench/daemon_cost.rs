@@ -1,17 +1,18 @@
 //! What the daemon itself takes while the host switches as fast as one CPU can.
 
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Stdio},
+    thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+use procfs::{CurrentSI, KernelStats, process::Process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::pipe;
+use super::{load::Load, median};
 use crate::workspace::{cargo, output};
 
 /// Where the bench has the daemon listen.
@@ -41,44 +42,46 @@ pub(super) struct LargeScrape {
     pub(super) mib: f64,
 }
 
-/// Ends the process group that the process it holds leads.
-struct Ended(Child);
+/// A process, killed with its group when dropped.
+struct Group(Child);
 
-impl Ended {
-    fn start(command: &mut Command) -> std::io::Result<Ended> {
-        Ok(Ended(command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+impl Group {
+    fn start(command: &mut Command) -> std::io::Result<Group> {
+        Ok(Group(command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
+    }
+
+    fn process(&self) -> Result<Process> {
+        Ok(Process::new(self.0.id().try_into()?)?)
     }
 }
 
-impl Drop for Ended {
+impl Drop for Group {
     fn drop(&mut self) {
-        if let Ok(group) = libc::pid_t::try_from(self.0.id()) {
-            // SAFETY: the leader is ours and not reaped yet, so the group is still its own. The load forks a partner.
-            unsafe { libc::kill(-group, libc::SIGKILL) };
-        }
+        // The leader is not reaped yet, so the group is still its own. The load forks a partner.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }
 }
 
 pub(super) fn measure(binary: &Path) -> Result<DaemonCost> {
     let large = large_scrape()?;
-    let daemon = Ended::start(Command::new(binary).args(["daemon", "--listen", ADDRESS])).context("cannot start the daemon")?;
+    let daemon = Group::start(Command::new(binary).args(["daemon", "--listen", ADDRESS])).context("cannot start the daemon")?;
     wait_until_up()?;
-    let words = pipe::command(100_000_000);
-    let _load = Ended::start(Command::new(&words[0]).args(&words[1..])).context("cannot start the load")?;
-    std::thread::sleep(Duration::from_secs(1));
-    let (begin, cpu_before, switches_before) = (Instant::now(), cpu_seconds(daemon.0.id())?, host_switches()?);
+    let _load = Group::start(&mut Load::pipe(100_000_000).command(&[])).context("cannot start the load")?;
+    sleep(Duration::from_secs(1));
+    let process = daemon.process()?;
+    let (begin, cpu_before, switches_before) = (Instant::now(), cpu_seconds(&process)?, KernelStats::current()?.ctxt);
     let mut scrapes = Vec::new();
     while begin.elapsed() < WATCHED {
         scrapes.push(scrape()?.as_secs_f64() * 1e3);
-        std::thread::sleep(Duration::from_secs(1));
+        sleep(Duration::from_secs(1));
     }
     let seconds = begin.elapsed().as_secs_f64();
     Ok(DaemonCost {
-        cpu_share: (cpu_seconds(daemon.0.id())? - cpu_before) / seconds,
-        rss_mib: rss_mib(daemon.0.id())?,
-        scrape_ms: super::median(&mut scrapes),
-        switches_per_second: (host_switches()? - switches_before) / seconds,
+        cpu_share: (cpu_seconds(&process)? - cpu_before) / seconds,
+        rss_mib: process.status()?.vmrss.context("the kernel gives no resident size")? as f64 / 1024.0,
+        scrape_ms: median(scrapes),
+        switches_per_second: (KernelStats::current()?.ctxt - switches_before) as f64 / seconds,
         large,
     })
 }
@@ -95,40 +98,20 @@ fn wait_until_up() -> Result<()> {
         if scrape().is_ok() {
             return Ok(());
         }
-        std::thread::sleep(Duration::from_millis(100));
+        sleep(Duration::from_millis(100));
     }
     bail!("the daemon does not answer on {ADDRESS}: does something else listen there?")
 }
 
 fn scrape() -> Result<Duration> {
     let begin = Instant::now();
-    let mut stream = TcpStream::connect(ADDRESS)?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text)?;
-    if !text.starts_with(b"HTTP/1.1 200") {
-        bail!("the daemon refused a scrape: {}", String::from_utf8_lossy(&text).lines().next().unwrap_or_default());
-    }
+    let mut response = ureq::get(format!("http://{ADDRESS}/metrics")).call().context("the daemon refused a scrape")?;
+    response.body_mut().read_to_vec()?;
     Ok(begin.elapsed())
 }
 
 /// Run time of all its threads by the scheduler's clock; ticks would be too coarse.
-fn cpu_seconds(pid: u32) -> Result<f64> {
-    let mut total_ns = 0.0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
-        total_ns += text.split_ascii_whitespace().next().and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
-    }
-    Ok(total_ns / 1e9)
-}
-
-fn rss_mib(pid: u32) -> Result<f64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kib = text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix("kB")?.trim().parse::<f64>().ok());
-    Ok(kib.context("the kernel gives no resident size")? / 1024.0)
-}
-
-fn host_switches() -> Result<f64> {
-    let text = std::fs::read_to_string("/proc/stat")?;
-    text.lines().find_map(|line| line.strip_prefix("ctxt ")?.parse().ok()).context("/proc/stat has no ctxt line")
+fn cpu_seconds(process: &Process) -> Result<f64> {
+    let times = process.tasks()?.map(|task| Ok(task?.schedstat()?.sum_exec_runtime as f64 / 1e9));
+    times.sum()
 }

@@ -9,13 +9,17 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
 
-use super::{strip::strip, toolchain::Toolchain};
+use super::toolchain::Toolchain;
 use crate::workspace::{cargo, output, root, run, target_dir};
 
-/// Flags of the compiler. CPU version 3 (kernel 5.1) has 32-bit comparisons, without which the verifier loses the bounds of
-/// indices; BTF is made from debug information, which the library's own crates need too, hence not from the profile. The
-/// architecture only selects definitions of `pt_regs` that we do not use, and would otherwise be the building machine's.
+/// Flags of the compiler. CPU version 3 (Linux 5.1) has 32-bit comparisons, without which the verifier loses the bounds of
+/// indices. BTF is made from debug information, which the library's own crates need too; hence a flag, not the profile. The
+/// architecture only selects definitions of `pt_regs` that we do not use, and would otherwise be the build machine's.
 pub(super) const RUSTFLAGS: [&str; 4] =
     ["-Ctarget-cpu=v3", "-Cdebuginfo=2", "-Clink-arg=--btf", r#"--cfg=bpf_target_arch="x86_64""#];
 
@@ -30,6 +34,10 @@ pub(super) const PROFILE: [&str; 8] = [
     "debug-assertions=false",
     "incremental=false",
 ];
+
+/// Debug sections, and the relocations of them and of BTF, which no loader applies. The kernel reads `.BTF` and `.BTF.ext`, which are
+/// made from them and stay.
+const DROPPED: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
 
 const TARGET: &str = "bpfel-unknown-none";
 const BINARY: &str = "schedscope-bpf";
@@ -61,7 +69,7 @@ pub(super) fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
     strip(&object).with_context(|| format!("cannot strip {}", built.display()))
 }
 
-/// Adds to the flags a fixed name for every directory that the object would otherwise mention.
+/// The flags, and a fixed name for every directory that the object would otherwise mention.
 fn flags(toolchain: &Toolchain, target: &Path) -> Result<Vec<String>> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     let mut flags: Vec<String> = RUSTFLAGS.iter().map(|&flag| flag.to_owned()).collect();
@@ -85,7 +93,7 @@ fn registry_sources() -> Result<PathBuf> {
     manifest.ancestors().nth(2).map(Path::to_path_buf).context("aya-ebpf is not in a registry")
 }
 
-/// bpf-linker takes the first libLLVM in its library path, which cargo and rustup fill with their own. This script hides theirs.
+/// bpf-linker loads the first libLLVM in its library path, which cargo and rustup fill with their own. This script hides theirs.
 fn linker_script(toolchain: &Toolchain, target: &Path) -> Result<PathBuf> {
     let mut text = String::from("#!/bin/sh\n");
     if let Some(llvm) = &toolchain.llvm {
@@ -108,4 +116,23 @@ fn linker_script(toolchain: &Toolchain, target: &Path) -> Result<PathBuf> {
 
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
+}
+
+/// The object without its debug sections.
+fn strip(object: &[u8]) -> Result<Vec<u8>> {
+    let mut builder = Builder::read(object)?;
+    for section in &mut builder.sections {
+        section.delete = DROPPED.iter().any(|prefix| section.name.starts_with(prefix));
+    }
+    builder.delete_orphans();
+    // LLVM keeps the names of sections and symbols in one table; the writer wants two.
+    let names = builder.sections.add();
+    names.name = b".shstrtab".as_slice().into();
+    names.sh_type = SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped)?;
+    Ok(stripped)
 }

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use crate::workspace::{find_program, output};
 
-/// Version of bpf-linker to install. The last that needs no LLVM of the system: it loads the compiler's, if that is [`LLVM`].
+/// Version of bpf-linker to install: the last that needs no LLVM of the system, since it loads the compiler's, if that is [`LLVM`].
 pub(crate) const BPF_LINKER: &str = "0.10.4";
-/// Major version of LLVM that bpf-linker of this version understands.
+/// Major version of LLVM that this bpf-linker understands.
 const LLVM: &str = "22";
 /// Toolchain of rustup with that LLVM, for systems whose packages have none.
 pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
@@ -31,105 +31,102 @@ pub(crate) struct Toolchain {
     pub bpf_linker: PathBuf,
     /// The compiler's LLVM, which bpf-linker loads; none if it is linked statically.
     pub llvm: Option<PathBuf>,
-    versions: Vec<String>,
+    /// What the object's bytes depend on besides its sources. cargo's version is no part of it.
+    pub versions: Vec<String>,
 }
 
 impl Toolchain {
     /// Looks for a compiler, the distribution's first, then rustup's; the error says what to install.
     pub(crate) fn find() -> Result<Self> {
-        let rustc = compiler();
-        let linker = find_program("bpf-linker");
-        let (Some(rustc), Some(bpf_linker)) = (&rustc, &linker) else {
-            bail!("{}", advice(rustc.is_none(), linker.is_none()));
+        let (compiler, linker) = (Compiler::find(), find_program("bpf-linker"));
+        let (Some(compiler), Some(bpf_linker)) = (&compiler, &linker) else {
+            bail!("{}", advice(compiler.is_none(), linker.is_none()));
         };
-        let verbose = output(Command::new(rustc).arg("-vV"))?;
-        let llvm_major = llvm_major(&verbose).context("the compiler does not tell its version of LLVM")?;
         let linker_version = output(Command::new(bpf_linker).arg("--version"))?;
         Ok(Self {
-            library_sources: library_sources(rustc).context("the compiler's library sources are gone")?,
-            llvm: llvm_library(&sysroot(rustc)?, field(&verbose, "host: ").unwrap_or_default(), llvm_major)?,
+            llvm: compiler.llvm_library()?,
             versions: vec![
-                verbose.lines().next().unwrap_or_default().to_owned(),
-                format!("LLVM {}", field(&verbose, "LLVM version: ").unwrap_or_default()),
+                compiler.verbose.lines().next().unwrap_or_default().to_owned(),
+                format!("LLVM {}", compiler.field("LLVM version: ")),
                 linker_version.trim().to_owned(),
             ],
-            rustc: rustc.clone(),
+            rustc: compiler.rustc.clone(),
+            library_sources: compiler.library_sources.clone(),
             bpf_linker: bpf_linker.clone(),
         })
     }
 
     /// True if only bpf-linker can be missing.
     pub(crate) fn has_compiler() -> bool {
-        compiler().is_some()
-    }
-
-    /// All that the object's bytes depend on besides its sources; cargo's version is no part of it.
-    pub(crate) fn versions(&self) -> &[String] {
-        &self.versions
+        Compiler::find().is_some()
     }
 }
 
-/// The distribution's compiler comes first, because the committed object was built by one; a fitting LLVM counts for more.
-fn compiler() -> Option<PathBuf> {
-    let mut usable = candidates();
-    usable.retain(|rustc| library_sources(rustc).is_some() && is_new_enough(rustc));
-    let fits = |rustc: &&PathBuf| output(Command::new(rustc).arg("-vV")).is_ok_and(|verbose| llvm_major(&verbose) == Some(LLVM));
-    usable.iter().find(fits).or(usable.first()).cloned()
+/// A compiler that is new enough and has its library sources.
+struct Compiler {
+    rustc: PathBuf,
+    sysroot: PathBuf,
+    library_sources: [PathBuf; 2],
+    /// What it prints for `-vV`.
+    verbose: String,
 }
 
-fn candidates() -> Vec<PathBuf> {
-    let mut found = vec![PathBuf::from("/usr/bin/rustc")];
-    let toolchains = output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
-    for toolchain in toolchains.lines().filter_map(|line| line.split(' ').next()) {
-        if let Ok(path) = output(Command::new("rustup").args(["which", "--toolchain", toolchain, "rustc"])) {
-            found.push(PathBuf::from(path.trim()));
-        }
+impl Compiler {
+    /// The distribution's compiler comes first, because the committed object was built by one; a fitting LLVM counts for more.
+    fn find() -> Option<Self> {
+        let toolchains = output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+        let of_rustup = toolchains.lines().filter_map(|line| {
+            let toolchain = line.split(' ').next()?;
+            let path = output(Command::new("rustup").args(["which", "--toolchain", toolchain, "rustc"])).ok()?;
+            Some(PathBuf::from(path.trim()))
+        });
+        let mut usable: Vec<Self> =
+            [PathBuf::from("/usr/bin/rustc")].into_iter().chain(of_rustup).filter_map(Self::inspect).collect();
+        usable.sort_by_key(|compiler| compiler.llvm_major() != LLVM);
+        usable.into_iter().next()
     }
-    found
-}
 
-fn llvm_major(verbose: &str) -> Option<&str> {
-    field(verbose, "LLVM version: ")?.split('.').next()
-}
+    fn inspect(rustc: PathBuf) -> Option<Self> {
+        let print = |arguments: &[&str]| output(Command::new(&rustc).args(arguments)).ok();
+        let (verbose, sysroot) = (print(&["-vV"])?, PathBuf::from(print(&["--print", "sysroot"])?.trim()));
+        let named = sysroot.join("lib/rustlib/src/rust");
+        let library_sources = [named.clone(), fs::canonicalize(&named).ok()?];
+        let compiler = Self { rustc, sysroot, library_sources, verbose };
+        let mut numbers = compiler.field("release: ").split('.').map_while(|number| number.parse().ok());
+        let is_new_enough = (numbers.next()?, numbers.next()?) >= OLDEST_RUST;
+        (is_new_enough && named.join("library/core/src/lib.rs").is_file()).then_some(compiler)
+    }
 
-fn sysroot(rustc: &Path) -> Result<PathBuf> {
-    Ok(PathBuf::from(output(Command::new(rustc).args(["--print", "sysroot"]))?.trim()))
-}
+    fn field(&self, name: &str) -> &str {
+        self.verbose.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default()
+    }
 
-fn library_sources(rustc: &Path) -> Option<[PathBuf; 2]> {
-    let named = sysroot(rustc).ok()?.join("lib/rustlib/src/rust");
-    let resolved = fs::canonicalize(&named).ok()?;
-    resolved.join("library/core/src/lib.rs").is_file().then_some([named, resolved])
-}
+    fn llvm_major(&self) -> &str {
+        self.field("LLVM version: ").split('.').next().unwrap_or_default()
+    }
 
-fn is_new_enough(rustc: &Path) -> bool {
-    output(Command::new(rustc).arg("-vV")).is_ok_and(|verbose| {
-        let mut numbers = field(&verbose, "release: ").unwrap_or_default().split('.').map_while(|number| number.parse().ok());
-        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST_RUST
-    })
-}
-
-/// bpf-linker loads the first libLLVM that it finds in its search path, whichever that is. The result decides the object's
-/// bytes, so it must be the one that the compiler was built with.
-fn llvm_library(sysroot: &Path, host: &str, major: &str) -> Result<Option<PathBuf>> {
-    let multiarch = host.replace("-unknown", "");
-    for dir in [sysroot.join("lib"), sysroot.join("lib").join(multiarch)] {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
-        for entry in entries {
-            let path = entry.with_context(|| format!("cannot list {}", dir.display()))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            if name.starts_with("libLLVM") && has_version(&name, major) && is_elf(&path) {
-                return Ok(Some(fs::canonicalize(path)?));
+    /// bpf-linker loads the first libLLVM that it finds in its search path, whichever that is. It decides the object's bytes, so it
+    /// must be the one that the compiler was built with.
+    fn llvm_library(&self) -> Result<Option<PathBuf>> {
+        let multiarch = self.field("host: ").replace("-unknown", "");
+        for dir in [self.sysroot.join("lib"), self.sysroot.join("lib").join(multiarch)] {
+            for entry in fs::read_dir(&dir).into_iter().flatten() {
+                let entry = entry.with_context(|| format!("cannot list {}", dir.display()))?;
+                let is_llvm = is_llvm_library(&entry.file_name().to_string_lossy(), self.llvm_major());
+                if is_llvm && is_elf(&entry.path()) {
+                    return Ok(Some(fs::canonicalize(entry.path())?));
+                }
             }
         }
+        Ok(None)
     }
-    Ok(None)
 }
 
 /// `libLLVM.so.22.1`, `libLLVM-22.so.1` and `libLLVM.so.22.1-rust-1.95.0-stable` have version 22.
-fn has_version(name: &str, major: &str) -> bool {
-    let rest = name.trim_start_matches("libLLVM").trim_start_matches(".so").trim_start_matches(['-', '.']);
-    rest.strip_prefix(major).is_some_and(|rest| rest.starts_with(['.', '-']) || rest.is_empty())
+fn is_llvm_library(name: &str, major: &str) -> bool {
+    let Some(rest) = name.strip_prefix("libLLVM") else { return false };
+    let version = rest.trim_start_matches(".so").trim_start_matches(['-', '.']);
+    version.strip_prefix(major).is_some_and(|rest| rest.starts_with(['.', '-']) || rest.is_empty())
 }
 
 /// rustup ships a linker script under a library's name.
@@ -137,10 +134,6 @@ fn is_elf(path: &Path) -> bool {
     use std::io::Read;
     let mut magic = [0; 4];
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
-}
-
-fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    text.lines().find_map(|line| line.strip_prefix(name))
 }
 
 fn advice(without_rustc: bool, without_linker: bool) -> anyhow::Error {
@@ -165,18 +158,9 @@ mod tests {
     #[test]
     fn the_version_in_a_library_name_is_its_llvm() {
         for name in ["libLLVM.so.22.1", "libLLVM-22.so.1", "libLLVM-22.so", "libLLVM.so.22.1-rust-1.95.0-stable"] {
-            assert!(has_version(name, "22"), "{name}");
-            assert!(!has_version(name, "2") && !has_version(name, "1"), "{name}");
+            assert!(is_llvm_library(name, "22"), "{name}");
+            assert!(!is_llvm_library(name, "2") && !is_llvm_library(name, "1"), "{name}");
         }
-        assert!(!has_version("libLLVM-14.0.6.so.1", "22"));
-    }
-
-    #[test]
-    fn advice_names_only_what_is_missing() {
-        let linker = advice(false, true).to_string();
-        assert!(linker.contains("cargo install bpf-linker@") && !linker.contains("apt-get"));
-        let rustc = advice(true, false).to_string();
-        assert!(rustc.contains("apt-get install rustc-web rust-web-src") && rustc.contains("rustup toolchain install nightly-"));
-        assert!(!rustc.contains("cargo install"));
+        assert!(!is_llvm_library("libLLVM-14.0.6.so.1", "22"));
     }
 }

@@ -1,4 +1,4 @@
-//! How many instructions the verifier may walk per program and kernel: growth that nobody meant ends at a limit on some kernel.
+//! How many instructions the verifier may walk per program and kernel: growth that nobody intended ends at a limit on some kernel.
 
 use std::{collections::BTreeMap, fs};
 
@@ -20,7 +20,7 @@ pub(crate) type Counts = BTreeMap<String, Option<u32>>;
 
 /// The budget of every kernel.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Budget {
+pub(super) struct Budget {
     /// By how much a count may exceed it.
     tolerance_percent: u32,
     /// By kernel and program.
@@ -28,22 +28,17 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    pub(crate) fn read() -> Result<Self> {
+    pub(super) fn read() -> Result<Self> {
         toml::from_str(&read_text(&root().join(FILE))?).with_context(|| format!("{FILE} is not a budget"))
     }
 
-    /// An empty one, to be filled by [`Budget::set`].
-    pub(crate) fn empty() -> Self {
-        Self { tolerance_percent: 10, instructions: BTreeMap::new() }
-    }
-
-    pub(crate) fn write(&self) -> Result<()> {
+    pub(super) fn write(&self) -> Result<()> {
         let text = format!("{HEADER}{}", toml::to_string(self)?);
         fs::write(root().join(FILE), text).with_context(|| format!("cannot write {FILE}"))
     }
 
     /// Takes what was counted as the budget of a kernel.
-    pub(crate) fn set(&mut self, kernel: &str, counts: &Counts) {
+    pub(super) fn set(&mut self, kernel: &str, counts: &Counts) {
         let told: BTreeMap<String, u32> = counts.iter().filter_map(|(name, count)| Some((name.clone(), (*count)?))).collect();
         if !told.is_empty() {
             self.instructions.insert(kernel.to_owned(), told);
@@ -51,7 +46,7 @@ impl Budget {
     }
 
     /// What exceeds the budget of a kernel, or is not in it.
-    pub(crate) fn excesses(&self, kernel: &str, counts: &Counts) -> Vec<String> {
+    pub(super) fn excesses(&self, kernel: &str, counts: &Counts) -> Vec<String> {
         let budget = self.instructions.get(kernel);
         let check = |(name, count): (&String, &Option<u32>)| {
             let count = (*count)?;
@@ -60,7 +55,7 @@ impl Budget {
             };
             let most = u64::from(allowed) * u64::from(100 + self.tolerance_percent) / 100;
             (u64::from(count) > most)
-                .then(|| format!("{name} walks {count} instructions, its budget is {allowed} and {most} the most"))
+                .then(|| format!("{name} walks {count} instructions; its budget is {allowed}, and {most} with the tolerance"))
         };
         counts.iter().filter_map(check).collect()
     }
@@ -71,13 +66,10 @@ impl Budget {
 mod tests {
     use super::*;
 
-    fn counts(count: Option<u32>) -> Counts {
-        BTreeMap::from([("sched_switch".to_owned(), count)])
-    }
-
     #[test]
     fn growth_within_the_tolerance_is_no_excess() {
-        let mut budget = Budget::empty();
+        let counts = |count: Option<u32>| Counts::from([("sched_switch".to_owned(), count)]);
+        let mut budget = Budget { tolerance_percent: 10, instructions: BTreeMap::new() };
         budget.set("6.1", &counts(Some(1000)));
         assert!(budget.excesses("6.1", &counts(Some(1100))).is_empty());
         assert_eq!(budget.excesses("6.1", &counts(Some(1101))).len(), 1);

@@ -6,81 +6,125 @@ use std::{
     io::Write as _,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cpio::NewcBuilder;
+use serde_json::Value;
 
-use crate::workspace::{find_program, output};
+use super::plan::{PLAN, Step};
+use crate::workspace::{build_release, cargo, find_program, output, target_dir};
+
+/// What workloads and tests call by name.
+const FROM_THE_HOST: [&str; 7] = ["cat", "chrt", "false", "sh", "sleep", "taskset", "true"];
 
 /// Modes of the entries, as in stat(2).
 const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
-const CONSOLE: u32 = 0o020_600;
 
-/// Content of an archive, by absolute path.
-#[derive(Default)]
-pub(crate) struct Initramfs {
-    files: BTreeMap<PathBuf, (u32, Vec<u8>)>,
+/// Programs of this host.
+pub(crate) struct Programs {
+    /// The first process.
+    init: PathBuf,
+    /// All of them, tests included.
+    files: Vec<PathBuf>,
+    /// Paths of the tests that need a kernel.
+    pub tests: Vec<String>,
 }
 
-impl Initramfs {
-    /// Adds a file with this content.
-    pub(crate) fn add(&mut self, path: &str, content: Vec<u8>) {
-        self.files.insert(PathBuf::from(path), (FILE, content));
+impl Programs {
+    /// Builds schedscope, the workloads and the tests, and finds the others.
+    pub(crate) fn build() -> Result<Self> {
+        let built = build_release()?;
+        let init = copy_of_this_program()?;
+        let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
+        for name in FROM_THE_HOST {
+            files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
+        }
+        let tests = build_tests()?;
+        files.extend(tests.iter().map(PathBuf::from));
+        Ok(Self { init, files, tests })
     }
 
+    /// The archive that the kernel unpacks: the programs, and the plan.
+    pub(crate) fn pack(&self, plan: &[Step]) -> Result<Vec<u8>> {
+        let mut entries = Entries::default();
+        for program in &self.files {
+            entries.add_program(program)?;
+        }
+        entries.link("/init", &self.init);
+        entries.0.insert(PLAN.into(), (FILE, serde_json::to_vec(plan)?));
+        entries.archive()
+    }
+}
+
+/// A copy, since cargo may put another build in this program's place while it runs.
+fn copy_of_this_program() -> Result<PathBuf> {
+    let copy = target_dir().join("vm/xtask");
+    fs::copy("/proc/self/exe", &copy).with_context(|| format!("cannot copy this program to {}", copy.display()))?;
+    Ok(copy)
+}
+
+/// Builds the tests in `daemon/tests` and returns their paths.
+fn build_tests() -> Result<Vec<String>> {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--no-run", "--message-format", "json", "--package", "schedscope", "--test", "*"]);
+    let tests = test_programs(&output(command.stderr(Stdio::inherit()))?);
+    if tests.is_empty() {
+        bail!("cargo built no program from daemon/tests");
+    }
+    Ok(tests)
+}
+
+/// Paths of the test programs in cargo's messages.
+fn test_programs(messages: &str) -> Vec<String> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let tests = messages.filter(|message| message.pointer("/profile/test").and_then(Value::as_bool) == Some(true));
+    tests.filter_map(|message| Some(message["executable"].as_str()?.to_owned())).collect()
+}
+
+/// Modes and contents by absolute path.
+#[derive(Default)]
+struct Entries(BTreeMap<PathBuf, (u32, Vec<u8>)>);
+
+impl Entries {
     /// Adds a program of the host with its shared libraries, at its own path and as `/bin/NAME`. Test programs look for others at the
     /// paths that they had when they were compiled.
-    pub(crate) fn add_program(&mut self, path: &Path) -> Result<()> {
-        let name = path.file_name().context("a program without a name")?;
+    fn add_program(&mut self, path: &Path) -> Result<()> {
         for library in libraries(path)? {
             let content = fs::read(&library).with_context(|| format!("cannot read {}", library.display()))?;
-            self.files.insert(library, (FILE, content));
+            self.0.insert(library, (FILE, content));
         }
-        self.files.insert(Path::new("/bin").join(name), (LINK, path.as_os_str().as_bytes().to_vec()));
-        self.files.insert(path.to_owned(), (FILE, stripped(path)?));
+        self.link(Path::new("/bin").join(path.file_name().context("a program without a name")?), path);
+        self.0.insert(path.to_owned(), (FILE, stripped(path)?));
         Ok(())
     }
 
-    /// Makes a program the first process.
-    pub(crate) fn set_init(&mut self, path: &Path) {
-        self.files.insert(PathBuf::from("/init"), (LINK, path.as_os_str().as_bytes().to_vec()));
+    fn link(&mut self, path: impl Into<PathBuf>, target: &Path) {
+        self.0.insert(path.into(), (LINK, target.as_os_str().as_bytes().to_vec()));
     }
 
-    /// The archive, in the form that the kernel unpacks.
-    pub(crate) fn archive(&self) -> Result<Vec<u8>> {
+    /// In the form that the kernel unpacks: every directory comes before what is in it.
+    fn archive(self) -> Result<Vec<u8>> {
+        let directories: BTreeSet<&Path> = self.0.keys().flat_map(|path| path.ancestors().skip(1)).collect();
+        let directories = directories.into_iter().filter(|dir| dir.parent().is_some()).map(|dir| (dir, DIRECTORY, &[][..]));
+        let files = self.0.iter().map(|(path, (mode, content))| (path.as_path(), *mode, content.as_slice()));
         let mut archive = Vec::new();
-        for (number, (path, mode, content)) in (1..).zip(self.entries()) {
-            let name = path.strip_prefix("/").unwrap_or(path).to_string_lossy().into_owned();
-            let mut entry = NewcBuilder::new(&name).ino(number).mode(mode).nlink(1);
-            if mode == CONSOLE {
-                entry = entry.rdev_major(5).rdev_minor(1);
-            }
+        for (number, (path, mode, content)) in (1..).zip(directories.chain(files)) {
+            let name = path.strip_prefix("/").unwrap_or(path).to_string_lossy();
             let size = u32::try_from(content.len()).with_context(|| format!("{} is too large", path.display()))?;
-            let mut writer = entry.write(&mut archive, size);
+            let mut writer = NewcBuilder::new(&name).ino(number).mode(mode).nlink(1).write(&mut archive, size);
             writer.write_all(content)?;
             writer.finish()?;
         }
         cpio::newc::trailer(&mut archive)?;
         Ok(archive)
     }
-
-    /// Everything with the directories it needs before it. The console is what the first process has for standard streams.
-    fn entries(&self) -> impl Iterator<Item = (&Path, u32, &[u8])> {
-        let console = Path::new("/dev/console");
-        let paths = self.files.keys().map(PathBuf::as_path).chain([console]);
-        let directories: BTreeSet<&Path> =
-            paths.flat_map(|path| path.ancestors().skip(1)).filter(|dir| dir.parent().is_some()).collect();
-        let directories = directories.into_iter().map(|dir| (dir, DIRECTORY, &[][..]));
-        let files = self.files.iter().map(|(path, (mode, content))| (path.as_path(), *mode, content.as_slice()));
-        directories.chain([(console, CONSOLE, &[][..])]).chain(files)
-    }
 }
 
-/// The program without its debugging information, which is most of it; as it is if there is no `strip`.
+/// The program without its debug information, which is most of it; as it is if there is no `strip`.
 fn stripped(path: &Path) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
     let smaller = directory.path().join("stripped");
@@ -102,7 +146,6 @@ fn parse_ldd(text: &str) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -112,28 +155,5 @@ mod tests {
                     \t/lib64/ld-linux-x86-64.so.2 (0x00007f71)\n\tstatically linked\n";
         let expected = ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"];
         assert_eq!(parse_ldd(text), expected.map(PathBuf::from));
-    }
-
-    #[test]
-    fn an_archive_has_the_directories_before_the_files() {
-        let mut initramfs = Initramfs::default();
-        initramfs.add("/a/b/c", b"content".to_vec());
-        initramfs.set_init(Path::new("/a/b/c"));
-        let archive = initramfs.archive().unwrap();
-        let mut found = Vec::new();
-        let mut rest = archive.as_slice();
-        loop {
-            let reader = cpio::NewcReader::new(rest).unwrap();
-            let entry = reader.entry();
-            if entry.is_trailer() {
-                break;
-            }
-            found.push((entry.name().to_owned(), entry.mode(), entry.file_size()));
-            rest = reader.finish().unwrap();
-        }
-        let expected =
-            [("a", DIRECTORY, 0), ("a/b", DIRECTORY, 0), ("dev", DIRECTORY, 0), ("dev/console", CONSOLE, 0), ("a/b/c", FILE, 7)];
-        assert_eq!(found[..5], expected.map(|(name, mode, size)| (name.to_owned(), mode, size)));
-        assert_eq!(found[5], ("init".to_owned(), LINK, 6));
     }
 }

@@ -7,16 +7,15 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use super::{
-    boot::Machine,
-    budget::Budget,
-    initramfs::Initramfs,
+    budget::{Budget, Counts},
+    initramfs::Programs,
     kernels::{Image, Kernel},
-    plan::{self, Message, Step},
-    programs::{self, Programs},
+    machine::Machine,
+    plan::{Message, Step},
     results::{self, Finding},
-    table,
     verdict::{self, Verdict},
 };
 use crate::workspace::target_dir;
@@ -25,14 +24,16 @@ use crate::workspace::target_dir;
 const BOOT_PATIENCE: Duration = Duration::from_secs(180);
 /// Above what a step may take by itself, to start it and to send its output.
 const STEP_PATIENCE: Duration = Duration::from_secs(60);
+/// Attempts to boot a kernel. One that patches its own code while it boots may crash under emulation: of some twenty boots of 7.2 one
+/// ended in `update_rq_clock`. Nothing of schedscope has been loaded by then, so it is tried again, and said.
+const BOOTS: u32 = 3;
 
 /// What is known of a kernel after its run.
-pub(crate) struct KernelResult {
+pub(super) struct KernelResult {
     pub kernel: &'static Kernel,
     /// `uname -r`, once it has booted.
     pub release: Option<String>,
     pub verdicts: Vec<Verdict>,
-    findings: Vec<Finding>,
     /// Why the run did not come to its end.
     broken: Option<String>,
     /// Programs over their budget.
@@ -41,30 +42,28 @@ pub(crate) struct KernelResult {
 }
 
 impl KernelResult {
-    pub(crate) fn has_passed(&self) -> bool {
-        self.failures() == 0
-    }
-
-    /// Steps that failed, with the end that was not reached and the budget that was exceeded.
-    pub(crate) fn failures(&self) -> usize {
+    /// Steps that failed, plus the end that was not reached and every budget that was exceeded.
+    pub(super) fn failures(&self) -> usize {
         let steps = self.verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
         steps + usize::from(self.broken.is_some()) + self.excesses.len()
     }
 
     /// Steps that passed; the tests are counted one by one.
-    pub(crate) fn successes(&self) -> usize {
+    pub(super) fn successes(&self) -> usize {
         let of = |verdict: &Verdict| {
             if verdict.is_tests { verdict.tests_passed } else { usize::from(verdict.failure.is_none()) }
         };
         self.verdicts.iter().map(of).sum()
     }
+
+    /// Programs that were loaded.
+    pub(super) fn programs(&self) -> Counts {
+        self.verdicts.iter().flat_map(|verdict| verdict.programs.clone()).collect()
+    }
 }
 
-/// Attempts to boot a kernel.
-const BOOTS: u32 = 3;
-
 /// Everything that is the same for all kernels.
-pub(crate) struct Matrix {
+pub(super) struct Matrix {
     dir: PathBuf,
     initramfs: PathBuf,
     steps: Vec<Step>,
@@ -72,46 +71,38 @@ pub(crate) struct Matrix {
     /// Take what is counted as the budget.
     sets_budget: bool,
     results: Vec<KernelResult>,
+    findings: Vec<Finding<Value>>,
 }
 
 impl Matrix {
     /// Builds what runs inside and packs it; `plan` makes the steps of the paths of the test programs.
-    pub(crate) fn prepare(sets_budget: bool, plan: impl FnOnce(&[String]) -> Vec<Step>) -> Result<Self> {
+    pub(super) fn prepare(sets_budget: bool, plan: impl FnOnce(&[String]) -> Vec<Step>) -> Result<Self> {
         ensure!(cfg!(target_arch = "x86_64"), "the machines are emulated on x86-64 only so far");
         let dir = target_dir().join("vm");
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let programs = programs::build()?;
+        let programs = Programs::build()?;
         let steps = plan(&programs.tests);
         ensure!(!steps.is_empty(), "no step has such a name");
         let initramfs = dir.join("initramfs.cpio");
-        pack(&programs, &steps, &initramfs)?;
-        let budget = if sets_budget { Budget::read().unwrap_or_else(|_| Budget::empty()) } else { Budget::read()? };
-        Ok(Self { dir, initramfs, steps, budget, sets_budget, results: Vec::new() })
+        fs::write(&initramfs, programs.pack(&steps)?).with_context(|| format!("cannot write {}", initramfs.display()))?;
+        Ok(Self { dir, initramfs, steps, budget: Budget::read()?, sets_budget, results: Vec::new(), findings: Vec::new() })
     }
 
     /// Boots a kernel and goes through the plan; what fails is in the result. Returns how long it took.
-    pub(crate) fn try_kernel(&mut self, kernel: &'static Kernel, image: &Image) -> Duration {
+    pub(super) fn try_kernel(&mut self, kernel: &'static Kernel, image: &Image) -> Duration {
         println!("\n== Linux {} ({} {})", kernel.version, image.package, image.version);
         let start = Instant::now();
-        let mut result = KernelResult {
-            kernel,
-            release: None,
-            verdicts: Vec::new(),
-            findings: Vec::new(),
-            broken: None,
-            excesses: Vec::new(),
-            wall_seconds: 0.0,
-        };
+        let mut result =
+            KernelResult { kernel, release: None, verdicts: Vec::new(), broken: None, excesses: Vec::new(), wall_seconds: 0.0 };
         if let Err(error) = self.run_plan(image, &mut result) {
             println!("NO    {error:#}");
             result.broken = Some(format!("{error:#}"));
         }
-        for verdict in result.verdicts.iter().filter(|verdict| !verdict.programs.is_empty()) {
-            if self.sets_budget {
-                self.budget.set(kernel.version, &verdict.programs);
-            }
-            result.excesses.extend(self.budget.excesses(kernel.version, &verdict.programs));
+        let programs = result.programs();
+        if self.sets_budget {
+            self.budget.set(kernel.version, &programs);
         }
+        result.excesses = self.budget.excesses(kernel.version, &programs);
         for excess in &result.excesses {
             println!("NO    budget: {excess}");
         }
@@ -120,7 +111,7 @@ impl Matrix {
         start.elapsed()
     }
 
-    fn run_plan(&self, image: &Image, result: &mut KernelResult) -> Result<()> {
+    fn run_plan(&mut self, image: &Image, result: &mut KernelResult) -> Result<()> {
         let console = self.dir.join(format!("console-{}.log", result.kernel.version));
         let (mut machine, release) = self.boot(image, &console)?;
         println!("ok    booted {release}");
@@ -132,21 +123,20 @@ impl Matrix {
             ensure!(outcome.name == step.name, "the machine did {} instead of {}", outcome.name, step.name);
             let verdict = verdict::judge(step, &outcome);
             print(&verdict, outcome.wall_seconds);
-            result.findings.push(Finding::new(&release, step, &outcome, &verdict));
+            self.findings.push(Finding::new(&release, step, &outcome, &verdict));
             result.verdicts.push(verdict);
         }
         Ok(())
     }
 
-    /// Until the machine says what it runs. A kernel that patches its own code while it boots may fall over it under emulation: of some
-    /// twenty boots of 7.2 one ended in `update_rq_clock`. Nothing of schedscope has been loaded by then, so it is tried again, and said.
+    /// Until the machine says what it runs.
     fn boot(&self, image: &Image, console: &Path) -> Result<(Machine, String)> {
         let mut attempt = 1;
         loop {
             let mut machine = Machine::boot(&image.path, &self.initramfs, console)?;
             match machine.next(BOOT_PATIENCE) {
                 Ok(Message::Ready { release }) => return Ok((machine, release)),
-                Ok(_) => bail!("the machine did not begin with its kernel's name"),
+                Ok(Message::Done(_)) => bail!("the machine did not begin with its kernel's name"),
                 Err(error) if attempt < BOOTS => println!("again: it did not come up, with nothing loaded: {error:#}"),
                 Err(error) => return Err(error.context(format!("in {BOOTS} attempts to boot"))),
             }
@@ -155,14 +145,14 @@ impl Matrix {
     }
 
     /// Prints the tables, writes the findings to `target/vm/NAME`, and the budget if all kernels passed. Returns the results.
-    pub(crate) fn conclude(mut self, name: &str, keep: bool) -> Result<Vec<KernelResult>> {
-        let findings: Vec<Finding> = self.results.iter_mut().flat_map(|result| std::mem::take(&mut result.findings)).collect();
-        results::write(&findings, &self.dir.join(name))?;
+    pub(super) fn conclude(self, name: &str, keep: bool) -> Result<Vec<KernelResult>> {
+        let file = self.dir.join(name);
+        fs::write(&file, serde_json::to_vec_pretty(&self.findings)?).with_context(|| format!("cannot write {}", file.display()))?;
         if !keep {
             fs::remove_file(&self.initramfs).with_context(|| format!("cannot remove {}", self.initramfs.display()))?;
         }
-        println!("\n{}\n\n{}", table::programs(&self.results), table::summary(&self.results));
-        if self.sets_budget && self.results.iter().all(KernelResult::has_passed) {
+        println!("\n{}\n\n{}", results::programs(&self.results), results::summary(&self.results));
+        if self.sets_budget && self.results.iter().all(|result| result.failures() == 0) {
             self.budget.write()?;
         }
         Ok(self.results)
@@ -183,14 +173,4 @@ fn print(verdict: &Verdict, wall_seconds: f64) {
     for reason in &verdict.tests_skipped {
         println!("      skipped: {reason}");
     }
-}
-
-fn pack(programs: &Programs, steps: &[Step], to: &Path) -> Result<()> {
-    let mut initramfs = Initramfs::default();
-    for program in &programs.files {
-        initramfs.add_program(program)?;
-    }
-    initramfs.set_init(&programs.init);
-    initramfs.add(plan::PLAN, serde_json::to_vec(steps)?);
-    fs::write(to, initramfs.archive()?).with_context(|| format!("cannot write {}", to.display()))
 }

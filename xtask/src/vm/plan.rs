@@ -1,4 +1,4 @@
-//! What is run inside a machine, and what comes back: the contract of [`super::guest`] and its host.
+//! What is run inside a machine, and what comes back: the contract between [`super::guest`] and its host.
 
 use schedscope_ebpf::loss::Loss;
 use serde::{Deserialize, Serialize};
@@ -7,24 +7,18 @@ use serde::{Deserialize, Serialize};
 pub(crate) const PLAN: &str = "/plan.json";
 /// File that a traced step writes its report to.
 pub(crate) const REPORT: &str = "/tmp/report.json";
-/// File that a workload makes when it starts.
-pub(crate) const STARTED: &str = "/tmp/started";
-/// Set for the tests that load BPF programs; without it they leave themselves out.
+/// Set for the tests that load BPF programs; without it they skip themselves.
 pub(crate) const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
-/// Set for the tests where time is emulated: what takes a host seconds takes minutes there.
+/// Set for the tests where time is emulated: what takes seconds on a host takes minutes there.
 pub(crate) const EMULATED: &str = "SCHEDSCOPE_EMULATED";
-/// Set for the tests that change what a whole machine has: its CPUs, its process ids.
+/// Set for the tests that change a whole machine: its CPUs, its process ids.
 pub(crate) const OWN_MACHINE: &str = "SCHEDSCOPE_OWN_MACHINE";
 
 /// CPUs of the machine: 2 sockets of 2 cores of 2 threads. Neighbours in number are siblings, 0 to 3 are one socket and one node.
 pub(crate) const CPUS: u32 = 8;
 
-/// The kernel's highest process id.
-const PID_MAX: &str = "/proc/sys/kernel/pid_max";
-/// The lowest 300 are used in the first round only.
-const FEW_PIDS: &str = "700";
-/// What it is by itself on so many CPUs.
-const USUAL_PIDS: &str = "32768";
+/// Lets the kernel give as many process ids as by default on this many CPUs.
+const USUAL_PIDS: &str = "echo 32768 > /proc/sys/kernel/pid_max";
 
 /// One command to run inside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,12 +29,8 @@ pub(crate) struct Step {
     pub expect: Expect,
     /// Program and arguments.
     pub command: Vec<String>,
-    /// After that it is killed.
+    /// After this time it is killed.
     pub timeout_seconds: u64,
-    /// Files of /proc and /sys to write before it starts.
-    pub before: Vec<Write>,
-    /// Files to write while the traced workload runs, each so long after its start; it must go on until then.
-    pub during: Vec<Write>,
 }
 
 /// What a step has to show.
@@ -52,40 +42,29 @@ pub(crate) enum Expect {
     Check,
     /// A traced run whose counts equal the kernel's.
     Exact,
-    /// The same, and that many migrations at least between CPUs at this distance.
+    /// The same, and at least so many migrations between CPUs at this distance.
     Migrations {
         /// As in the report's `by_distance`.
         distance: String,
         /// How many the workload causes.
         at_least: u64,
     },
-    /// The same, and so many seconds on one CPU at least.
+    /// The same, and at least so many seconds on one CPU.
     OnCpu {
         /// The CPU.
         cpu: u32,
         /// What the workload spends there.
         at_least_seconds: f64,
     },
-    /// The same for the threads that are traced; the others are counted as one loss each.
+    /// The same for the threads that are traced; each of the others is counted as one loss.
     Refused {
         /// Name of the loss.
         reason: String,
-        /// Threads that the workload has, both kinds together.
+        /// All threads of the workload, traced or not.
         threads: u64,
     },
-    /// A test program of Rust's.
+    /// A Rust test program.
     Tests,
-}
-
-/// A value for a file of the kernel's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Write {
-    /// From the start of the workload.
-    pub after_ms: u64,
-    /// The file.
-    pub path: String,
-    /// What to write.
-    pub value: String,
 }
 
 /// A line from the machine.
@@ -98,8 +77,6 @@ pub(crate) enum Message {
     },
     /// A step has ended.
     Done(Outcome),
-    /// No more to come.
-    End,
 }
 
 /// How a step ended.
@@ -115,18 +92,29 @@ pub(crate) struct Outcome {
     pub output: String,
     /// What it reported, without lists by thread and over time.
     pub report: Option<serde_json::Value>,
-    /// Writes that were to be done while it ran, and for which it did not run long enough.
-    pub writes_late: usize,
 }
 
-/// Everything, quick things first. `chosen` are parts of the names of the tests that are wanted; all of them if there are none.
+/// Workloads whose tasks, switches and migrations are known, by name.
+const KNOWN: [(&str, &str); 9] = [
+    ("mixed", "mixed --seconds 1"),
+    ("ping-pong", "ping-pong --switches 2000"),
+    ("ping-pong --normal-policy", "ping-pong --switches 2000 --normal-policy"),
+    ("yield-loop", "yield-loop --count 2000 --threads 3"),
+    ("many-threads", "many-threads --count 300"),
+    ("sleepers", "sleepers --count 32 --seconds 0.5"),
+    ("fork-storm", "fork-storm --count 100 --parallel 8 --exec"),
+    ("double-fork", "double-fork"),
+    ("exec-from-thread", "exec-from-thread"),
+];
+
+/// Everything, quick things first. `chosen` are parts of the names of the wanted tests; all tests if there are none.
 pub(crate) fn whole(tests: &[String], chosen: &[String]) -> Vec<Step> {
     let mut steps = reports();
-    steps.extend(truth().iter().map(|arguments| traced(&name_of(arguments), Expect::Exact, &workload(arguments))));
-    steps.extend(migrations());
-    steps.extend(policies());
-    steps.extend(hotplug());
-    steps.push(crowd());
+    steps.extend(KNOWN.map(|(name, arguments)| traced(name, Expect::Exact, &format!("exec schedscope-workloads {arguments}"))));
+    steps.extend(placed());
+    // Many threads alive at once; more would take an emulated machine too long, and are tested on the host.
+    let crowd = traced("many-threads: 3000", Expect::Exact, "exec schedscope-workloads many-threads --count 3000");
+    steps.push(Step { timeout_seconds: 900, ..crowd });
     steps.push(high_pids());
     steps.extend(tests.iter().map(|path| test_program(path, chosen)));
     // Last: what runs after it lives with few pids.
@@ -134,15 +122,13 @@ pub(crate) fn whole(tests: &[String], chosen: &[String]) -> Vec<Step> {
     steps
 }
 
-/// What there is time for whenever tests are run: loading takes an emulated machine longer than most workloads, so all of them are
-/// one run here.
+/// What there is time for in every test run. Loading takes an emulated machine longer than most workloads, so one run has all of
+/// them here.
 pub(crate) fn brief(tests: &[String]) -> Vec<Step> {
     let mut steps = reports();
-    let script: Vec<String> = truth().iter().map(|arguments| workload(arguments).join(" ")).collect();
-    steps.push(traced("workloads of known truth", Expect::Exact, &["sh", "-e", "-c", &script.join("; ")]));
-    steps.extend(migrations());
-    steps.extend(policies());
-    steps.extend(hotplug());
+    let script = KNOWN.map(|(_, arguments)| format!("schedscope-workloads {arguments}")).join("; ");
+    steps.push(traced("workloads of known truth", Expect::Exact, &script));
+    steps.extend(placed());
     let has_them = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with("privileged"));
     let chosen = ["kernel::machine", "kernel::policies::runs_that_the_kernel_leaves_out"].map(ToOwned::to_owned);
     steps.extend(tests.iter().filter(has_them).map(|path| test_program(path, &chosen)));
@@ -164,105 +150,63 @@ fn test_program(path: &str, chosen: &[String]) -> Step {
     Step { timeout_seconds: 1800, ..step(name.split('-').next().unwrap_or(name), Expect::Tests, &command) }
 }
 
-/// Workloads whose tasks, switches and migrations are known.
-fn truth() -> [&'static [&'static str]; 9] {
-    [
-        &["mixed", "--seconds", "1"],
-        &["ping-pong", "--switches", "2000"],
-        &["ping-pong", "--switches", "2000", "--normal-policy"],
-        &["yield-loop", "--count", "2000", "--threads", "3"],
-        &["many-threads", "--count", "300"],
-        &["sleepers", "--count", "32", "--seconds", "0.5"],
-        &["fork-storm", "--count", "100", "--parallel", "8", "--exec"],
-        &["double-fork"],
-        &["exec-from-thread"],
-    ]
-}
-
-/// The workload's name, and the flag that tells it from another of that name.
-fn name_of(arguments: &[&str]) -> String {
-    let is_flag = |word: &&&str| **word == "--normal-policy";
-    arguments.iter().take(1).chain(arguments.iter().filter(is_flag)).copied().collect::<Vec<_>>().join(" ")
-}
-
-/// A thread that goes to and fro between two CPUs, at each distance that there is.
-fn migrations() -> Vec<Step> {
-    let places = [("siblings", "0,1", "smt"), ("cores", "0,2", "llc"), ("sockets", "0,4", "remote")];
-    let between = |(place, cpus, distance): (&str, &str, &str)| {
+/// Threads on chosen CPUs and under real-time policies.
+fn placed() -> [Step; 7] {
+    // Back and forth between two CPUs, at each distance that there is.
+    let between = |name, cpus: &str, distance: &str| {
         let expect = Expect::Migrations { distance: distance.to_owned(), at_least: 1000 };
-        let command = [&["taskset", "-c", cpus][..], &workload(&["migrate", "--count", "1000"])].concat();
-        traced(&format!("migrate: {place}"), expect, &command)
+        traced(name, expect, &format!("exec taskset -c {cpus} schedscope-workloads migrate --count 1000"))
     };
-    places.map(between).to_vec()
-}
-
-/// Tasks under real-time policies.
-fn policies() -> Vec<Step> {
-    let of = |name: &str, policy: &str, arguments: &[&str]| {
-        traced(name, Expect::Exact, &[&["chrt", policy, "10"][..], &workload(arguments)].concat())
+    // A CPU goes offline and comes back, twice, under threads that compute.
+    let hotplug = |name, pin: &str, workers: u32| {
+        let script = format!(
+            "{pin} schedscope-workloads native --task spin --model threads --workers {workers} --seconds 3000 & \
+             for value in 0 1 0 1; do sleep 0.8; echo $value > /sys/devices/system/cpu/cpu5/online; done; kill $!; wait"
+        );
+        traced(name, Expect::OnCpu { cpu: 5, at_least_seconds: 0.2 }, &script)
     };
-    vec![
-        of("SCHED_FIFO ping-pong", "--fifo", &["ping-pong", "--switches", "1000", "--normal-policy"]),
-        of("SCHED_RR yield-loop", "--rr", &["yield-loop", "--count", "1000", "--threads", "3"]),
+    let fifo = "exec chrt --fifo 10 schedscope-workloads ping-pong --switches 1000 --normal-policy";
+    let round_robin = "exec chrt --rr 10 schedscope-workloads yield-loop --count 1000 --threads 3";
+    [
+        between("migrate: siblings", "0,1", "smt"),
+        between("migrate: cores", "0,2", "llc"),
+        between("migrate: sockets", "0,4", "remote"),
+        traced("SCHED_FIFO ping-pong", Expect::Exact, fifo),
+        traced("SCHED_RR yield-loop", Expect::Exact, round_robin),
+        // More threads than CPUs, and some confined to the CPU that goes away.
+        hotplug("CPU hotplug", "", 16),
+        hotplug("CPU hotplug: confined", "taskset -c 5", 2),
     ]
 }
 
-/// A CPU that goes away and comes back, twice, under threads that compute: more of them than CPUs, and some that are confined to it.
-fn hotplug() -> Vec<Step> {
-    let spin = |workers: &'static str| {
-        workload(&["native", "--task", "spin", "--model", "threads", "--workers", workers, "--seconds", "4"])
-    };
-    let during: Vec<Write> = [(800, "0"), (1600, "1"), (2400, "0"), (3200, "1")]
-        .iter()
-        .map(|(after_ms, value)| write(*after_ms, "/sys/devices/system/cpu/cpu5/online", value))
-        .collect();
-    let expect = Expect::OnCpu { cpu: 5, at_least_seconds: 0.2 };
-    vec![
-        Step { during: during.clone(), ..traced("CPU hotplug", expect.clone(), &spin("16")) },
-        Step { during, ..traced("CPU hotplug: confined", expect, &[&["taskset", "-c", "5"][..], &spin("2")].concat()) },
-    ]
-}
-
-/// Many threads alive at once; more of them take an emulated machine too long, and are tested on the host.
-fn crowd() -> Step {
-    let command = workload(&["many-threads", "--count", "3000"]);
-    Step { timeout_seconds: 900, ..traced("many-threads: 3000", Expect::Exact, &command) }
-}
-
-/// Process ids above the highest one that there was when tracing began.
+/// Process ids above the highest possible when tracing began.
 fn high_pids() -> Step {
     let expect = Expect::Refused { reason: Loss::PidBeyondTable.name().to_owned(), threads: 2001 };
-    Step {
-        before: vec![write(0, PID_MAX, FEW_PIDS)],
-        during: vec![write(500, PID_MAX, USUAL_PIDS)],
-        ..traced("pids beyond the table", expect, &workload(&["fork-storm", "--count", "2000"]))
-    }
+    let script = format!("{USUAL_PIDS}; exec schedscope-workloads fork-storm --count 2000");
+    with_few_pids(traced("pids beyond the table", expect, &script))
 }
 
-/// Process ids that come round many times, while some threads live on.
+/// Process ids that wrap many times, while some threads live on.
 fn few_pids() -> Step {
     let script =
         "schedscope-workloads sleepers --count 8 --seconds 4 & schedscope-workloads fork-storm --count 1500 --parallel 8; wait";
-    let before = vec![write(0, PID_MAX, FEW_PIDS)];
-    Step { before, ..traced("pids wrap", Expect::Exact, &["sh", "-c", script]) }
+    with_few_pids(traced("pids wrap", Expect::Exact, script))
+}
+
+/// From the start of the tracer on, the kernel gives only process ids below 700, of which the lowest 300 are used in the first round
+/// only.
+fn with_few_pids(mut step: Step) -> Step {
+    let script = "echo 700 > /proc/sys/kernel/pid_max; exec \"$0\" \"$@\"";
+    step.command.splice(0..0, ["sh", "-e", "-c", script].map(str::to_owned));
+    step
+}
+
+/// A script under `schedscope run`.
+fn traced(name: &str, expect: Expect, script: &str) -> Step {
+    step(name, expect, &["schedscope", "run", "--quiet", "--wait-all", "--json", REPORT, "--", "sh", "-e", "-c", script])
 }
 
 fn step(name: &str, expect: Expect, command: &[&str]) -> Step {
     let command = command.iter().map(ToString::to_string).collect();
-    Step { name: name.to_owned(), expect, command, timeout_seconds: 120, before: Vec::new(), during: Vec::new() }
-}
-
-fn workload<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
-    [&["schedscope-workloads"], arguments].concat()
-}
-
-/// A command under `schedscope run`, which says when it starts.
-fn traced(name: &str, expect: Expect, command: &[&str]) -> Step {
-    let tracer = ["schedscope", "run", "--quiet", "--wait-all", "--json", REPORT, "--"];
-    let start = ["sh", "-c", "echo > /tmp/started; exec \"$0\" \"$@\""];
-    step(name, expect, &[&tracer[..], &start, command].concat())
-}
-
-fn write(after_ms: u64, path: &str, value: &str) -> Write {
-    Write { after_ms, path: path.to_owned(), value: value.to_owned() }
+    Step { name: name.to_owned(), expect, command, timeout_seconds: 120 }
 }

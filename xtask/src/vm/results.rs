@@ -1,58 +1,62 @@
-//! What the machines found, as data: `target/vm/results.json`.
+//! What the machines found: as data, `target/vm/results.json`, and as the tables that are printed at the end.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeSet, iter};
 
-use anyhow::{Context, Result};
-use serde::Serialize;
+use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    budget::Counts,
+    kernels::{self, Kernel},
+    matrix::KernelResult,
     plan::{Outcome, Step},
     verdict::Verdict,
 };
 
-/// One step on one kernel.
-#[derive(Debug, Serialize)]
-pub(crate) struct Finding {
+/// One step on one kernel. Who writes it leaves the residuals as they are in the report; who reads it says what they are.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Finding<Residuals> {
     /// `uname -r`.
-    kernel: String,
+    pub kernel: String,
     /// The step.
-    step: String,
+    pub step: String,
     /// Program and arguments.
-    command: Vec<String>,
+    pub command: Vec<String>,
     /// Threads compared with the kernel; absent where none was traced, like the next three.
     #[serde(skip_serializing_if = "Option::is_none")]
-    threads: Option<u64>,
-    /// Threads of which a count is not the kernel's.
+    pub threads: Option<u64>,
+    /// Threads of which a count differs from the kernel's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    threads_differing: Option<u64>,
-    /// Ours, the kernel's and the difference by quantity, as in the report of a run.
+    pub threads_differing: Option<u64>,
+    /// Our figure, the kernel's and the difference by quantity, as in the report of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
-    residuals: Option<Value>,
-    /// Observations missing.
+    pub residuals: Option<Residuals>,
+    /// Observations lost.
     #[serde(skip_serializing_if = "Option::is_none")]
-    loss_total: Option<u64>,
+    pub loss_total: Option<u64>,
     /// Tests passed; absent where there were none, like the next two.
     #[serde(skip_serializing_if = "Option::is_none")]
-    tests_passed: Option<usize>,
+    pub tests_passed: Option<usize>,
     /// Tests that failed, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tests_failed: Vec<String>,
-    /// Why tests left themselves out.
+    pub tests_failed: Vec<String>,
+    /// Why tests skipped themselves.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tests_skipped: Vec<String>,
+    pub tests_skipped: Vec<String>,
     /// By the machine's clock.
-    wall_seconds: f64,
+    pub wall_seconds: f64,
     /// It showed what it had to.
-    passed: bool,
+    pub passed: bool,
     /// Why it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    failure: Option<String>,
+    pub failure: Option<String>,
 }
 
-impl Finding {
+impl Finding<Value> {
     /// What a step showed.
-    pub(crate) fn new(kernel: &str, step: &Step, outcome: &Outcome, verdict: &Verdict) -> Self {
+    pub(super) fn new(kernel: &str, step: &Step, outcome: &Outcome, verdict: &Verdict) -> Self {
         let at = |pointer: &str| outcome.report.as_ref().and_then(|report| report.pointer(pointer));
         Self {
             kernel: kernel.to_owned(),
@@ -73,9 +77,67 @@ impl Finding {
     }
 }
 
-/// Writes all of them as one array.
-pub(crate) fn write(findings: &[Finding], to: &Path) -> Result<()> {
-    fs::write(to, serde_json::to_vec_pretty(findings)?).with_context(|| format!("cannot write {}", to.display()))
+fn table<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(UTF8_FULL_CONDENSED).set_header(header.into_iter().map(Into::into).collect::<Vec<String>>());
+    table
+}
+
+/// The kernels that can be booted and what the cache has of them.
+pub(super) fn kernels(chosen: &[&Kernel]) -> Table {
+    let mut table = table(["kernel", "Debian release", "in the cache"]);
+    for kernel in chosen {
+        let cached = kernels::cached(&kernels::cache_dir().join(kernel.version));
+        let cached = cached.map_or_else(|| "no".to_owned(), |image| format!("{} {}", image.package, image.version));
+        table.add_row([kernel.version, kernel.suite, &cached]);
+    }
+    table
+}
+
+/// Instructions that each kernel verified, by program.
+pub(super) fn programs(results: &[KernelResult]) -> Table {
+    let versions = results.iter().map(|result| format!("Linux {}", result.kernel.version));
+    let mut table = table(iter::once("instructions verified".to_owned()).chain(versions));
+    let all: Vec<Counts> = results.iter().map(KernelResult::programs).collect();
+    let names: BTreeSet<&String> = all.iter().flat_map(Counts::keys).collect();
+    for name in names {
+        let count = |counts: &Counts| match counts.get(name) {
+            Some(Some(count)) => count.to_string(),
+            Some(None) => "loaded".to_owned(),
+            None => "NOT LOADED".to_owned(),
+        };
+        table.add_row(iter::once(name.clone()).chain(all.iter().map(count)));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// One row per kernel.
+pub(super) fn summary(results: &[KernelResult]) -> Table {
+    let mut table = table(["kernel", "release", "programs", "budget", "steps passed", "tests passed", "skipped", "time", "result"]);
+    for result in results {
+        let programs = result.programs();
+        let sum = |of: fn(&Verdict) -> usize| result.verdicts.iter().map(of).sum::<usize>();
+        let budget = match (result.excesses.is_empty(), programs.values().any(Option::is_some)) {
+            (false, _) => "exceeded",
+            (true, true) => "kept",
+            (true, false) => "unknown",
+        };
+        table.add_row([
+            result.kernel.version.to_owned(),
+            result.release.clone().unwrap_or_else(|| "did not boot".to_owned()),
+            programs.len().to_string(),
+            budget.to_owned(),
+            format!("{} of {}", sum(|verdict| usize::from(verdict.failure.is_none())), result.verdicts.len()),
+            sum(|verdict| verdict.tests_passed).to_string(),
+            sum(|verdict| verdict.tests_skipped.len()).to_string(),
+            format!("{:.0} s", result.wall_seconds),
+            if result.failures() == 0 { "passed" } else { "FAILED" }.to_owned(),
+        ]);
+    }
+    table
 }
 
 #[cfg(test)]

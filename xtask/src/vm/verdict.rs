@@ -77,7 +77,6 @@ pub(crate) fn judge(step: &Step, outcome: &Outcome) -> Verdict {
         Some(code) => Some(format!("exit code {code}\n{}", outcome.output.trim_end())),
         None => Some(format!("killed, or never started, after {:.0} s\n{}", outcome.wall_seconds, outcome.output.trim_end())),
     };
-    let exit = exit.or_else(|| (outcome.writes_late > 0).then(|| format!("it ended before {} changes", outcome.writes_late)));
     match result {
         Ok(measured) => {
             verdict.measured = measured;

@@ -3,6 +3,7 @@ use std::iter::zip;
 use schedscope::{commands::check::Outcome, report::schema::Check};
 
 use super::*;
+use crate::vm::Finding;
 
 fn host(wrong: f64) -> Host {
     let residual = Residual::new("wait4", "ru_nvcsw", 103.0 + wrong, 100.0, Bounds::between(3.0, 4.0)).because("it is so");
@@ -20,21 +21,25 @@ fn host(wrong: f64) -> Host {
     Host { date: "2001-02-03".to_owned(), check, runs: WORKLOADS.iter().map(|workload| run(&workload.join(" "))).collect() }
 }
 
-fn finding(kernel: &str, passed: bool) -> Finding {
+fn finding(kernel: &str, passed: bool) -> Finding<Vec<Residual>> {
     Finding {
         kernel: kernel.to_owned(),
         step: "mixed".to_owned(),
         threads: Some(3),
         threads_differing: Some(0),
-        residuals: vec![Residual::new("", "nvcsw", 5.0, 5.0, Bounds::EQUAL)],
+        residuals: Some(vec![Residual::new("", "nvcsw", 5.0, 5.0, Bounds::EQUAL)]),
         loss_total: Some(0),
         passed,
-        date: "2001-02-02".to_owned(),
+        ..Finding::default()
     }
 }
 
-fn all_kernels() -> Vec<Finding> {
-    ["5.10.0-46", "6.1.0-9", "6.12.3", "7.2-amd64"].map(|kernel| finding(kernel, true)).into()
+fn others(findings: Vec<Finding<Vec<Residual>>>) -> OtherKernels {
+    OtherKernels { date: "2001-02-02".to_owned(), findings }
+}
+
+fn all_kernels() -> OtherKernels {
+    others(["5.10.0-46", "6.1.0-9", "6.12.3", "7.2-amd64"].map(|kernel| finding(kernel, true)).into())
 }
 
 #[test]
@@ -45,7 +50,7 @@ fn a_page_has_every_workload_and_kernel_and_says_what_is_wrong() {
     assert!(text.contains("| wait4 | `ru_nvcsw` | 103 | 100 | 3 | 3 to 4 (1) | ok |") && text.contains("1. It is so."), "{text}");
     assert!(text.contains("1.500000 s, 0.000000 s"), "{text}");
     assert!(has_failures(&markdown(&host(2.0), Some(&all_kernels()), "")));
-    assert!(has_failures(&markdown(&host(0.0), Some(&[finding("6.1.0", false)]), "")));
+    assert!(has_failures(&markdown(&host(0.0), Some(&others(vec![finding("6.1.0", false)])), "")));
 }
 
 #[test]
@@ -64,10 +69,10 @@ fn findings_read_as_they_are_written() {
     let text = r#"[{"kernel":"6.1","step":"mixed","command":["a"],"threads":3,"threads_differing":0,
         "residuals":[{"quantity":"nvcsw","ours":1.0,"kernel":1.0,"difference":0.0}],"loss_total":0,"wall_seconds":1.0,"passed":true},
         {"kernel":"6.1","step":"check","command":["check"],"wall_seconds":1.0,"passed":false}]"#;
-    let findings: Vec<Finding> = serde_json::from_str(text).unwrap();
-    let text = markdown(&host(0.0), Some(&findings), "");
+    let text = markdown(&host(0.0), Some(&others(serde_json::from_str(text).unwrap())), "");
     assert!(
-        text.contains("| 6.1 | mixed |  | 3 | 0 | 1, 0 |") && text.contains("`schedscope check` on 6.1: **out of bounds**."),
+        text.contains("| 6.1 | mixed | 2001-02-02 | 3 | 0 | 1, 0 |")
+            && text.contains("`schedscope check` on 6.1: **out of bounds**."),
         "{text}"
     );
 }

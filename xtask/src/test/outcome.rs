@@ -1,11 +1,68 @@
-//! The table at the end.
+//! How a check can end, and the table of all of them.
 
+use anyhow::Error;
 use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
-
-use super::check::{Counts, Outcome};
 
 /// Columns of the table; a log has no terminal to ask.
 const WIDTH: u16 = 120;
+
+/// How many tests a check ran. A check that has no tests of its own counts as one.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub passed: usize,
+    pub failed: usize,
+    /// Why tests skipped themselves, one reason each.
+    pub skipped: Vec<String>,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Passed(Counts),
+    Failed {
+        counts: Counts,
+        reason: String,
+    },
+    Skipped {
+        reason: String,
+        /// This host could have run it.
+        is_avoidable: bool,
+    },
+}
+
+impl Outcome {
+    /// A check without tests of its own that passed.
+    pub(super) fn passed() -> Self {
+        Self::Passed(Counts { passed: 1, ..Counts::default() })
+    }
+
+    /// A check without tests of its own that failed.
+    pub(super) fn failed(error: &Error) -> Self {
+        eprintln!("error: {error:#}");
+        let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
+        Self::Failed { counts: Counts { failed: 1, ..Counts::default() }, reason }
+    }
+
+    /// In CI, skipping what the host can run is a failure.
+    pub(super) fn without_avoidable_skips(self) -> Self {
+        match self {
+            Self::Skipped { reason, is_avoidable: true } => Self::Failed {
+                counts: Counts { failed: 1, ..Counts::default() },
+                reason: format!("skipped, though this host can run it: {reason}"),
+            },
+            other => other,
+        }
+    }
+
+    /// For the table.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Passed(_) => "passed",
+            Self::Failed { .. } => "FAILED",
+            Self::Skipped { .. } => "skipped",
+        }
+    }
+}
 
 /// A check that was performed.
 pub(super) struct Line {
@@ -14,7 +71,7 @@ pub(super) struct Line {
     pub seconds: f64,
 }
 
-/// What ran, how it ended, how long it took, and why what is missing is missing.
+/// What ran, how it ended, how long it took, and why anything is missing.
 pub(super) fn table(lines: &[Line]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
@@ -75,5 +132,12 @@ mod tests {
         for text in ["2 skipped: one CPU", "broke", "1 of 5", "no kernel"] {
             assert!(table.contains(text), "{text} is not in\n{table}");
         }
+    }
+
+    #[test]
+    fn ci_accepts_only_the_skips_of_things_the_host_cannot_run() {
+        let skip = |is_avoidable| Outcome::Skipped { reason: "no kernel".into(), is_avoidable };
+        assert_eq!(skip(false).without_avoidable_skips(), skip(false));
+        assert_eq!(skip(true).without_avoidable_skips().word(), "FAILED");
     }
 }

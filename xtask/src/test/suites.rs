@@ -1,0 +1,198 @@
+//! Suites of many tests: run with our terminal, and counted from what they print.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, BufRead, BufReader},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result};
+use serde_yaml_ng::Value;
+
+use super::outcome::{Counts, Outcome};
+use crate::workspace::{cargo, files_below, find_program, output, read_text, root, run};
+
+/// Set for the tests that load BPF programs; without it they skip themselves.
+const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
+/// What a test prints when it finds that it can't run here.
+const SKIPPED: &str = "skipped: ";
+/// What a complete daemon exposes: the expectation of a test, so it is always up to date.
+const EXPOSITION: &str = "daemon/src/metrics/golden.prom";
+
+/// Runs `cargo test` on the chosen packages and tests. Those on the kernel run one at a time, since each watches the scheduler and
+/// would see the others' load, and they start the programs of the workspace.
+pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) -> Result<Outcome> {
+    let mut command = cargo();
+    command.arg("test").args(chosen).args(["--locked", "--no-fail-fast", "--", "--show-output"]).env_remove(PRIVILEGED);
+    if on_the_kernel {
+        run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+        command.arg("--test-threads=1").env(PRIVILEGED, "1");
+    }
+    let mut child = command.args(filter).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let mut counts = Counts::default();
+    let mut self_skips = 0;
+    for_each_line(child.stdout.take(), |line| {
+        println!("{line}");
+        count_rust(&mut counts, &mut self_skips, line);
+    })?;
+    let status = child.wait().context("cannot wait for cargo")?;
+    if status.success() && counts.failed == 0 {
+        return Ok(Outcome::Passed(counts));
+    }
+    let reason =
+        if counts.failed == 0 { format!("the tests did not run: {status}") } else { format!("failed tests: {}", counts.failed) };
+    counts.failed = counts.failed.max(1);
+    Ok(Outcome::Failed { counts, reason })
+}
+
+/// A test that skips itself has passed for cargo, which prints its reason after the results.
+fn count_rust(counts: &mut Counts, self_skips: &mut usize, line: &str) {
+    if let Some(reason) = line.strip_prefix(SKIPPED) {
+        *self_skips += 1;
+        // The others are counted by the check that sets the variable.
+        if !reason.contains(PRIVILEGED) {
+            counts.skipped.push(reason.to_owned());
+        }
+        return;
+    }
+    let Some(result) = line.strip_prefix("test result: ") else { return };
+    for part in result.split(['.', ';']).map(str::trim) {
+        let mut words = part.split(' ');
+        let number = words.next().and_then(|number| number.parse::<usize>().ok());
+        match (number, words.next()) {
+            (Some(number), Some("passed")) => counts.passed += number.saturating_sub(std::mem::take(self_skips)),
+            // A test under #[ignore] never runs; one that can't run here says so with `skipped: `.
+            (Some(number), Some("failed" | "ignored")) => counts.failed += number,
+            _ => {}
+        }
+    }
+}
+
+/// Runs the unit tests of the Python workloads with the default Python and with the system's, if that is another.
+pub(super) fn python_tests() -> Result<Outcome> {
+    let mut counts = Counts::default();
+    let mut broken = Vec::new();
+    for (version, python) in pythons() {
+        println!("{version}");
+        let mut command = Command::new(&python);
+        // Nothing is left behind in the source tree.
+        command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(root().join("workloads/python"));
+        command.args(["-m", "unittest", "discover", "--verbose", "-s", "tests"]).stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| format!("cannot start {}", python.display()))?;
+        for_each_line(child.stderr.take(), |line| {
+            eprintln!("{line}");
+            count_python(&mut counts, &version, line);
+        })?;
+        if !child.wait().context("cannot wait for Python")?.success() {
+            broken.push(version);
+        }
+    }
+    if broken.is_empty() {
+        return Ok(Outcome::Passed(counts));
+    }
+    counts.failed = counts.failed.max(1);
+    Ok(Outcome::Failed { counts, reason: format!("failed with {}", broken.join(" and ")) })
+}
+
+/// Adds one line of unittest's verbose report: `test_a (tests.A) ... ok`.
+fn count_python(counts: &mut Counts, version: &str, line: &str) {
+    let Some((_, result)) = line.rsplit_once(" ... ") else { return };
+    if let Some(reason) = result.strip_prefix("skipped ") {
+        counts.skipped.push(format!("{version}: {}", reason.trim_matches(['\'', '"'])));
+    } else if result == "ok" {
+        counts.passed += 1;
+    } else if result == "FAIL" || result == "ERROR" {
+        counts.failed += 1;
+    }
+}
+
+/// Interpreters by version.
+fn pythons() -> BTreeMap<String, PathBuf> {
+    let mut found = BTreeMap::new();
+    for python in find_program("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]) {
+        if let Ok(version) = output(Command::new(&python).arg("--version")) {
+            found.entry(version.trim().to_owned()).or_insert(python);
+        }
+    }
+    found
+}
+
+fn for_each_line(pipe: Option<impl io::Read>, mut action: impl FnMut(&str)) -> Result<()> {
+    for line in BufReader::new(pipe.context("the tests have no output")?).lines() {
+        action(&line.context("cannot read what the tests print")?);
+    }
+    Ok(())
+}
+
+/// Has promtool check what a daemon exposes, and the configuration and rules that we ship.
+pub(super) fn promtool() -> Result<Outcome> {
+    let promtool = || find_program("promtool").map(Command::new).context("promtool is gone");
+    let exposition = File::open(root().join(EXPOSITION)).with_context(|| format!("cannot read {EXPOSITION}"))?;
+    run(promtool()?.args(["check", "metrics"]).stdin(Stdio::from(exposition)))?;
+    let mut passed = 1;
+    for file in files_below(root())? {
+        if file.starts_with(root().join("grafana"))
+            && file.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
+            && let Some(subcommand) = promtool_subcommand(&read_text(&file)?)
+        {
+            run(promtool()?.args(subcommand).arg(&file))?;
+            passed += 1;
+        }
+    }
+    Ok(Outcome::Passed(Counts { passed, ..Counts::default() }))
+}
+
+/// What promtool can do with a file, by the keys at its top; nothing if the file is Grafana's.
+fn promtool_subcommand(yaml: &str) -> Option<[&'static str; 2]> {
+    let file: Value = serde_yaml_ng::from_str(yaml).ok()?;
+    let by_key = [("tests", ["test", "rules"]), ("scrape_configs", ["check", "config"]), ("groups", ["check", "rules"])];
+    let found = by_key.into_iter().find(|(key, _)| file.get(key).is_some());
+    found.filter(|_| file.get("apiVersion").is_none()).map(|(_, subcommand)| subcommand)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_are_added_up_and_self_skips_taken_off() {
+        let mut counts = Counts::default();
+        let mut self_skips = 0;
+        for line in [
+            "running 3 tests",
+            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "skipped: one CPU",
+            "skipped: needs SCHEDSCOPE_PRIVILEGED=1",
+            "test result: FAILED. 4 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+        ] {
+            count_rust(&mut counts, &mut self_skips, line);
+        }
+        assert_eq!(counts, Counts { passed: 5, failed: 2, skipped: vec!["one CPU".into()] });
+    }
+
+    #[test]
+    fn every_python_test_is_counted_and_skips_keep_their_reason() {
+        let mut counts = Counts::default();
+        for line in [
+            "test_a (tests.test_lab.A) ... ok",
+            "test_b (tests.test_lab.A)",
+            "What it does ... ok",
+            "test_c (tests.test_lab.A) ... skipped 'no sub-interpreters'",
+            "test_d (tests.test_lab.A) ... FAIL",
+            "Ran 4 tests in 0.1s",
+        ] {
+            count_python(&mut counts, "Python 3.8", line);
+        }
+        assert_eq!(counts, Counts { passed: 2, failed: 1, skipped: vec!["Python 3.8: no sub-interpreters".into()] });
+    }
+
+    #[test]
+    fn promtool_checks_a_file_as_what_its_keys_say() {
+        assert_eq!(promtool_subcommand("rule_files:\n  - a.yml\nscrape_configs: []\n"), Some(["check", "config"]));
+        assert_eq!(promtool_subcommand("groups:\n  - name: a\n"), Some(["check", "rules"]));
+        assert_eq!(promtool_subcommand("rule_files: [a.yml]\ntests:\n"), Some(["test", "rules"]));
+        assert_eq!(promtool_subcommand("apiVersion: 1\ngroups: []\n"), None);
+    }
+}

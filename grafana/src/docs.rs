@@ -6,10 +6,7 @@ use schedscope_ebpf::loss::{Harm, Loss};
 use crate::{
     dashboard::Row,
     dashboards,
-    rules::{
-        alerts::{self, Alert},
-        recordings,
-    },
+    rules::{self, Alert},
     variables::annotations,
 };
 
@@ -123,28 +120,32 @@ pub fn dashboards_markdown() -> String {
 }
 
 /// The text of `docs/alerts.md`.
-pub fn alerts_markdown() -> String {
-    let recorded = recordings::all().into_iter().map(|recording| [code([recording.name]), code(recording.labels())]);
-    format!(
+///
+/// # Errors
+/// If the files of rules cannot be read, which the tests rule out.
+pub fn alerts_markdown() -> Result<String, serde_yaml_ng::Error> {
+    let recordings = rules::recordings()?;
+    let recorded = recordings.iter().map(|recording| [code([recording.name.as_str()]), code(recording.labels())]);
+    Ok(format!(
         "# Alerts and recorded series\n\n\
-         <!-- Generated from grafana/src/rules by `cargo xtask generate`. -->\n\n\
+         <!-- Generated from grafana/prometheus/rules by `cargo xtask generate`. -->\n\n\
          The rules are in [grafana/prometheus/rules](../grafana/prometheus/rules). The `runbook` annotation of an alert leads to its\n\
          heading here.\n\n## Alerts\n\n\
          {}## Recorded series\n\n\
          To keep these and drop the raw ones in a central store, forward `{{__name__=~\"instance.*:schedscope_.*\"}}` only.\n\
          Rates are over five minutes, or ten for the cost of tracing, so that scrapes a minute apart are enough. A series has no\n\
          sample where there is nothing to say: no quantile without observations, no effective CPUs of a workload that did not run.\n\n{}",
-        alerts::all().iter().map(section).collect::<Vec<_>>().concat(),
+        rules::alerts()?.iter().map(section).collect::<Vec<_>>().concat(),
         table(["series", "labels"], recorded),
-    )
+    ))
 }
 
 fn section(alert: &Alert) -> String {
-    let Alert { name, hold, meaning, expr, .. } = alert;
-    let steps: Vec<String> = (1..).zip(alert.steps).map(|(number, step)| format!("{number}. {step}\n")).collect();
-    let losses = if *name == "SchedscopeObservationsMissing" { losses() + "\n" } else { String::new() };
-    let severity = alert.severity.name();
-    format!("### {name}\n\n*{severity}, after {hold}.* {meaning}\n\n```promql\n{expr}\n```\n\n{}\n{losses}", steps.concat())
+    let Alert { name, hold, expr, .. } = alert;
+    let (meaning, steps) = alert.annotations.description.split_once('\n').unwrap_or_default();
+    let losses = if name == "SchedscopeObservationsMissing" { losses() + "\n" } else { String::new() };
+    let severity = &alert.labels.severity;
+    format!("### {name}\n\n*{severity}, after {hold}.* {meaning}\n\n```promql\n{expr}\n```\n\n{steps}\n\n{losses}")
 }
 
 fn losses() -> String {

@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeSet, fs};
 
-use schedscope::metrics::catalog::PREFIX;
-use schedscope_ebpf::loss::Loss;
+use schedscope::metrics::catalog::{PREFIX, le_bounds_ns};
+use schedscope_ebpf::loss::{Harm, Loss};
 
 use super::promql::{Checker, selectors};
 use crate::{
+    dashboards::measures::reasons,
     docs::alerts_markdown,
-    generate,
     rules::{alerts, recordings},
 };
 
@@ -18,11 +18,11 @@ const SINCE_START: &str = "SchedscopeThreadsNotTraced";
 /// A checker that knows every recorded series, each checked with those before it.
 fn checker() -> Checker {
     let mut checker = Checker::default();
-    for recording in recordings::all() {
+    for recording in recordings().unwrap() {
         let shape = checker.check(&recording.expr).unwrap_or_else(|fault| panic!("{}: {fault}", recording.name));
         let labels: BTreeSet<&str> = shape.labels.keys().map(String::as_str).collect();
         assert_eq!(labels, recording.labels().collect(), "{}", recording.name);
-        checker.recorded.insert(recording.name.to_owned(), shape);
+        checker.recorded.insert(recording.name, shape);
     }
     checker
 }
@@ -39,11 +39,11 @@ fn names_of_recordings_say_what_remains_and_what_was_done() {
 #[test]
 fn alerts_read_what_exists_and_keep_the_host() {
     let checker = checker();
-    for alert in alerts::all() {
+    for alert in alerts().unwrap() {
         let checker = Checker { allows_totals: alert.name == SINCE_START, recorded: checker.recorded.clone() };
         let shape = checker.check(&alert.expr).unwrap_or_else(|fault| panic!("{}: {fault}", alert.name));
         assert!(shape.labels.contains_key("instance"), "{} does not say on which host", alert.name);
-        for part in alert.summary.split("$labels.").skip(1) {
+        for part in alert.annotations.summary.split("$labels.").skip(1) {
             let label = part.split([' ', '}']).next().unwrap();
             assert!(shape.labels.contains_key(label), "{} has no label {label}", alert.name);
         }
@@ -53,8 +53,8 @@ fn alerts_read_what_exists_and_keep_the_host() {
 /// Prometheus does not know Grafana's variables.
 #[test]
 fn rules_have_no_variables_of_a_dashboard() {
-    let recordings = recordings::all().into_iter().map(|recording| recording.expr);
-    for expr in recordings.chain(alerts::all().into_iter().map(|alert| alert.expr)) {
+    let recordings = recordings().unwrap().into_iter().map(|recording| recording.expr);
+    for expr in recordings.chain(alerts().unwrap().into_iter().map(|alert| alert.expr)) {
         assert!(!expr.contains('$') && !selectors(&expr).is_empty(), "{expr}");
     }
 }
@@ -65,39 +65,51 @@ fn every_rule_has_a_unit_test() {
     let tests: String = fs::read_dir(directory).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
     let expected: BTreeSet<&str> = tests.lines().filter(|line| line.contains("expr:") || line.contains("lertname")).collect();
     let is_tested = |name: &str| expected.iter().any(|line| line.contains(name));
-    for recording in recordings::all() {
-        assert!(is_tested(recording.name), "{} has no test", recording.name);
+    for recording in recordings().unwrap() {
+        assert!(is_tested(&recording.name), "{} has no test", recording.name);
     }
-    for alert in alerts::all() {
-        assert!(is_tested(alert.name), "{} has no test", alert.name);
+    for alert in alerts().unwrap() {
+        assert!(is_tested(&alert.name), "{} has no test", alert.name);
     }
 }
 
 #[test]
 fn every_alert_has_a_runbook_where_it_says() {
-    let document = alerts_markdown();
-    for alert in alerts::all() {
+    let document = alerts_markdown().unwrap();
+    for alert in alerts().unwrap() {
         assert!(document.contains(&format!("\n### {}\n", alert.name)), "{}", alert.name);
         // Anchors keep letters and digits as they are.
         assert!(alert.name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
-        assert!(!alert.steps.is_empty() && alert.steps.iter().all(|step| step.ends_with(['.', '?'])), "{}", alert.name);
-        assert!(alert.meaning.ends_with('.') && !alert.summary.is_empty(), "{}", alert.name);
+        assert_eq!(alert.annotations.runbook, format!("docs/alerts.md#{}", alert.name.to_lowercase()));
+        let (meaning, steps) = alert.annotations.description.split_once('\n').unwrap();
+        assert!(meaning.ends_with('.') && !alert.annotations.summary.is_empty(), "{}", alert.name);
+        for (number, step) in (1..).zip(steps.lines()) {
+            assert!(step.starts_with(&format!("{number}. ")) && step.ends_with(['.', '?']), "{}: {step}", alert.name);
+        }
+        assert!(matches!(alert.labels.severity.as_str(), "warning" | "info"), "{}", alert.name);
     }
     for loss in Loss::ALL {
         assert!(document.contains(&format!("| `{}` |", loss.name())), "{}", loss.name());
     }
 }
 
+/// The files name the reasons; which ones they are is decided in `ebpf/src/loss.rs`.
 #[test]
-fn rule_files_are_what_prometheus_reads() {
-    let rules = generate().unwrap().into_iter().filter(|(path, _)| path.contains("/rules/"));
-    let exprs: Vec<String> = rules
-        .flat_map(|(_, text)| {
-            let file: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
-            let rules = file["groups"][0]["rules"].as_sequence().unwrap().clone();
-            rules.into_iter().map(|rule| rule["expr"].as_str().unwrap().to_owned())
-        })
-        .collect();
-    let recordings = recordings::all().into_iter().map(|recording| recording.expr);
-    assert!(recordings.chain(alerts::all().into_iter().map(|alert| alert.expr)).eq(exprs));
+fn reasons_of_losses_are_those_of_their_harm() {
+    let missing = reasons(|loss| loss.harm() == Harm::Missing);
+    let lasting = reasons(|loss| matches!(loss, Loss::TaskTableFull | Loss::PidBeyondTable));
+    let recorded = recordings().unwrap().into_iter().map(|recording| (recording.name, recording.expr));
+    let rules: Vec<(String, String)> =
+        recorded.chain(alerts().unwrap().into_iter().map(|alert| (alert.name, alert.expr))).collect();
+    for (name, expr) in rules.iter().filter(|(_, expr)| expr.contains("schedscope_events_lost_total")) {
+        assert!(expr.contains(if name == SINCE_START { &lasting } else { &missing }), "{name}: {expr}");
+    }
+}
+
+/// The first bound above 10 ms: only at a bound is a quantile exact.
+#[test]
+fn the_threshold_of_the_wakeup_latency_is_a_bound_of_its_buckets() {
+    let bound_ns = le_bounds_ns().find(|bound_ns| *bound_ns > 10_000_000).unwrap();
+    let alert = alerts().unwrap().into_iter().find(|alert| alert.name == "SchedscopeWakeupLatencyHigh").unwrap();
+    assert!(alert.expr.contains(&format!("> {})", bound_ns as f64 / 1e9)), "{}", alert.expr);
 }

@@ -61,7 +61,7 @@ fn rules_and_alerts_are_evaluated(scene: &Scene) {
     let groups = scene.prometheus.api("rules", &[]).unwrap();
     let rules: Vec<&Value> =
         groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
-    assert_eq!(rules.len(), recordings::all().len() + alerts::all().len());
+    assert_eq!(rules.len(), recordings().unwrap().len() + alerts().unwrap().len());
     for rule in rules {
         assert_eq!(rule["health"], "ok", "{}: {}", rule["name"], rule["lastError"]);
     }
@@ -78,7 +78,8 @@ fn recorded_series_are_kept(scene: &Scene) {
     };
     let expected = samples(&scene.prometheus);
     wait_until("the second store has what was recorded", || samples(&scene.store) == expected);
-    let names: BTreeSet<&str> = recordings::all().iter().map(|recording| recording.name).collect();
+    let recordings = recordings().unwrap();
+    let names: BTreeSet<&str> = recordings.iter().map(|recording| recording.name.as_str()).collect();
     let kept = scene.store.api("label/__name__/values", &[]).unwrap();
     assert_eq!(kept.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect::<BTreeSet<_>>(), names);
     println!("{} recorded series are in the second store", expected.len());

@@ -9,57 +9,52 @@ use std::{
 
 use procfs::process::Process;
 use schedscope::report::RunReport;
-use tempfile::TempDir;
 
 use super::{
     host::{self, Guarded, comes_true},
     leftovers::wait_for_programs,
+    traced::Tracer,
 };
+
+/// `schedscope attach` at work.
+pub(crate) struct Attached {
+    pub(crate) tracer: Tracer,
+}
+
+impl Attached {
+    pub(crate) fn to(processes: &[&Child]) -> Attached {
+        Attached::to_ids(&processes.iter().map(|process| process.id()).collect::<Vec<_>>())
+    }
+
+    pub(crate) fn to_ids(processes: &[u32]) -> Attached {
+        let ids: Vec<String> = processes.iter().flat_map(|process| ["--pid".to_owned(), process.to_string()]).collect();
+        let mut tracer = Tracer::start("attach", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+        wait_for_programs(tracer.id());
+        let is_ready = comes_true(60, || waits_for_events(tracer.id()) || tracer.try_wait().unwrap().is_some());
+        assert!(is_ready, "the tracer {} does not begin to trace", tracer.id());
+        Attached { tracer }
+    }
+
+    /// Waits for the tracer's end, which somebody has brought about.
+    pub(crate) fn report(self) -> RunReport {
+        let traced = self.tracer.end();
+        assert!(traced.status.success(), "{}", traced.stderr);
+        traced.report
+    }
+}
 
 /// Whether a process waits for events. A tracer does so for the first time when all that it was given is registered.
 fn waits_for_events(pid: u32) -> bool {
     let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
     let number = call.split(' ').next().and_then(|number| number.parse::<libc::c_long>().ok());
-    #[cfg(target_arch = "x86_64")]
-    let waits = [libc::SYS_epoll_wait, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
-    #[cfg(not(target_arch = "x86_64"))]
     let waits = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2];
+    #[cfg(target_arch = "x86_64")]
+    let waits = [waits[0], waits[1], libc::SYS_epoll_wait];
     number.is_some_and(|number| waits.contains(&number))
 }
 
-/// `schedscope attach` at work.
-pub(crate) struct Attached {
-    pub(crate) tracer: Guarded,
-    dir: TempDir,
-}
-
-impl Attached {
-    pub(crate) fn to(processes: &[&Child]) -> Attached {
-        let ids: Vec<u32> = processes.iter().map(|process| process.id()).collect();
-        Attached::to_ids(&ids)
-    }
-
-    pub(crate) fn to_ids(processes: &[u32]) -> Attached {
-        let dir = TempDir::new().unwrap();
-        let mut command = Command::new(host::schedscope());
-        command.args(["attach", "--quiet", "--json"]).arg(dir.path().join("report.json"));
-        command.args(processes.iter().flat_map(|process| ["--pid".to_owned(), process.to_string()]));
-        let mut tracer = Guarded(command.spawn().unwrap());
-        wait_for_programs(tracer.id());
-        let is_ready = comes_true(60, || waits_for_events(tracer.id()) || tracer.try_wait().unwrap().is_some());
-        assert!(is_ready, "the tracer {} does not begin to trace", tracer.id());
-        Attached { tracer, dir }
-    }
-
-    /// Waits for the tracer's end, which somebody has brought about.
-    pub(crate) fn report(mut self) -> RunReport {
-        assert!(self.tracer.wait().unwrap().success());
-        serde_json::from_slice(&fs::read(self.dir.path().join("report.json")).unwrap()).unwrap()
-    }
-}
-
 pub(crate) fn pid_of(child: &Child) -> libc::pid_t {
-    libc::pid_t::try_from(child.id()).unwrap()
+    child.id().cast_signed()
 }
 
 /// Waits until every thread of a process is in this state, off its CPU included.

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::host::{Guarded, comes_true, has_program};
+use super::host::{Guarded, comes_true, installed};
 
 /// Names under which it is packaged.
 const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
@@ -32,10 +32,7 @@ pub(crate) struct Browser {
 impl Browser {
     /// If there is one; else says that the test is left out.
     pub(crate) fn start(width: u32, height: u32) -> Option<Browser> {
-        let Some(program) = PROGRAMS.into_iter().find(|program| has_program(program)) else {
-            println!("skipped: no browser; the package chromium has one");
-            return None;
-        };
+        let program = installed(&PROGRAMS, "chromium")?;
         let dir = TempDir::new().unwrap();
         let profile = format!("--user-data-dir={}", dir.path().display());
         // The protocol is spoken on descriptors 3 and 4. As root there is no sandbox; only our own page is opened.

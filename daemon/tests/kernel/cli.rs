@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::{
     exact::assert_exact,
-    host::{self, is_privileged},
+    host::{self, Guarded, privileged},
     traced,
 };
 
@@ -40,9 +40,7 @@ fn complaint(output: &Output) -> String {
 
 #[test]
 fn a_command_that_cannot_be_started_is_named_and_has_the_shells_code() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("not-executable");
     fs::write(&file, "echo no\n").unwrap();
@@ -60,9 +58,7 @@ fn a_command_that_cannot_be_started_is_named_and_has_the_shells_code() {
 
 #[test]
 fn the_exit_code_is_the_commands() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     for (script, code, exit) in [
         ("exit 0", 0, (Some(0), None)),
         ("exit 7", 7, (Some(7), None)),
@@ -78,9 +74,7 @@ fn the_exit_code_is_the_commands() {
 
 #[test]
 fn a_command_that_ends_at_once_has_a_whole_report() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     for _ in 0..5 {
         let report = traced::run(&["true"]).report;
         assert_eq!((report.tasks.processes, report.tasks.threads), (1, 1), "{:?}", report.tasks);
@@ -92,9 +86,7 @@ fn a_command_that_ends_at_once_has_a_whole_report() {
 
 #[test]
 fn the_commands_streams_are_its_own() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let mut tracer = Command::new(host::schedscope());
     tracer.args(["run", "--", "sh", "-c", "cat; echo to-stderr >&2"]);
     let mut tracer = tracer.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -113,42 +105,39 @@ fn the_commands_streams_are_its_own() {
 
 #[test]
 fn json_goes_to_standard_output_on_request() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let output = schedscope(&["run", "--quiet", "--name", "a name", "--json", "-", "--", "true"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["schema"], &report["name"]), (&Value::from("schedscope.run/1"), &Value::from("a name")));
     assert_eq!(output.stderr, b"");
     // The contract: names may be added, not taken away.
-    let has = |object: &Value, names: &str| {
+    for (place, names) in [
+        ("", "wall_seconds exit cpus tasks parallelism time_seconds blocked_seconds_by_reason switches migrations threads loss"),
+        ("", "wakeup_latency_seconds preemption_wait_seconds timeslice_seconds on_cpu_seconds_by_cpu model check"),
+        ("/exit", "code signal"),
+        ("/cpus", "online allowed"),
+        ("/tasks", "processes threads peak_threads"),
+        ("/parallelism", "running_mean demand_mean effective_cpus"),
+        ("/time_seconds", "on_cpu runnable blocked"),
+        ("/blocked_seconds_by_reason", "gil futex sleep poll disk page_fault stopped other"),
+        ("/switches", "voluntary preempted yielded"),
+        ("/migrations", "total at_wakeup while_queued by_distance"),
+        ("/migrations/by_distance", "smt llc node remote"),
+        ("/wakeup_latency_seconds", "count p50 p90 p99 max"),
+        ("/threads/0", "tid tgid ppid comm on_cpu_seconds runnable_seconds blocked_seconds voluntary preempted yielded"),
+        ("/threads/0", "migrations on_cpu_seconds_by_cpu"),
+        ("/model", "name confidence evidence"),
+        ("/loss", "total by_reason"),
+    ] {
         for name in names.split(' ') {
-            assert!(object.get(name).is_some(), "no {name} in {object}");
+            assert!(report.pointer(&format!("{place}/{name}")).is_some(), "no {name} at {place}/: {report}");
         }
-    };
-    has(&report, "wall_seconds exit cpus tasks parallelism time_seconds blocked_seconds_by_reason switches migrations");
-    has(&report, "wakeup_latency_seconds preemption_wait_seconds timeslice_seconds on_cpu_seconds_by_cpu threads model loss check");
-    has(&report["exit"], "code signal");
-    has(&report["cpus"], "online allowed");
-    has(&report["tasks"], "processes threads peak_threads");
-    has(&report["parallelism"], "running_mean demand_mean effective_cpus");
-    has(&report["time_seconds"], "on_cpu runnable blocked");
-    has(&report["blocked_seconds_by_reason"], "gil futex sleep poll disk page_fault stopped other");
-    has(&report["switches"], "voluntary preempted yielded");
-    has(&report["migrations"], "total at_wakeup while_queued by_distance");
-    has(&report["migrations"]["by_distance"], "smt llc node remote");
-    has(&report["wakeup_latency_seconds"], "count p50 p90 p99 max");
-    has(&report["threads"][0], "tid tgid ppid comm on_cpu_seconds runnable_seconds blocked_seconds voluntary preempted yielded");
-    has(&report["threads"][0], "migrations on_cpu_seconds_by_cpu");
-    has(&report["model"], "name confidence evidence");
-    has(&report["loss"], "total by_reason");
+    }
 }
 
 #[test]
 fn a_report_that_cannot_be_written_is_a_failure_before_the_command_runs() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let output = schedscope(&["run", "--quiet", "--json", "/no/such/directory/report.json", "--", "echo", "ran"]);
     assert_eq!(output.status.code(), Some(OWN_FAILURE));
     assert!(output.stdout.is_empty(), "the command ran for nothing");
@@ -158,9 +147,7 @@ fn a_report_that_cannot_be_written_is_a_failure_before_the_command_runs() {
 
 #[test]
 fn a_process_that_is_not_there_is_named() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     // Above the kernel's highest process id.
     let output = schedscope(&["attach", "--pid", "4194305"]);
     assert_eq!(output.status.code(), Some(1));
@@ -169,13 +156,9 @@ fn a_process_that_is_not_there_is_named() {
 
 #[test]
 fn attach_ends_after_its_time() {
-    if !is_privileged() {
-        return;
-    }
-    let mut sleeper = Command::new("sleep").arg("60").spawn().unwrap();
+    let Some(()) = privileged() else { return };
+    let sleeper = Guarded::start("sleep", &["60"]);
     let output = schedscope(&["attach", "--quiet", "--json", "-", "--duration", "0.5", "--pid", &sleeper.id().to_string()]);
-    sleeper.kill().unwrap();
-    sleeper.wait().unwrap();
     let report: RunReport = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((report.exit.code, report.exit.signal), (None, None));
     assert!((0.5..1.5).contains(&report.wall_seconds), "{}", report.wall_seconds);
@@ -185,9 +168,7 @@ fn attach_ends_after_its_time() {
 
 #[test]
 fn a_user_without_privileges_is_told_what_to_do() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     // Nobody may not enter the directories above the real one.
     let dir = TempDir::new().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -214,9 +195,7 @@ fn a_user_without_privileges_is_told_what_to_do() {
 
 #[test]
 fn doctor_loads_every_program() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let output = schedscope(&["doctor"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
@@ -229,31 +208,25 @@ fn doctor_loads_every_program() {
 
 #[test]
 fn check_finds_the_figures_equal_to_the_kernels() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let output = schedscope(&["check", "--seconds", "0.3", "--json", "-"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
     assert_eq!(output.stderr, b"");
     let outcome: Outcome = serde_json::from_str(&text).unwrap();
     assert!(outcome.passed && outcome.threads_differing == 0 && outcome.not_compared.is_empty(), "{text}");
-    let has = |source: &str, quantity: &str| {
-        let found =
-            outcome.comparisons.iter().find(|found| (&*found.residual.source, &*found.residual.quantity) == (source, quantity));
-        let found = found.unwrap_or_else(|| panic!("no {quantity} of {source}: {text}"));
-        assert!(found.within && found.residual.kernel >= 1e-3, "{found:?}");
-    };
-    for quantity in ["nvcsw", "nivcsw", "nr_migrations", "sum_exec_runtime_seconds", "run_delay_seconds"] {
-        has("task_struct", quantity);
+    for (source, quantities) in [
+        ("task_struct", "nvcsw nivcsw nr_migrations sum_exec_runtime_seconds run_delay_seconds"),
+        ("wait4", "ru_nvcsw ru_nivcsw"),
+        ("perf", "context-switches cpu-migrations"),
+        ("proc", "voluntary_ctxt_switches nonvoluntary_ctxt_switches schedstat_on_cpu_seconds schedstat_timeslices"),
+        ("proc_stat", "ctxt"),
+    ] {
+        for quantity in quantities.split(' ') {
+            let mut all = outcome.comparisons.iter();
+            let found = all.find(|found| (&*found.residual.source, &*found.residual.quantity) == (source, quantity));
+            let found = found.unwrap_or_else(|| panic!("no {quantity} of {source}: {text}"));
+            assert!(found.within && found.residual.kernel >= 1e-3, "{found:?}");
+        }
     }
-    for (source, quantity) in
-        [("wait4", "ru_nvcsw"), ("wait4", "ru_nivcsw"), ("perf", "context-switches"), ("perf", "cpu-migrations")]
-    {
-        has(source, quantity);
-    }
-    for quantity in ["voluntary_ctxt_switches", "nonvoluntary_ctxt_switches", "schedstat_on_cpu_seconds", "schedstat_timeslices"] {
-        has("proc", quantity);
-    }
-    has("proc_stat", "ctxt");
 }

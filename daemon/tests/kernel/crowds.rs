@@ -1,10 +1,6 @@
 //! Very many tasks: at once, one after the other under one id, and more than there is room for.
 
-use std::{
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{process::Child, thread::sleep, time::Duration};
 
 use schedscope::capture::{
     kernel::{Depth, Sizes, Tracer},
@@ -16,15 +12,13 @@ use schedscope_ebpf::loss::{Harm, Loss};
 
 use super::{
     exact::assert_exact,
-    host::{is_privileged, is_too_slow, workloads},
+    host::{Guarded, fast, privileged, workloads},
     traced::workload,
 };
 
 #[test]
 fn ten_thousand_threads_of_several_processes_fit_at_once() {
-    if !is_privileged() || is_too_slow("a step of its own has 3,000 threads") {
-        return;
-    }
+    let Some(()) = privileged().and_then(|()| fast("a step of its own has 3,000 threads")) else { return };
     let traced = workload(&["many-threads", "--processes", "10", "--count", "1000"]);
     let tasks = &traced.report.tasks;
     let expected = ["processes", "threads", "peak_threads"].map(|key| traced.expected(key));
@@ -36,9 +30,7 @@ fn ten_thousand_threads_of_several_processes_fit_at_once() {
 
 #[test]
 fn processes_with_the_same_id_are_told_apart() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let traced = workload(&["pid-reuse", "--count", "300"]);
     assert_exact(&traced.report);
     let forks = traced.expected("forks");
@@ -124,9 +116,7 @@ fn assert_as_the_kernel_says(thread: &Thread) {
 
 #[test]
 fn a_full_table_is_counted_hurts_nobody_else_and_recovers() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let mut table = SmallTable::new();
     let bystander = table.run("sleepers --count 4 --seconds 1.5 --pause 0.001", BYSTANDER);
     while SmallTable::started(&table.look(), BYSTANDER) < 4 {
@@ -156,17 +146,14 @@ fn a_full_table_is_counted_hurts_nobody_else_and_recovers() {
 
 #[test]
 fn threads_that_found_no_room_are_found_when_there_is_some() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let mut table = SmallTable::new();
     let first = table.run(&format!("many-threads --count {} --seconds 0.5", ROOM - 1), BYSTANDER);
     while SmallTable::started(&table.look(), BYSTANDER) < u64::from(ROOM) - 1 {
         sleep(Duration::from_millis(5));
     }
     // It is wanted, and there is no slot for it: counted once per listing that counts, never again by later ones.
-    let mut late = Command::new("sleep");
-    let mut late = late.arg("60").stdin(Stdio::null()).spawn().unwrap();
+    let late = Guarded::start("sleep", &["60"]);
     table.tracer.seed(&[Tgid(late.id())], FILLING).unwrap();
     let full = SmallTable::full(&table.look());
     assert!(full > 0);
@@ -178,6 +165,4 @@ fn threads_that_found_no_room_are_found_when_there_is_some() {
     let found: Vec<_> = snapshot.threads.iter().filter(|thread| thread.tgid() == Tgid(late.id())).collect();
     assert!(found.len() == 1 && found[0].was_seeded(), "{found:?}");
     assert_eq!(snapshot.losses().0[Loss::ForkUnseen as usize], 1);
-    late.kill().unwrap();
-    late.wait().unwrap();
 }

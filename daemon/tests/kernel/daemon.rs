@@ -13,33 +13,21 @@ use std::{
 
 use super::{
     exact::{TICK_SECONDS, steal_seconds},
-    host::{self, Guarded, comes_true, has_program, is_privileged},
+    host::{self, Guarded, comes_true, installed, privileged, send},
     leftovers::{assert_gone, wait_for_programs},
-    served::{Daemon, assert_never_down, request, rule, scrape, sum},
-    signals::send,
+    served::{Daemon, assert_never_down, count, request, rule, scrape, sum},
 };
 use procfs::process::Process;
 use tempfile::TempDir;
 
-/// The spinning thread's name, which no other run of these tests uses.
-fn spinner_name() -> String {
-    format!("spin-{}", std::process::id())
-}
-
-/// A thread that never blocks, confined to CPU 0.
-fn spinner() -> Guarded {
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0", "sh", "-c", "printf \"$0\" > /proc/$$/comm; while :; do :; done", &spinner_name()]);
-    Guarded(command.spawn().unwrap())
-}
-
 #[test]
 fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
-    if !is_privileged() {
-        return;
-    }
-    let daemon = Daemon::start(&rule("spinner", &spinner_name()));
-    let spinner = spinner();
+    let Some(()) = privileged() else { return };
+    // The name is one that no other run of these tests uses.
+    let name = format!("spin-{}", std::process::id());
+    let daemon = Daemon::start(&rule("spinner", &name));
+    let spin = "printf \"$0\" > /proc/$$/comm; while :; do :; done";
+    let spinner = Guarded::start("taskset", &["-c", "0", "sh", "-c", spin, &name]);
     let on_cpu = |text: &str| sum(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
     let demand = |text: &str| on_cpu(text) + sum(text, "schedscope_workload_runnable_seconds_total{workload=\"spinner\"");
     assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
@@ -71,7 +59,7 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     let (ours, kernel) = (on_cpu(&before), kernel_seconds(&spinner));
     // Until its first scan the daemon counted it as `other`; and time passes between its reading and ours.
     let late = 0.02 + taken.0.elapsed().as_secs_f64();
-    assert!((kernel - 1.0 - late..=kernel + 0.02).contains(&ours), "ours {ours} s, the kernel's {kernel} s");
+    assert!((kernel - 1.0 - late..=kernel + 0.02).contains(&ours), "our count {ours} s, the kernel's {kernel} s");
 }
 
 /// Seconds on a CPU by the kernel's account, which is a tick old.
@@ -80,23 +68,9 @@ fn kernel_seconds(process: &Child) -> f64 {
     process.schedstat().unwrap().sum_exec_runtime as f64 / 1e9
 }
 
-#[test]
-fn prometheus_accepts_the_metrics_without_a_complaint() {
-    if !is_privileged() {
-        return;
-    }
-    if !has_program("promtool") {
-        println!("skipped: no promtool; the package prometheus has it");
-        return;
-    }
-    let daemon = Daemon::start(&rule("spinner", &spinner_name()));
-    let text = daemon.get("/metrics");
-    assert!(text.contains("schedscope_workload_on_cpu_seconds_total{"), "{text}");
-    assert_accepted(&text);
-}
-
 /// Prometheus's own parser and linter find nothing to say.
 fn assert_accepted(text: &str) {
+    assert!(text.contains("schedscope_workload_on_cpu_seconds_total{"), "{text}");
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut promtool = promtool.spawn().unwrap();
@@ -106,27 +80,20 @@ fn assert_accepted(text: &str) {
 }
 
 #[test]
-fn what_programs_are_called_cannot_break_the_metrics() {
-    if !is_privileged() {
-        return;
-    }
-    if !has_program("promtool") {
-        println!("skipped: no promtool; the package prometheus has it");
-        return;
-    }
+fn prometheus_accepts_the_metrics_whatever_programs_are_called() {
+    let Some(_) = privileged().and_then(|()| installed(&["promtool"], "prometheus")) else { return };
     let dir = TempDir::new().unwrap();
     let path = dir.path().join(OsStr::from_bytes(b"a\"} 1\n# x\\\xff{b=\""));
     fs::copy(host::workloads(), &path).unwrap();
-    let mut command = Command::new(&path);
-    command.args("native --task spin --model serial --seconds 60".split(' ')).stdout(Stdio::null());
-    let program = Guarded(command.spawn().unwrap());
+    let program = Guarded::start(&path, &["native", "--task", "spin", "--model", "serial", "--seconds", "60"]);
+    let daemon = Daemon::start("");
+    assert_accepted(&daemon.get("/metrics"));
     let cgroup = fs::read_to_string(format!("/proc/{}/cgroup", program.id())).unwrap();
     let is_of_a_container = cgroup.contains(".scope") && !cgroup.contains("session-");
     if cgroup.contains(".service") || is_of_a_container {
         println!("skipped: programs are named by their units here, which no program chooses");
         return;
     }
-    let daemon = Daemon::start("");
     let name = "a'} 1?# x\\\\\u{fffd}{b='";
     let series = format!("schedscope_workload_on_cpu_seconds_total{{workload=\"{name}\"");
     assert!(comes_true(20, || sum(&daemon.get("/metrics"), &series) > 0.2), "{}", daemon.get("/metrics"));
@@ -134,32 +101,30 @@ fn what_programs_are_called_cannot_break_the_metrics() {
 }
 
 #[test]
-fn a_request_by_a_foreign_name_is_turned_away_and_counted() {
-    if !is_privileged() {
-        return;
-    }
-    let daemon = Daemon::start("");
-    for path in ["/metrics", "/", "/status"] {
-        let answer = request(daemon.address, path, "rebound.example.org").unwrap();
-        assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
-        assert!(!answer.contains("schedscope_") && answer.contains("--allow-remote"), "{answer}");
-    }
-    let refused = "schedscope_scrapes_refused_total{reason=\"foreign_host\"}";
-    // Scrapes may share a reading that was taken before.
-    assert!(comes_true(5, || (sum(&daemon.get("/metrics"), refused) - 3.0).abs() < 0.5), "{}", daemon.get("/metrics"));
-}
-
-#[test]
-fn status_lists_the_programs_and_sigterm_ends_it_cleanly() {
-    if !is_privileged() {
-        return;
-    }
-    let mut daemon = Daemon::start(&rule("spinner", &spinner_name()));
-    let status: serde_json::Value = serde_json::from_str(&daemon.get("/status")).unwrap();
-    let attached = status["programs"].as_array().unwrap().iter().filter(|program| program["attached"] == true);
-    assert!(attached.count() >= 7, "{status}");
+fn a_daemon_answers_whoever_may_ask_and_ends_at_sigterm() {
+    let Some(()) = privileged() else { return };
+    let mut daemon = Daemon::start("");
+    // One says nothing, one stops in the middle, one asks and does not read: nobody waits for them.
+    let _silent = TcpStream::connect(daemon.address).unwrap();
+    let mut halting = TcpStream::connect(daemon.address).unwrap();
+    halting.write_all(b"GET /metrics HT").unwrap();
+    let mut deaf = TcpStream::connect(daemon.address).unwrap();
+    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let start = Instant::now();
+    assert!(daemon.get("/metrics").contains("schedscope_"));
     assert_eq!(daemon.get("/healthz"), "ok\n");
     assert!(daemon.get("/").contains("/metrics"));
+    let status: serde_json::Value = serde_json::from_str(&daemon.get("/status")).unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let attached = status["programs"].as_array().unwrap().iter().filter(|program| program["attached"] == true);
+    assert!(attached.count() >= 7, "{status}");
+
+    let answer = request(daemon.address, "/metrics", "rebound.example.org").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 421") && !answer.contains("schedscope_"), "{answer}");
+    let refused = "schedscope_scrapes_refused_total{reason=\"foreign_host\"}";
+    // Scrapes may share a reading that was taken before.
+    assert!(comes_true(5, || count(&daemon.get("/metrics"), refused) == 1), "{}", daemon.get("/metrics"));
+
     let programs = wait_for_programs(daemon.process.id());
     send(daemon.process.id(), libc::SIGTERM);
     assert_eq!(daemon.process.wait().unwrap().code(), Some(0));
@@ -167,41 +132,8 @@ fn status_lists_the_programs_and_sigterm_ends_it_cleanly() {
 }
 
 #[test]
-fn a_killed_daemon_leaves_nothing_behind() {
-    if !is_privileged() {
-        return;
-    }
-    let mut daemon = Daemon::start(&rule("spinner", &spinner_name()));
-    let programs = wait_for_programs(daemon.process.id());
-    daemon.process.kill().unwrap();
-    daemon.process.wait().unwrap();
-    assert_gone(&programs);
-}
-
-#[test]
-fn slow_clients_do_not_keep_others_waiting() {
-    if !is_privileged() {
-        return;
-    }
-    let daemon = Daemon::start(&rule("spinner", &spinner_name()));
-    // One says nothing, one stops in the middle, one asks and does not read.
-    let _silent = TcpStream::connect(daemon.address).unwrap();
-    let mut halting = TcpStream::connect(daemon.address).unwrap();
-    halting.write_all(b"GET /metrics HT").unwrap();
-    let mut deaf = TcpStream::connect(daemon.address).unwrap();
-    deaf.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
-    for _ in 0..3 {
-        let start = Instant::now();
-        assert!(daemon.get("/metrics").contains("schedscope_"));
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-    }
-}
-
-#[test]
 fn a_port_that_is_taken_is_one_line_and_a_failure() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let output = Command::new(host::schedscope()).args(["daemon", "--listen", &address]).output().unwrap();

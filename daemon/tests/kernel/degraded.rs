@@ -1,35 +1,37 @@
 //! What is reported where the kernel has not got every program.
 
 use std::{
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
+    fs,
+    process::{Child, Command},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use schedscope::{
     capture::{run::Subject, session::Session, snapshot::Tgid, spawn::Gated, topology::Topology},
-    report::{RunReport, build::build, schema::Residual},
+    report::{RunReport, build::build},
 };
 use schedscope_ebpf::abi::program;
 
 use super::{
     exact::{TICK_SECONDS, assert_consistent, assert_exact},
-    host::{Guarded, comes_true, has_cpus, is_privileged, workloads},
+    host::{Guarded, comes_true, cpus, privileged, workloads},
     policies::Attributes,
 };
 
-/// A session that leaves some programs out.
-fn session_without(programs: &[&str]) -> Session {
-    Session::start_without(programs, Topology::read().unwrap()).unwrap()
+/// A session that leaves some programs out and begins with these processes.
+fn session_without(programs: &[&str], processes: &[Tgid]) -> Session {
+    let mut session = Session::start_without(programs, Topology::read().unwrap()).unwrap();
+    session.begin(processes).unwrap();
+    session
 }
 
-/// Samples until the last thread has ended.
-fn finish(mut session: Session, mut child: Child) -> RunReport {
-    let mut ended = false;
-    while !ended || session.alive() > 0 {
+/// Samples until the last thread has ended and the processes, which are reaped lest they stay for ever, have too.
+fn finish(mut session: Session, processes: &mut [&mut Child]) -> RunReport {
+    let mut are_there = true;
+    while are_there || session.alive() > 0 {
         sleep(session.sample().unwrap());
-        ended = ended || child.try_wait().unwrap().is_some();
+        are_there = processes.iter_mut().any(|process| process.try_wait().unwrap().is_none());
     }
     build(&session.finish(None, Subject { allowed_cpus: 1, ..Subject::default() }).unwrap())
 }
@@ -37,21 +39,14 @@ fn finish(mut session: Session, mut child: Child) -> RunReport {
 /// Traces a workload from its first instruction to its end.
 fn trace_without(programs: &[&str], arguments: &str) -> RunReport {
     let script = format!("exec '{}' {arguments} > /dev/null", workloads());
-    let mut session = session_without(programs);
     let gated = Gated::fork(&["sh".to_owned(), "-c".to_owned(), script]).unwrap();
-    session.begin(&[gated.tgid()]).unwrap();
-    finish(session, gated.release().unwrap())
-}
-
-fn residual<'a>(report: &'a RunReport, quantity: &str) -> &'a Residual {
-    report.check.residuals.iter().find(|residual| residual.quantity == quantity).unwrap()
+    let session = session_without(programs, &[gated.tgid()]);
+    finish(session, &mut [&mut gated.release().unwrap()])
 }
 
 #[test]
 fn without_the_task_iterator_a_run_is_still_exact() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     for arguments in ["mixed --seconds 1", "fork-storm --count 97 --exec", "exec-from-thread"] {
         let report = trace_without(&[program::SEED_TASKS], arguments);
         assert_exact(&report);
@@ -61,36 +56,26 @@ fn without_the_task_iterator_a_run_is_still_exact() {
 
 #[test]
 fn without_the_task_iterator_threads_that_were_there_are_registered() {
-    if !is_privileged() {
-        return;
-    }
-    let start = |arguments: &[&str]| {
-        let mut command = Command::new(workloads());
-        Guarded(command.args(arguments).stdout(Stdio::null()).spawn().unwrap())
-    };
-    let mut spinning = start(&["native", "--task", "spin", "--model", "threads", "--workers", "3", "--seconds", "600"]);
-    let mut sleeping = start(&["sleepers", "--count", "8", "--seconds", "600", "--pause", "0.003"]);
-    let threads = |process: &Child| std::fs::read_dir(format!("/proc/{}/task", process.id())).unwrap().count();
+    let Some(()) = privileged() else { return };
+    let mut spinning = Guarded::workload("native --task spin --model threads --workers 3 --seconds 600");
+    let mut sleeping = Guarded::workload("sleepers --count 8 --seconds 600 --pause 0.003");
+    let threads = |process: &Child| fs::read_dir(format!("/proc/{}/task", process.id())).unwrap().count();
     assert!(comes_true(10, || threads(&spinning) == 4 && threads(&sleeping) == 9));
-    let mut session = session_without(&[program::SEED_TASKS]);
-    session.begin(&[Tgid(spinning.id()), Tgid(sleeping.id())]).unwrap();
+    let mut session = session_without(&[program::SEED_TASKS], &[Tgid(spinning.id()), Tgid(sleeping.id())]);
     assert_eq!(session.alive(), 13);
     let end = Instant::now() + Duration::from_secs(1);
-    while session.alive() > 0 {
+    while Instant::now() < end {
         sleep(session.sample().unwrap());
-        if Instant::now() > end {
-            spinning.kill().unwrap();
-            sleeping.kill().unwrap();
-        }
-        // Reaped, or they stay for ever.
-        let _ = (spinning.try_wait().unwrap(), sleeping.try_wait().unwrap());
     }
-    let report = build(&session.finish(None, Subject { allowed_cpus: 1, ..Subject::default() }).unwrap());
+    spinning.kill().unwrap();
+    sleeping.kill().unwrap();
+    let report = finish(session, &mut [&mut spinning, &mut sleeping]);
     assert_eq!(report.check.threads_differing, 0, "{:?}", report.check);
     assert_eq!((report.loss.total, report.check.threads), (0, 13), "{:?}", report.loss);
     assert!(report.threads.iter().all(|thread| thread.seeded));
     // What the kernel says of a run in the middle of it is up to a tick old.
-    let runtime = residual(&report, "sum_exec_runtime_seconds");
+    let mut residuals = report.check.residuals.iter();
+    let runtime = residuals.find(|residual| residual.quantity == "sum_exec_runtime_seconds").unwrap();
     assert!(runtime.difference.abs() <= 1e-3 * runtime.kernel + 3.0 * TICK_SECONDS, "{runtime:?}");
 }
 
@@ -107,34 +92,19 @@ fn confine(pid: u32, cpu: usize) {
 
 #[test]
 fn without_the_task_iterator_the_first_event_of_a_running_thread_may_be_its_leaving() {
-    if !is_privileged() || !has_cpus(2) {
-        return;
-    }
+    let Some(()) = privileged().and_then(|()| cpus(2)) else { return };
     for is_moved in [true, false] {
         let mut spinner = Command::new("sh");
         spinner.args(["-c", "while :; do :; done"]);
-        // SAFETY: one system call between fork and exec.
-        let spinner = unsafe { spinner.pre_exec(|| Attributes::real_time(libc::SCHED_FIFO).set()) };
-        let mut spinner = match spinner.spawn() {
-            Ok(child) => Guarded(child),
-            Err(error) => {
-                println!("skipped: no real-time policy here: {error}");
-                return;
-            }
-        };
+        let Some(mut spinner) = Attributes::real_time(libc::SCHED_FIFO).start(spinner) else { return };
         confine(spinner.id(), 1);
-        let mut session = session_without(&[program::SEED_TASKS]);
-        session.begin(&[Tgid(spinner.id())]).unwrap();
+        let session = session_without(&[program::SEED_TASKS], &[Tgid(spinner.id())]);
         // As a real-time task it is on its CPU now: either it is pulled off, which is counted as involuntary, or it ends there.
         if is_moved {
             confine(spinner.id(), 0);
         }
         spinner.kill().unwrap();
-        while session.alive() > 0 {
-            sleep(session.sample().unwrap());
-            let _ = spinner.try_wait().unwrap();
-        }
-        let report = build(&session.finish(None, Subject { allowed_cpus: 1, ..Subject::default() }).unwrap());
+        let report = finish(session, &mut [&mut spinner]);
         assert_eq!((report.check.threads, report.check.threads_differing, report.loss.total), (1, 0, 0), "{:?}", report.check);
         assert_eq!(report.migrations.total, u64::from(is_moved), "{:?}", report.migrations);
         assert!(report.switches.voluntary == 1, "{:?}", report.check);
@@ -143,9 +113,7 @@ fn without_the_task_iterator_the_first_event_of_a_running_thread_may_be_its_leav
 
 #[test]
 fn without_the_fork_hook_children_are_found_late_and_marked() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let report = trace_without(&[program::SCHED_PROCESS_FORK], "native --task spin --model processes --workers 2 --seconds 2");
     assert!(report.threads.len() >= 3 && report.threads.iter().all(|thread| thread.seeded), "{:?}", report.threads);
     // All but the first were found late, and each is counted.
@@ -156,9 +124,7 @@ fn without_the_fork_hook_children_are_found_late_and_marked() {
 
 #[test]
 fn any_other_hook_may_be_missing_and_switches_still_agree() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let others = program::HOOKS.into_iter().filter(|hook| ![program::SCHED_SWITCH, program::SCHED_PROCESS_FORK].contains(hook));
     for hook in others {
         let report = trace_without(&[hook], "mixed --seconds 0.5");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    host::{self, Guarded, comes_true, has_program, is_privileged},
+    host::{self, Guarded, comes_true, installed, privileged},
     served::{free_address, try_get},
 };
 
@@ -34,13 +34,7 @@ const HASH: &str = "$2b$06$dPIp5khKZlH53Rl.lOhBqOeIZaLb3TF3bN18hOaJNhbSse1l4a5n.
 
 #[test]
 fn prometheus_scrapes_with_the_password_and_not_without() {
-    if !is_privileged() {
-        return;
-    }
-    if !has_program("prometheus") || !has_program("promtool") {
-        println!("skipped: no prometheus; the package of this name has it");
-        return;
-    }
+    let Some(_) = privileged().and_then(|()| installed(&["prometheus"], "prometheus")) else { return };
     let dir = TempDir::new().unwrap();
     write_certificates(dir.path());
     let web = dir.path().join("web.yml");

@@ -5,7 +5,7 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::{
     exact::foreign_share,
-    traced::{Traced, run_python},
+    traced::{Traced, run_python, thread},
 };
 
 /// Threads that compute for argument 1 seconds with a switch interval of argument 2. Each tells how long it neither ran nor waited for
@@ -63,7 +63,7 @@ fn each_threads_wait_for_the_lock_is_what_its_own_clocks_leave_over() {
     let neither = traced.workload();
     for (tid, seconds) in neither.as_object().unwrap() {
         let tid: u32 = tid.parse().unwrap();
-        let thread = traced.report.threads.iter().find(|thread| thread.tid == tid).unwrap();
+        let thread = thread(&traced.report, tid);
         let (ours, theirs) = (thread.blocked_seconds_by_reason[Reason::Gil.name()], seconds.as_f64().unwrap());
         // Of what they leave over, time that a hypervisor took and the way into each wait are no waits; the first wait comes before
         // the thread has looked at its clocks.

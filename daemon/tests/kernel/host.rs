@@ -1,58 +1,132 @@
-//! What this host has, and whether it may be used.
+//! What this host has, and whether it may be used. Whoever asks for what is not there gets `None`, and the reason is printed.
 
 use std::{
     env,
     ffi::OsStr,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 /// Set by whoever wants these tests run.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
-
 /// Set where time is emulated, as in the machines of `cargo xtask vm`.
 const EMULATED: &str = "SCHEDSCOPE_EMULATED";
+/// Set where tests may take away CPUs and process ids.
+const OWN_MACHINE: &str = "SCHEDSCOPE_OWN_MACHINE";
 
-/// Whether tests may load BPF programs; if not, says that this one is left out.
-pub(crate) fn is_privileged() -> bool {
-    let is_privileged = env::var_os(PRIVILEGED).is_some_and(|value| value == "1");
+/// Prints why a test is left out unless a condition holds.
+fn unless(holds: bool, why: impl FnOnce() -> String) -> Option<()> {
+    if !holds {
+        println!("skipped: {}", why());
+    }
+    holds.then_some(())
+}
+
+fn is_set(variable: &str) -> bool {
+    env::var_os(variable).is_some_and(|value| value == "1")
+}
+
+/// Permission to load BPF programs.
+pub(crate) fn privileged() -> Option<()> {
     // Counts from here.
     super::exact::steal_seconds();
-    if !is_privileged {
-        println!("skipped: loads BPF programs, which needs root and {PRIVILEGED}=1");
-    }
-    is_privileged
+    unless(is_set(PRIVILEGED), || format!("loads BPF programs, which needs root and {PRIVILEGED}=1"))
 }
 
-/// Whether the machine is emulated, where this takes too long; if so, says that the test is left out and what is there in its place.
-pub(crate) fn is_too_slow(instead: &str) -> bool {
-    let is_emulated = env::var_os(EMULATED).is_some_and(|value| value == "1");
-    if is_emulated {
-        println!("skipped: takes an emulated machine more than ten minutes; {instead}");
-    }
-    is_emulated
+/// The same as an answer.
+pub(crate) fn is_privileged() -> bool {
+    privileged().is_some()
 }
 
-/// Whether there are that many CPUs to use; if not, says that the test is left out.
-pub(crate) fn has_cpus(count: usize) -> bool {
+/// A machine that is fast enough; `instead` says what stands in for the test elsewhere.
+pub(crate) fn fast(instead: &str) -> Option<()> {
+    unless(!is_set(EMULATED), || format!("takes an emulated machine more than ten minutes; {instead}"))
+}
+
+/// A machine that nobody else uses, CPUs and process ids included.
+pub(crate) fn own_machine() -> Option<()> {
+    privileged()?;
+    let why = "takes CPUs or process ids from the whole machine; `cargo xtask vm` runs it on one that has nothing else";
+    unless(is_set(OWN_MACHINE), || why.to_owned())
+}
+
+/// That many CPUs to use.
+pub(crate) fn cpus(count: usize) -> Option<()> {
     let usable = std::thread::available_parallelism().unwrap().get();
-    if usable < count {
-        println!("skipped: needs {count} CPUs and may use {usable}");
-    }
-    usable >= count
+    unless(usable >= count, || format!("needs {count} CPUs and may use {usable}"))
+}
+
+/// The same as an answer.
+pub(crate) fn has_cpus(count: usize) -> bool {
+    cpus(count).is_some()
+}
+
+/// The interpreter itself, not a launcher that starts it.
+pub(crate) fn python() -> Option<String> {
+    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().ok();
+    let path = output.filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap());
+    unless(path.is_some(), || "no python3".to_owned())?;
+    path.map(|path| path.trim().to_owned())
+}
+
+/// The first of these programs that is installed; `package` has them.
+pub(crate) fn installed(names: &[&'static str], package: &str) -> Option<&'static str> {
+    let is_there =
+        |name: &&&str| env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(OsStr::new(name)).is_file());
+    let found = names.iter().find(is_there).copied();
+    unless(found.is_some(), || format!("no {}; the package {package} has it", names[0]))?;
+    found
+}
+
+/// The program under test.
+pub(crate) fn schedscope() -> PathBuf {
+    built("schedscope")
+}
+
+/// The generators of known workloads; `cargo build --workspace --bins` makes them.
+pub(crate) fn workloads() -> String {
+    built("schedscope-workloads").into_os_string().into_string().unwrap()
+}
+
+/// Where cargo built it, else by its name alone: a virtual machine has it on its path.
+fn built(name: &str) -> PathBuf {
+    let built = Path::new(env!("CARGO_BIN_EXE_schedscope")).with_file_name(name);
+    if built.exists() { built } else { name.into() }
 }
 
 /// A process that does not outlive the test, however that ends.
 pub(crate) struct Guarded(pub(crate) Child);
 
-impl Drop for Guarded {
-    fn drop(&mut self) {
+impl Guarded {
+    /// A program that prints nothing.
+    pub(crate) fn start(program: impl AsRef<OsStr>, arguments: &[&str]) -> Guarded {
+        Guarded(Command::new(program).args(arguments).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// A shell.
+    pub(crate) fn shell(script: &str) -> Guarded {
+        Guarded::start("sh", &["-c", script])
+    }
+
+    /// One of our workloads, its arguments separated by blanks.
+    pub(crate) fn workload(arguments: &str) -> Guarded {
+        Guarded::start(workloads(), &arguments.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Ends it.
+    pub(crate) fn end(&mut self) {
         // It may have ended long since, as it should.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -70,35 +144,10 @@ impl DerefMut for Guarded {
     }
 }
 
-/// The program under test.
-pub(crate) fn schedscope() -> PathBuf {
-    program("schedscope")
-}
-
-/// The generators of known workloads; `cargo build --workspace --bins` makes them.
-pub(crate) fn workloads() -> String {
-    program("schedscope-workloads").into_os_string().into_string().unwrap()
-}
-
-/// Where cargo built it, else by its name alone: a virtual machine has it on its path.
-fn program(name: &str) -> PathBuf {
-    let built = Path::new(env!("CARGO_BIN_EXE_schedscope")).with_file_name(name);
-    if built.exists() { built } else { name.into() }
-}
-
-/// The interpreter itself, not a launcher that starts it; if there is none, says that the test is left out.
-pub(crate) fn python() -> Option<String> {
-    let output = Command::new("python3").args(["-c", "import sys; print(sys.executable)"]).output().ok();
-    let path = output.filter(|output| output.status.success()).map(|output| String::from_utf8(output.stdout).unwrap());
-    if path.is_none() {
-        println!("skipped: no python3");
-    }
-    path.map(|path| path.trim().to_owned())
-}
-
-/// A file that is there or not.
-pub(crate) fn has_program(name: &str) -> bool {
-    env::split_paths(&env::var_os("PATH").unwrap_or_default()).any(|dir| dir.join(OsStr::new(name)).is_file())
+/// Sends a signal to a process.
+pub(crate) fn send(pid: u32, signal: i32) {
+    // SAFETY: takes numbers only; the caller's child is not reaped yet, so the id is its own.
+    assert_eq!(unsafe { libc::kill(pid.cast_signed(), signal) }, 0, "cannot send signal {signal} to {pid}");
 }
 
 /// Asks until the answer is yes, for at most `seconds`. Whether it came.

@@ -1,40 +1,20 @@
 //! What only a machine of its own allows: CPUs that go and come back, and process ids that come round. `cargo xtask vm` boots one.
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::Command, thread::sleep, time::Duration};
 
 use schedscope_ebpf::loss::{Harm, Loss};
 
 use super::{
     accounts::{Counters, counters},
     attached::wait_for_state,
-    host::{self, Guarded, comes_true, is_privileged},
-    served::{Daemon, sum},
-    signals::send,
+    host::{Guarded, comes_true, own_machine, send},
+    served::{Daemon, Totals, lost, threads},
 };
 
-/// Set where tests may take away CPUs and process ids.
-const OWN_MACHINE: &str = "SCHEDSCOPE_OWN_MACHINE";
 /// Threads that sleep.
 const SLEEPERS: u64 = 8;
 /// Longer than scrapes share a reading.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(400);
-
-/// Whether the machine is ours; if not, says that the test is left out.
-fn has_own_machine() -> bool {
-    let is_ours = env::var_os(OWN_MACHINE).is_some_and(|value| value == "1");
-    if !is_ours {
-        println!(
-            "skipped: takes CPUs or process ids from the whole machine; `cargo xtask vm` runs it on one that has nothing else"
-        );
-    }
-    is_privileged() && is_ours
-}
 
 /// A file of the kernel's that gets its value back.
 struct Setting {
@@ -59,47 +39,15 @@ impl Drop for Setting {
     }
 }
 
-/// What some threads have used together.
-#[derive(Debug)]
-struct Totals {
-    voluntary: u64,
-    involuntary: u64,
-    /// Not every kernel tells.
-    migrations: Option<u64>,
-    cpu_seconds: f64,
-}
-
-impl Totals {
-    /// By the daemon, of its workload.
-    fn of_daemon(text: &str) -> Totals {
-        let total =
-            |metric: &str, labels: &str| sum(text, &format!("schedscope_workload_{metric}_total{{workload=\"subject\"{labels}"));
-        let switches = |kind: &str| whole(total("context_switches", &format!(",kind=\"{kind}\"")));
-        Totals {
-            voluntary: switches("voluntary"),
-            involuntary: switches("preempted") + switches("yielded"),
-            migrations: Some(whole(total("cpu_migrations", ""))),
-            cpu_seconds: total("on_cpu_seconds", ""),
-        }
-    }
-
-    /// By the kernel.
-    fn of_kernel(processes: &[Guarded]) -> Totals {
-        let tasks: Vec<Counters> = processes.iter().flat_map(|process| counters(process)).collect();
-        Totals {
-            voluntary: tasks.iter().map(|task| task.voluntary).sum(),
-            involuntary: tasks.iter().map(|task| task.involuntary).sum(),
-            migrations: tasks.iter().map(|task| task.migrations).sum(),
-            cpu_seconds: tasks.iter().map(|task| task.cpu_seconds).sum(),
-        }
-    }
-}
-
 /// What the daemon and the kernel have of the same threads at the same moment.
 #[derive(Debug)]
 struct Reading {
     ours: Totals,
-    kernel: Totals,
+    /// Voluntary and involuntary switches.
+    switches: (u64, u64),
+    /// Not every kernel tells.
+    migrations: Option<u64>,
+    cpu_seconds: f64,
     metrics: String,
 }
 
@@ -114,23 +62,19 @@ impl Reading {
         }
         sleep(BETWEEN_SCRAPES);
         let metrics = daemon.get("/metrics");
-        let reading = Reading { ours: Totals::of_daemon(&metrics), kernel: Totals::of_kernel(processes), metrics };
+        let tasks: Vec<Counters> = processes.iter().flat_map(|process| counters(process)).collect();
         for process in processes {
             send(process.id(), libc::SIGCONT);
         }
-        reading
+        let total = |of: fn(&Counters) -> u64| tasks.iter().map(of).sum();
+        Reading {
+            ours: Totals::of(&metrics, "subject"),
+            switches: (total(|task| task.voluntary), total(|task| task.involuntary)),
+            migrations: tasks.iter().map(|task| task.migrations).sum(),
+            cpu_seconds: tasks.iter().map(|task| task.cpu_seconds).sum(),
+            metrics,
+        }
     }
-}
-
-/// A count as it was printed; it fits, being one of events.
-fn whole(value: f64) -> u64 {
-    value.to_string().parse().unwrap_or_else(|error| panic!("{value} is no count: {error}"))
-}
-
-fn start(arguments: &[&str]) -> Guarded {
-    let mut command = Command::new(host::workloads());
-    command.args(arguments).args(["--seconds", "3000"]).stdout(Stdio::null());
-    Guarded(command.spawn().unwrap())
 }
 
 /// The daemon counts what the kernel counts, of threads that compute and of others that sleep, while `disturb` is at work. Of other
@@ -138,41 +82,36 @@ fn start(arguments: &[&str]) -> Guarded {
 fn assert_growth_is_the_kernels(spinners: u64, unseen: u64, disturb: impl FnOnce()) {
     let daemon = Daemon::start("[[workload]]\nname = \"subject\"\nmatch = { exe = \"*schedscope-workloads\" }\n");
     let processes = [
-        start(&["native", "--task", "spin", "--model", "threads", "--workers", &spinners.to_string()]),
-        start(&["sleepers", "--count", &SLEEPERS.to_string(), "--pause", "0.003"]),
+        Guarded::workload(&format!("native --task spin --model threads --workers {spinners} --seconds 3000")),
+        Guarded::workload(&format!("sleepers --count {SLEEPERS} --pause 0.003 --seconds 3000")),
     ];
     // And the two main threads.
     let all = 2 + spinners + SLEEPERS;
-    let threads = |text: &str| whole(sum(text, "schedscope_workload_threads{workload=\"subject\"}"));
-    assert!(comes_true(60, || threads(&daemon.get("/metrics")) == all), "not all threads came into the workload");
+    assert!(comes_true(60, || threads(&daemon.get("/metrics"), "subject") == all), "not all threads came into the workload");
 
     let before = Reading::take(&daemon, &processes);
     disturb();
     let after = Reading::take(&daemon, &processes);
 
-    let growth = |of: fn(&Totals) -> u64| (of(&after.ours) - of(&before.ours), of(&after.kernel) - of(&before.kernel));
-    let (voluntary, involuntary) = (growth(|totals| totals.voluntary), growth(|totals| totals.involuntary));
-    assert!(voluntary.0 == voluntary.1 && involuntary.0 == involuntary.1, "{voluntary:?}, {involuntary:?}");
-    if after.kernel.migrations.is_some() {
-        let migrations = growth(|totals| totals.migrations.unwrap());
-        assert_eq!(migrations.0, migrations.1);
+    let growth = |of: fn(&Reading) -> u64| of(&after) - of(&before);
+    assert_eq!(growth(|reading| reading.ours.voluntary), growth(|reading| reading.switches.0));
+    assert_eq!(growth(|reading| reading.ours.involuntary), growth(|reading| reading.switches.1));
+    if let Some((before, now)) = before.migrations.zip(after.migrations) {
+        assert_eq!(growth(|reading| reading.ours.migrations), now - before);
     }
-    let seconds = |of: fn(&Reading) -> f64| of(&after) - of(&before);
-    let (ours, kernel) = (seconds(|reading| reading.ours.cpu_seconds), seconds(|reading| reading.kernel.cpu_seconds));
-    assert!((ours - kernel).abs() <= 1e-3 * kernel, "{ours} s, the kernel's {kernel} s");
+    let (ours, kernel) = (after.ours.cpu_seconds - before.ours.cpu_seconds, after.cpu_seconds - before.cpu_seconds);
+    assert!((ours - kernel).abs() <= 1e-3 * kernel, "our count {ours} s, the kernel's {kernel} s");
     for loss in Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Missing) {
-        let lost = whole(sum(&after.metrics, &format!("schedscope_events_lost_total{{reason=\"{}\"}}", loss.name())));
+        let lost = lost(&after.metrics, loss.name());
         let allowed = if *loss == Loss::SwitchOutUnseen { unseen } else { 0 };
         assert!(lost <= allowed, "{} {lost}", loss.name());
     }
-    assert_eq!(threads(&after.metrics), all);
+    assert_eq!(threads(&after.metrics, "subject"), all);
 }
 
 #[test]
 fn a_cpu_that_goes_and_comes_back_changes_no_count() {
-    if !has_own_machine() {
-        return;
-    }
+    let Some(()) = own_machine() else { return };
     let cpu = Setting::of("/sys/devices/system/cpu/cpu5/online");
     // No tracepoint fires on a CPU that is not online any more, where the thread that has stopped it is switched out for good.
     let times = 3;
@@ -198,9 +137,7 @@ fn jiffies_of_cpu_5() -> u64 {
 
 #[test]
 fn process_ids_that_come_round_do_not_mix_threads_up() {
-    if !has_own_machine() {
-        return;
-    }
+    let Some(()) = own_machine() else { return };
     let pid_max = Setting::of("/proc/sys/kernel/pid_max");
     assert_growth_is_the_kernels(1, 0, || {
         // The lowest 300 are not given twice: each round is 250 processes at most. Fewer the kernel does not take for 8 CPUs.

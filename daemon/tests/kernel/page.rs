@@ -1,18 +1,13 @@
 //! The built-in page in a real browser, against a real daemon.
 
-use std::{
-    os::unix::fs::symlink,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{os::unix::fs::symlink, thread::sleep, time::Duration};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     browser::Browser,
-    host::{self, Guarded, comes_true, is_privileged},
+    host::{self, Guarded, comes_true, privileged},
     served::{Daemon, free_address, rule, sum},
 };
 
@@ -30,8 +25,7 @@ fn comm() -> String {
 fn worker(dir: &TempDir) -> Guarded {
     let program = dir.path().join(comm());
     symlink(host::workloads(), &program).unwrap();
-    let mut command = Command::new(program);
-    Guarded(command.args(["ping-pong", "--switches", "3000000", "--normal-policy"]).stdout(Stdio::null()).spawn().unwrap())
+    Guarded::start(program, &["ping-pong", "--switches", "3000000", "--normal-policy"])
 }
 
 /// The table's row of the workload, as an expression.
@@ -47,10 +41,7 @@ fn metric(text: &str, name: &str) -> f64 {
 
 #[test]
 fn the_page_shows_every_core_and_the_numbers_of_metrics() {
-    if !is_privileged() {
-        return;
-    }
-    let Some(mut browser) = Browser::start(1280, 900) else { return };
+    let Some(mut browser) = privileged().and_then(|()| Browser::start(1280, 900)) else { return };
     let daemon = Daemon::start(&rule(NAME, &comm()));
     let dir = TempDir::new().unwrap();
     let mut worker = worker(&dir);
@@ -114,10 +105,7 @@ fn the_sums_are_those_of_metrics(daemon: &Daemon, browser: &mut Browser, worker:
 
 #[test]
 fn when_the_daemon_goes_the_page_says_so_and_when_it_is_back_it_goes_on() {
-    if !is_privileged() {
-        return;
-    }
-    let Some(mut browser) = Browser::start(390, 800) else { return };
+    let Some(mut browser) = privileged().and_then(|()| Browser::start(390, 800)) else { return };
     let address = free_address();
     let daemon = Daemon::start_at(address, "");
     browser.open(&format!("http://{address}/"));

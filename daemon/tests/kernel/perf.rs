@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::{
     exact::assert_exact,
-    host::{self, has_program, is_privileged, workloads},
+    host::{self, installed, privileged, workloads},
 };
 
 /// Enough for a second of a busy host: perf must not lose an event, or there is nothing to compare with.
@@ -82,13 +82,11 @@ fn record(arguments: &[&str]) -> Option<(RunReport, BTreeMap<u32, Switches>)> {
 
 #[test]
 fn every_switch_is_one_that_perf_has_seen() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(_) = privileged().and_then(|()| installed(&["perf"], "linux-perf")) else { return };
     let may_record =
         || Command::new("perf").args(["record", "-q", "-a", "-e", "sched:sched_switch", "-o", "/dev/null", "true"]).output();
-    if !has_program("perf") || !may_record().unwrap().status.success() {
-        println!("skipped: no perf here that can record sched_switch");
+    if !may_record().unwrap().status.success() {
+        println!("skipped: perf cannot record sched_switch here");
         return;
     }
     for arguments in [

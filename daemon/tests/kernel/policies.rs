@@ -11,7 +11,7 @@ use schedscope::{commands::check::Outcome, report::RunReport};
 use super::{
     attached::{Attached, wait_for_state},
     exact::assert_exact,
-    host::{Guarded, is_privileged, schedscope, workloads},
+    host::{Guarded, privileged, schedscope, workloads},
 };
 
 /// The kernel's `struct sched_attr` in its first form.
@@ -41,13 +41,18 @@ impl Attributes {
         Attributes { priority: 5, ..Attributes::of(policy) }
     }
 
-    /// Gives it to the calling thread.
-    pub(crate) fn set(&self) -> io::Result<()> {
-        // SAFETY: the kernel reads as many bytes as `size` says.
-        match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(self), 0) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+    /// Starts a program under the policy; `None`, and the reason is printed, if this host does not let us have it.
+    pub(crate) fn start(self, mut command: Command) -> Option<Guarded> {
+        let set = move || {
+            // SAFETY: the kernel reads as many bytes as `size` says.
+            match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&self), 0) } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: one system call between fork and exec.
+        let child = unsafe { command.pre_exec(set) }.spawn();
+        child.map(Guarded).inspect_err(|error| println!("skipped: no scheduling policy {} here: {error}", self.policy)).ok()
     }
 }
 
@@ -58,15 +63,7 @@ const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
 fn trace_under(attributes: Attributes, arguments: &str) -> Option<RunReport> {
     let mut shell = Command::new("sh");
     shell.args(["-c", &format!("read line; exec '{}' {arguments}", workloads())]).stdin(Stdio::piped()).stdout(Stdio::null());
-    // SAFETY: one system call between fork and exec.
-    let shell = unsafe { shell.pre_exec(move || attributes.set()) };
-    let mut child = match shell.spawn() {
-        Ok(child) => Guarded(child),
-        Err(error) => {
-            println!("skipped: no scheduling policy {} here: {error}", attributes.policy);
-            return None;
-        }
-    };
+    let mut child = attributes.start(shell)?;
     wait_for_state(&child, 'S');
     let attached = Attached::to(&[&child]);
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
@@ -76,9 +73,7 @@ fn trace_under(attributes: Attributes, arguments: &str) -> Option<RunReport> {
 
 #[test]
 fn first_in_first_out_yields_are_exact() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     // Two real-time threads of one priority on one CPU: whoever yields goes behind the other, so every call switches.
     let Some(report) = trace_under(Attributes::real_time(libc::SCHED_FIFO), "yield-loop --count 10000 --threads 2") else { return };
     assert_exact(&report);
@@ -96,9 +91,7 @@ fn first_in_first_out_yields_are_exact() {
 
 #[test]
 fn every_policy_is_exact() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let nice = Attributes { nice: 10, ..Attributes::of(libc::SCHED_OTHER) };
     for attributes in [
         Attributes::real_time(libc::SCHED_FIFO),
@@ -118,17 +111,10 @@ fn every_policy_is_exact() {
 /// the run after that out of its own count. Outside of it all counts are equal.
 #[test]
 fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let mut sleepers = Command::new(workloads());
     sleepers.args("sleepers --count 8 --seconds 60 --pause 0.0002".split(' ')).stdout(Stdio::null());
-    // SAFETY: one system call between fork and exec.
-    let sleepers = unsafe { sleepers.pre_exec(|| Attributes::real_time(libc::SCHED_FIFO).set()) };
-    let _sleepers = match sleepers.spawn() {
-        Ok(child) => Guarded(child),
-        Err(error) => return println!("skipped: no real-time policy here: {error}"),
-    };
+    let Some(_sleepers) = Attributes::real_time(libc::SCHED_FIFO).start(sleepers) else { return };
     let output = Command::new(schedscope()).args(["check", "--seconds", "0.5", "--json", "-"]).output().unwrap();
     let outcome: Outcome = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     assert_eq!(outcome.threads_differing, 0, "{outcome:?}");
@@ -145,9 +131,7 @@ fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
 
 #[test]
 fn a_deadline_task_waits_out_its_period_as_runnable() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     // 4 ms in every 20. Its children are not to be deadline tasks, or it may not fork.
     let attributes = Attributes {
         flags: SCHED_FLAG_RESET_ON_FORK,

@@ -1,23 +1,16 @@
 //! Processes that were there before the tracer, in every state that a task can be in.
 
-use std::{
-    fs,
-    process::{Child, Command},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, process::Command, thread::sleep, time::Duration};
+
+use procfs::process::Process;
 
 use super::{
     accounts::counters,
     attached::{Attached, wait_for_state},
     exact::{TICK_SECONDS, assert_consistent, assert_exact},
-    host::{self, Guarded, comes_true, is_privileged},
-    signals::send,
+    host::{self, Guarded, comes_true, privileged, send},
+    traced::thread,
 };
-
-fn start(script: &str) -> Guarded {
-    Guarded(Command::new("sh").args(["-c", script]).spawn().unwrap())
-}
 
 /// A process that has forked as `vfork` does and waits for its child, which sleeps; both ids.
 struct Waiting {
@@ -61,18 +54,15 @@ impl Waiting {
 }
 
 fn state(pid: u32) -> char {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+    Process::new(pid.cast_signed()).and_then(|process| process.stat()).unwrap().state
 }
 
 #[test]
 fn every_state_is_seeded_and_marked() {
-    if !is_privileged() {
-        return;
-    }
-    let mut sleeping = start("exec sleep 60");
-    let mut spinning = start("while :; do :; done");
-    let mut stopped = start("while :; do :; done");
+    let Some(()) = privileged() else { return };
+    let sleeping = Guarded::start("sleep", &["60"]);
+    let spinning = Guarded::shell("while :; do :; done");
+    let stopped = Guarded::shell("while :; do :; done");
     send(stopped.id(), libc::SIGSTOP);
     wait_for_state(&stopped, 'T');
     wait_for_state(&sleeping, 'S');
@@ -90,31 +80,25 @@ fn every_state_is_seeded_and_marked() {
     assert_consistent(&report);
     assert_eq!((report.tasks.threads, report.tasks.still_alive), (3, 3), "{:?}", report.tasks);
     assert!(report.threads.iter().all(|thread| thread.seeded && !thread.ended), "{:?}", report.threads);
-    let of = |process: &Child| report.threads.iter().find(|thread| thread.tid == process.id()).unwrap();
     for process in [&sleeping, &stopped] {
-        let thread = of(process);
+        let thread = thread(&report, process.id());
         assert_eq!((thread.voluntary, thread.preempted, thread.yielded, thread.migrations), (0, 0, 0, 0), "{thread:?}");
         assert!(thread.on_cpu_seconds == 0.0 && thread.runnable_seconds == 0.0, "{thread:?}");
         assert!(thread.blocked_seconds >= between, "{thread:?}");
     }
-    let spinner = of(&spinning);
+    let spinner = thread(&report, spinning.id());
     assert!(spinner.blocked_seconds == 0.0 && spinner.voluntary == 0, "{spinner:?}");
     // The kernel's own account of the running thread is a tick old, ours is of the moment.
     let kernel = kernel_after.cpu_seconds - kernel_before.cpu_seconds;
-    assert!(spinner.on_cpu_seconds >= kernel - TICK_SECONDS, "ours {} s, the kernel's {kernel} s", spinner.on_cpu_seconds);
+    assert!(spinner.on_cpu_seconds >= kernel - TICK_SECONDS, "our count {} s, the kernel's {kernel} s", spinner.on_cpu_seconds);
     assert!(spinner.on_cpu_seconds + spinner.runnable_seconds >= between - 0.001, "{spinner:?} in {between} s");
-    for process in [&mut sleeping, &mut spinning, &mut stopped] {
-        process.kill().unwrap();
-    }
 }
 
 #[test]
 fn what_was_stopped_or_asleep_is_exact_once_it_goes_on() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     // A stopped process goes on, forks, and ends; one asleep in the kernel does the same.
-    let mut stopped = start("kill -STOP $$; /bin/true; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
+    let mut stopped = Guarded::shell("kill -STOP $$; /bin/true; i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
     wait_for_state(&stopped, 'T');
     let attached = Attached::to(&[&stopped]);
     send(stopped.id(), libc::SIGCONT);
@@ -127,9 +111,7 @@ fn what_was_stopped_or_asleep_is_exact_once_it_goes_on() {
 
 #[test]
 fn a_process_in_uninterruptible_sleep_is_blocked_until_it_wakes() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let waiting = Waiting::start();
     let parent = waiting.parent.cast_unsigned();
     assert!(comes_true(10, || state(parent) == 'D'), "a process that waits for its vfork child is in state {}", state(parent));
@@ -144,12 +126,10 @@ fn a_process_in_uninterruptible_sleep_is_blocked_until_it_wakes() {
 
 #[test]
 fn a_zombie_has_nothing_to_trace() {
-    if !is_privileged() {
-        return;
-    }
-    let mut zombie = Guarded(Command::new("true").spawn().unwrap());
+    let Some(()) = privileged() else { return };
+    let mut zombie = Guarded::start("true", &[]);
     assert!(comes_true(10, || state(zombie.id()) == 'Z'));
-    let mut sleeping = start("exec sleep 60");
+    let mut sleeping = Guarded::start("sleep", &["60"]);
     wait_for_state(&sleeping, 'S');
 
     let output =
@@ -161,8 +141,7 @@ fn a_zombie_has_nothing_to_trace() {
     let attached = Attached::to_ids(&[zombie.id(), sleeping.id()]);
     zombie.wait().unwrap();
     sleep(Duration::from_millis(100));
-    sleeping.kill().unwrap();
-    sleeping.wait().unwrap();
+    sleeping.end();
     let report = attached.report();
     assert_exact(&report);
     assert_eq!(report.tasks.threads, 1, "{:?}", report.tasks);

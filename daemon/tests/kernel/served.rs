@@ -91,6 +91,41 @@ pub(crate) fn count(text: &str, series: &str) -> u64 {
         .sum()
 }
 
+/// What a daemon has counted of a workload.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Totals {
+    pub(crate) processes: u64,
+    pub(crate) voluntary: u64,
+    pub(crate) involuntary: u64,
+    pub(crate) migrations: u64,
+    pub(crate) cpu_seconds: f64,
+}
+
+impl Totals {
+    pub(crate) fn of(text: &str, workload: &str) -> Totals {
+        let series = |metric: &str, labels: &str| format!("schedscope_workload_{metric}_total{{workload=\"{workload}\"{labels}");
+        let total = |metric: &str| count(text, &series(metric, ""));
+        let switches = |kind: &str| count(text, &series("context_switches", &format!(",kind=\"{kind}\"")));
+        Totals {
+            processes: total("processes_started"),
+            voluntary: switches("voluntary"),
+            involuntary: switches("preempted") + switches("yielded"),
+            migrations: total("cpu_migrations"),
+            cpu_seconds: sum(text, &series("on_cpu_seconds", "")),
+        }
+    }
+}
+
+/// Observations that a daemon says are lost for a reason.
+pub(crate) fn lost(text: &str, reason: &str) -> u64 {
+    count(text, &format!("schedscope_events_lost_total{{reason=\"{reason}\"}}"))
+}
+
+/// Threads alive in a workload.
+pub(crate) fn threads(text: &str, workload: &str) -> u64 {
+    count(text, &format!("schedscope_workload_threads{{workload=\"{workload}\"}}"))
+}
+
 /// Names of the series that must never go down: counters, and the parts of histograms.
 pub(crate) fn counters(text: &str) -> HashSet<String> {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));

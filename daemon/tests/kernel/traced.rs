@@ -1,12 +1,69 @@
-//! A run under `schedscope`, and what came of it.
+//! `schedscope run` and what came of it.
 
-use std::process::{Command, ExitStatus, Output};
+use std::{
+    fs::{self, File},
+    ops::{Deref, DerefMut},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus},
+};
 
-use schedscope::report::RunReport;
+use schedscope::report::{RunReport, schema::ThreadReport};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{exact::assert_consistent, host};
+use super::{
+    exact::assert_consistent,
+    host::{self, Guarded},
+};
+
+/// `schedscope` at work.
+pub(crate) struct Tracer {
+    process: Guarded,
+    dir: TempDir,
+}
+
+impl Tracer {
+    /// Starts it in a process group of its own, as a shell does.
+    pub(crate) fn start(subcommand: &str, arguments: &[&str]) -> Tracer {
+        let dir = TempDir::new().unwrap();
+        let file = |name: &str| File::create(dir.path().join(name)).unwrap();
+        let mut command = Command::new(host::schedscope());
+        command.arg(subcommand).arg("--json").arg(dir.path().join("report.json")).args(arguments).process_group(0);
+        let process = Guarded(command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap());
+        Tracer { process, dir }
+    }
+
+    /// What the command has printed.
+    pub(crate) fn stdout(&self) -> String {
+        self.read("stdout")
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+    }
+
+    /// Waits for its end.
+    pub(crate) fn end(mut self) -> Traced {
+        let status = self.process.wait().unwrap();
+        let (stdout, stderr) = (self.stdout(), self.read("stderr"));
+        let report = serde_json::from_str(&self.read("report.json"));
+        Traced { report: report.unwrap_or_else(|error| panic!("{error}; {status}; {stderr}")), stdout, stderr, status }
+    }
+}
+
+impl Deref for Tracer {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.process
+    }
+}
+
+impl DerefMut for Tracer {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.process
+    }
+}
 
 /// What a traced command and the tracer left.
 pub(crate) struct Traced {
@@ -14,6 +71,8 @@ pub(crate) struct Traced {
     pub report: RunReport,
     /// What the command printed.
     pub stdout: String,
+    /// What the tracer printed, and the command on its standard error.
+    pub stderr: String,
     /// How the tracer ended.
     pub status: ExitStatus,
 }
@@ -31,6 +90,12 @@ impl Traced {
     }
 }
 
+/// A thread of a report.
+pub(crate) fn thread(report: &RunReport, tid: u32) -> &ThreadReport {
+    let found = report.threads.iter().find(|thread| thread.tid == tid);
+    found.unwrap_or_else(|| panic!("thread {tid} is not in the report"))
+}
+
 /// Runs a command to its end.
 pub(crate) fn run(command: &[&str]) -> Traced {
     run_with(&[], command)
@@ -38,12 +103,9 @@ pub(crate) fn run(command: &[&str]) -> Traced {
 
 /// Runs a Python program, whose report must add up; `None` if there is no Python, or this is no place to load BPF programs.
 pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
-    if !host::is_privileged() {
-        return None;
-    }
+    host::privileged()?;
     let python = host::python()?;
-    let command: Vec<&str> = [python.as_str(), "-c", script].into_iter().chain(arguments.iter().copied()).collect();
-    let traced = run(&command);
+    let traced = run(&[&[python.as_str(), "-c", script], arguments].concat());
     assert!(traced.status.success(), "{}", traced.status);
     assert_consistent(&traced.report);
     Some(traced)
@@ -51,21 +113,12 @@ pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
 
 /// Runs a command with options for `schedscope run`.
 pub(crate) fn run_with(options: &[&str], command: &[&str]) -> Traced {
-    let dir = TempDir::new().unwrap();
-    let json = dir.path().join("report.json");
-    let mut tracer = Command::new(host::schedscope());
-    tracer.args(["run", "--quiet", "--json"]).arg(&json).args(options).arg("--").args(command);
-    let Output { status, stdout, stderr } = tracer.output().unwrap();
-    let stderr = String::from_utf8(stderr).unwrap();
-    let text = std::fs::read_to_string(&json).unwrap_or_else(|error| panic!("{command:?}: {error}; {status}; {stderr}"));
-    Traced { report: serde_json::from_str(&text).unwrap(), stdout: String::from_utf8(stdout).unwrap(), status }
+    Tracer::start("run", &[&["--quiet"], options, &["--"], command].concat()).end()
 }
 
 /// Traces a workload of known truth to the end of its last process; it must have done its work.
 pub(crate) fn workload(arguments: &[&str]) -> Traced {
-    let program = host::workloads();
-    let command: Vec<&str> = [program.as_str()].into_iter().chain(arguments.iter().copied()).collect();
-    let traced = run_with(&["--wait-all"], &command);
-    assert!(traced.status.success(), "{command:?}: {}", traced.status);
+    let traced = run_with(&["--wait-all"], &[&[host::workloads().as_str()], arguments].concat());
+    assert!(traced.status.success(), "{arguments:?}: {}", traced.status);
     traced
 }

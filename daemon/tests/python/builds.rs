@@ -1,7 +1,7 @@
 use std::{
     fs,
     os::unix::process::CommandExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -12,7 +12,7 @@ use schedscope::capture::{
 
 use super::{
     gil::{SPIN, assert_waits_for_the_gil},
-    interpreters::{Python, Running, all},
+    interpreters::{Python, Running, those},
 };
 
 /// A program that runs a Python script; it needs no headers.
@@ -32,7 +32,7 @@ fn with_static_executable() -> Option<Python> {
     let is_static = |python: &Python| {
         python.run(SPIN).try_resolve().is_ok_and(|found| found.is_some_and(|found| found.object == python.executable))
     };
-    let mut pythons = all().into_iter().filter(Python::is_supported);
+    let mut pythons = those(Python::is_supported, "CPython 3.7 or later").into_iter();
     let found = pythons.find(|python| {
         fs::canonicalize(&python.executable).is_ok_and(|path| is_static(&Python { executable: path, ..python.clone() }))
     });
@@ -93,7 +93,7 @@ fn hidden_in_a_mount_namespace() {
 /// Before the dynamic loader has run, a process that will have a shared libpython maps none.
 #[test]
 fn at_its_first_instruction() {
-    for python in all().iter().filter(|python| python.is_supported()) {
+    for python in &those(Python::is_supported, "CPython 3.7 or later") {
         let mut command = Command::new(&python.executable);
         // SAFETY: the call is one system call, and so allowed between fork and exec. It stops the child at its exec.
         unsafe {
@@ -121,11 +121,8 @@ fn at_its_first_instruction() {
 #[test]
 fn a_second_runtime_is_told() {
     let Some(python) = with_static_executable() else { return };
-    let supported = all().into_iter().filter(Python::is_supported);
-    let Some(library) = supported.into_iter().find_map(|other| library(&other.library_dir, ".so")) else {
-        println!("skipped: no shared libpython");
-        return;
-    };
+    let with_library = those(|python| python.is_supported() && python.library(".so").is_some(), "shared libpython");
+    let Some(library) = with_library.first().and_then(|other| other.library(".so")) else { return };
     let load = format!("import ctypes; ctypes.PyDLL({library:?})\n{SPIN}");
     let process = python.run(&load);
     let found = process.resolve();
@@ -134,88 +131,60 @@ fn a_second_runtime_is_told() {
     assert_waits_for_the_gil(&process, &found);
 }
 
-/// A file that belongs to a `libpython` of a version, with this ending.
-fn library(directory: &Path, ending: &str) -> Option<PathBuf> {
-    let mut files = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_library = |name: &str| name.starts_with("libpython3.") && name.ends_with(ending) && name != "libpython3.so";
-    files.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_library))
-}
-
 /// Builds the program with a library, and runs it.
-fn embed(directory: &Path, name: &str, python: &Python, library: &Path, linking: &[&str]) -> Option<Running> {
-    let source = directory.join("embed.c");
+fn embed(program: &Path, python: &Python, library: &Path, linking: &[&str]) -> Option<Running> {
+    let source = program.with_extension("c");
     fs::write(&source, EMBED).unwrap();
-    let program = directory.join(name);
     let mut compiler = Command::new("cc");
-    compiler.arg(&source).arg("-o").arg(&program).arg(library).args(&python.linker_arguments).args(linking);
+    compiler.arg(&source).arg("-o").arg(program).arg(library).args(&python.linker_arguments).args(linking);
     compiler.arg(format!("-Wl,-rpath,{}", library.parent().unwrap().display()));
     let output = compiler.output();
     if !output.as_ref().is_ok_and(|output| output.status.success()) {
         println!("skipped: {compiler:?}: {output:?}");
         return None;
     }
-    Some(Running::start(Command::new(&program).env("PYTHONHOME", &python.prefix).arg(SPIN)))
+    Some(Running::start(Command::new(program).env("PYTHONHOME", &python.prefix).arg(SPIN)))
 }
 
-#[test]
-fn embedded_with_a_shared_library() {
-    let directory = tempfile::tempdir().unwrap();
-    let pythons = all();
-    let with_library = |python: &&Python| python.is_supported() && library(&python.library_dir, ".so").is_some();
-    let Some(python) = pythons.iter().rfind(with_library) else {
-        println!("skipped: no shared libpython");
-        return;
-    };
-    let library = library(&python.library_dir, ".so").unwrap();
-    let Some(process) = embed(directory.path(), "server", python, &library, &[]) else { return };
-    let found = process.resolve();
-    assert!(found.object.starts_with(&python.library_dir), "{found:?}");
-    assert_waits_for_the_gil(&process, &found);
-}
+/// Which interpreters are meant, the ending of the library that is linked, how, and how the runtime is found then, if it is.
+type Embedding = (&'static str, fn(&Python) -> bool, &'static str, &'static [&'static str], Option<Found>);
 
-/// Linked into a program that exports it, in the hash table that came before the present one.
 #[test]
-fn embedded_with_the_old_hash_table() {
-    let directory = tempfile::tempdir().unwrap();
-    let pythons = all();
-    // Before 3.10 there is no section that would be found instead.
-    let is_wanted = |python: &&Python| matches!(python.minor(), (3, 8 | 9));
-    let library = |python: &Python| library(&python.static_library_dir, ".a");
-    let Some(python) = pythons.iter().filter(is_wanted).find(|python| library(python).is_some()) else {
-        println!("skipped: no static libpython of 3.8 or 3.9");
-        return;
-    };
-    let linking = ["-rdynamic", "-Wl,--hash-style=sysv"];
-    let Some(process) = embed(directory.path(), "server", python, &library(python).unwrap(), &linking) else { return };
-    let found = process.resolve();
-    assert_eq!(found.found, Found::Symbol);
-    assert_waits_for_the_gil(&process, &found);
-}
-
-/// Linked into a program that exports nothing, `_PyRuntime` is only found from 3.10 on, by its section.
-#[test]
-fn embedded_without_exported_symbols() {
-    let directory = tempfile::tempdir().unwrap();
-    let pythons = all();
-    let library = |python: &Python| library(&python.static_library_dir, ".a");
-    let with_library = |python: &&Python| python.is_supported() && !python.is_free_threaded && library(python).is_some();
-    let has_section = |python: &&Python| python.minor() >= (3, 10);
-    let mut with_libraries = pythons.iter().filter(with_library);
-    match with_libraries.clone().rfind(has_section) {
-        None => println!("skipped: no static libpython of 3.10 or later"),
-        Some(python) => {
-            let Some(process) = embed(directory.path(), "server", python, &library(python).unwrap(), &[]) else { return };
+fn embedded() {
+    let embeddings: [Embedding; 4] = [
+        ("shared libpython", Python::is_supported, ".so", &[], Some(Found::Symbol)),
+        // Exported in the hash table that came before the present one; there is no section yet that would be found instead.
+        (
+            "static libpython of 3.8 or 3.9",
+            |python| matches!(python.minor(), (3, 8 | 9)),
+            ".a",
+            &["-rdynamic", "-Wl,--hash-style=sysv"],
+            Some(Found::Symbol),
+        ),
+        // Not exported.
+        (
+            "static libpython of 3.10 or later",
+            |python| python.minor() >= (3, 10) && !python.is_free_threaded,
+            ".a",
+            &[],
+            Some(Found::Section),
+        ),
+        ("static libpython before 3.10", |python| matches!(python.minor(), (3, 7..=9)), ".a", &[], None),
+    ];
+    for (what, is_meant, ending, linking, how) in embeddings {
+        let pythons = those(|python| is_meant(python) && python.library(ending).is_some(), what);
+        let Some(python) = pythons.last() else { continue };
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join(if how.is_some() { "server" } else { "python3" });
+        let Some(process) = embed(&program, python, &python.library(ending).unwrap(), linking) else { continue };
+        if let Some(how) = how {
             let found = process.resolve();
-            assert_eq!(found.found, Found::Section);
+            let object = if ending == ".so" { &python.library_dir } else { directory.path() };
+            assert!(found.found == how && found.object.starts_with(object), "{what}: {found:?}");
             assert_waits_for_the_gil(&process, &found);
-        }
-    }
-    match with_libraries.rfind(|python| !has_section(python)) {
-        None => println!("skipped: no static libpython before 3.10"),
-        Some(python) => {
-            let Some(process) = embed(directory.path(), "python3", python, &library(python).unwrap(), &[]) else { return };
-            let error = process.try_resolve().unwrap_err();
-            assert_eq!(error, Unresolved::NoSymbols { object: "python3".into() });
+        } else {
+            // Only its name says Python.
+            assert_eq!(process.try_resolve().unwrap_err(), Unresolved::NoSymbols { object: "python3".into() });
         }
     }
 }

@@ -4,7 +4,7 @@ use schedscope::capture::python::{GilKind, Interpreter, Unresolved};
 use schedscope_ebpf::gil::AddressRange;
 
 use super::{
-    interpreters::{Python, Running, all},
+    interpreters::{Python, Running, those},
     waits::sample,
 };
 
@@ -85,7 +85,7 @@ pub(crate) fn assert_waits_for_the_gil(process: &Running, found: &Interpreter) {
 
 #[test]
 fn threads_that_compute_wait_inside_the_gil() {
-    for python in all().iter().filter(|python| python.is_supported() && !python.is_free_threaded) {
+    for python in &those(|python| python.is_supported() && !python.is_free_threaded, "CPython with a GIL") {
         let process = python.run(SPIN);
         let found = process.resolve();
         println!("{}: {found:?}", python.program.display());
@@ -98,7 +98,7 @@ fn threads_that_compute_wait_inside_the_gil() {
 
 #[test]
 fn other_locks_are_outside_the_gil() {
-    for python in all().iter().filter(|python| python.is_supported()) {
+    for python in &those(Python::is_supported, "CPython 3.7 or later") {
         let process = python.run(WAIT);
         let found = process.resolve();
         assert_described(python, &found);
@@ -113,12 +113,8 @@ fn other_locks_are_outside_the_gil() {
 
 #[test]
 fn a_second_interpreter_has_its_own_gil() {
-    let with_gil = |python: &&Python| python.minor() >= (3, 12) && !python.is_free_threaded;
-    let pythons = all();
-    if !pythons.iter().any(|python| with_gil(&python)) {
-        println!("skipped: no CPython 3.12 or later with a GIL");
-    }
-    for python in pythons.iter().filter(with_gil) {
+    let with_gil = |python: &Python| python.minor() >= (3, 12) && !python.is_free_threaded;
+    for python in &those(with_gil, "CPython 3.12 or later with a GIL") {
         let process = python.run(SUB_INTERPRETER);
         let found = process.resolve_until(|found| found.gils.len() == 2);
         println!("{}: {found:?}", python.program.display());
@@ -142,11 +138,7 @@ fn a_second_interpreter_has_its_own_gil() {
 
 #[test]
 fn a_free_threaded_build_has_a_gil_only_when_asked_to() {
-    let pythons = all();
-    if !pythons.iter().any(|python| python.is_free_threaded) {
-        println!("skipped: no free-threaded CPython; name one in SCHEDSCOPE_PYTHONS");
-    }
-    for python in pythons.iter().filter(|python| python.is_free_threaded) {
+    for python in &those(|python| python.is_free_threaded, "free-threaded CPython") {
         for asked in [false, true] {
             let mut command = std::process::Command::new(&python.program);
             command.args(["-X", if asked { "gil=1" } else { "gil=0" }, "-c", SPIN]);
@@ -168,11 +160,7 @@ fn a_free_threaded_build_has_a_gil_only_when_asked_to() {
 
 #[test]
 fn older_versions_are_named() {
-    let pythons = all();
-    if pythons.iter().all(Python::is_supported) {
-        println!("skipped: no CPython before 3.7");
-    }
-    for python in pythons.iter().filter(|python| !python.is_supported()) {
+    for python in &those(|python| !python.is_supported(), "CPython before 3.7") {
         let process = python.run(SPIN);
         match process.try_resolve() {
             Err(Unresolved::UnsupportedVersion(version)) => assert_eq!((version.major, version.minor), python.minor()),

@@ -68,6 +68,14 @@ impl Python {
         (self.version.0, self.version.1)
     }
 
+    /// A file that belongs to its `libpython`, with this ending.
+    pub(crate) fn library(&self, ending: &str) -> Option<PathBuf> {
+        let directory = if ending == ".a" { &self.static_library_dir } else { &self.library_dir };
+        let mut files = fs::read_dir(directory).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_library = |name: &str| name.starts_with("libpython3.") && name.ends_with(ending) && name != "libpython3.so";
+        files.find(|path| path.file_name().and_then(|name| name.to_str()).is_some_and(is_library))
+    }
+
     pub(crate) fn is_supported(&self) -> bool {
         self.minor() >= (3, 7)
     }
@@ -99,6 +107,15 @@ pub(crate) fn all() -> Vec<Python> {
     pythons
 }
 
+/// Those that are wanted; if there is none, says that they are left out.
+pub(crate) fn those(is_wanted: impl Fn(&Python) -> bool, what: &str) -> Vec<Python> {
+    let found: Vec<Python> = all().into_iter().filter(is_wanted).collect();
+    if found.is_empty() {
+        println!("skipped: no {what}; name one in SCHEDSCOPE_PYTHONS");
+    }
+    found
+}
+
 /// A process that ends with the test.
 pub(crate) struct Running(Child);
 
@@ -128,15 +145,15 @@ impl Running {
 
     /// What is found once `is_wanted` holds.
     pub(crate) fn resolve_until(&self, is_wanted: impl Fn(&Interpreter) -> bool) -> Interpreter {
-        let start = Instant::now();
-        loop {
+        let end = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < end {
             let interpreter = self.resolve();
             if is_wanted(&interpreter) {
                 return interpreter;
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "still {interpreter:?}");
             sleep(Duration::from_millis(20));
         }
+        panic!("still {:?}", self.resolve());
     }
 }
 

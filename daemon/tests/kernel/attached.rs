@@ -69,8 +69,13 @@ pub(crate) fn wait_for_state(process: &Child, state: char) {
 
 /// A shell that becomes the workload once it is told to.
 pub(crate) fn waiting_workload(arguments: &[&str]) -> Guarded {
+    waiting(&[&[host::workloads().as_str()], arguments].concat())
+}
+
+/// A shell that becomes the command once it is told to.
+pub(crate) fn waiting(command: &[&str]) -> Guarded {
     let mut shell = Command::new("sh");
-    shell.args(["-c", "read line; exec \"$0\" \"$@\""]).arg(host::workloads()).args(arguments);
+    shell.args(["-c", "read line; exec \"$0\" \"$@\""]).args(command);
     let child = Guarded(shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     wait_for_state(&child, 'S');
     child

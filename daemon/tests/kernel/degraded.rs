@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::{Child, Command},
+    process::Child,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -16,7 +16,7 @@ use schedscope_ebpf::abi::program;
 use super::{
     exact::{TICK_SECONDS, assert_consistent, assert_exact},
     host::{Guarded, comes_true, cpus, privileged, workloads},
-    policies::Attributes,
+    policies::policy,
 };
 
 /// A session that leaves some programs out and begins with these processes.
@@ -94,9 +94,9 @@ fn confine(pid: u32, cpu: usize) {
 fn without_the_task_iterator_the_first_event_of_a_running_thread_may_be_its_leaving() {
     let Some(()) = privileged().and_then(|()| cpus(2)) else { return };
     for is_moved in [true, false] {
-        let mut spinner = Command::new("sh");
-        spinner.args(["-c", "while :; do :; done"]);
-        let Some(mut spinner) = Attributes::real_time(libc::SCHED_FIFO).start(spinner) else { return };
+        let Some(words) = policy("chrt --fifo 5") else { return };
+        let mut spinner = Guarded::start(words[0], &[&words[1..], &["sh", "-c", "while :; do :; done"]].concat());
+        assert!(comes_true(5, || fs::read(format!("/proc/{}/comm", spinner.id())).unwrap() == b"sh\n"));
         confine(spinner.id(), 1);
         let session = session_without(&[program::SEED_TASKS], &[Tgid(spinner.id())]);
         // As a real-time task it is on its CPU now: either it is pulled off, which is counted as involuntary, or it ends there.

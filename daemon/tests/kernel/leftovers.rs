@@ -1,11 +1,8 @@
 //! BPF programs of a process, and whether they are still in the kernel.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
-};
+use std::{collections::BTreeSet, fs};
 
+use schedscope::capture::kernel::host_programs;
 use schedscope_ebpf::abi::program;
 
 use super::host::comes_true;
@@ -25,7 +22,7 @@ pub(crate) fn wait_for_programs(pid: u32) -> BTreeSet<u32> {
     let mut programs = BTreeSet::new();
     let complete = comes_true(20, || {
         programs = programs_of(pid);
-        programs.len() >= HOOKS && programs.iter().all(|id| exists(*id))
+        programs.len() >= HOOKS
     });
     assert!(complete, "the tracer {pid} has attached {programs:?} only");
     programs
@@ -34,23 +31,7 @@ pub(crate) fn wait_for_programs(pid: u32) -> BTreeSet<u32> {
 /// Fails if any of the programs is still in the kernel. Links are freed a moment after their last user has gone.
 pub(crate) fn assert_gone(programs: &BTreeSet<u32>) {
     assert!(programs.len() >= HOOKS, "{programs:?}");
-    let gone = comes_true(5, || programs.iter().all(|id| !exists(*id)));
-    assert!(gone, "these programs stay in the kernel: {:?}", programs.iter().filter(|id| exists(**id)).collect::<Vec<_>>());
-}
-
-/// Asks the kernel for the program with this id.
-fn exists(id: u32) -> bool {
-    const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
-    // The beginning of `union bpf_attr` for this command: program, next program, flags.
-    let attributes: [u32; 3] = [id, 0, 0];
-    // SAFETY: the kernel reads as many bytes as we say.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, attributes.as_ptr(), size_of_val(&attributes)) };
-    if fd < 0 {
-        let error = io::Error::last_os_error();
-        assert_eq!(error.raw_os_error(), Some(libc::ENOENT), "cannot ask for program {id}: {error}");
-        return false;
-    }
-    // SAFETY: the descriptor is new and nobody else's.
-    drop(unsafe { OwnedFd::from_raw_fd(RawFd::try_from(fd).unwrap()) });
-    true
+    // Asked again if one goes away while it is looked at.
+    let left = || host_programs().map(|all| all.into_iter().filter(|left| programs.contains(&left.id)).collect::<Vec<_>>());
+    assert!(comes_true(5, || left().is_ok_and(|left| left.is_empty())), "these programs stay in the kernel: {:?}", left());
 }

@@ -1,70 +1,33 @@
 //! Scheduling policies other than the normal one.
 
-use std::{
-    io::{self, Write},
-    os::unix::process::CommandExt,
-    process::{Command, Stdio},
-};
+use std::{io::Write, process::Command};
 
 use schedscope::{commands::check::Outcome, report::RunReport};
 
 use super::{
-    attached::{Attached, wait_for_state},
+    attached::{Attached, waiting},
     exact::assert_exact,
     host::{Guarded, privileged, schedscope, workloads},
 };
 
-/// The kernel's `struct sched_attr` in its first form.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Attributes {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime_ns: u64,
-    deadline_ns: u64,
-    period_ns: u64,
+const FIFO: &str = "chrt --fifo 5";
+
+/// The words before a command that give it a policy; `None`, with a printed reason, if this host does not let us have it.
+pub(crate) fn policy(words: &str) -> Option<Vec<&str>> {
+    let words: Vec<&str> = words.split(' ').collect();
+    let tried = Command::new(words[0]).args(&words[1..]).arg("true").output();
+    if !tried.as_ref().is_ok_and(|output| output.status.success()) {
+        println!("skipped: no {words:?} here: {tried:?}");
+        return None;
+    }
+    Some(words)
 }
-
-impl Attributes {
-    fn of(policy: i32) -> Attributes {
-        Attributes {
-            size: u32::try_from(size_of::<Attributes>()).unwrap(),
-            policy: policy.cast_unsigned(),
-            ..Attributes::default()
-        }
-    }
-
-    pub(crate) fn real_time(policy: i32) -> Attributes {
-        Attributes { priority: 5, ..Attributes::of(policy) }
-    }
-
-    /// Starts a program under the policy; `None`, and the reason is printed, if this host does not let us have it.
-    pub(crate) fn start(self, mut command: Command) -> Option<Guarded> {
-        let set = move || {
-            // SAFETY: the kernel reads as many bytes as `size` says.
-            match unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&self), 0) } {
-                0 => Ok(()),
-                _ => Err(io::Error::last_os_error()),
-            }
-        };
-        // SAFETY: one system call between fork and exec.
-        let child = unsafe { command.pre_exec(set) }.spawn();
-        child.map(Guarded).inspect_err(|error| println!("skipped: no scheduling policy {} here: {error}", self.policy)).ok()
-    }
-}
-
-/// From the kernel's `include/uapi/linux/sched.h`.
-const SCHED_FLAG_RESET_ON_FORK: u64 = 1;
 
 /// Traces a workload under a policy, from its exec to its end; `None` if this host does not let us have it.
-fn trace_under(attributes: Attributes, arguments: &str) -> Option<RunReport> {
-    let mut shell = Command::new("sh");
-    shell.args(["-c", &format!("read line; exec '{}' {arguments}", workloads())]).stdin(Stdio::piped()).stdout(Stdio::null());
-    let mut child = attributes.start(shell)?;
-    wait_for_state(&child, 'S');
+fn trace_under(words: &str, arguments: &str) -> Option<RunReport> {
+    let workload = workloads();
+    let command = [policy(words)?, vec![&workload], arguments.split(' ').collect()].concat();
+    let mut child = waiting(&command);
     let attached = Attached::to(&[&child]);
     child.stdin.take().unwrap().write_all(b"go\n").unwrap();
     assert!(child.wait().unwrap().success());
@@ -75,7 +38,7 @@ fn trace_under(attributes: Attributes, arguments: &str) -> Option<RunReport> {
 fn first_in_first_out_yields_are_exact() {
     let Some(()) = privileged() else { return };
     // Two real-time threads of one priority on one CPU: whoever yields goes behind the other, so every call switches.
-    let Some(report) = trace_under(Attributes::real_time(libc::SCHED_FIFO), "yield-loop --count 10000 --threads 2") else { return };
+    let Some(report) = trace_under(FIFO, "yield-loop --count 10000 --threads 2") else { return };
     assert_exact(&report);
     if report.blocked_seconds_by_reason["futex"] == 0.0 {
         // This kernel does not tell system calls.
@@ -92,16 +55,9 @@ fn first_in_first_out_yields_are_exact() {
 #[test]
 fn every_policy_is_exact() {
     let Some(()) = privileged() else { return };
-    let nice = Attributes { nice: 10, ..Attributes::of(libc::SCHED_OTHER) };
-    for attributes in [
-        Attributes::real_time(libc::SCHED_FIFO),
-        Attributes::real_time(libc::SCHED_RR),
-        Attributes::of(libc::SCHED_BATCH),
-        Attributes::of(libc::SCHED_IDLE),
-        nice,
-    ] {
+    for policy in [FIFO, "chrt --rr 5", "chrt --batch 0", "chrt --idle 0", "nice -n 10"] {
         for arguments in ["mixed --seconds 0.5", "native --task spin --model threads --workers 4 --seconds 0.5"] {
-            let Some(report) = trace_under(attributes, arguments) else { continue };
+            let Some(report) = trace_under(policy, arguments) else { continue };
             assert_exact(&report);
         }
     }
@@ -112,9 +68,10 @@ fn every_policy_is_exact() {
 #[test]
 fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
     let Some(()) = privileged() else { return };
-    let mut sleepers = Command::new(workloads());
-    sleepers.args("sleepers --count 8 --seconds 60 --pause 0.0002".split(' ')).stdout(Stdio::null());
-    let Some(_sleepers) = Attributes::real_time(libc::SCHED_FIFO).start(sleepers) else { return };
+    let Some(words) = policy(FIFO) else { return };
+    let workload = workloads();
+    let sleepers = [&words[1..], &[&workload], &"sleepers --count 8 --seconds 60 --pause 0.0002".split(' ').collect::<Vec<_>>()];
+    let _sleepers = Guarded::start(words[0], &sleepers.concat());
     let output = Command::new(schedscope()).args(["check", "--seconds", "0.5", "--json", "-"]).output().unwrap();
     let outcome: Outcome = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     assert_eq!(outcome.threads_differing, 0, "{outcome:?}");
@@ -133,14 +90,8 @@ fn runs_that_the_kernel_leaves_out_are_told_from_those_that_it_counts() {
 fn a_deadline_task_waits_out_its_period_as_runnable() {
     let Some(()) = privileged() else { return };
     // 4 ms in every 20. Its children are not to be deadline tasks, or it may not fork.
-    let attributes = Attributes {
-        flags: SCHED_FLAG_RESET_ON_FORK,
-        runtime_ns: 4_000_000,
-        deadline_ns: 20_000_000,
-        period_ns: 20_000_000,
-        ..Attributes::of(libc::SCHED_DEADLINE)
-    };
-    let Some(report) = trace_under(attributes, "native --task spin --model serial --seconds 1") else { return };
+    let deadline = "chrt --reset-on-fork --deadline --sched-runtime 4000000 --sched-deadline 20000000 --sched-period 20000000 0";
+    let Some(report) = trace_under(deadline, "native --task spin --model serial --seconds 1") else { return };
     assert_exact(&report);
     let busiest = &report.threads[0];
     // It works for a second by the wall clock and gets a fifth of it.

@@ -17,7 +17,7 @@ use super::plan::{PLAN, Step};
 use crate::workspace::{build_release, cargo, find_program, output, target_dir};
 
 /// What workloads and tests call by name.
-const FROM_THE_HOST: [&str; 7] = ["cat", "chrt", "false", "sh", "sleep", "taskset", "true"];
+const FROM_THE_HOST: [&str; 8] = ["cat", "chrt", "false", "nice", "sh", "sleep", "taskset", "true"];
 
 /// Modes of the entries, as in stat(2).
 const DIRECTORY: u32 = 0o040_755;

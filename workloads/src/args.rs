@@ -2,21 +2,20 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::models::Model;
-use crate::tasks::TaskKind;
+use crate::job::{NativeArgs, parse_seconds};
 
 /// Workloads whose scheduling is known; each prints one line of JSON about what it did.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
-pub(crate) struct Args {
+#[command(name = "schedscope-workloads", version, propagate_version = true)]
+pub struct Args {
     /// What to run.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub command: Command,
 }
 
 /// What can be run.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub enum Command {
     /// List the native cells and the workloads with known truth.
     ///
     /// The Python cells are listed, in the same form, by `python3 workloads/python/lab.py --list`.
@@ -29,7 +28,11 @@ pub(crate) enum Command {
     Native(NativeArgs),
     /// A worker process of `native --model processes`; it speaks over its standard streams.
     #[command(hide = true)]
-    Worker(WorkerArgs),
+    Worker {
+        /// The job as JSON.
+        #[arg(long)]
+        job: String,
+    },
     /// Serve HTTP on the loopback interface: every request is answered after a fixed delay.
     ///
     /// Takes a free port, prints its address, and runs until it is stopped.
@@ -88,7 +91,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "P", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         processes: u32,
         /// How long they stay once all are there.
-        #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = seconds)]
+        #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
         seconds: f64,
     },
     /// Processes that have the same id one after the other. Needs root and Linux 5.5.
@@ -103,16 +106,16 @@ pub(crate) enum Command {
         #[arg(long, value_name = "N", default_value_t = 64)]
         count: usize,
         /// How long they go on.
-        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = parse_seconds)]
         seconds: f64,
         /// Length of each sleep in seconds.
-        #[arg(long, value_name = "S", default_value_t = 0.01, value_parser = seconds)]
+        #[arg(long, value_name = "S", default_value_t = 0.01, value_parser = parse_seconds)]
         pause: f64,
     },
     /// A daemon that detaches by forking twice, and then works as a child of init.
     DoubleFork {
         /// How long the daemon works.
-        #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = seconds)]
+        #[arg(long, value_name = "S", default_value_t = 0.2, value_parser = parse_seconds)]
         seconds: f64,
         /// Exit while the daemon is still at work, instead of waiting for its report.
         #[arg(long)]
@@ -127,64 +130,15 @@ pub(crate) enum Command {
     /// A bit of everything at once: computing, sleeping, a ping-pong, yields, and child processes.
     Mixed {
         /// How long it goes on.
-        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = parse_seconds)]
         seconds: f64,
     },
-}
-
-/// Arguments of `native`.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct NativeArgs {
-    /// What to do.
-    #[arg(long)]
-    pub(crate) task: TaskKind,
-    /// On what to do it.
-    #[arg(long)]
-    pub(crate) model: Model,
-    /// Number of workers [default: one per usable CPU, at least 2; 1 for serial].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) workers: Option<u32>,
-    /// Units of work, all workers together [default: about a second's worth for one core].
-    #[arg(long, value_name = "W", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) work: Option<u64>,
-    /// Work for this many seconds instead.
-    #[arg(long, value_name = "S", value_parser = seconds)]
-    pub(crate) seconds: Option<f64>,
-    /// Seconds that one unit of `sleep` takes.
-    #[arg(long, value_name = "S", default_value_t = 0.01, value_parser = seconds)]
-    pub(crate) pause: f64,
-    /// Confine each worker to a CPU of its own (`spread`), or all of them to one (`one`).
-    #[arg(long)]
-    pub(crate) pin: Option<Pin>,
-}
-
-/// Arguments of a worker process.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct WorkerArgs {
-    /// The job as JSON.
-    #[arg(long)]
-    pub(crate) job: String,
-}
-
-/// How workers are confined to CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Pin {
-    /// Each worker to a CPU of its own; they wrap round when there are more workers than CPUs.
-    Spread,
-    /// All workers to the same CPU.
-    One,
-}
-
-/// Seconds: more than none, less than a day.
-fn seconds(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds"))?;
-    if value > 0.0 && value < 86_400.0 { Ok(value) } else { Err("must be more than 0 seconds and less than a day".to_owned()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cells;
     use clap::CommandFactory;
 
     #[test]
@@ -193,10 +147,10 @@ mod tests {
     }
 
     #[test]
-    fn seconds_reject_what_would_hang_or_panic() {
-        for text in ["0", "-1", "nan", "inf", "86400", "x"] {
-            assert!(seconds(text).is_err(), "{text}");
+    fn every_cell_can_be_called_as_the_list_says() {
+        for cell in cells::all() {
+            let line = std::iter::once("schedscope-workloads").chain(cell.args.iter().copied());
+            assert!(Args::try_parse_from(line).is_ok(), "{}", cell.id);
         }
-        assert_eq!(seconds("0.5"), Ok(0.5));
     }
 }

@@ -1,62 +1,16 @@
-//! What the lab traces.
-//!
-//! Two families, both printing one line of JSON about what they did:
-//!
-//! - **models** ([`models`]): the same work as one thread, N threads or N processes. They are the native twins of the
-//!   Python cells in `workloads/python`, and they share their schema.
-//! - **known truth** ([`truth`]): programs whose context switches, migrations or tasks are known beforehand, so that a
-//!   tracer can be checked against them and against the kernel's own counters, which they print too.
-//!
-//! Reading order: [`args`] (command line), [`cells`] (the table), [`tasks`] (a unit of work), [`models`],
-//! [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (the only unsafe code), [`server`] (HTTP).
-
-mod args;
-mod cells;
-mod models;
-mod processes;
-mod report;
-mod server;
-mod sys;
-mod tasks;
-mod truth;
+//! The workloads as a program of their own, for tests that trace a program and nothing else.
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::Parser;
-
-use crate::args::{Args, Command};
+use schedscope_workloads::{Again, Args, run};
 
 fn main() -> ExitCode {
-    match run(Args::parse().command) {
+    match run(Args::parse().command, Again { prefix: &[] }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("schedscope-workloads: {error:#}");
             ExitCode::FAILURE
         }
-    }
-}
-
-fn run(command: Command) -> Result<()> {
-    match command {
-        Command::List { json } => cells::print(json),
-        Command::Native(native) => report::print(&models::run(&native)?),
-        Command::Worker(job) => processes::worker_main(&job),
-        Command::ServeHttp { delay_ms } => server::serve(delay_ms).context("cannot serve HTTP on the loopback interface"),
-        Command::PingPong { switches, processes, normal_policy } => {
-            report::print(&truth::ping_pong::run(switches, processes, normal_policy)?)
-        }
-        Command::YieldLoop { count, threads } => report::print(&truth::yield_loop::run(count, threads)?),
-        Command::Migrate { count } => report::print(&truth::migrate::run(count)?),
-        Command::ForkStorm { count, parallel, exec } => report::print(&truth::fork_storm::run(count, parallel, exec)?),
-        Command::ManyThreads { count, processes: 1, seconds } => report::print(&truth::many_threads::run(count, seconds)?),
-        Command::ManyThreads { count, processes, seconds } => {
-            report::print(&truth::many_threads::as_processes(count, processes, seconds)?)
-        }
-        Command::PidReuse { count } => report::print(&truth::pid_reuse::run(count)?),
-        Command::Sleepers { count, seconds, pause } => report::print(&truth::sleepers::run(count, seconds, pause)?),
-        Command::DoubleFork { seconds, leave } => truth::double_fork::run(seconds, leave),
-        Command::ExecFromThread { work } => truth::exec_from_thread::run(work),
-        Command::Mixed { seconds } => report::print(&truth::mixed::run(seconds)?),
     }
 }

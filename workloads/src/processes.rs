@@ -3,13 +3,13 @@
 //! They speak in lines: the worker writes that it is ready, reads the start signal, and writes its report as JSON.
 
 use std::io::{BufRead, BufReader, Write, stdin, stdout};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::args::WorkerArgs;
-use crate::models::{Job, Stopwatch};
-use crate::report::{ModelRun, WorkerReport};
+use crate::again::Again;
+use crate::job::Job;
+use crate::report::{ModelRun, Stopwatch, WorkerReport};
 use crate::sys;
 
 /// A worker process and both ends of the talk with it.
@@ -20,14 +20,10 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(job: &Job) -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program's own file")?;
-        let mut child = Command::new(&program)
-            .args(["worker", "--job", &serde_json::to_string(job)?])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start a worker process ({})", program.display()))?;
+    fn start(job: &Job, again: Again) -> Result<Self> {
+        let mut command = again.command()?;
+        command.args(["worker", "--job", &serde_json::to_string(job)?]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn().context("cannot start a worker process")?;
         let to = child.stdin.take();
         let from = BufReader::new(child.stdout.take().context("a worker process has no standard output")?);
         Ok(Self { child, to, from })
@@ -58,12 +54,12 @@ impl Drop for Worker {
 }
 
 /// Runs the jobs, each in a process of its own.
-pub(crate) fn run(jobs: &[Job]) -> Result<ModelRun> {
+pub(crate) fn run(jobs: &[Job], again: Again) -> Result<ModelRun> {
     let mut watch = Stopwatch::start();
     let (mut starts_ns, mut children) = (Vec::new(), Vec::new());
     for job in jobs {
         starts_ns.push(sys::monotonic_ns());
-        children.push(Worker::start(job)?);
+        children.push(Worker::start(job, again)?);
     }
     for child in &mut children {
         child.hear()?;
@@ -82,8 +78,8 @@ pub(crate) fn run(jobs: &[Job]) -> Result<ModelRun> {
 }
 
 /// The worker's side.
-pub(crate) fn worker_main(args: &WorkerArgs) -> Result<()> {
-    let job: Job = serde_json::from_str(&args.job).context("--job is not a job")?;
+pub(crate) fn worker_main(job: &str) -> Result<()> {
+    let job: Job = serde_json::from_str(job).context("--job is not a job")?;
     let report = job.run(|_| {
         writeln!(stdout(), "ready").context("the parent is gone")?;
         let mut signal = String::new();

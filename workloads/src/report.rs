@@ -159,6 +159,32 @@ pub(crate) struct ModelRun {
     pub(crate) workers: Vec<WorkerReport>,
 }
 
+/// Wall time without the time that measuring memory takes.
+pub(crate) struct Stopwatch {
+    started_ns: u64,
+    paused_ns: u64,
+}
+
+impl Stopwatch {
+    /// Starts it.
+    pub(crate) fn start() -> Self {
+        Self { started_ns: sys::monotonic_ns(), paused_ns: 0 }
+    }
+
+    /// Reads the memory of all processes of the run; the time it takes does not count.
+    pub(crate) fn measure_memory(&mut self) -> Option<u64> {
+        let before = sys::monotonic_ns();
+        let bytes = tree_pss_bytes();
+        self.paused_ns += sys::monotonic_ns() - before;
+        bytes
+    }
+
+    /// Nanoseconds since the start.
+    pub(crate) fn elapsed_ns(&self) -> u64 {
+        sys::monotonic_ns() - self.started_ns - self.paused_ns
+    }
+}
+
 /// Prints a report as one line.
 pub(crate) fn print(report: &Report) -> Result<()> {
     println!("{}", serde_json::to_string(report).context("cannot write the report as JSON")?);

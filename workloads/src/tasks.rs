@@ -21,7 +21,7 @@ static CONTENDED: Mutex<u64> = Mutex::new(0);
 /// A task that `native` can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum TaskKind {
+pub enum TaskKind {
     /// Arithmetic in registers: nothing but the core is needed.
     Spin,
     /// The factorial of 2000 as a big number.

@@ -4,18 +4,19 @@
 //! thread id must not be mixed up. The executed program is this one again, doing some serial work.
 
 use std::os::unix::process::CommandExt;
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 
+use crate::again::Again;
 use crate::sys;
 use crate::tasks::multiply;
 
 /// Replaces the process; returns only if that failed.
-pub(crate) fn run(work: u64) -> Result<()> {
-    let program = std::env::current_exe().context("cannot find this program's own file")?;
+pub(crate) fn run(work: u64, again: Again) -> Result<()> {
+    let mut command = again.command()?;
+    command.args(["native", "--task", "spin", "--model", "serial", "--work", &work.to_string()]);
     // Bystanders in each state: one runs, one sleeps. Both vanish in the exec.
     for (name, runs) in [("bystander-run", true), ("bystander-slp", false)] {
         thread::Builder::new()
@@ -35,7 +36,7 @@ pub(crate) fn run(work: u64) -> Result<()> {
         .spawn(move || {
             sys::name_thread("executor");
             thread::sleep(Duration::from_millis(20));
-            Command::new(program).args(["native", "--task", "spin", "--model", "serial", "--work", &work.to_string()]).exec()
+            command.exec()
         })
         .context("cannot start a thread")?;
     let error = executor.join().map_err(|_| anyhow!("the executing thread panicked"))?;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::models::Gate;
+use crate::gate::Gate;
 use crate::report::{Report, seconds as to_seconds};
 use crate::sys::{self, Fork};
 

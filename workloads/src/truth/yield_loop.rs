@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 
 use super::first_cpu;
-use crate::models::Gate;
+use crate::gate::Gate;
 use crate::report::{KernelCounts, Report};
 use crate::sys;
 

@@ -2,11 +2,16 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{
-    attach::AttachArgs,
-    check::{CheckArgs, LoadArgs},
-    daemon::DaemonArgs,
-    run::RunArgs,
+use schedscope_workloads as workloads;
+
+use crate::{
+    commands::{
+        attach::AttachArgs,
+        check::{CheckArgs, LoadArgs},
+        daemon::DaemonArgs,
+        run::RunArgs,
+    },
+    lab,
 };
 
 /// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
@@ -44,6 +49,15 @@ pub enum Command {
     /// The tree that `check` traces
     #[command(hide = true)]
     CheckLoad(LoadArgs),
+    /// Compare threads, processes, asyncio and native programs on this machine
+    ///
+    /// Runs the same work on every concurrency model, traces each run, and prints a table, core maps, and for every common claim about
+    /// threads and processes whether it holds here. Takes some five minutes and needs root, and Python 3.8 or later for more than the
+    /// native programs. Example: sudo schedscope lab --quick
+    Lab(lab::Arguments),
+    /// The native programs of the lab
+    #[command(hide = true, subcommand)]
+    Workload(workloads::Command),
     /// Say what this host can do, and how to fix what it lacks
     Doctor,
 }

@@ -1,7 +1,8 @@
 //! schedscope: how a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 //!
 //! The data goes one way: [`capture`] reads what the kernel recorded, [`diagnose`] and [`oracle`] judge it, [`report`], [`metrics`] and
-//! [`serve`] show it. No stage names a later one. See `docs/architecture.md`.
+//! [`serve`] show it. No stage names a later one. The [`lab`] runs all of them as a process and reads the
+//! report. See `docs/architecture.md`.
 
 pub mod capture;
 pub mod units;
@@ -15,6 +16,8 @@ pub mod label;
 pub mod metrics;
 pub mod report;
 pub mod serve;
+
+pub mod lab;
 
 pub mod args;
 pub mod commands;

@@ -24,6 +24,8 @@ fn main() -> ExitCode {
         }
         Command::Check(args) => commands::check::check(&args),
         Command::CheckLoad(args) => commands::check::check_load(&args),
+        Command::Lab(arguments) => commands::lab::lab(&arguments),
+        Command::Workload(command) => commands::lab::workload(command),
         Command::Doctor => commands::doctor::doctor(),
     };
     let code = result.unwrap_or_else(|error| {

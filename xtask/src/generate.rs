@@ -1,11 +1,11 @@
-//! `cargo xtask generate`: everything that follows from the metric catalog, and the pages that follow from the claims and what was
+//! `cargo xtask generate`: everything that follows from the metric catalog, and the page that follows from the claims and what was
 //! measured for them, so that nobody keeps them in step by hand.
 
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{trace::claims, workspace::root};
+use crate::{claims, workspace::root};
 
 /// Arguments of `generate`.
 #[derive(clap::Args)]
@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn generated() -> Result<BTreeMap<PathBuf, String>> {
     let files = schedscope_grafana::generate().context("cannot make the rules")?;
     let mut files: BTreeMap<PathBuf, String> = files.into_iter().map(|(path, text)| (path.into(), text)).collect();
-    files.extend(claims::pages::committed()?);
+    files.insert(claims::PAGE.into(), claims::committed()?);
     Ok(files)
 }
 

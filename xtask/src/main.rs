@@ -1,9 +1,9 @@
 //! Everything a developer runs on this repository, as `cargo xtask COMMAND`.
 
 mod accuracy;
-mod background;
 mod bench;
 mod build_ebpf;
+mod claims;
 mod generate;
 mod grafana;
 mod test;

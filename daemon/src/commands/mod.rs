@@ -4,6 +4,7 @@ pub mod attach;
 pub mod check;
 pub mod daemon;
 pub mod doctor;
+pub mod lab;
 pub mod run;
 
 use std::{

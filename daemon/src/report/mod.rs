@@ -23,7 +23,7 @@ pub mod oracles;
 pub mod schema;
 mod sections;
 pub mod terminal;
-mod words;
+pub(crate) mod words;
 
 pub use schema::RunReport;
 pub use terminal::{ColourDepth, Options};

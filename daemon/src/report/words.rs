@@ -67,7 +67,7 @@ pub(super) fn mean(number: f64) -> String {
 }
 
 /// `12,345`.
-pub(super) fn grouped(count: u64) -> String {
+pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -110,7 +110,7 @@ pub(super) fn rate(count: u64, wall_seconds: f64) -> String {
 }
 
 /// A length of time with three digits in the unit that suits it: `850 ns`, `4.05 ms`, `12.3 s`, `5 min 20 s`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     const UNITS: [(f64, &str); 4] = [(1e-9, "ns"), (1e-6, "µs"), (1e-3, "ms"), (1.0, "s")];
     let seconds = sane(seconds);
     if seconds <= 0.5e-9 {

@@ -13,14 +13,13 @@ mod scene;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schedscope::metrics::catalog;
+use schedscope::{lab::serve::prometheus::Prometheus, metrics::catalog};
 use schedscope_grafana::{
     rules::{alerts, recordings},
     variables::annotations,
 };
 use serde_json::Value;
 
-use super::prometheus::Prometheus;
 use expressions::Choice;
 use scene::{Scene, Trace, wait_until};
 

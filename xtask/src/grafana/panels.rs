@@ -10,14 +10,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use axum::{Json, Router, extract, http::StatusCode, routing::get};
+use schedscope::lab::serve::background::Background;
 use schedscope_grafana::dashboards;
 use serde_json::Value;
 use tower_http::services::ServeDir;
 
-use crate::{
-    background::Background,
-    workspace::{find_program, output, read_text, root, run, target_dir},
-};
+use crate::workspace::{find_program, output, read_text, root, run, target_dir};
 
 /// Oldest Node.js that the libraries and the bundler run on.
 const NODE_MAJOR: u32 = 20;

@@ -10,17 +10,19 @@ use std::{
     time::Duration,
 };
 
-use schedscope::metrics::catalog;
+use schedscope::{
+    lab::{
+        child::{Service, Stop},
+        serve::prometheus::{Prometheus, Settings},
+    },
+    metrics::catalog,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     expressions::{self, Choice},
     scene::{built, now_seconds, prometheus_where_allowed, query, wait_for_daemon, wait_until},
-};
-use crate::{
-    grafana::prometheus::{Prometheus, Settings},
-    trace::child::{Service, Stop},
 };
 
 /// Addresses reserved for documentation. Unlike loopback addresses they need `--allow-remote`.

@@ -1,41 +1,34 @@
 //! The lab under `--serve`: some cells, and what Prometheus has of them.
 
-use std::fs;
-
+use schedscope::lab::{
+    cell::{Cell, Row},
+    child::Stop,
+    embedded,
+    measure::Tracer,
+    runtime::{self, Runtime},
+    serve::Serving,
+};
 use tempfile::TempDir;
 
 use super::{
     expressions::Choice,
     scene::{built, prometheus_where_allowed, query},
 };
-use crate::trace::{
-    cell::{Cell, Kind},
-    child::Stop,
-    host::Programs,
-    measure::{self, Runs},
-    runtime::{self, NATIVE},
-    serve::Serving,
-};
 
 #[test]
 fn the_dashboards_show_the_lab_with_models_and_phases() {
-    if prometheus_where_allowed().is_none() {
-        return;
-    }
+    let Some(prometheus) = prometheus_where_allowed() else { return };
     let scratch = TempDir::new().unwrap();
     let stop = Stop::default();
-    let programs =
-        Programs { target: scratch.path().to_owned(), schedscope: built("schedscope"), workloads: built("schedscope-workloads") };
-    let directory = scratch.path().join("trace");
-    fs::create_dir(&directory).unwrap();
-    let cells = cells(&programs, &stop);
-    let mut serving = Serving::start(&programs, &cells, &directory, &stop).unwrap();
+    let tracer = Tracer { program: built("schedscope"), directory: scratch.path().to_owned() };
+    let cells = cells(&tracer, &stop);
+    let mut serving = Serving::start(&prometheus, &tracer, &cells, &stop).unwrap();
     for cell in serving.cells().to_vec() {
-        let mut runs = Runs::default();
-        serving.begin(&cell, &stop).unwrap();
-        measure::run(&cell, &programs, &mut runs, &stop).unwrap();
-        assert!(runs.has_succeeded(), "{}: {}", cell.label(), runs.last_line());
-        serving.show(&cell, &runs, &stop).unwrap();
+        let mut row = Row::new(cell);
+        serving.begin(&row.cell, &stop).unwrap();
+        tracer.run(&mut row, &stop).unwrap();
+        assert!(row.has_succeeded(), "{}: {}", row.cell.label(), row.last_line());
+        serving.show(&row, &stop).unwrap();
     }
     assert_eq!(serving.shown().len(), cells.len());
     for shown in serving.shown() {
@@ -55,52 +48,33 @@ fn the_dashboards_show_the_lab_with_models_and_phases() {
 }
 
 /// Threads and processes in the native program, and in Python where there is one.
-fn cells(programs: &Programs, stop: &Stop) -> Vec<Cell> {
-    let native = |model: &str| Cell {
-        id: format!("native-spin-{model}"),
-        runtime: NATIVE.to_owned(),
-        program: programs.workloads.clone(),
-        arguments: ["native", "--task", "spin", "--workers", "4", "--seconds", "0.2", "--model", model].map(Into::into).into(),
-        ..cell(model)
-    };
-    let mut cells = vec![native("threads"), native("processes")];
-    match runtime::pythons(&[], stop) {
-        Ok(pythons) => {
-            let python = pythons.into_iter().next().unwrap();
-            let of_model = |model: &str| Cell {
-                id: format!("arithmetic-{model}"),
-                runtime: python.name.clone(),
-                program: python.program.clone(),
-                arguments: python
-                    .prefix
-                    .iter()
-                    .map(|path| path.clone().into_os_string())
-                    .chain(
-                        [format!("arithmetic-{model}"), "--workers=4".to_owned(), "--work".to_owned(), "100".to_owned()]
-                            .map(Into::into),
-                    )
-                    .collect(),
-                ..cell(model)
-            };
-            cells.extend(["threads", "processes-spawn"].map(of_model));
-        }
-        Err(error) => println!("skipped: the cells in Python: {error:#}"),
-    }
-    cells
-}
-
-fn cell(model: &str) -> Cell {
-    Cell {
-        id: String::new(),
-        runtime: String::new(),
-        kind: Kind::Cpu,
+fn cells(tracer: &Tracer, stop: &Stop) -> Vec<Cell> {
+    let cell = |runtime: &Runtime, id: String, model: &str, arguments: &[&str]| Cell {
+        id,
+        runtime: runtime.name.clone(),
         task: "arithmetic".to_owned(),
         model: model.to_owned(),
         workers: 4,
-        serial_twin: None,
-        unit: None,
-        program: "".into(),
-        arguments: Vec::new(),
-        skipped: None,
+        program: runtime.program.clone(),
+        arguments: runtime.arguments(arguments.iter().copied().chain(["--workers", "4"])),
+        ..Cell::default()
+    };
+    let native = Runtime::native(tracer.program.clone());
+    let mut cells = ["threads", "processes"]
+        .map(|model| {
+            let arguments = ["native", "--task", "spin", "--seconds", "0.2", "--model", model];
+            cell(&native, format!("native-spin-{model}"), model, &arguments)
+        })
+        .to_vec();
+    let script = embedded::write_scripts(&tracer.directory.join("workloads")).unwrap();
+    let python = &runtime::pythons(&[], &script, stop).unwrap()[0];
+    if let Some(why) = &python.unusable {
+        println!("skipped: the cells in Python: {why}");
+        return cells;
     }
+    cells.extend(["threads", "processes-spawn"].map(|model| {
+        let id = format!("arithmetic-{model}");
+        cell(python, id.clone(), model, &[&id, "--work", "100"])
+    }));
+    cells
 }

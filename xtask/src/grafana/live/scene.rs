@@ -9,23 +9,22 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use schedscope::report::RunReport;
+use schedscope::{
+    lab::{
+        child::{Service, Stop},
+        daemon::{self, free_address},
+        serve::{
+            phases::{Phase, Phases},
+            prometheus::{Prometheus, Settings},
+        },
+    },
+    report::RunReport,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::expressions::{Choice, of_column, of_panel};
-use crate::{
-    grafana::{
-        has_daemon,
-        prometheus::{Prometheus, Settings},
-    },
-    trace::{
-        child::{Service, Stop},
-        metrics::free_address,
-        serve::phases::{Phase, Phases},
-    },
-    workspace::{find_program, root, target_dir},
-};
+use crate::workspace::{find_program, root, target_dir};
 
 /// Set to run tests that load BPF programs.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
@@ -72,7 +71,7 @@ impl Scene {
         let scratch = TempDir::new().unwrap();
         let stop = Stop::default();
         let daemon_address = free_address().unwrap();
-        let daemon = daemon(scratch.path(), &daemon_address.to_string());
+        let daemon = start_daemon(scratch.path(), &daemon_address.to_string());
         wait_for_daemon(daemon_address);
         let phases = Phases::serve().unwrap();
         let store_address = free_address().unwrap();
@@ -183,7 +182,7 @@ fn link_python(link: &Path) -> bool {
     true
 }
 
-fn daemon(scratch: &Path, address: &str) -> Service {
+fn start_daemon(scratch: &Path, address: &str) -> Service {
     // The same program under two names, which rules tell apart.
     let rules = ["lab-threads", "lab-processes"].map(|name| {
         fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
@@ -211,7 +210,7 @@ pub(super) fn prometheus_where_allowed() -> Option<PathBuf> {
 }
 
 pub(super) fn wait_for_daemon(address: SocketAddr) {
-    wait_until("the daemon answers", || has_daemon(address).is_ok());
+    wait_until("the daemon answers", || daemon::answers(address).is_ok());
 }
 
 /// Waits for a condition; how long it took, in seconds.

@@ -1,0 +1,197 @@
+//! A cell of the lab: one task on one concurrency model on one runtime, and what came of it.
+
+use std::{collections::HashMap, ffi::OsString, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{figures::Figures, sample::Sample};
+use crate::report::RunReport;
+
+/// Name of the runtime that is not an interpreter.
+pub const NATIVE: &str = "native";
+
+/// What kind of work a cell does; the sections of the table, in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Native threads, one per CPU: what this machine can give.
+    Calibration,
+    /// Computing.
+    #[default]
+    Cpu,
+    /// Waiting.
+    Io,
+    /// Examples that textbooks give.
+    Textbook,
+    /// Who has to wait for whom.
+    Latency,
+    /// What workers share, lose, cost and survive: cells about one claim.
+    #[serde(alias = "claim")]
+    Workers,
+}
+
+impl Kind {
+    /// Heading of the section.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Kind::Calibration => "Calibration",
+            Kind::Cpu => "CPU-bound",
+            Kind::Io => "I/O-bound",
+            Kind::Textbook => "Textbook",
+            Kind::Latency => "Latency",
+            Kind::Workers => "Workers",
+        }
+    }
+}
+
+/// One cell, ready to be run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Cell {
+    /// Its name in its runtime's list.
+    pub id: String,
+    /// Name of the runtime, such as `3.11.7`, or `native`.
+    pub runtime: String,
+    /// Section of the table.
+    pub kind: Kind,
+    /// What is done; native cells bear the name of the Python task that they are the control for.
+    pub task: String,
+    /// On what it is done.
+    pub model: String,
+    /// Number of workers.
+    pub workers: usize,
+    /// Name of the cell with the same work on one worker, in the same runtime.
+    pub serial_twin: Option<String>,
+    /// What one unit of work is.
+    pub unit: Option<String>,
+    /// Program to run.
+    #[serde(skip)]
+    pub program: PathBuf,
+    /// Its arguments.
+    #[serde(skip)]
+    pub arguments: Vec<OsString>,
+    /// Why the runtime cannot run it.
+    #[serde(skip)]
+    pub skipped: Option<String>,
+}
+
+impl Cell {
+    /// Name that tells it from the same cell on another runtime.
+    pub fn label(&self) -> String {
+        if self.is_native() { self.id.clone() } else { format!("{} {}", self.runtime, self.id) }
+    }
+
+    /// True for the controls, which no interpreter takes part in.
+    pub(crate) fn is_native(&self) -> bool {
+        self.runtime == NATIVE
+    }
+
+    /// True if it is its own twin: there is nothing to compare it with.
+    pub(crate) fn is_serial(&self) -> bool {
+        self.serial_twin.as_ref() == Some(&self.id)
+    }
+
+    /// Section of the table and task.
+    pub(crate) fn section(&self) -> String {
+        format!("{}: {}", self.kind.title(), self.task)
+    }
+}
+
+/// A cell and its runs: a line of the table.
+#[derive(Clone, Debug, Default)]
+pub struct Row {
+    /// What is run.
+    pub cell: Cell,
+    /// Every run, in order.
+    pub(crate) samples: Vec<Sample>,
+    /// The figures of each.
+    pub(crate) runs: Vec<Figures>,
+    /// Why there are no figures. One failure spoils the cell: medians over what is left would hide it.
+    pub(crate) problem: Option<Problem>,
+}
+
+/// Why a cell has no figures.
+#[derive(Clone, Debug)]
+pub(crate) enum Problem {
+    /// This runtime or machine can't run it; in the runtime's words.
+    Skipped(String),
+    /// It should have run; the error's text.
+    Failed(String),
+}
+
+impl Row {
+    /// A cell that was not run yet.
+    pub fn new(cell: Cell) -> Row {
+        Row { cell, ..Row::default() }
+    }
+
+    /// The figures over all runs; `None` if there are none.
+    pub(crate) fn figures(&self) -> Option<Figures> {
+        if self.problem.is_none() { Figures::summary(&self.runs) } else { None }
+    }
+
+    /// The run that its picture shows: the first.
+    pub(crate) fn report(&self) -> Option<&RunReport> {
+        self.samples.first().filter(|_| self.problem.is_none()).map(|sample| &sample.report)
+    }
+
+    /// True if it has run, each time well.
+    pub fn has_succeeded(&self) -> bool {
+        self.problem.is_none() && !self.runs.is_empty()
+    }
+
+    /// The last run in a few words.
+    pub fn last_line(&self) -> String {
+        match (&self.problem, self.runs.last()) {
+            (Some(Problem::Failed(why)), _) => format!("failed: {why}"),
+            (Some(Problem::Skipped(why)), _) => format!("skipped: {why}"),
+            (None, Some(run)) => format!("{:.2} s  C {:.2}  D {:.2}", run.wall_seconds, run.running_mean, run.demand_mean),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// Adds the speed-ups, which need the serial twins: each run is compared with the twin's run of the same round, which was made
+/// close to it in time.
+pub(crate) fn add_speed_ups(rows: &mut [Row]) {
+    let key = |runtime: &str, id: &str| (runtime.to_owned(), id.to_owned());
+    let succeeded = rows.iter().filter(|row| row.has_succeeded());
+    let twins: HashMap<_, Vec<Figures>> = succeeded.map(|row| (key(&row.cell.runtime, &row.cell.id), row.runs.clone())).collect();
+    for Row { cell, runs, .. } in rows {
+        let twin = cell.serial_twin.as_ref().and_then(|twin| twins.get(&key(&cell.runtime, twin)));
+        for (run, twin) in runs.iter_mut().zip(twin.into_iter().flatten()) {
+            run.compare_with(twin);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn speed_is_compared_with_the_twin_of_the_same_runtime_per_unit_of_work() {
+        let row = |runtime: &str, id: &str, twin: Option<&str>, wall_seconds: f64, work: f64| {
+            let cell =
+                Cell { id: id.to_owned(), runtime: runtime.to_owned(), serial_twin: twin.map(str::to_owned), ..Cell::default() };
+            let figures = Figures { wall_seconds, work_seconds: 2.0 * wall_seconds, work, ..Figures::default() };
+            Row { cell, runs: vec![figures], ..Row::default() }
+        };
+        let mut rows = vec![
+            row("a", "serial", Some("serial"), 8.0, 64.0),
+            row("a", "threads", Some("serial"), 2.0, 64.0),
+            row("a", "more", Some("serial"), 2.0, 128.0),
+            row("a", "less", Some("serial"), 2.0, 32.0),
+            row("b", "serial", Some("serial"), 3.0, 64.0),
+            row("b", "threads", Some("serial"), 2.0, 64.0),
+            row("a", "alone", None, 2.0, 64.0),
+            row("c", "threads", Some("serial"), 2.0, 64.0),
+            row("a", "still", Some("serial"), 0.0, 64.0),
+        ];
+        rows[4].problem = Some(Problem::Failed(String::new()));
+        add_speed_ups(&mut rows);
+        let speed_ups = |of: fn(Figures) -> Option<f64>| rows.iter().map(|row| row.figures().and_then(of)).collect::<Vec<_>>();
+        let expected = [Some(1.0), Some(4.0), Some(8.0), Some(2.0), None, None, None, None, None];
+        assert_eq!(speed_ups(|figures| figures.speed_up), expected);
+        assert_eq!(speed_ups(|figures| figures.work_speed_up), expected);
+    }
+}

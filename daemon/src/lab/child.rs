@@ -1,0 +1,213 @@
+//! Running programs so that none outlives the lab, whether it ends well, by Ctrl-C or by force.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// From one look at the stop flag to the next; rare enough not to disturb what is measured.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a program that was told to end may take.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Whether the user wants the lab to end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// From now on Ctrl-C and its like set a flag instead of ending this process.
+    pub fn install() -> Result<Stop> {
+        let stop = Stop::default();
+        for signal in [SIGINT, SIGTERM, SIGHUP] {
+            signal_hook::flag::register(signal, Arc::clone(&stop.0)).context("cannot handle signals")?;
+        }
+        Ok(stop)
+    }
+
+    /// True once the user asked.
+    pub fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Runs a program to its end and returns what it printed. It is ended with all its children after `limit` or when the user wants
+/// to stop; both are errors.
+pub(crate) fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Output> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let group = child.id();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let began = Instant::now();
+    loop {
+        match receiver.recv_timeout(POLL) {
+            Ok(output) => return output.with_context(|| format!("cannot read from {name}")),
+            Err(RecvTimeoutError::Disconnected) => bail!("lost {name}"),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        let is_late = began.elapsed() > limit;
+        if is_late || stop.is_requested() {
+            signal_group(group, SIGTERM);
+            if receiver.recv_timeout(GRACE).is_err() {
+                signal_group(group, libc::SIGKILL);
+                let _ = receiver.recv_timeout(GRACE);
+            }
+            bail!(if is_late { format!("did not end within {} s", limit.as_secs()) } else { "interrupted".to_owned() });
+        }
+    }
+}
+
+/// The line of a program's error output that usually says what went wrong.
+pub(crate) fn last_line(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it gives no reason").to_owned()
+}
+
+/// Starts a program in a process group of its own; the kernel ends it if this process dies.
+fn spawn(command: &mut Command) -> Result<Child> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    command.process_group(0).stdin(Stdio::null());
+    // SAFETY: the closure runs between fork and exec and makes one system call, which is safe there.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, SIGTERM) {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    }
+    command.spawn().with_context(|| format!("cannot start {name}"))
+}
+
+fn signal_group(group: u32, signal: libc::c_int) {
+    if let Ok(group) = libc::pid_t::try_from(group) {
+        // SAFETY: a system call without memory. The group's leader is our child and not reaped yet, or its pipes are still open and
+        // so the group is not empty: its id has not been given to others.
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
+/// A program that serves until it is dropped.
+pub struct Service {
+    child: Child,
+}
+
+impl Service {
+    /// Starts a service that prints little.
+    pub fn start(command: &mut Command) -> Result<Service> {
+        Ok(Service { child: spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))? })
+    }
+
+    /// Starts a service that prints more than a pipe holds, into a file.
+    pub(crate) fn logging(command: &mut Command, log: &Path) -> Result<Service> {
+        let file = fs::File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
+        let errors = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
+        Ok(Service { child: spawn(command.stdout(file).stderr(errors))? })
+    }
+
+    /// Waits for the first line that it prints, and returns it.
+    pub(crate) fn first_line(&mut self) -> Result<String> {
+        let stdout = self.child.stdout.take().context("its output was read before")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line)?;
+        if line.trim().is_empty() {
+            bail!("it ended: {}", self.last_words());
+        }
+        Ok(line.trim().to_owned())
+    }
+
+    /// Why it ended, in its own words; waits until it has.
+    pub(crate) fn last_words(&mut self) -> String {
+        let mut text = Vec::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            // What can't be read is not worth a second error.
+            let _ = stderr.read_to_end(&mut text);
+        }
+        last_line(&text)
+    }
+
+    /// True if it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if self.has_ended() {
+            return;
+        }
+        signal_group(self.child.id(), SIGTERM);
+        let deadline = Instant::now() + GRACE;
+        while !self.has_ended() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
+        if !self.has_ended() {
+            signal_group(self.child.id(), libc::SIGKILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_takes_too_long_is_ended_with_its_children() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        // Neither the shell nor its child heeds the polite signal.
+        let script = "trap '' TERM; echo $$ > \"$1\"; sleep 300 & wait; sleep 300";
+        let began = Instant::now();
+        let mut command = Command::new("sh");
+        let error = output(command.args(["-c", script, "sh"]).arg(file.path()), POLL * 2, &Stop::default()).unwrap_err();
+        assert!(error.to_string().contains("did not end within"), "{error}");
+        assert!(began.elapsed() < GRACE * 3);
+        let group: libc::pid_t = fs::read_to_string(file.path()).unwrap().trim().parse().unwrap();
+        // SAFETY: a system call without memory; signal 0 only asks.
+        let is_gone = || unsafe { libc::kill(-group, 0) } != 0;
+        while !is_gone() {
+            assert!(began.elapsed() < GRACE * 5, "the group is still there");
+            thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn a_request_to_stop_ends_the_program() {
+        let stop = Stop::default();
+        stop.0.store(true, Ordering::Relaxed);
+        let error = output(Command::new("sleep").arg("300"), Duration::from_secs(300), &stop).unwrap_err();
+        assert_eq!(error.to_string(), "interrupted");
+    }
+
+    #[test]
+    fn what_a_program_prints_comes_back() {
+        let output = output(Command::new("sh").args(["-c", "echo out; echo err >&2; exit 3"]), GRACE, &Stop::default()).unwrap();
+        assert_eq!((output.status.code(), &output.stdout[..], &output.stderr[..]), (Some(3), &b"out\n"[..], &b"err\n"[..]));
+        let error = super::output(&mut Command::new("/nonexistent"), GRACE, &Stop::default()).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot start /nonexistent"));
+    }
+
+    #[test]
+    fn a_service_says_where_it_serves_or_why_it_does_not() {
+        let started = |script| Service::start(Command::new("sh").args(["-c", script])).unwrap();
+        assert_eq!(started("echo http://somewhere; sleep 300").first_line().unwrap(), "http://somewhere");
+        let error = started("echo no port >&2").first_line().unwrap_err();
+        assert_eq!(error.to_string(), "it ended: no port");
+        assert_eq!(last_line(b"Traceback:\n  deep\nOSError: no\n\n"), "OSError: no");
+        assert_eq!(last_line(b""), "it gives no reason");
+    }
+}

@@ -1,0 +1,90 @@
+//! A daemon beside the cells.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{
+    cell::Cell,
+    child::{self, Service, Stop},
+    http::Http,
+};
+
+/// How long the daemon may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(10);
+/// From one look at it to the next.
+const POLL: Duration = Duration::from_millis(50);
+/// How long the cell that runs meanwhile may take.
+const CELL_LIMIT: Duration = Duration::from_secs(60);
+/// Cells worth looking at from outside, the best first.
+const SHOWN: [&str; 3] = ["hash-threads", "arithmetic-threads", "native-hash-threads"];
+
+/// Starts `schedscope daemon` and waits until it answers.
+pub(crate) fn start(program: &Path, listen: SocketAddr, configuration: Option<&Path>, stop: &Stop) -> Result<Service> {
+    let mut command = Command::new(program);
+    command.args(["daemon", "--listen", &listen.to_string()]);
+    if let Some(file) = configuration {
+        command.arg("--config").arg(file);
+    }
+    let mut daemon = Service::start(&mut command)?;
+    let began = Instant::now();
+    while answers(listen).is_err() {
+        if daemon.has_ended() {
+            bail!("`schedscope daemon` did not start: {}", daemon.last_words());
+        }
+        if began.elapsed() > START_LIMIT || stop.is_requested() {
+            bail!("`schedscope daemon` does not answer on {listen}");
+        }
+        thread::sleep(POLL);
+    }
+    Ok(daemon)
+}
+
+/// Fails if no daemon answers.
+pub fn answers(address: SocketAddr) -> Result<()> {
+    let health = Http::new(address).text("/healthz");
+    let answer = health.with_context(|| {
+        format!("no schedscope daemon answers on {address}: start one with `sudo schedscope daemon`, or name another with --daemon")
+    })?;
+    if answer.trim() != "ok" {
+        bail!("what answers on {address} is no schedscope daemon: name another address with --daemon");
+    }
+    Ok(())
+}
+
+/// Starts the daemon, runs a cell beside it, and returns the text of `/metrics`.
+pub(crate) fn scrape(program: &Path, cells: &[Cell], stop: &Stop) -> Result<String> {
+    let runnable = || cells.iter().filter(|cell| cell.skipped.is_none());
+    let cell = SHOWN.iter().find_map(|id| runnable().find(|cell| cell.id == *id)).or_else(|| runnable().next());
+    let cell = cell.context("there is no cell to look at")?;
+    let address = free_address()?;
+    let _daemon = start(program, address, None, stop)?;
+    child::output(Command::new(&cell.program).args(&cell.arguments), CELL_LIMIT, stop)?;
+    Http::new(address).text("/metrics")
+}
+
+/// An address that nobody listens on. If somebody takes it before the daemon does, the daemon fails and says so.
+pub fn free_address() -> Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot find a free port")?;
+    listener.local_addr().context("cannot find a free port")
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_missing_daemon_is_said_with_what_to_do() {
+        // Nobody listens on this port, which is reserved.
+        let error = format!("{:#}", answers(SocketAddr::from(([127, 0, 0, 1], 1))).unwrap_err());
+        assert!(error.contains("127.0.0.1:1") && error.contains("schedscope daemon") && error.contains("--daemon"), "{error}");
+    }
+}

@@ -1,0 +1,52 @@
+//! Asking a server on this host.
+
+use std::{net::SocketAddr, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// What an answer may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// A server by its address.
+#[derive(Clone, Debug)]
+pub struct Http {
+    address: SocketAddr,
+    agent: ureq::Agent,
+}
+
+impl Http {
+    /// The server at this address.
+    pub fn new(address: SocketAddr) -> Http {
+        // The text of an error is in the body, so that a status is no error yet. A proxy has no business on this host.
+        let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false).proxy(None).build();
+        Http { address, agent: config.into() }
+    }
+
+    /// Its address for a browser.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The body of a page; an error if its status is not 200.
+    pub fn text(&self, path: &str) -> Result<String> {
+        self.get(path, &[])
+    }
+
+    /// A page as JSON.
+    pub fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+        let text = self.get(path, parameters)?;
+        serde_json::from_str(&text).with_context(|| format!("{}{path} is no JSON", self.url()))
+    }
+
+    fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<String> {
+        let url = format!("{}{path}", self.url());
+        let mut answer =
+            self.agent.get(&url).query_pairs(parameters.iter().copied()).call().with_context(|| format!("cannot ask {url}"))?;
+        let text = answer.body_mut().read_to_string().with_context(|| format!("cannot read {url}"))?;
+        if answer.status() != 200 {
+            bail!("{url} answers {}: {}", answer.status(), text.trim());
+        }
+        Ok(text)
+    }
+}

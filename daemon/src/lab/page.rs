@@ -1,0 +1,225 @@
+//! One page with the core maps of all cells in colour; it needs nothing but a browser.
+
+use std::fmt::Write;
+
+use crate::report::{
+    RunReport,
+    schema::{CoreMap, CoreMapRow},
+    words::duration,
+};
+
+use super::{
+    cell::Row,
+    claims::{self, Judgement},
+    table,
+};
+
+/// Columns of a picture; finer bins are merged.
+const COLUMNS: usize = 240;
+/// Height of a core's row and of the part of it that is filled.
+const ROW_HEIGHT: usize = 26;
+/// Units of a full bar.
+const BAR_HEIGHT: f64 = 22.0;
+/// Cores that are drawn: the busiest, on a machine that has more.
+const CORES_MAX: usize = 16;
+/// Colours of threads, the busiest first; distinct to the colour-blind too (after Okabe and Ito).
+const COLOURS: [&str; 8] = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#b8a800", "#7a5fd0"];
+/// Colour of threads that have none of their own.
+const OTHER: &str = "#8a7a60";
+/// Colour of other programs.
+const FOREIGN: &str = "#b0b0b0";
+
+const STYLE: &str = include_str!("page.css");
+
+/// The page.
+pub(crate) fn html(place: &str, rows: &[Row], judged: &[Judgement]) -> String {
+    let mut page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>Core maps</title><style>{STYLE}</style><h1>Which thread had which core when</h1>\
+         <p>One row per core, time from left to right, the height of a bar is the busy share. {}.</p>",
+        escape(place)
+    );
+    page.push_str("<ul>");
+    for (sentence, verdict) in claims::lines(judged) {
+        let _ = write!(page, "<li>{} <b>{}</b></li>", escape(&sentence), escape(&verdict));
+    }
+    page.push_str("</ul>");
+    let mut heading = String::new();
+    for row in rows {
+        let Some(report) = row.report() else { continue };
+        let section = row.cell.section();
+        if section != heading {
+            let _ = write!(page, "<h2>{}</h2>", escape(&section));
+            heading = section;
+        }
+        let _ = write!(page, "<h3>{}</h3>", escape(&table::summary(row)));
+        let _ = write!(page, "<p class=\"said\">{}</p>", escape(&report.model.sentence));
+        page.push_str(&picture(report));
+    }
+    let _ = writeln!(page, "<h2>All figures</h2><pre>{}</pre></html>", escape(&table::text(rows)));
+    page
+}
+
+/// The picture of one run and its legend.
+fn picture(report: &RunReport) -> String {
+    let Some(map) = &report.core_map else { return String::new() };
+    let bins = map.rows.iter().map(|row| row.bins.len()).max().unwrap_or(0);
+    if bins == 0 || map.bin_seconds <= 0.0 {
+        return String::new();
+    }
+    let rows = busiest(map);
+    let merged = bins.div_ceil(COLUMNS);
+    let columns = bins.div_ceil(merged);
+    let mut svg = format!(
+        "<svg viewBox=\"0 0 1000 {}\" role=\"img\" aria-label=\"core map over {:.3} s\">",
+        rows.len() * ROW_HEIGHT + 14,
+        report.wall_seconds
+    );
+    for (index, row) in rows.iter().enumerate() {
+        let top = index * ROW_HEIGHT + 2;
+        let _ = write!(svg, "<text x=\"4\" y=\"{}\" font-size=\"11\" fill=\"currentColor\">CPU {}</text>", top + 15, row.cpu);
+        let _ = write!(svg, "<g transform=\"translate(60 {top}) scale({:.4} 1)\">", 930.0 / columns as f64);
+        for (colour, path) in paths(row, merged, columns, map.bin_seconds) {
+            let _ = write!(svg, "<path fill=\"{colour}\" d=\"{path}\"/>");
+        }
+        svg.push_str("</g>");
+    }
+    let bottom = rows.len() * ROW_HEIGHT + 11;
+    let seconds = duration(report.wall_seconds);
+    let _ = write!(svg, "<text x=\"60\" y=\"{bottom}\" font-size=\"10\" fill=\"currentColor\">0</text>");
+    let _ = write!(
+        svg,
+        "<text x=\"990\" y=\"{bottom}\" font-size=\"10\" text-anchor=\"end\" fill=\"currentColor\">{seconds}</text></svg>"
+    );
+    svg + &legend(map)
+}
+
+/// The busiest cores, in order of their numbers.
+fn busiest(map: &CoreMap) -> Vec<&CoreMapRow> {
+    let busy = |row: &CoreMapRow| row.bins.iter().flatten().map(|(_, seconds)| seconds).sum::<f64>();
+    let mut rows: Vec<&CoreMapRow> = map.rows.iter().collect();
+    rows.sort_by(|a, b| busy(b).total_cmp(&busy(a)));
+    rows.truncate(CORES_MAX);
+    rows.sort_by_key(|row| row.cpu);
+    rows
+}
+
+/// Per colour the bars of one core: those of one column stand on each other, neighbours of the same height are one.
+fn paths(row: &CoreMapRow, merged: usize, columns: usize, bin_seconds: f64) -> Vec<(&'static str, String)> {
+    let mut bars: Vec<(&'static str, Vec<Bar>)> = Vec::new();
+    for column in 0..columns {
+        let range = column * merged..(column + 1) * merged;
+        let scale = BAR_HEIGHT / (merged as f64 * bin_seconds);
+        let mut foot = BAR_HEIGHT;
+        let mut seconds = [0.0; COLOURS.len() + 2];
+        for (thread, used) in row.bins.get(range.start..row.bins.len().min(range.end)).into_iter().flatten().flatten() {
+            seconds[(*thread).min(COLOURS.len())] += used;
+        }
+        seconds[COLOURS.len() + 1] = row.foreign.get(range.start..row.foreign.len().min(range.end)).into_iter().flatten().sum();
+        for (colour, seconds) in COLOURS.into_iter().chain([OTHER, FOREIGN]).zip(seconds) {
+            let height = (seconds * scale).min(foot);
+            if height < 0.25 {
+                continue;
+            }
+            let bar = Bar { column, length: 1, top: tenths(foot - height), height: tenths(height) };
+            foot -= height;
+            match bars.iter_mut().find(|(known, _)| *known == colour) {
+                Some((_, list)) => bar.join(list),
+                None => bars.push((colour, vec![bar])),
+            }
+        }
+    }
+    bars.into_iter().map(|(colour, list)| (colour, list.iter().map(Bar::path).collect())).collect()
+}
+
+/// A bar, vertically in tenths of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bar {
+    column: usize,
+    length: usize,
+    top: u32,
+    height: u32,
+}
+
+impl Bar {
+    /// Makes the last bar of the list longer if this one continues it.
+    fn join(self, bars: &mut Vec<Bar>) {
+        match bars.last_mut() {
+            Some(before)
+                if before.column + before.length == self.column && (before.top, before.height) == (self.top, self.height) =>
+            {
+                before.length += 1;
+            }
+            _ => bars.push(self),
+        }
+    }
+
+    fn path(&self) -> String {
+        let tenth = |value: u32| format!("{}.{}", value / 10, value % 10);
+        format!("M{} {}h{}v{}h-{}z", self.column, tenth(self.top), self.length, tenth(self.height), self.length)
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and ten times the height of a bar")]
+fn tenths(value: f64) -> u32 {
+    (value * 10.0).round() as u32
+}
+
+fn legend(map: &CoreMap) -> String {
+    let mut text = String::from("<p>");
+    let mut add = |colour: &str, name: &str| {
+        let _ = write!(text, "<span class=\"key\"><b style=\"background:{colour}\"></b>{}</span>", escape(name));
+    };
+    for (thread, colour) in map.threads.iter().zip(COLOURS) {
+        add(colour, &format!("{} {}", thread.comm, thread.tid));
+    }
+    if map.threads.len() > COLOURS.len() {
+        add(OTHER, &format!("{} more", map.threads.len() - COLOURS.len()));
+    }
+    add(FOREIGN, "other programs");
+    text + "</p>"
+}
+
+/// Names come from traced programs; none may end up as markup.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            letter if letter.is_control() && letter != '\n' => escaped.push('\u{fffd}'),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_markup_survives(text in ".*") {
+            let escaped = escape(&text);
+            prop_assert!(!escaped.contains(['<', '>', '"']));
+        }
+
+        #[test]
+        fn bars_stay_in_their_row(seconds in prop::collection::vec(0.0..0.02_f64, 1..600), foreign in 0.0..0.02_f64) {
+            let row = CoreMapRow { cpu: 0, bins: seconds.iter().map(|s| vec![(0, *s), (9, *s / 2.0)]).collect(), foreign: vec![foreign; seconds.len()] };
+            let merged = seconds.len().div_ceil(COLUMNS);
+            for (_, path) in paths(&row, merged, seconds.len().div_ceil(merged), 0.01) {
+                for bar in path.split('z').filter(|bar| !bar.is_empty()) {
+                    let top: f64 = bar.split([' ', 'h']).nth(1).and_then(|text| text.parse().ok()).unwrap_or(-1.0);
+                    let height: f64 = bar.split(['v', 'h']).nth(2).and_then(|text| text.parse().ok()).unwrap_or(-1.0);
+                    prop_assert!(top >= 0.0 && height > 0.0 && top + height <= BAR_HEIGHT + 0.11, "{bar}");
+                }
+            }
+        }
+    }
+}

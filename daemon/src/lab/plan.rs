@@ -1,0 +1,288 @@
+//! Which cells to run, with how much work and how many workers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    path::PathBuf,
+};
+
+use anyhow::Result;
+
+use super::{
+    calibrate::{self, Rates},
+    cell::{Cell, Kind, NATIVE},
+    child::Stop,
+    claims::{self, CALIBRATION},
+    runtime::{Listed, Runtime},
+};
+
+/// As many units as keep one worker busy for [`Scale::serial_seconds`] on this machine, whatever the scale.
+const CALIBRATED: [&str; 2] = ["--work {units}"; 2];
+/// The same for a task that needs files.
+const CALIBRATED_ON_DISK: [&str; 2] = ["--work {units} --directory {directory}"; 2];
+/// Requests to the lab's own HTTP server.
+const REQUESTS: [&str; 2] = ["--work 64 --url {url}", "--work 128 --url {url}"];
+/// The options that say how much of a task a cell does, in the short lab and in the full one. Tasks that are not here decide for
+/// themselves. `{units}`, `{directory}` and `{url}` stand for what is known only when the lab runs.
+const TASKS: [(&str, [&str; 2]); 25] = [
+    ("factorial", CALIBRATED),
+    ("arithmetic", CALIBRATED),
+    ("hash", CALIBRATED),
+    ("json", CALIBRATED),
+    ("regex", CALIBRATED),
+    ("big-int", CALIBRATED),
+    ("zlib", CALIBRATED),
+    ("lzma", CALIBRATED),
+    ("blur", CALIBRATED),
+    ("pbkdf2", CALIBRATED),
+    ("cipher", CALIBRATED),
+    ("monte-carlo", CALIBRATED),
+    ("database", CALIBRATED_ON_DISK),
+    ("file-read", CALIBRATED_ON_DISK),
+    ("file-write", CALIBRATED_ON_DISK),
+    ("download", ["--pause 0.25", "--pause 1"]),
+    ("print-numbers", ["--pause 0.1", "--pause 0.5"]),
+    ("sleep", ["--work 128", "--work 192"]),
+    ("request", ["--work 128", "--work 192"]),
+    ("fetch", REQUESTS),
+    ("upload", REQUESTS),
+    ("scrape", REQUESTS),
+    ("spin", CALIBRATED),
+    ("mutex", CALIBRATED),
+    // The control for the downloads.
+    (NATIVE_SLEEP, ["--work 4 --pause 0.25", "--work 4 --pause 1"]),
+];
+/// What [`TASKS`] calls the native task `sleep`, which is not the Python one.
+const NATIVE_SLEEP: &str = "native-sleep";
+/// Workers of the native sleep: the textbook's number of downloads.
+const DOWNLOADS: usize = 4;
+
+/// Workers of a computing cell: more than the CPUs of a small machine, so that demand shows, and no more than a table can compare.
+const CPU_WORKERS: std::ops::RangeInclusive<usize> = 4..=8;
+/// Fewest units of work in a cell, so that every worker has some.
+const UNITS_MIN: f64 = 32.0;
+
+/// The cell that also runs with other switch intervals.
+const THREADS: &str = "arithmetic-threads";
+/// The intervals: name and seconds. The usual one is 5 ms.
+const INTERVALS: [(&str, &str); 2] = [("0.5ms", "0.0005"), ("50ms", "0.05")];
+
+/// Cells of the short lab besides those that the claims cannot do without.
+const BRIEF_EXTRA: [&str; 7] = [
+    "arithmetic-threads-interval-0.5ms",
+    "arithmetic-threads-interval-50ms",
+    "arithmetic-asyncio",
+    "lost-updates-threads-locked",
+    "exception-threads",
+    "startup-processes-spawn",
+    "native-spin-threads",
+];
+
+/// How much is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scale {
+    /// What the claims need, in less than a minute on two CPUs.
+    Quick,
+    /// Everything, in some five minutes.
+    Full,
+}
+
+impl Scale {
+    /// Runs of each cell that a claim rests on, if nothing else is asked for.
+    pub(crate) fn repeats(self) -> u16 {
+        if self == Scale::Quick { 1 } else { 3 }
+    }
+
+    /// Length of a serial run of computing.
+    fn serial_seconds(self) -> f64 {
+        if self == Scale::Quick { 0.6 } else { 1.0 }
+    }
+
+    /// Whether a cell is in it.
+    fn has(self, id: &str) -> bool {
+        self == Scale::Full || BRIEF_EXTRA.contains(&id) || claims::is_needed(id)
+    }
+}
+
+/// What cells need to know of the place they run in.
+#[derive(Clone, Debug)]
+pub(crate) struct Bench {
+    /// How much is run.
+    pub(crate) scale: Scale,
+    /// CPUs that may be used.
+    pub(crate) cpus: usize,
+    /// Address of the HTTP server.
+    pub(crate) url: String,
+    /// Where files may be written.
+    pub(crate) directory: PathBuf,
+}
+
+/// All cells to run: the calibration, then task by task, so that what is compared is measured close together.
+pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, is_selected: &dyn Fn(&str) -> bool, stop: &Stop) -> Result<Vec<Cell>> {
+    let mut cells = Vec::new();
+    for runtime in runtimes {
+        if let Some(why) = &runtime.unusable {
+            let [id, task, model] = ["all", "any", "all cells"].map(str::to_owned);
+            cells.push(Cell { id, task, model, runtime: runtime.name.clone(), skipped: Some(why.clone()), ..Cell::default() });
+            continue;
+        }
+        let mut listed = runtime.list(stop)?;
+        listed.extend(variants(&listed));
+        let mut wanted = with_twins(&listed, is_selected);
+        wanted.retain(|cell| bench.scale.has(&cell.id));
+        let needs_rate = |cell: &&Listed| {
+            cell.model == "serial"
+                && options(cell, bench.scale).contains("{units}")
+                && wanted.iter().any(|wanted| wanted.task == cell.task)
+        };
+        let calibrated = listed.iter().filter(needs_rate);
+        let extra: &[OsString] = if runtime.is_native() { &[] } else { &["--directory".into(), bench.directory.clone().into()] };
+        let rates = calibrate::rates(runtime, calibrated, extra, stop)?;
+        cells.extend(wanted.iter().map(|listed| cell(runtime, listed, bench, &rates)));
+        if runtime.is_native() {
+            cells.push(calibration(runtime, bench));
+        }
+    }
+    // In the order of the first list; what only later ones have comes behind.
+    let mut order = BTreeMap::new();
+    for cell in &cells {
+        let next = order.len();
+        order.entry(cell.task.clone()).or_insert(next);
+    }
+    cells.sort_by_key(|cell| (cell.kind, order.get(&cell.task).copied()));
+    Ok(cells)
+}
+
+/// Cells that the lab makes of others by an option.
+fn variants(listed: &[Listed]) -> Vec<Listed> {
+    let Some(threads) = listed.iter().find(|cell| cell.id == THREADS) else { return Vec::new() };
+    let variant = |(name, seconds): (&str, &str)| Listed {
+        id: format!("{THREADS}-interval-{name}"),
+        model: format!("{}, {name}", threads.model),
+        args: [&threads.args[..], &["--switch-interval".to_owned(), seconds.to_owned()]].concat(),
+        ..threads.clone()
+    };
+    INTERVALS.into_iter().map(variant).collect()
+}
+
+/// The selected cells and the serial twins that their speed-ups need.
+fn with_twins<'a>(listed: &'a [Listed], is_selected: &dyn Fn(&str) -> bool) -> Vec<&'a Listed> {
+    let selected = listed.iter().filter(|cell| is_selected(&cell.id));
+    let twins: BTreeSet<&String> = selected.filter_map(|cell| cell.serial_twin.as_ref()).collect();
+    listed.iter().filter(|cell| is_selected(&cell.id) || twins.contains(&cell.id)).collect()
+}
+
+fn cell(runtime: &Runtime, listed: &Listed, bench: &Bench, rates: &Rates) -> Cell {
+    let workers = workers(listed, bench.cpus);
+    let task = match listed.task.as_str() {
+        // Native cells stand below the Python task that they are the control for.
+        "spin" if listed.is_native => "arithmetic",
+        "sleep" if listed.is_native => "download",
+        task => task,
+    };
+    Cell {
+        id: listed.id.clone(),
+        runtime: runtime.name.clone(),
+        kind: listed.kind,
+        task: task.to_owned(),
+        model: listed.model.clone(),
+        workers,
+        // Cells about one claim have no serial twin: what they name is only the cell to compare them with.
+        serial_twin: listed.serial_twin.clone().filter(|_| listed.kind != Kind::Workers),
+        unit: listed.unit.clone(),
+        program: runtime.program.clone(),
+        arguments: runtime.arguments([listed.args.clone(), parameters(listed, workers, bench, rates)].concat()),
+        skipped: listed.skipped.clone(),
+    }
+}
+
+fn workers(listed: &Listed, cpus: usize) -> usize {
+    match listed.kind {
+        _ if listed.model == "serial" => 1,
+        Kind::Cpu => cpus.clamp(*CPU_WORKERS.start(), *CPU_WORKERS.end()),
+        _ if listed.is_native => DOWNLOADS,
+        _ => listed.workers.unwrap_or(1),
+    }
+}
+
+/// The row of [`TASKS`]; empty where the task decides for itself.
+fn options(listed: &Listed, scale: Scale) -> &'static str {
+    let task = if listed.is_native && listed.task == "sleep" { NATIVE_SLEEP } else { &listed.task };
+    TASKS.iter().find(|(name, _)| *name == task).map_or("", |(_, [quick, full])| if scale == Scale::Quick { quick } else { full })
+}
+
+/// What to give the cell besides its name.
+fn parameters(listed: &Listed, workers: usize, bench: &Bench, rates: &Rates) -> Vec<String> {
+    let mut parameters = Vec::new();
+    if listed.model != "serial" && !matches!(listed.kind, Kind::Latency | Kind::Workers) {
+        parameters.extend(["--workers".to_owned(), workers.to_string()]);
+    }
+    let rate = rates.get(&listed.task).copied().unwrap_or(0.0);
+    parameters.extend(options(listed, bench.scale).split_whitespace().map(|word| match word {
+        "{units}" => format!("{:.0}", (rate * bench.scale.serial_seconds()).max(UNITS_MIN)),
+        "{directory}" => bench.directory.display().to_string(),
+        "{url}" => bench.url.clone(),
+        word => word.to_owned(),
+    }));
+    parameters
+}
+
+/// Runs whatever was selected, as the verdicts depend on it. For a time, as CPUs differ in speed and shares of work would end one
+/// after the other.
+fn calibration(runtime: &Runtime, bench: &Bench) -> Cell {
+    let call = format!("native --task spin --model threads --workers {} --seconds {}", bench.cpus, bench.scale.serial_seconds());
+    Cell {
+        id: CALIBRATION.to_owned(),
+        runtime: NATIVE.to_owned(),
+        kind: Kind::Calibration,
+        task: "spin".to_owned(),
+        model: "one thread per CPU".to_owned(),
+        workers: bench.cpus,
+        program: runtime.program.clone(),
+        arguments: runtime.arguments(call.split(' ')),
+        ..Cell::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(id: &str, twin: &str) -> Listed {
+        let [task, model] = ["arithmetic", "threads"].map(str::to_owned);
+        Listed { id: id.to_owned(), task, model, serial_twin: Some(twin.to_owned()), workers: Some(2), ..Listed::default() }
+    }
+
+    #[test]
+    fn a_selected_cell_brings_its_twin() {
+        let list = [listed("a-serial", "a-serial"), listed("a-threads", "a-serial"), listed("b-threads", "b-serial")];
+        let ids = |part: &str| with_twins(&list, &|id| id.contains(part)).iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids("a-th"), ["a-serial", "a-threads"]);
+        assert_eq!(ids("b-"), ["b-threads"]);
+        assert!(ids("c").is_empty());
+    }
+
+    #[test]
+    fn a_model_does_the_work_of_its_serial_twin() {
+        let bench = Bench { scale: Scale::Full, cpus: 3, url: "http://127.0.0.1:1/".into(), directory: "a b".into() };
+        let rates = Rates::from(TASKS.map(|(task, _)| (task.to_owned(), 1234.5)));
+        let given = |task: &str, model: &str| {
+            let is_native = task == NATIVE_SLEEP;
+            let task = task.trim_start_matches("native-").to_owned();
+            parameters(&Listed { task, is_native, model: model.to_owned(), ..listed("a", "a") }, 4, &bench, &rates)
+        };
+        for (task, _) in TASKS {
+            let (serial, threads) = (given(task, "serial"), given(task, "threads"));
+            assert_eq!((&threads[..2], &threads[2..]), (&["--workers".to_owned(), "4".to_owned()][..], &serial[..]), "{task}");
+        }
+        assert_eq!(given("file-read", "serial"), ["--work", "1234", "--directory", "a b"]);
+        assert_eq!(given("fetch", "serial"), ["--work", "128", "--url", "http://127.0.0.1:1/"]);
+        assert!(given("crash", "serial").is_empty());
+    }
+
+    #[test]
+    fn demand_shows_on_a_small_machine_and_the_table_fits_a_large_one() {
+        let cell = listed("a-threads", "a-serial");
+        assert_eq!([1, 2, 6, 64].map(|cpus| workers(&cell, cpus)), [4, 4, 6, 8]);
+    }
+}

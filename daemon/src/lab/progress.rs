@@ -1,0 +1,43 @@
+//! How far the lab is: a bar on a terminal, else one plain line per run. Both on standard error.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Redrawn this seldom, as every redrawing takes CPU time from what is being measured.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Progress over a known number of runs.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Nothing is done yet.
+    pub(crate) fn new(total: usize) -> Progress {
+        let bar = ProgressBar::new(total as u64);
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {elapsed}  {wide_msg}") {
+            bar.set_style(style);
+        }
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(TICK);
+        }
+        Progress(bar)
+    }
+
+    /// A run begins.
+    pub(crate) fn begin(&self, label: &str) {
+        self.0.set_message(label.to_owned());
+    }
+
+    /// It has ended.
+    pub(crate) fn finished(&self, label: &str, line: &str) {
+        self.0.inc(1);
+        if self.0.is_hidden() {
+            eprintln!("{:>3}/{}  {label:<40} {line}", self.0.position(), self.0.length().unwrap_or(0));
+        }
+    }
+
+    /// Takes the bar off the screen.
+    pub(crate) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,191 @@
+//! Runtimes: the Python interpreters and the native program, and the cells that each offers.
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    cell::{Kind, NATIVE},
+    child::{self, Stop, last_line},
+};
+
+/// How long an interpreter may take to say what it is.
+const LIMIT: Duration = Duration::from_secs(20);
+/// Asks for the interpreter's own path, as version managers put shell scripts before it, which would be traced as dozens of
+/// processes. The version of a free-threaded build ends in `t`, as its executable does.
+const WHO_ARE_YOU: &str = "import sys, sysconfig, platform; print(sys.executable); \
+    print(platform.python_version() + ('t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''))";
+/// The interpreter that runs the cells if no other is named.
+const DEFAULT_PYTHON: &str = "python3";
+/// What to do without one.
+const NO_PYTHON: &str = "install it (Debian and Ubuntu: apt-get install python3) or name one with --python PATH";
+
+/// Something that cells run on.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    /// Name in the table: the version, or `native`.
+    pub name: String,
+    /// The interpreter, or the native program.
+    pub program: PathBuf,
+    /// Arguments before the cell's own: the script or the subcommand.
+    pub prefix: Vec<OsString>,
+    /// Why nothing runs on it.
+    pub unusable: Option<String>,
+}
+
+/// A line of a runtime's list of cells.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) id: String,
+    /// On what it works.
+    pub(crate) model: String,
+    /// What it does.
+    pub(crate) task: String,
+    /// What kind of work that is.
+    pub(crate) kind: Kind,
+    /// The cell to compare with.
+    pub(crate) serial_twin: Option<String>,
+    /// What one unit of work is.
+    pub(crate) unit: Option<String>,
+    /// Workers if nothing else is asked for.
+    pub(crate) workers: Option<usize>,
+    /// Why it can't be run.
+    pub(crate) skipped: Option<String>,
+    /// Arguments that run it: for a Python cell its name.
+    pub(crate) args: Vec<String>,
+    /// Whether it is a native cell.
+    #[serde(skip)]
+    pub(crate) is_native: bool,
+}
+
+/// The interpreters asked for, or `python3`. An interpreter that was asked for must work; without the default one the lab does
+/// without Python.
+pub fn pythons(asked: &[PathBuf], script: &Path, stop: &Stop) -> Result<Vec<Runtime>> {
+    if asked.is_empty() {
+        return Ok(vec![python(Path::new(DEFAULT_PYTHON), script, stop).unwrap_or_else(|error| Runtime {
+            name: DEFAULT_PYTHON.to_owned(),
+            program: DEFAULT_PYTHON.into(),
+            prefix: Vec::new(),
+            unusable: Some(format!("{error:#}")),
+        })]);
+    }
+    let mut runtimes: Vec<Runtime> = Vec::new();
+    for path in asked {
+        let mut runtime = python(path, script, stop)?;
+        let twins = runtimes.iter().filter(|known| known.name.split('/').next() == Some(&runtime.name)).count();
+        if twins > 0 {
+            runtime.name = format!("{}/{}", runtime.name, twins + 1);
+        }
+        runtimes.push(runtime);
+    }
+    Ok(runtimes)
+}
+
+/// Asks an interpreter where and what it is.
+fn python(path: &Path, script: &Path, stop: &Stop) -> Result<Runtime> {
+    let shown = path.display();
+    let output = child::output(Command::new(path).args(["-c", WHO_ARE_YOU]), LIMIT, stop)
+        .with_context(|| format!("{shown} does not run: {NO_PYTHON}"))?;
+    if !output.status.success() {
+        bail!("{shown} is no Python that works: {}; {NO_PYTHON}", last_line(&output.stderr));
+    }
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut lines = text.lines();
+    let (Some(executable), Some(version)) = (lines.next(), lines.next()) else {
+        bail!("{shown} does not answer as a Python does; {NO_PYTHON}")
+    };
+    let mut runtime = Runtime {
+        name: version.to_owned(),
+        program: if executable.is_empty() { path.to_owned() } else { executable.into() },
+        prefix: vec![script.into()],
+        unusable: None,
+    };
+    if !is_new_enough(version) {
+        runtime.unusable = Some(format!("Python {version} is too old: the cells need 3.8"));
+    }
+    // Otherwise the first cell to run would pay for compiling. Without it everything works all the same.
+    let directory = script.parent().unwrap_or(script);
+    let _ = child::output(Command::new(&runtime.program).args(["-m", "compileall", "-q"]).arg(directory), LIMIT, stop);
+    Ok(runtime)
+}
+
+/// True from Python 3.8 on.
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (3, 8)
+}
+
+impl Runtime {
+    /// The native cells, which this program offers as a subcommand.
+    pub fn native(program: PathBuf) -> Runtime {
+        Runtime { name: NATIVE.to_owned(), program, prefix: vec!["workload".into()], unusable: None }
+    }
+
+    /// True for the native cells.
+    pub(crate) fn is_native(&self) -> bool {
+        self.name == NATIVE
+    }
+
+    /// What runs it with these arguments: the program's arguments.
+    pub fn arguments<I: Into<OsString>>(&self, arguments: impl IntoIterator<Item = I>) -> Vec<OsString> {
+        self.prefix.iter().cloned().chain(arguments.into_iter().map(Into::into)).collect()
+    }
+
+    /// A command that runs it with these arguments.
+    pub(crate) fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.prefix).args(arguments);
+        command
+    }
+
+    /// The cells it offers, without those that are for tests.
+    pub(crate) fn list(&self, stop: &Stop) -> Result<Vec<Listed>> {
+        let arguments: &[&str] = if self.is_native() { &["list", "--json"] } else { &["--list"] };
+        let output = child::output(&mut self.command(arguments), LIMIT, stop)?;
+        if !output.status.success() {
+            bail!("{} cannot list its cells: {}", self.name, last_line(&output.stderr));
+        }
+        let mut cells: Vec<Value> =
+            serde_json::from_slice(&output.stdout).with_context(|| format!("cannot read the list of cells of {}", self.name))?;
+        cells.retain(|cell| cell["kind"] != "truth");
+        let listed = |cell| {
+            let mut listed: Listed = serde_json::from_value(cell)?;
+            listed.is_native = self.is_native();
+            if listed.args.is_empty() {
+                listed.args = vec![listed.id.clone()];
+            }
+            Ok(listed)
+        };
+        cells.into_iter().map(listed).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, expected) in [
+            ("2.7.18", false),
+            ("3.7.16", false),
+            ("3.8.0", true),
+            ("3.13.0rc1", true),
+            ("3.14.0t", true),
+            ("4.0", true),
+            ("", false),
+        ] {
+            assert_eq!(is_new_enough(version), expected, "{version}");
+        }
+    }
+}

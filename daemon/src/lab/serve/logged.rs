@@ -1,0 +1,66 @@
+//! A server that the lab starts and whose log it keeps.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::lab::{
+    child::{Service, Stop},
+    http::Http,
+};
+
+/// From one look at the server to the next.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A running server.
+pub(super) struct Logged {
+    name: &'static str,
+    service: Service,
+    pub(super) http: Http,
+    log: PathBuf,
+}
+
+impl Logged {
+    /// Starts it; what it prints goes into `log`.
+    pub(super) fn start(name: &'static str, command: &mut Command, listen: SocketAddr, log: PathBuf) -> Result<Logged> {
+        Ok(Logged { name, service: Service::logging(command, &log)?, http: Http::new(listen), log })
+    }
+
+    /// Fails if it has ended.
+    pub(super) fn check_alive(&mut self) -> Result<()> {
+        if self.service.has_ended() {
+            bail!("{} ended: {}", self.name, last_error(&self.log));
+        }
+        Ok(())
+    }
+
+    /// Waits until `is_so`; after `limit` it fails and says what was not so.
+    pub(super) fn wait(&mut self, limit: Duration, failure: &str, stop: &Stop, is_so: impl Fn(&Http) -> bool) -> Result<()> {
+        let began = Instant::now();
+        while !is_so(&self.http) {
+            self.check_alive()?;
+            if stop.is_requested() {
+                bail!("interrupted");
+            }
+            if began.elapsed() > limit {
+                bail!("{} {failure} within {} s: {}", self.name, limit.as_secs(), last_error(&self.log));
+            }
+            sleep(POLL);
+        }
+        Ok(())
+    }
+}
+
+/// The last line of a log that tells of an error, or else its last.
+fn last_error(log: &Path) -> String {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let is_error = |line: &&str| line.contains("level=error") || line.contains("level=ERROR") || line.contains("err=");
+    text.lines().rfind(is_error).or_else(|| text.lines().last()).unwrap_or_default().to_owned()
+}

@@ -1,0 +1,98 @@
+//! What the lab runs now, for Prometheus: one series while a cell runs, none between two cells.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::Result;
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
+
+use super::background::Background;
+
+/// Name of the series, which the dashboards mark.
+pub const METRIC: &str = "schedscope_lab_phase_info";
+/// Its labels.
+pub const LABELS: [&str; 2] = ["workload", "phase"];
+/// What it means.
+const HELP: &str = "What the lab runs now; absent between two cells.";
+
+/// A phase: what is run, and the part of the lab that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Phase {
+    /// The workload's name.
+    pub workload: String,
+    /// Section and task.
+    pub phase: String,
+}
+
+/// A server on the loopback address that says which phase it is.
+pub struct Phases {
+    now: Arc<Mutex<Option<Phase>>>,
+    server: Background,
+}
+
+impl Phases {
+    /// Starts it on any free port.
+    pub fn serve() -> Result<Phases> {
+        let now = Arc::default();
+        let router = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&now));
+        Ok(Phases { now, server: Background::serve(SocketAddr::from(([127, 0, 0, 1], 0)), router)? })
+    }
+
+    /// Where it serves.
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// From now on it is this phase, or none.
+    pub fn set(&self, phase: Option<Phase>) {
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+}
+
+async fn metrics(State(now): State<Arc<Mutex<Option<Phase>>>>) -> Response {
+    let phase = now.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match text(phase.as_ref()) {
+        Ok(text) => ([(header::CONTENT_TYPE, TextEncoder::new().format_type().to_owned())], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+fn text(phase: Option<&Phase>) -> Result<String, prometheus::Error> {
+    let registry = Registry::new();
+    let gauge = GaugeVec::new(Opts::new(METRIC, HELP), &LABELS)?;
+    if let Some(Phase { workload, phase }) = phase {
+        gauge.get_metric_with_label_values(&[workload.as_str(), phase.as_str()])?.set(1.0);
+    }
+    registry.register(Box::new(gauge))?;
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+    use crate::lab::http::Http;
+
+    #[test]
+    fn a_phase_is_served_while_it_lasts() {
+        let phases = Phases::serve().unwrap();
+        let served = || Http::new(phases.address()).text("/metrics").unwrap();
+        assert_eq!(served(), "");
+        let phase = Phase { workload: "native \"hash\"".to_owned(), phase: "CPU-bound: hash".to_owned() };
+        phases.set(Some(phase));
+        let expected = r#"schedscope_lab_phase_info{phase="CPU-bound: hash",workload="native \"hash\""} 1"#;
+        assert_eq!(served().lines().last(), Some(expected));
+        phases.set(None);
+        assert_eq!(served(), "");
+    }
+}

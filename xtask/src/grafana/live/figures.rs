@@ -108,6 +108,6 @@ fn blocked_for(trace: &Trace, reason: Reason) -> f64 {
 }
 
 fn check(trace: &Trace, what: &str, shown: f64, expected: f64, allowed: RangeInclusive<f64>) {
-    println!("{}: {what} {shown:.3}, run says {expected:.3}", trace.workload);
-    assert!(allowed.contains(&shown), "{}: {what} {shown}, run says {expected}, allowed {allowed:?}", trace.workload);
+    println!("{}: {what} {shown:.3}, to be compared with {expected:.3}", trace.workload);
+    assert!(allowed.contains(&shown), "{}: {what} {shown}, to be compared with {expected}: allowed is {allowed:?}", trace.workload);
 }

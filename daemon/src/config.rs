@@ -1,19 +1,21 @@
 //! The daemon's configuration file.
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::metrics::catalog;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 use toml::Spanned;
 
-use crate::label::{RuleConfig, Rules, rules::RuleError};
+use crate::label::{Rules, rules::Rule};
 
 /// Address without a configuration.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9752);
+/// Names with series of their own without a configuration, `other` not counted.
+pub const DEFAULT_MAX_WORKLOADS: u32 = 32;
 /// The kernel side has counters for this many workloads, `other` included.
 pub const MAX_CELLS: u32 = 64;
 
@@ -50,9 +52,9 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// It is not TOML, or has a key or a type that is not known. The parser names line and column.
+    /// It is not TOML, or has a key or a value that cannot be. The parser names line and column, and quotes the line.
     #[error("configuration {path}: {source}", path = path.display())]
     Parse {
         /// The file.
@@ -60,7 +62,7 @@ pub enum ConfigError {
         /// Why.
         source: Box<toml::de::Error>,
     },
-    /// A value is out of range.
+    /// A value does not go with another.
     #[error("configuration {path}, line {line}: {what}", path = path.display())]
     Value {
         /// The file.
@@ -70,44 +72,71 @@ pub enum ConfigError {
         /// What is wrong and what would be right.
         what: String,
     },
-    /// A rule cannot be used.
-    #[error("configuration {path}, line {line}: {source}", path = path.display())]
-    Rule {
-        /// The file.
-        path: PathBuf,
-        /// Line on which the rule begins, from 1.
-        line: usize,
-        /// Why.
-        source: RuleError,
-    },
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct File {
-    listen: Option<SocketAddr>,
-    max_workloads: Option<Spanned<u32>>,
-    max_threads: Option<Spanned<u32>>,
-    own_cost: Option<OwnCostTable>,
-    #[serde(default)]
-    workload: Vec<Spanned<RuleConfig>>,
+    listen: SocketAddr,
+    #[serde(deserialize_with = "within::<1, { MAX_CELLS - 1 }, _>")]
+    max_workloads: u32,
+    #[serde(deserialize_with = "within::<64, 4_194_304, _>")]
+    max_threads: u32,
+    own_cost: OwnCostTable,
+    workload: Vec<Spanned<Rule>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 struct OwnCostTable {
-    window_seconds: Option<Spanned<u32>>,
-    every_seconds: Option<Spanned<u32>>,
+    window_seconds: Spanned<u32>,
+    #[serde(deserialize_with = "within::<0, 86_400, _>")]
+    every_seconds: u32,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        File {
+            listen: DEFAULT_LISTEN,
+            max_workloads: DEFAULT_MAX_WORKLOADS,
+            max_threads: 16_384,
+            own_cost: OwnCostTable::default(),
+            workload: Vec::new(),
+        }
+    }
+}
+
+impl Default for OwnCostTable {
+    fn default() -> Self {
+        OwnCostTable { window_seconds: Spanned::new(0..0, 1), every_seconds: 60 }
+    }
+}
+
+fn within<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    let value = u32::deserialize(deserializer)?;
+    if !(MIN..=MAX).contains(&value) {
+        return Err(D::Error::custom(format!("{value} is out of range: use {MIN} to {MAX}")));
+    }
+    Ok(value)
 }
 
 impl Default for Config {
     fn default() -> Self {
+        File::default().into()
+    }
+}
+
+impl From<File> for Config {
+    fn from(file: File) -> Config {
+        let OwnCostTable { window_seconds, every_seconds } = file.own_cost;
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         Config {
-            listen: DEFAULT_LISTEN,
-            max_workloads: catalog::DEFAULT_MAX_WORKLOADS,
-            max_threads: 16_384,
-            own_cost: Some(OwnCost { window: Duration::from_secs(1), every: Duration::from_secs(60) }),
-            rules: Rules::default(),
+            listen: file.listen,
+            max_workloads: file.max_workloads,
+            max_threads: file.max_threads,
+            own_cost: (every_seconds > 0)
+                .then(|| OwnCost { window: seconds(window_seconds.into_inner()), every: seconds(every_seconds) }),
+            rules: Rules(file.workload.into_iter().map(Spanned::into_inner).collect()),
         }
     }
 }
@@ -123,54 +152,26 @@ impl Config {
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         let parse_error = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
         let file: File = toml::from_str(text).map_err(parse_error)?;
-        let within = |value: Option<Spanned<u32>>, default: u32, key: &str, min: u32, max: u32| match value {
-            None => Ok(default),
-            Some(value) if (min..=max).contains(value.get_ref()) => Ok(value.into_inner()),
-            Some(value) => Err(ConfigError::Value {
-                path: path.to_owned(),
-                line: line_of(text, value.span().start),
-                what: format!("{key} = {} is out of range: use {min} to {max}", value.get_ref()),
-            }),
+        let error = |offset: usize, what| {
+            let line = 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
+            Err(ConfigError::Value { path: path.to_owned(), line, what })
         };
-        let defaults = Config::default();
-        let (window_seconds, every_seconds) =
-            file.own_cost.map_or((None, None), |table| (table.window_seconds, table.every_seconds));
-        let every = within(every_seconds, 60, "own_cost.every_seconds", 0, 86_400)?;
+        let OwnCostTable { window_seconds: window, every_seconds } = &file.own_cost;
         // A window may be as long as the interval, and then statistics are always on.
-        let window = within(window_seconds, 1, "own_cost.window_seconds", 1, every.max(1))?;
-        Ok(Config {
-            listen: file.listen.unwrap_or(defaults.listen),
-            max_workloads: within(file.max_workloads, defaults.max_workloads, "max_workloads", 1, MAX_CELLS - 1)?,
-            max_threads: within(file.max_threads, defaults.max_threads, "max_threads", 64, 4_194_304)?,
-            own_cost: (every > 0)
-                .then(|| OwnCost { window: Duration::from_secs(window.into()), every: Duration::from_secs(every.into()) }),
-            rules: Rules::default(),
-        })
-        .and_then(|config| config.with_rules(path, text, file.workload))
-    }
-
-    fn with_rules(self, path: &Path, text: &str, rules: Vec<Spanned<RuleConfig>>) -> Result<Config, ConfigError> {
-        let starts: Vec<usize> = rules.iter().map(|rule| line_of(text, rule.span().start)).collect();
-        let rules: Vec<RuleConfig> = rules.into_iter().map(Spanned::into_inner).collect();
-        for (line, rule) in starts.iter().zip(&rules) {
-            Rules::compile(std::slice::from_ref(rule)).map_err(|source| ConfigError::Rule {
-                path: path.to_owned(),
-                line: *line,
-                source,
-            })?;
+        let longest = (*every_seconds).max(1);
+        if !(1..=longest).contains(window.get_ref()) {
+            let what = format!("own_cost.window_seconds = {} is out of range: use 1 to {longest}", window.get_ref());
+            return error(window.span().start, what);
         }
-        let rules = Rules::compile(&rules).map_err(|source| ConfigError::Rule { path: path.to_owned(), line: 1, source })?;
-        let names = rules.names().len();
-        if names > self.max_workloads as usize {
-            let what = format!("{names} workload names, but max_workloads is {}: raise it or join rules", self.max_workloads);
-            return Err(ConfigError::Value { path: path.to_owned(), line: starts.last().copied().unwrap_or(1), what });
+        let last_rule = file.workload.last().map_or(0, |rule| rule.span().start);
+        let config = Config::from(file);
+        let (names, most) = (config.rules.names().len(), config.max_workloads);
+        if names > most as usize {
+            let what = format!("{names} workload names, but max_workloads is {most}: raise it or join rules");
+            return error(last_rule, what);
         }
-        Ok(Config { rules, ..self })
+        Ok(config)
     }
-}
-
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|&b| b == b'\n').count()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! [`serve`] show it. No stage names a later one. The [`lab`] runs all of them as a process and reads the
 //! report. See `docs/architecture.md`.
 
+pub mod values;
+
 pub mod capture;
 pub mod units;
 

@@ -1,6 +1,10 @@
 //! Pages of `docs/` that follow from the catalog, the dashboards and the rules.
 
-use schedscope::metrics::catalog::{self, Bound, Kind, Label, Metric, Unit};
+use schedscope::{
+    config::DEFAULT_MAX_WORKLOADS,
+    label::OTHER,
+    metrics::catalog::{self, Bound, Kind, Label, Metric, Unit},
+};
 use schedscope_ebpf::loss::{Harm, Loss};
 
 use crate::{
@@ -81,12 +85,10 @@ fn label_values() -> Vec<[String; 3]> {
         let values = match (label.bound, label.name) {
             (Bound::Values(values), _) => code(values.iter().copied()),
             (Bound::Workloads, _) => {
-                let default = catalog::DEFAULT_MAX_WORKLOADS;
-                format!("at most `max_workloads` names ({default} unless configured), and `{}` for the rest", catalog::OTHER)
+                format!("at most `max_workloads` names ({DEFAULT_MAX_WORKLOADS} unless configured), and `{OTHER}` for the rest")
             }
             (Bound::Cpus, _) => "number of the CPU, as the kernel counts them".to_owned(),
-            (Bound::Attribute, "source") => format!("one at a time of {}", code(catalog::NAME_SOURCES)),
-            (Bound::Attribute, "model") => format!("one at a time of {}", code(catalog::MODELS)),
+            (Bound::OneOf(values), _) => format!("one at a time of {}", code(values.iter().copied())),
             (Bound::Attribute, "node") => "number of the NUMA node".to_owned(),
             (Bound::Attribute, "version") => "version of schedscope".to_owned(),
             (Bound::Attribute, _) => "lowest number of the CPUs that share it".to_owned(),

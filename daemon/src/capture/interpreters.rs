@@ -12,7 +12,7 @@ use std::{
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
 use super::{
-    python::{GilKind, Interpreter, Resolver, Unresolved},
+    python::{GilKind, Interpreter, Resolver, Unresolved, UnresolvedReason},
     snapshot::{Snapshot, Tgid, Thread, Tid},
 };
 
@@ -73,6 +73,9 @@ pub struct Kind {
     pub processes: u64,
 }
 
+/// Counts by [`UnresolvedReason`].
+pub type ByReason = [u64; UnresolvedReason::ALL.len()];
+
 /// The traced processes and their interpreters.
 #[derive(Debug, Default)]
 pub struct Interpreters {
@@ -83,7 +86,7 @@ pub struct Interpreters {
     /// Interpreters seen over all time, by file and version.
     seen: BTreeMap<(String, String), Kind>,
     /// Processes that ended, or went on to another program, before their locks were found, by reason.
-    unresolved: BTreeMap<&'static str, u64>,
+    unresolved: ByReason,
 }
 
 impl Interpreters {
@@ -110,7 +113,7 @@ impl Interpreters {
     }
 
     /// Why the locks of a process that is a Python are not known; `None` if they are, or if it is none.
-    pub fn why_unresolved(&self, tgid: Tgid) -> Option<&'static str> {
+    pub fn why_unresolved(&self, tgid: Tgid) -> Option<UnresolvedReason> {
         self.processes.get(&tgid).and_then(reason)
     }
 
@@ -124,9 +127,9 @@ impl Interpreters {
         }
     }
 
-    /// Processes alive that run a Python, by who shares its lock, in the order of [`GilKind::NAMES`].
-    pub fn alive(&self) -> [u64; GilKind::NAMES.len()] {
-        let mut counts = [0; GilKind::NAMES.len()];
+    /// Processes alive that run a Python, by [`GilKind`]: who shares its lock.
+    pub fn alive(&self) -> [u64; GilKind::ALL.len()] {
+        let mut counts = [0; GilKind::ALL.len()];
         for process in self.processes.values() {
             if let Finding::Python(interpreter) = &process.finding {
                 counts[interpreter.kind as usize] += 1;
@@ -141,12 +144,10 @@ impl Interpreters {
     }
 
     /// Processes that are or were a Python whose locks were not found, by reason.
-    pub fn unresolved(&self) -> BTreeMap<&'static str, u64> {
-        let mut counts = self.unresolved.clone();
+    pub fn unresolved(&self) -> ByReason {
+        let mut counts = self.unresolved;
         for process in self.processes.values() {
-            if let Some(reason) = reason(process) {
-                *counts.entry(reason).or_default() += 1;
-            }
+            count_unresolved(&mut counts, process);
         }
         counts
     }
@@ -246,14 +247,14 @@ fn note(seen: &mut BTreeMap<(String, String), Kind>, interpreter: &Arc<Interpret
     kind.interpreter = Arc::clone(interpreter);
 }
 
-fn count_unresolved(counts: &mut BTreeMap<&'static str, u64>, process: &Process) {
+fn count_unresolved(counts: &mut ByReason, process: &Process) {
     if let Some(reason) = reason(process) {
-        *counts.entry(reason).or_default() += 1;
+        counts[reason as usize] += 1;
     }
 }
 
 /// Why a process that is a Python, by its name if nothing better is known, has no known locks.
-fn reason(process: &Process) -> Option<&'static str> {
+fn reason(process: &Process) -> Option<UnresolvedReason> {
     let by_name = process.comm.starts_with("python");
     match &process.finding {
         Finding::New => by_name.then(|| Unresolved::Gone.reason()),

@@ -45,7 +45,6 @@ pub fn examine() -> Vec<Finding> {
         findings.push(blocked_reasons(&btf));
         findings.push(run_delay(&btf));
     }
-    findings.push(perf_counters());
     findings
 }
 
@@ -130,17 +129,5 @@ fn run_delay(btf: &Btf) -> Finding {
         Finding::new("run delay", Verdict::Good, "kept by the kernel, for the check")
     } else {
         Finding::new("run delay", Verdict::Degraded, "this kernel keeps none (CONFIG_SCHED_INFO): waits cannot be checked")
-    }
-}
-
-fn perf_counters() -> Finding {
-    use perf_event::{Builder, events::Hardware};
-    match Builder::new().kind(Hardware::INSTRUCTIONS).build() {
-        Ok(_) => Finding::new("hardware counters", Verdict::Good, "instructions per cycle will be reported"),
-        Err(error) => Finding::new(
-            "hardware counters",
-            Verdict::Degraded,
-            format!("none here ({error}), as in most virtual machines; nothing depends on them"),
-        ),
     }
 }

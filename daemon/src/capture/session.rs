@@ -96,7 +96,7 @@ impl Session {
 
     /// Takes a sample; every thread alive and the totals up to now.
     pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
-        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        let snapshot = self.tracer.last_snapshot()?;
         self.aggregate.update(&snapshot);
         let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
         self.take(snapshot);
@@ -148,9 +148,7 @@ impl Session {
 
     fn take(&mut self, snapshot: Snapshot) {
         self.timeline.feed(&snapshot);
-        // A record that could not be read belongs to a thread that is being switched.
-        let torn = usize::try_from(snapshot.torn_records).unwrap_or(usize::MAX);
-        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count().saturating_add(torn);
+        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count();
         self.ended.extend(snapshot.released);
         if self.ended.len() > MAX_ENDED {
             self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));
@@ -161,7 +159,7 @@ impl Session {
 
     /// Detaches. The window ends with the last thread of `leader` if it has ended, else now.
     pub fn finish(mut self, leader: Option<Tgid>, subject: Subject) -> Result<Run, KernelError> {
-        let snapshot = self.tracer.snapshot(Depth::Full)?;
+        let snapshot = self.tracer.last_snapshot()?;
         self.aggregate.update(&snapshot);
         let (taken_ns, losses) = (snapshot.taken_ns, snapshot.losses());
         let host_after = host(&snapshot);

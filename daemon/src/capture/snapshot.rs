@@ -49,7 +49,8 @@ pub struct Snapshot {
     /// Threads whose slots were freed with this reading. They are handed out once, and were in `threads` before, perhaps in
     /// this same snapshot.
     pub released: Vec<Thread>,
-    /// Records that changed under every attempt to read them; their open intervals are missing this time.
+    /// Records that were being written whenever they were looked at. Their threads are in `threads` without an open interval, and the
+    /// sums may be older than at the reading before.
     pub torn_records: u64,
 }
 

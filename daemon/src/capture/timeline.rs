@@ -52,6 +52,17 @@ struct Seen {
     runnable_ns: u64,
 }
 
+impl Seen {
+    /// Raised to what was seen before: of a record that is being written the sums may be older.
+    fn at_least(mut self, before: &Seen) -> Seen {
+        self.runnable_ns = self.runnable_ns.max(before.runnable_ns);
+        for (now, before) in self.on_cpu_ns.iter_mut().zip(&before.on_cpu_ns) {
+            *now = (*now).max(*before);
+        }
+        self
+    }
+}
+
 /// The timeline of a run.
 #[derive(Clone, Debug)]
 pub struct Timeline {
@@ -93,8 +104,9 @@ impl Timeline {
             return;
         }
         for thread in snapshot.threads.iter().chain(&snapshot.released) {
-            let now = seen(thread, now_ns);
-            let before = self.seen.insert(key(thread), now.clone()).unwrap_or_default();
+            let before = self.seen.remove(&key(thread)).unwrap_or_default();
+            let now = seen(thread, now_ns).at_least(&before);
+            self.seen.insert(key(thread), now.clone());
             let waited_ns = now.runnable_ns.saturating_sub(before.runnable_ns);
             let from_ns = self.sampled_ns.min(now_ns.saturating_sub(waited_ns));
             self.spread(from_ns, now_ns, waited_ns, |column, ns| column.runnable_ns += ns);

@@ -2,10 +2,50 @@
 
 use std::collections::BTreeSet;
 
-use schedscope_ebpf::{blocked::REASON_SLOTS, distance::Distance};
+use schedscope_ebpf::{abi::Cause, blocked::REASON_SLOTS, distance::Distance};
 
 use super::distribution::Distribution;
-use crate::capture::snapshot::{Cpu, Snapshot, Tgid, Thread, Times, WorkloadId};
+use crate::{
+    capture::snapshot::{Cpu, Snapshot, Tgid, Thread, Times, WorkloadId},
+    values::values,
+};
+
+values! {
+    /// How a thread left its CPU.
+    pub enum SwitchKind {
+        /// It blocked: the kernel's `nvcsw`.
+        Voluntary = "voluntary",
+        /// It could have gone on: the kernel's `nivcsw`, without yields.
+        Preempted = "preempted",
+        /// Out of `sched_yield`, which is in the kernel's `nivcsw` too.
+        Yielded = "yielded",
+    }
+}
+
+values! {
+    /// What made a thread wait for a CPU.
+    pub enum RunnableCause {
+        /// It was woken.
+        Wakeup = "wakeup",
+        /// It lost its CPU.
+        Preemption = "preemption",
+    }
+}
+
+values! {
+    /// When a thread was moved to another CPU; the kernel side's [`Cause`].
+    pub enum MigrationCause {
+        /// The wake-up chose another CPU.
+        AtWakeup = "at_wakeup",
+        /// While it was in a run queue, or between two switches.
+        WhileQueued = "while_queued",
+    }
+}
+
+const _: () = assert!(
+    MigrationCause::AtWakeup as usize == Cause::AtWakeup as usize
+        && MigrationCause::WhileQueued as usize == Cause::WhileQueued as usize
+);
 
 /// Everything counted for one workload since tracing began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +93,23 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// Switches of one kind.
+    pub fn switches(&self, kind: SwitchKind) -> u64 {
+        match kind {
+            SwitchKind::Voluntary => self.voluntary,
+            SwitchKind::Preempted => self.preempted,
+            SwitchKind::Yielded => self.yielded,
+        }
+    }
+
+    /// Time spent runnable for one cause.
+    pub fn runnable_ns(&self, cause: RunnableCause) -> u64 {
+        match cause {
+            RunnableCause::Wakeup => self.times.wakeup_wait_ns,
+            RunnableCause::Preemption => self.times.preempt_wait_ns,
+        }
+    }
+
     /// Migrations of every kind.
     pub fn migrations_total(&self) -> u64 {
         self.migrations.iter().flatten().sum()

@@ -1,32 +1,44 @@
 //! `schedscope daemon`: traces every task of the host until it is told to stop, and serves what it counted.
 //!
 //! One thread does everything but the serving: it labels new processes four times a second, takes a sample for the page once a
-//! second, and reads the counters when somebody asks.
+//! second, and reads the counters when somebody scrapes them.
 
-mod station;
-mod tracer;
+mod collector;
+mod host;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
-use schedscope_ebpf::{
-    gil::{AddressRange, RANGES},
-    residual::Residuals,
-};
+use axum::body::Bytes;
+use schedscope_ebpf::residual::Residuals;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, MissedTickBehavior, interval, sleep_until},
+    sync::mpsc,
+    time::{self, MissedTickBehavior, interval, sleep_until},
 };
 
 use crate::{
-    capture::snapshot::{Cpu, Snapshot, Tid, WorkloadId},
-    config::Config,
-    serve::{self, Gate, Listener, Server, web::Web},
+    capture::{
+        kernel::{Depth, KernelError},
+        snapshot::Snapshot,
+    },
+    config::{Config, OwnCost},
+    metrics::labels::Stage,
+    serve::{self, Listener, LoopHandle, Request, Server, web::WebConfig},
 };
-use station::Station;
+use collector::{Collector, Scrape};
+use host::Host;
 
 /// From one look for new processes to the next.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
+/// Every so many scans is a sample for the page: a second, and so a column of its map.
+const SCANS_PER_SAMPLE: u32 = 4;
+/// Scrapes within this time of each other share one reading.
+const SHARED_FOR: Duration = Duration::from_millis(250);
 
 /// Arguments of `schedscope daemon`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -45,102 +57,139 @@ pub struct DaemonArgs {
     pub allow_remote: bool,
 }
 
-/// What the daemon needs of the kernel side.
-pub trait KernelSide {
-    /// Thread records and CPUs.
-    fn threads(&mut self) -> Result<Snapshot>;
-    /// The same and the workloads' counters.
-    fn snapshot(&mut self) -> Result<Snapshot>;
-    /// Compares threads that wait, at this moment, with what the kernel kept about them.
-    fn compare_waiting(&mut self) -> Result<Residuals>;
-    /// Counts a thread under another workload from now on. One that has ended meanwhile is left alone.
-    fn set_workload(&mut self, tid: Tid, workload: WorkloadId);
-    /// Tells the programs where the thread's process keeps its interpreters' locks.
-    fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]);
-    /// Turns the kernel's BPF statistics on or off.
-    fn measure_cost(&mut self, on: bool) -> Result<()>;
-    /// Every program and what it has cost since it was loaded, as the kernel says.
-    fn programs(&self) -> Vec<ProgramState>;
-    /// CPUs that were online when tracing began.
-    fn online_at_start(&self) -> Vec<Cpu>;
-    /// Where a CPU sits.
-    fn place(&self, cpu: u32) -> schedscope_ebpf::distance::CpuPlace;
-}
-
-/// A BPF program as the kernel side knows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgramState {
-    /// Its name.
-    pub name: &'static str,
-    /// Why it does not run; `None` if it does.
-    pub failure: Option<String>,
-    /// Run time while statistics were on, whoever turned them on.
-    pub run_ns: u64,
-    /// Runs that were timed.
-    pub runs: u64,
-    /// Runs skipped for recursion.
-    pub recursion_misses: u64,
-}
-
 /// Runs the daemon until SIGTERM or SIGINT.
 pub fn run(args: &DaemonArgs) -> Result<()> {
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
-    let web = args.web_config.as_deref().map_or_else(|| Ok(Web::default()), Web::read)?;
+    let web = args.web_config.as_deref().map_or_else(|| Ok(WebConfig::default()), WebConfig::read)?;
     let listener = serve::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
-    let kernel = tracer::start(&config)?;
+    let topology = super::require_host()?;
+    let host = Host::trace(&config, &topology)?;
+    let (handle, requests) = LoopHandle::new();
+    let own_cost = config.own_cost;
+    let daemon = Daemon { host, collector: Collector::new(config, topology), handle, scans: 0, scraped: None };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(serve(kernel, config, listener, web))
+        .block_on(daemon.serve(requests, own_cost, listener, web))
 }
 
-/// Serves until a signal comes.
-async fn serve(kernel: impl KernelSide, config: Config, listener: Listener, web: Web) -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-    let address = listener.local_addr().context("cannot serve")?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    tracing::info!("serving {}://{address}/", web.scheme());
-    run_until(stop, kernel, config, listener, web).await
+/// What lasts from one event of the loop to the next.
+struct Daemon {
+    host: Host,
+    collector: Collector,
+    handle: LoopHandle,
+    scans: u32,
+    /// What scrapes share.
+    scraped: Option<(Instant, Result<Bytes, String>)>,
 }
 
-/// Scans, measures and answers until `stop` is ready.
-async fn run_until(
-    stop: impl Future<Output = ()>,
-    kernel: impl KernelSide,
-    config: Config,
-    listener: Listener,
-    web: Web,
-) -> Result<()> {
-    let (gate, mut requests) = Gate::new();
-    let own_cost = config.own_cost;
-    let mut station = Station::new(kernel, config, gate.clone())?;
-    let server = Server::start(listener, gate, web).context("cannot start the server")?;
-    let mut scans = interval(SCAN_INTERVAL);
-    scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut cost_change = Instant::now();
-    tokio::pin!(stop);
-    notify(sd_notify::NotifyState::Ready);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            _ = scans.tick() => station.scan(),
-            Some(request) = requests.recv() => station.answer(request),
-            () = sleep_until(cost_change), if own_cost.is_some() => {
-                let Some(own_cost) = own_cost else { continue };
-                cost_change += if station.toggle_cost() { own_cost.window } else { own_cost.every.saturating_sub(own_cost.window) };
+impl Daemon {
+    /// Scans, measures and answers until a signal comes.
+    async fn serve(
+        mut self,
+        mut requests: mpsc::Receiver<Request>,
+        own_cost: Option<OwnCost>,
+        listener: Listener,
+        web: WebConfig,
+    ) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        tracing::info!("serving {}://{}/", web.scheme(), listener.local_addr().context("cannot serve")?);
+        let server = Server::start(listener, self.handle.clone(), web).context("cannot start the server")?;
+        let mut scans = interval(SCAN_INTERVAL);
+        scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut cost_change = time::Instant::now();
+        notify(sd_notify::NotifyState::Ready);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = scans.tick() => self.scan(),
+                Some(request) = requests.recv() => self.answer(request),
+                () = sleep_until(cost_change), if own_cost.is_some() => {
+                    let Some(OwnCost { window, every }) = own_cost else { continue };
+                    cost_change += if self.toggle_cost() { window } else { every.saturating_sub(window) };
+                }
             }
         }
+        notify(sd_notify::NotifyState::Stopping);
+        drop(server);
+        Ok(())
     }
-    notify(sd_notify::NotifyState::Stopping);
-    drop(server);
-    Ok(())
+
+    /// Labels what is new, and once a second takes a sample for the page. What fails is counted, and the next scan tries again.
+    fn scan(&mut self) {
+        self.scans += 1;
+        if self.scans.is_multiple_of(SCANS_PER_SAMPLE) {
+            let reading = self.host.snapshot(Depth::Full);
+            if let Ok(snapshot) = self.take(Stage::Snapshot, reading) {
+                self.collector.sample(&snapshot);
+            }
+        } else {
+            let reading = self.host.snapshot(Depth::Threads);
+            let _ = self.take(Stage::Label, reading);
+        }
+        // On a large host it is a megabyte.
+        self.scraped = self.scraped.take().filter(|(at, _)| at.elapsed() < SHARED_FOR);
+    }
+
+    /// Takes a reading in, and tells the programs what follows from it.
+    fn take(&mut self, stage: Stage, reading: Result<Snapshot, KernelError>) -> Result<Snapshot, String> {
+        let (snapshot, orders) = self.collector.take(stage, reading.map_err(Into::into))?;
+        self.host.obey(orders);
+        Ok(snapshot)
+    }
+
+    /// Opens a window of cost measurement, or closes the open one. True if one is open now.
+    fn toggle_cost(&mut self) -> bool {
+        let opens = !self.collector.cost.is_open();
+        // The window lies within the time for which statistics are on.
+        if !opens {
+            self.collector.cost.close(Instant::now(), &self.host.costs());
+        }
+        if let Err(error) = self.host.measure_cost(opens) {
+            self.collector.failed(Stage::ProgramCost, &error.into());
+            return false;
+        }
+        if opens {
+            self.collector.cost.open(Instant::now(), self.host.costs());
+        }
+        opens
+    }
+
+    /// Answers a request: `/metrics` from a reading, anything else from what is known. Whoever asked may be gone.
+    fn answer(&mut self, request: Request) {
+        match request {
+            Request::Metrics(reply) => drop(reply.send(self.scrape())),
+            Request::History(position, reply) => drop(reply.send(self.collector.history_after(position))),
+            Request::Status(reply) => drop(reply.send(self.collector.status(self.host.programs()))),
+            Request::Health(reply) => drop(reply.send(self.collector.last_reading())),
+        }
+    }
+
+    /// The text of the last scrape if it is fresh, else of a new one.
+    fn scrape(&mut self) -> Result<Bytes, String> {
+        if let Some((_, text)) = self.scraped.as_ref().filter(|(at, _)| at.elapsed() < SHARED_FOR) {
+            return text.clone();
+        }
+        let text = self.collect();
+        self.scraped = Some((Instant::now(), text.clone()));
+        text
+    }
+
+    fn collect(&mut self) -> Result<Bytes, String> {
+        let begin = Instant::now();
+        let mut waiting = Residuals::default();
+        let reading = self.host.snapshot(Depth::Full).and_then(|snapshot| {
+            waiting = self.host.compare_waiting()?;
+            Ok(snapshot)
+        });
+        self.take(Stage::Snapshot, reading)?;
+        let scrape =
+            Scrape { begin, waiting, programs: self.host.programs(), costs: &self.host.costs(), refused: self.handle.refused() };
+        self.collector.text(&scrape).map(Bytes::from).map_err(|error| format!("cannot write the metrics: {error}"))
+    }
 }
 
 /// Tells systemd, if it started the daemon.
@@ -149,7 +198,3 @@ fn notify(state: sd_notify::NotifyState<'_>) {
         tracing::warn!(%error, "cannot notify systemd");
     }
 }
-
-#[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-mod tests;

@@ -11,60 +11,37 @@ use super::{
     window::{Window, share},
     workers::{Process, Workers},
 };
-use crate::capture::interpreters::Python;
+use crate::{capture::interpreters::Python, values::values};
 
-/// A concurrency model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModelName {
-    /// Does next to nothing.
-    Idle,
-    /// One thing at a time.
-    Serial,
-    /// Python threads of which one runs at a time.
-    ThreadsGilBound,
-    /// Python threads that run at the same time.
-    ThreadsParallel,
-    /// Python threads that wait for other things than each other.
-    ThreadsWaiting,
-    /// Threads that take turns, in a Python whose lock could not be found.
-    ThreadsTakingTurns,
-    /// Processes of one worker each.
-    Processes,
-    /// One Python thread that waits in epoll.
-    Asyncio,
-    /// The same in another language.
-    EventLoop,
-    /// Several of these at once in one program.
-    Hybrid,
-    /// Interpreters with locks of their own in one Python process.
-    SubInterpreters,
-    /// Threads of a process that is no Python.
-    NativeThreads,
-    /// Programs of different kinds.
-    Mixed,
-}
-
-impl ModelName {
-    /// All names, in the order of the values.
-    pub const NAMES: [&str; 13] = [
-        "idle",
-        "serial",
-        "threads (GIL-bound)",
-        "threads (parallel)",
-        "threads (I/O-bound)",
-        "threads (taking turns)",
-        "processes",
-        "asyncio",
-        "event loop",
-        "hybrid",
-        "sub-interpreters",
-        "native threads",
-        "mixed",
-    ];
-
-    /// As it is written in reports and labels.
-    pub const fn name(self) -> &'static str {
-        ModelName::NAMES[self as usize]
+values! {
+    /// A concurrency model, as it is written in reports and labels.
+    pub enum ModelName {
+        /// Does next to nothing.
+        Idle = "idle",
+        /// One thing at a time.
+        Serial = "serial",
+        /// Python threads of which one runs at a time.
+        ThreadsGilBound = "threads (GIL-bound)",
+        /// Python threads that run at the same time.
+        ThreadsParallel = "threads (parallel)",
+        /// Python threads that wait for other things than each other.
+        ThreadsWaiting = "threads (I/O-bound)",
+        /// Threads that take turns, in a Python whose lock could not be found.
+        ThreadsTakingTurns = "threads (taking turns)",
+        /// Processes of one worker each.
+        Processes = "processes",
+        /// One Python thread that waits in epoll.
+        Asyncio = "asyncio",
+        /// The same in another language.
+        EventLoop = "event loop",
+        /// Several of these at once in one program.
+        Hybrid = "hybrid",
+        /// Interpreters with locks of their own in one Python process.
+        SubInterpreters = "sub-interpreters",
+        /// Threads of a process that is no Python.
+        NativeThreads = "native threads",
+        /// Programs of different kinds.
+        Mixed = "mixed",
     }
 }
 

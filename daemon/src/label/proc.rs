@@ -2,7 +2,7 @@
 
 use procfs::process::Process;
 
-use super::Identity;
+use super::identity::Identity;
 use crate::capture::snapshot::Tgid;
 
 /// `PF_KTHREAD` in the kernel's `include/linux/sched.h`.

@@ -1,34 +1,35 @@
-//! Rules of the configuration: the first whose patterns all match names the process.
+//! What a process is called. The first rule of the configuration whose patterns all match names it, else what it is.
 
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
-use super::{Identity, NAME_CHARS, QUOTE, cgroup, printable};
-use crate::metrics::catalog;
+use super::{
+    cgroup,
+    identity::{Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, printable},
+};
 
 /// A `[[workload]]` table of the configuration.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuleConfig {
+struct RuleConfig {
     /// The value of the `workload` label.
-    pub name: String,
-    /// What a process must look like.
+    name: String,
     #[serde(rename = "match")]
-    pub patterns: Patterns,
+    patterns: Patterns,
 }
 
 /// Glob patterns; every one that is given must match. `*` also matches `/`.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Patterns {
+struct Patterns {
     /// On the name of the main thread, at most 15 bytes.
-    pub comm: Option<String>,
+    comm: Option<String>,
     /// On the path of the executable.
-    pub exe: Option<String>,
+    exe: Option<String>,
     /// On the path of the cgroup.
-    pub cgroup: Option<String>,
+    cgroup: Option<String>,
     /// On the name of the systemd unit.
-    pub unit: Option<String>,
+    unit: Option<String>,
 }
 
 /// What is wrong with a rule.
@@ -57,23 +58,20 @@ pub enum RuleError {
 
 /// Rules in the order of the configuration.
 #[derive(Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules(pub Vec<Rule>);
 
-#[derive(Debug)]
-struct Rule {
+/// One of them, compiled.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "RuleConfig")]
+pub struct Rule {
     name: String,
-    comm: Option<GlobMatcher>,
-    exe: Option<GlobMatcher>,
-    cgroup: Option<GlobMatcher>,
-    unit: Option<GlobMatcher>,
+    patterns: Vec<(Attribute, GlobMatcher)>,
 }
 
-impl Rules {
-    /// Compiles the rules.
-    pub fn compile(rules: &[RuleConfig]) -> Result<Rules, RuleError> {
-        rules.iter().map(Rule::compile).collect::<Result<_, _>>().map(Rules)
-    }
+/// What a pattern is matched with; `None` matches no pattern.
+type Attribute = fn(&Identity) -> Option<&str>;
 
+impl Rules {
     /// The distinct names, in order.
     pub fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
@@ -89,53 +87,71 @@ impl Rules {
     pub fn first_match(&self, identity: &Identity) -> Option<&str> {
         self.0.iter().find(|rule| rule.matches(identity)).map(|rule| rule.name.as_str())
     }
+
+    /// The name of a process.
+    pub fn name_of(&self, identity: &Identity) -> Named {
+        if let Some(name) = self.first_match(identity) {
+            Named::new(name, NameSource::Rule)
+        } else if identity.is_kernel_thread {
+            Named::new(KERNEL, NameSource::Kernel)
+        } else if let Some(container) = cgroup::container(&identity.cgroup) {
+            Named::new(&container, NameSource::Container)
+        } else if let Some(unit) = cgroup::unit(&identity.cgroup) {
+            Named::new(unit, NameSource::Unit)
+        } else {
+            Named::new(identity.executable(), NameSource::Executable)
+        }
+    }
+}
+
+impl TryFrom<RuleConfig> for Rule {
+    type Error = RuleError;
+
+    fn try_from(config: RuleConfig) -> Result<Rule, RuleError> {
+        let RuleConfig { name, patterns: Patterns { comm, exe, cgroup, unit } } = config;
+        if name.contains(QUOTE) {
+            return Err(RuleError::Quote(name));
+        }
+        if printable(&name) != name || name == OTHER {
+            return Err(RuleError::Name(name));
+        }
+        let keys: [(_, _, Attribute); 4] = [
+            ("comm", comm, |identity| Some(&identity.comm)),
+            ("exe", exe, |identity| identity.exe.as_deref()),
+            ("cgroup", cgroup, |identity| Some(&identity.cgroup)),
+            ("unit", unit, |identity| cgroup::unit(&identity.cgroup)),
+        ];
+        let mut patterns = Vec::new();
+        for (key, pattern, attribute) in keys {
+            let Some(pattern) = pattern else { continue };
+            let glob = Glob::new(&pattern).map_err(|source| RuleError::Pattern { name: name.clone(), key, source })?;
+            patterns.push((attribute, glob.compile_matcher()));
+        }
+        if patterns.is_empty() {
+            return Err(RuleError::Empty(name));
+        }
+        Ok(Rule { name, patterns })
+    }
 }
 
 impl Rule {
-    fn compile(config: &RuleConfig) -> Result<Rule, RuleError> {
-        let RuleConfig { name, patterns: Patterns { comm, exe, cgroup, unit } } = config;
-        if name.contains(QUOTE) {
-            return Err(RuleError::Quote(name.clone()));
-        }
-        if printable(name) != *name || name == catalog::OTHER {
-            return Err(RuleError::Name(name.clone()));
-        }
-        if [comm, exe, cgroup, unit].iter().all(|pattern| pattern.is_none()) {
-            return Err(RuleError::Empty(name.clone()));
-        }
-        let glob = |key: &'static str, pattern: &Option<String>| {
-            let compiled = pattern.as_deref().map(Glob::new).transpose();
-            let compiled = compiled.map_err(|source| RuleError::Pattern { name: name.clone(), key, source })?;
-            Ok(compiled.map(|glob| glob.compile_matcher()))
-        };
-        Ok(Rule {
-            name: name.clone(),
-            comm: glob("comm", comm)?,
-            exe: glob("exe", exe)?,
-            cgroup: glob("cgroup", cgroup)?,
-            unit: glob("unit", unit)?,
-        })
-    }
-
     fn matches(&self, identity: &Identity) -> bool {
-        let fits = |pattern: &Option<GlobMatcher>, value: Option<&str>| match pattern {
-            Some(pattern) => value.is_some_and(|value| pattern.is_match(value)),
-            None => true,
-        };
-        fits(&self.comm, Some(&identity.comm))
-            && fits(&self.exe, identity.exe.as_deref())
-            && fits(&self.cgroup, Some(&identity.cgroup))
-            && fits(&self.unit, cgroup::unit(&identity.cgroup))
+        self.patterns.iter().all(|(attribute, glob)| attribute(identity).is_some_and(|value| glob.is_match(value)))
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn rule(name: &str, patterns: Patterns) -> RuleConfig {
-        RuleConfig { name: name.into(), patterns }
+    /// Rules as a user writes them: each a name and what is between the braces of `match`.
+    fn rules(tables: &[(&str, &str)]) -> Result<Rules, String> {
+        let rule = |(name, patterns): &(&str, &str)| toml::from_str(&format!("name = '{name}'\nmatch = {{ {patterns} }}"));
+        let rules: Result<_, toml::de::Error> = tables.iter().map(rule).collect();
+        rules.map(Rules).map_err(|error| error.to_string())
     }
 
     fn python() -> Identity {
@@ -149,13 +165,13 @@ mod tests {
 
     #[test]
     fn the_first_rule_whose_patterns_all_match_wins() {
-        let rules = Rules::compile(&[
-            rule("ruby", Patterns { exe: Some("*/ruby*".into()), ..Patterns::default() }),
-            rule("cron-python", Patterns { exe: Some("*/python*".into()), unit: Some("cron.*".into()), ..Patterns::default() }),
-            rule("shop", Patterns { exe: Some("*/python*".into()), unit: Some("shop.service".into()), ..Patterns::default() }),
-            rule("python", Patterns { comm: Some("python?".into()), ..Patterns::default() }),
-        ])
-        .unwrap();
+        let rules = rules(&[
+            ("ruby", "exe = '*/ruby*'"),
+            ("cron-python", "exe = '*/python*', unit = 'cron.*'"),
+            ("shop", "exe = '*/python*', unit = 'shop.service'"),
+            ("python", "comm = 'python?'"),
+        ]);
+        let rules = rules.unwrap();
         assert_eq!(rules.first_match(&python()), Some("shop"));
         assert_eq!(rules.first_match(&Identity { cgroup: "/".into(), ..python() }), Some("python"));
         assert_eq!(rules.first_match(&Identity { comm: "sh".into(), exe: None, ..python() }), None);
@@ -164,43 +180,56 @@ mod tests {
 
     #[test]
     fn each_pattern_alone_decides_and_names_are_listed_once() {
-        let (fits, fails) = (|pattern: &str| Some(pattern.to_owned()), Some("nothing".to_owned()));
-        let cases: [(Patterns, Patterns); 4] = [
-            (Patterns { comm: fits("pyth*"), ..Patterns::default() }, Patterns { comm: fails.clone(), ..Patterns::default() }),
-            (Patterns { exe: fits("/usr/*"), ..Patterns::default() }, Patterns { exe: fails.clone(), ..Patterns::default() }),
-            (
-                Patterns { cgroup: fits("/system.slice/*"), ..Patterns::default() },
-                Patterns { cgroup: fails.clone(), ..Patterns::default() },
-            ),
-            (Patterns { unit: fits("shop.*"), ..Patterns::default() }, Patterns { unit: fails.clone(), ..Patterns::default() }),
-        ];
-        for (fitting, failing) in cases {
-            let rules = Rules::compile(&[rule("no", failing), rule("yes", fitting.clone()), rule("yes", fitting)]).unwrap();
-            assert_eq!(rules.first_match(&python()), Some("yes"));
-            assert_eq!(rules.names(), ["no", "yes"]);
+        for (key, pattern) in [("comm", "pyth*"), ("exe", "/usr/*"), ("cgroup", "/system.slice/*"), ("unit", "shop.*")] {
+            let (fails, fits) = (format!("{key} = 'nothing'"), format!("{key} = '{pattern}'"));
+            let rules = rules(&[("no", &fails), ("odd <b>&</b> \\ {},=", &fits), ("odd <b>&</b> \\ {},=", &fits)]);
+            let rules = rules.unwrap();
+            assert_eq!(rules.first_match(&python()), Some("odd <b>&</b> \\ {},="));
+            assert_eq!(rules.names(), ["no", "odd <b>&</b> \\ {},="]);
         }
     }
 
     #[test]
-    fn a_name_may_hold_anything_else_that_can_be_printed() {
-        let name = "it's <b>odd</b> & \\ {},=";
-        let rules = Rules::compile(&[rule(name, Patterns { comm: Some("*".into()), ..Patterns::default() })]).unwrap();
-        assert_eq!(rules.first_match(&python()), Some(name));
+    fn a_rule_that_cannot_work_is_refused() {
+        for (name, patterns, part) in [
+            ("other", "comm = 'x'", "\"other\""),
+            ("", "comm = 'x'", "printable"),
+            ("a\tb", "comm = 'x'", "printable"),
+            ("the \"web\"", "comm = 'x'", "workload name \"the \\\"web\\\"\": double quotes"),
+            ("web", "", "at least one of"),
+            ("web", "comm = '[x'", "match.comm"),
+            ("web", "com = 'x'", "unknown field `com`"),
+        ] {
+            let error = rules(&[(name, patterns)]).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
     }
 
     #[test]
-    fn a_rule_that_cannot_work_is_refused() {
-        let comm = |pattern: &str| Patterns { comm: Some(pattern.into()), ..Patterns::default() };
-        for (name, patterns, part) in [
-            ("other", comm("x"), "\"other\""),
-            ("", comm("x"), "printable"),
-            ("a\nb", comm("x"), "printable"),
-            ("the \"web\"", comm("x"), "workload name \"the \\\"web\\\"\": double quotes"),
-            ("web", Patterns::default(), "at least one of"),
-            ("web", comm("[x"), "match.comm"),
+    fn without_rules_the_unit_goes_before_the_executable() {
+        let python = python();
+        let in_session = Identity { cgroup: "/user.slice/user-1000.slice/session-3.scope".into(), ..python.clone() };
+        let executable = |exe: Option<&str>| Identity { exe: exe.map(str::to_owned), ..in_session.clone() };
+        for (identity, name, source) in [
+            (python.clone(), "shop.service", NameSource::Unit),
+            (executable(Some("/usr/sbin/nginx (deleted)")), "nginx", NameSource::Executable),
+            (executable(None), "python3", NameSource::Executable),
+            // It cannot pose as `other`, nor break out of quotes in a query.
+            (executable(Some("/tmp/other")), "other", NameSource::Other),
+            (executable(Some("/tmp/a\"} or \\ <b>'\nc")), "a'} or \\ <b>'?c", NameSource::Executable),
+            (Identity { is_kernel_thread: true, ..python }, "kernel", NameSource::Kernel),
         ] {
-            let error = Rules::compile(&[rule(name, patterns)]).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
+            assert_eq!(Rules::default().name_of(&identity), Named { name: name.to_owned(), source });
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_is_printable_and_bounded(comm in any::<String>(), exe in any::<Option<String>>(), cgroup in any::<String>()) {
+            let Named { name, .. } = Rules::default().name_of(&Identity { comm, exe, cgroup, is_kernel_thread: false });
+            prop_assert!(!name.is_empty());
+            prop_assert!(name.chars().count() <= NAME_CHARS);
+            prop_assert!(!name.contains(|c: char| c.is_control() || c == '"'));
         }
     }
 }

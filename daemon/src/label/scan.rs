@@ -5,7 +5,11 @@
 
 use std::collections::HashMap;
 
-use super::{Identity, LabelTable, Named, Rules, name_of};
+use super::{
+    identity::{Identity, Named},
+    rules::Rules,
+    table::LabelTable,
+};
 use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
 
 /// Processes read in one scan at most, the busiest first; the others wait for the next.
@@ -102,7 +106,7 @@ impl Scanner {
         due.sort_by_key(|(_, group)| std::cmp::Reverse(group.on_cpu_ns));
         for (tgid, group) in due.into_iter().take(READS_PER_SCAN) {
             if let Some(identity) = read(tgid) {
-                let named = name_of(&identity, &self.rules);
+                let named = self.rules.name_of(&identity);
                 self.processes.insert(tgid, Process { named, incarnation: group.incarnation });
             }
         }

@@ -2,13 +2,11 @@
 
 use std::collections::HashMap;
 
-use crate::metrics::catalog;
-
-use super::{NameSource, Named};
+use super::identity::{self, NameSource, Named};
 use crate::capture::snapshot::WorkloadId;
 
 /// The workload of everything without a number of its own.
-pub const OTHER: WorkloadId = WorkloadId(0);
+pub const OTHER_ID: WorkloadId = WorkloadId(0);
 /// Names remembered that have no number; beyond it those with the least CPU time are forgotten.
 const MAX_CANDIDATES: usize = 1024;
 /// CPU time that earns a number while at least half of them are free.
@@ -41,8 +39,8 @@ impl LabelTable {
     /// `max_names` never do, which [`crate::config`] does not let happen.
     pub fn new(rule_names: &[&str], max_names: usize) -> LabelTable {
         let mut table = LabelTable {
-            names: vec![(catalog::OTHER.to_owned(), NameSource::Other)],
-            numbers: HashMap::from([(catalog::OTHER.to_owned(), OTHER)]),
+            names: vec![(identity::OTHER.to_owned(), NameSource::Other)],
+            numbers: HashMap::from([(identity::OTHER.to_owned(), OTHER_ID)]),
             candidates: HashMap::new(),
             max_names,
             folded: 0,
@@ -57,7 +55,7 @@ impl LabelTable {
 
     /// The number under which `name` is counted now.
     pub fn id(&self, name: &str) -> WorkloadId {
-        self.numbers.get(name).copied().unwrap_or(OTHER)
+        self.numbers.get(name).copied().unwrap_or(OTHER_ID)
     }
 
     /// Adds the CPU time of a thread that has ended to what its name has used.
@@ -77,7 +75,7 @@ impl LabelTable {
         let candidate = self.candidate(&named.name);
         candidate.used_ns = candidate.ended_ns.saturating_add(live_ns);
         if candidate.used_ns < needed_ns {
-            return OTHER;
+            return OTHER_ID;
         }
         if has_room {
             self.candidates.remove(&named.name);
@@ -87,7 +85,7 @@ impl LabelTable {
             candidate.folded = true;
             self.folded += 1;
         }
-        OTHER
+        OTHER_ID
     }
 
     /// Every name that has a number, `other` first.
@@ -116,7 +114,7 @@ impl LabelTable {
     }
 
     fn assign(&mut self, name: &str, source: NameSource) -> WorkloadId {
-        let id = WorkloadId(u32::try_from(self.names.len()).unwrap_or(OTHER.0));
+        let id = WorkloadId(u32::try_from(self.names.len()).unwrap_or(OTHER_ID.0));
         self.names.push((name.to_owned(), source));
         self.numbers.insert(name.to_owned(), id);
         id
@@ -147,27 +145,11 @@ mod tests {
     fn a_name_earns_its_number_with_cpu_time_and_keeps_it() {
         let mut table = LabelTable::new(&["web"], 8);
         assert_eq!(table.id("web"), WorkloadId(1));
-        assert_eq!(table.consider(&named("make"), EARNED_NS - 1), OTHER);
+        assert_eq!(table.consider(&named("make"), EARNED_NS - 1), OTHER_ID);
         table.add_ended("make", 1);
         assert_eq!(table.consider(&named("make"), EARNED_NS - 1), WorkloadId(2));
         assert_eq!(table.consider(&named("make"), 0), WorkloadId(2));
         assert_eq!(table.folded(), 0);
-    }
-
-    #[test]
-    fn the_last_numbers_cost_more_and_then_names_are_folded_once() {
-        let mut table = LabelTable::new(&[], 4);
-        for name in ["a", "b"] {
-            assert_ne!(table.consider(&named(name), EARNED_NS), OTHER);
-        }
-        assert_eq!(table.consider(&named("c"), EARNED_NS), OTHER);
-        assert_ne!(table.consider(&named("c"), EARNED_NS * 10), OTHER);
-        assert_eq!(table.consider(&named("d"), EARNED_NS * 99), OTHER);
-        assert_ne!(table.consider(&named("d"), EARNED_NS * 100), OTHER);
-        for _ in 0..3 {
-            assert_eq!(table.consider(&named("e"), EARNED_NS * 1000), OTHER);
-        }
-        assert_eq!(table.folded(), 1);
     }
 
     #[test]
@@ -186,19 +168,23 @@ mod tests {
         let table = LabelTable::new(&["web", "web", "other", "db", "late"], 2);
         let all: Vec<(u32, &str, NameSource)> = table.iter().map(|(id, name, source)| (id.0, name, source)).collect();
         assert_eq!(all, [(0, "other", NameSource::Other), (1, "web", NameSource::Rule), (2, "db", NameSource::Rule)]);
-        assert_eq!([table.id("db"), table.id("late"), table.id("other")], [WorkloadId(2), OTHER, OTHER]);
+        assert_eq!([table.id("db"), table.id("late"), table.id("other")], [WorkloadId(2), OTHER_ID, OTHER_ID]);
         let mut none = LabelTable::new(&[], 0);
-        assert_eq!((none.consider(&named("a"), u64::MAX), none.folded()), (OTHER, 1));
+        assert_eq!((none.consider(&named("a"), u64::MAX), none.folded()), (OTHER_ID, 1));
     }
 
     #[test]
-    fn the_price_of_a_number_rises_with_each_quarter() {
+    fn the_price_of_a_number_rises_with_each_quarter_and_then_names_are_folded_once() {
         let mut table = LabelTable::new(&[], 8);
         for (taken, factor) in [1, 1, 1, 1, 10, 10, 100, 100].into_iter().enumerate() {
             let name = named(&format!("n{taken}"));
-            assert_eq!(table.consider(&name, EARNED_NS * factor - 1), OTHER, "{taken} taken");
-            assert_ne!(table.consider(&name, EARNED_NS * factor), OTHER, "{taken} taken");
+            assert_eq!(table.consider(&name, EARNED_NS * factor - 1), OTHER_ID, "{taken} taken");
+            assert_ne!(table.consider(&name, EARNED_NS * factor), OTHER_ID, "{taken} taken");
         }
+        for _ in 0..3 {
+            assert_eq!(table.consider(&named("late"), EARNED_NS * 1000), OTHER_ID);
+        }
+        assert_eq!(table.folded(), 1);
     }
 
     #[test]
@@ -208,7 +194,7 @@ mod tests {
         assert!(table.candidates.is_empty());
         table.add_ended("cc1", EARNED_NS / 2);
         table.add_ended("cc1", EARNED_NS / 2);
-        assert_ne!(table.consider(&named("cc1"), 0), OTHER);
+        assert_ne!(table.consider(&named("cc1"), 0), OTHER_ID);
         assert!(table.candidates.is_empty(), "it is no candidate any more");
     }
 
@@ -225,7 +211,7 @@ mod tests {
                 if let Some(before) = given.get(&name) {
                     prop_assert_eq!(*before, id);
                 }
-                if id != OTHER {
+                if id != OTHER_ID {
                     prop_assert!(given.iter().all(|(other, theirs)| *theirs != id || *other == name));
                     given.insert(name, id);
                 }

@@ -3,9 +3,15 @@
 
 use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::Loss};
 
+use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
 use crate::{
-    capture::python::{GilKind, Unresolved},
+    capture::{
+        python::{GilKind, UnresolvedReason},
+        totals::{MigrationCause, RunnableCause, SwitchKind},
+    },
     diagnose::ModelName,
+    label::NameSource,
+    values::names,
 };
 
 /// How a metric behaves over time.
@@ -43,6 +49,8 @@ pub enum Bound {
     Cpus,
     /// One value per value of the labels before it.
     Attribute,
+    /// The same, and the value is one of these.
+    OneOf(&'static [&'static str]),
 }
 
 /// A label of a metric.
@@ -84,7 +92,7 @@ impl Metric {
                     Bound::Values(values) => values.len(),
                     Bound::Workloads => workloads,
                     Bound::Cpus => cpus,
-                    Bound::Attribute => 1,
+                    Bound::Attribute | Bound::OneOf(_) => 1,
                 }
         })
     }
@@ -92,10 +100,6 @@ impl Metric {
 
 /// Prefix of every name.
 pub const PREFIX: &str = "schedscope_";
-/// The workload that holds everything without a name of its own.
-pub const OTHER: &str = "other";
-/// Names that a daemon tracks unless it is configured otherwise, `other` not counted.
-pub const DEFAULT_MAX_WORKLOADS: u32 = 32;
 
 /// Upper bounds of the exported histogram buckets in nanoseconds: 2^10 to 2^34, which is 1.02 us to 17.2 s. Each is a bound of
 /// the finer buckets of [`schedscope_ebpf::bucket`], so the counts are exact and the bounds inclusive.
@@ -103,78 +107,12 @@ pub fn le_bounds_ns() -> impl Iterator<Item = u64> {
     (10..=34).map(|shift| 1 << shift)
 }
 
-/// Values of `kind` on workload switches.
-pub const SWITCH_KINDS: [&str; 3] = ["voluntary", "preempted", "yielded"];
-/// Values of `kind` on CPU switches: what the CPU did before.
-pub const CPU_SWITCH_KINDS: [&str; 2] = ["from_task", "from_idle"];
-/// Values of `cause` on runnable time.
-pub const RUNNABLE_CAUSES: [&str; 2] = ["wakeup", "preemption"];
-/// Values of `cause` on migrations, in the order of [`schedscope_ebpf::abi::Cause`].
-pub const MIGRATION_CAUSES: [&str; 2] = ["at_wakeup", "while_queued"];
-/// Values of `stage` on failures.
-pub const STAGES: [&str; 3] = ["snapshot", "label", "program_cost"];
-/// Values of `reason` on requests that the server refused.
-pub const REFUSALS: [&str; 2] = ["too_many", "foreign_host"];
-/// Values of `source` on a workload: what its name was taken from.
-pub const NAME_SOURCES: [&str; 6] = ["other", "rule", "unit", "container", "executable", "kernel"];
-/// Values of `model` on a workload: the concurrency model that its tasks show now.
-pub const MODELS: [&str; ModelName::NAMES.len()] = ModelName::NAMES;
-/// Values of `gil` on Python processes: who shares a global interpreter lock.
-pub const GIL_NAMES: [&str; GilKind::NAMES.len()] = GilKind::NAMES;
-/// Values of `reason` on Python processes whose lock was not found.
-pub const PYTHON_UNRESOLVED: [&str; Unresolved::REASONS.len()] = Unresolved::REASONS;
-/// Values of `verdict` on threads compared with the kernel.
-pub const VERDICTS: [&str; 2] = ["equal", "differing"];
-/// Values of `quantity` on residuals: the kernel's names, in the order of [`schedscope_ebpf::residual::Residuals`].
-pub const RESIDUALS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
-/// Values of `program`.
-pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = programs();
-/// Values of `reason` on blocked time, in the order of [`Reason::ALL`].
-pub const BLOCKED_REASONS: [&str; Reason::ALL.len()] = blocked_reasons();
-/// Values of `reason` on losses, in the order of [`Loss::ALL`].
-pub const LOSS_REASONS: [&str; Loss::ALL.len()] = loss_reasons();
-/// Values of `distance`, in the order of [`Distance::ALL`].
-pub const DISTANCES: [&str; Distance::ALL.len()] = distances();
-
-const fn programs() -> [&'static str; program::HOOKS.len() + 1] {
+/// Values of `program`: the hooks, and the iterator that lists the host's tasks.
+pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = {
     let mut names = [program::SEED_TASKS; program::HOOKS.len() + 1];
-    let mut index = 0;
-    while index < program::HOOKS.len() {
-        names[index] = program::HOOKS[index];
-        index += 1;
-    }
+    names.split_at_mut(program::HOOKS.len()).0.copy_from_slice(&program::HOOKS);
     names
-}
-
-const fn blocked_reasons() -> [&'static str; Reason::ALL.len()] {
-    let mut names = [""; Reason::ALL.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = Reason::ALL[index].name();
-        index += 1;
-    }
-    names
-}
-
-const fn loss_reasons() -> [&'static str; Loss::ALL.len()] {
-    let mut names = [""; Loss::ALL.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = Loss::ALL[index].name();
-        index += 1;
-    }
-    names
-}
-
-const fn distances() -> [&'static str; Distance::ALL.len()] {
-    let mut names = [""; Distance::ALL.len()];
-    let mut index = 0;
-    while index < names.len() {
-        names[index] = Distance::ALL[index].name();
-        index += 1;
-    }
-    names
-}
+};
 
 const fn label(name: &'static str, bound: Bound) -> Label {
     Label { name, bound }
@@ -182,23 +120,23 @@ const fn label(name: &'static str, bound: Bound) -> Label {
 
 const WORKLOAD: Label = label("workload", Bound::Workloads);
 const CPU: Label = label("cpu", Bound::Cpus);
-const SWITCH_KIND: Label = label("kind", Bound::Values(&SWITCH_KINDS));
-const CPU_SWITCH_KIND: Label = label("kind", Bound::Values(&CPU_SWITCH_KINDS));
-const RUNNABLE_CAUSE: Label = label("cause", Bound::Values(&RUNNABLE_CAUSES));
-const MIGRATION_CAUSE: Label = label("cause", Bound::Values(&MIGRATION_CAUSES));
-const DISTANCE: Label = label("distance", Bound::Values(&DISTANCES));
-const BLOCKED_REASON: Label = label("reason", Bound::Values(&BLOCKED_REASONS));
-const LOSS_REASON: Label = label("reason", Bound::Values(&LOSS_REASONS));
-const GIL: Label = label("gil", Bound::Values(&GIL_NAMES));
-const PYTHON_REASON: Label = label("reason", Bound::Values(&PYTHON_UNRESOLVED));
+const SWITCH_KIND: Label = label("kind", Bound::Values(names!(SwitchKind)));
+const CPU_SWITCH_KIND: Label = label("kind", Bound::Values(names!(CpuSwitchKind)));
+const RUNNABLE_CAUSE: Label = label("cause", Bound::Values(names!(RunnableCause)));
+const MIGRATION_CAUSE: Label = label("cause", Bound::Values(names!(MigrationCause)));
+const DISTANCE: Label = label("distance", Bound::Values(names!(Distance)));
+const BLOCKED_REASON: Label = label("reason", Bound::Values(names!(Reason)));
+const LOSS_REASON: Label = label("reason", Bound::Values(names!(Loss)));
+const GIL: Label = label("gil", Bound::Values(names!(GilKind)));
+const PYTHON_REASON: Label = label("reason", Bound::Values(names!(UnresolvedReason)));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
-const VERDICT: Label = label("verdict", Bound::Values(&VERDICTS));
-const QUANTITY: Label = label("quantity", Bound::Values(&RESIDUALS));
-const REFUSAL: Label = label("reason", Bound::Values(&REFUSALS));
-const STAGE: Label = label("stage", Bound::Values(&STAGES));
+const VERDICT: Label = label("verdict", Bound::Values(names!(Verdict)));
+const QUANTITY: Label = label("quantity", Bound::Values(names!(Quantity)));
+const REFUSAL: Label = label("reason", Bound::Values(names!(Refusal)));
+const STAGE: Label = label("stage", Bound::Values(names!(Stage)));
 // One value at a time per workload, so these do not multiply the series.
-const NAME_SOURCE: Label = label("source", Bound::Attribute);
-const MODEL: Label = label("model", Bound::Attribute);
+const NAME_SOURCE: Label = label("source", Bound::OneOf(names!(NameSource)));
+const MODEL: Label = label("model", Bound::OneOf(names!(ModelName)));
 const CORE: Label = label("core", Bound::Attribute);
 const LLC: Label = label("llc", Bound::Attribute);
 const NODE: Label = label("node", Bound::Attribute);

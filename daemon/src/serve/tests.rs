@@ -1,8 +1,21 @@
-use std::time::Instant;
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use axum::body::Bytes;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use super::*;
+use super::{
+    handle::{LastReading, MAX_CONNECTIONS, Status},
+    history::Answer,
+    server::{HEADER_TIMEOUT, serve},
+    web::WebConfig,
+    *,
+};
 
 async fn get(address: SocketAddr, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
@@ -16,42 +29,38 @@ async fn ask(address: SocketAddr, request: &str) -> String {
     answer
 }
 
-/// Serves on the test's own runtime.
-pub(super) async fn serve_here(listener: Listener, gate: Gate, web: Web) {
-    serve(TcpListener::from_std(listener.socket).unwrap(), listener.is_local, gate, web).await;
-}
-
-/// A server whose loop answers every request at once.
-fn start(metrics: Result<&'static str, &'static str>) -> (SocketAddr, Gate) {
-    start_with(metrics, false)
-}
-
-fn start_with(metrics: Result<&'static str, &'static str>, allow_remote: bool) -> (SocketAddr, Gate) {
-    let (gate, mut requests) = Gate::new();
-    let listener = listen("127.0.0.1:0".parse().unwrap(), allow_remote, &Web::default()).unwrap();
+/// Serves on the test's own runtime, with a loop that answers every request at once.
+pub(super) fn start(web: WebConfig, allow_remote: bool, metrics: Result<&'static str, &'static str>) -> (SocketAddr, LoopHandle) {
+    let (handle, mut requests) = LoopHandle::new();
+    let listener = listen("127.0.0.1:0".parse().unwrap(), allow_remote, &web).unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve_here(listener, gate.clone(), Web::default()));
+    tokio::spawn(serve(listener, handle.clone(), web));
     tokio::spawn(async move {
+        let failure = metrics.err().map(str::to_owned);
         while let Some(request) = requests.recv().await {
-            match request {
-                Request::Metrics(reply) => reply.send(metrics.map(Arc::from).map_err(str::to_owned)).unwrap(),
-                Request::History(position, reply) => {
-                    let answer = history::Answer { next: position.next + 1, ..history::Answer::default() };
-                    assert!(reply.send(answer).is_ok());
+            let is_awaited = match request {
+                Request::Metrics(reply) => {
+                    reply.send(metrics.map(|text| Bytes::from_static(text.as_bytes())).map_err(str::to_owned)).is_ok()
                 }
-                Request::Status(reply) => {
-                    let status = Status { failure: metrics.err().map(str::to_owned), ..Status::default() };
-                    assert!(reply.send(status).is_ok());
+                Request::History(position, reply) => reply.send(Answer { next: position.next + 1, ..Answer::default() }).is_ok(),
+                Request::Status(reply) => reply.send(Status { failure: failure.clone(), ..Status::default() }).is_ok(),
+                Request::Health(reply) => {
+                    reply.send(Some(LastReading { age: Duration::from_millis(1200), failure: failure.clone() })).is_ok()
                 }
-            }
+            };
+            assert!(is_awaited);
         }
     });
-    (address, gate)
+    (address, handle)
+}
+
+fn start_plain(metrics: Result<&'static str, &'static str>) -> (SocketAddr, LoopHandle) {
+    start(WebConfig::default(), false, metrics)
 }
 
 #[tokio::test]
 async fn every_page_has_its_type() {
-    let (address, _) = start(Ok("up 1\n"));
+    let (address, _) = start_plain(Ok("up 1\n"));
     let metrics = get(address, "/metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200") && metrics.ends_with("\r\n\r\nup 1\n"), "{metrics}");
     assert!(metrics.to_lowercase().contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"), "{metrics}");
@@ -69,17 +78,17 @@ async fn every_page_has_its_type() {
 
 #[tokio::test]
 async fn a_failure_is_said_and_not_served_as_data() {
-    let (address, _) = start(Err("no counters"));
-    for path in ["/metrics", "/healthz"] {
+    let (address, _) = start_plain(Err("no counters"));
+    for (path, body) in [("/metrics", "no counters\n"), ("/healthz", "no counters (1.2 s ago)\n")] {
         let answer = get(address, path).await;
-        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with("no counters\n"), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.ends_with(body), "{answer}");
     }
     assert!(get(address, "/status").await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
 async fn clients_that_say_nothing_delay_nobody_and_are_limited() {
-    let (address, gate) = start(Ok("up 1\n"));
+    let (address, handle) = start_plain(Ok("up 1\n"));
     let mut silent = Vec::new();
     for _ in 0..MAX_CONNECTIONS - 1 {
         silent.push(TcpStream::connect(address).await.unwrap());
@@ -88,11 +97,11 @@ async fn clients_that_say_nothing_delay_nobody_and_are_limited() {
     assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));
     assert!(begun.elapsed() < HEADER_TIMEOUT / 2);
     silent.push(TcpStream::connect(address).await.unwrap());
-    let mut refused = TcpStream::connect(address).await.unwrap();
+    let mut turned_away = TcpStream::connect(address).await.unwrap();
     let mut answer = String::new();
-    refused.read_to_string(&mut answer).await.unwrap();
+    turned_away.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
-    assert_eq!(gate.refused(), [1, 0]);
+    assert_eq!(handle.refused(), [1, 0]);
     // Once they are cut off, there is room again.
     let mut rest = Vec::new();
     silent[0].read_to_end(&mut rest).await.unwrap();
@@ -103,7 +112,7 @@ async fn clients_that_say_nothing_delay_nobody_and_are_limited() {
 
 #[tokio::test]
 async fn who_asks_by_another_name_reads_nothing() {
-    let (address, gate) = start(Ok("up 1\n"));
+    let (address, handle) = start_plain(Ok("up 1\n"));
     for path in ["/", "/metrics", "/api/history", "/nothing"] {
         let answer = ask(address, &format!("GET {path} HTTP/1.1\r\nHost: rebound.example.org:{}\r\n\r\n", address.port())).await;
         assert!(answer.starts_with("HTTP/1.1 421 Misdirected Request"), "{answer}");
@@ -112,21 +121,21 @@ async fn who_asks_by_another_name_reads_nothing() {
             "{answer}"
         );
     }
-    assert_eq!(gate.refused(), [0, 4]);
+    assert_eq!(handle.refused(), [0, 4]);
     for request in [format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\n\r\n"), "GET /metrics HTTP/1.0\r\n\r\n".to_owned()] {
         assert!(ask(address, &request).await.ends_with("\r\n\r\nup 1\n"), "{request}");
     }
-    let (address, gate) = start_with(Ok("up 1\n"), true);
+    let (address, handle) = start(WebConfig::default(), true, Ok("up 1\n"));
     let answer = ask(address, "GET /metrics HTTP/1.1\r\nHost: lab.example.org\r\n\r\n").await;
     assert!(answer.ends_with("\r\n\r\nup 1\n"), "{answer}");
-    assert_eq!(gate.refused(), [0, 0]);
+    assert_eq!(handle.refused(), [0, 0]);
 }
 
 #[test]
 fn a_port_that_is_taken_is_named_with_the_remedy() {
-    let first = listen("127.0.0.1:0".parse().unwrap(), false, &Web::default()).unwrap();
+    let first = listen("127.0.0.1:0".parse().unwrap(), false, &WebConfig::default()).unwrap();
     let address = first.local_addr().unwrap();
-    let error = listen(address, false, &Web::default()).unwrap_err().to_string();
+    let error = listen(address, false, &WebConfig::default()).unwrap_err().to_string();
     assert!(error.contains(&address.to_string()) && error.contains("--listen"), "{error}");
     assert!(!error.contains('\n'));
 }
@@ -134,8 +143,8 @@ fn a_port_that_is_taken_is_named_with_the_remedy() {
 #[test]
 fn other_hosts_are_shut_out_unless_allowed() {
     for address in ["0.0.0.0:0", "[::]:0"] {
-        let error = listen(address.parse().unwrap(), false, &Web::default()).unwrap_err().to_string();
+        let error = listen(address.parse().unwrap(), false, &WebConfig::default()).unwrap_err().to_string();
         assert!(error.contains("--allow-remote"), "{error}");
     }
-    listen("0.0.0.0:0".parse().unwrap(), true, &Web::default()).unwrap();
+    listen("0.0.0.0:0".parse().unwrap(), true, &WebConfig::default()).unwrap();
 }

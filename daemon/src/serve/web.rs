@@ -3,51 +3,32 @@
 //! The files are looked at for every connection, and read again when they have changed, so that a renewed certificate or a changed
 //! password is in force at once. What cannot be used is logged, and what was in force before stays so.
 
-mod doorman;
+mod auth;
 mod file;
+mod settings;
 mod tls;
 
-pub use file::{WebError, WebFile};
+pub use file::WebError;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::SystemTime,
 };
 
-use axum::http::{HeaderName, HeaderValue};
-use tokio_rustls::rustls::ServerConfig;
+use axum::http::HeaderValue;
 
-use doorman::Doorman;
-pub(super) use doorman::Verdict;
-
-/// What is in force.
-#[derive(Debug, Default)]
-pub struct Settings {
-    /// Encryption; `None` for plain HTTP.
-    pub(super) tls: Option<Arc<ServerConfig>>,
-    /// A client without a certificate of the configured authority is turned away.
-    pub(super) requires_certificate: bool,
-    /// Names with the bcrypt hash of their passwords; empty if everyone is welcome.
-    pub(super) users: BTreeMap<String, String>,
-    /// Headers for every answer.
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Settings {
-    /// Only those can read who are known, and nobody on the way can.
-    pub(super) fn is_guarded(&self) -> bool {
-        self.tls.is_some() && (self.requires_certificate || !self.users.is_empty())
-    }
-}
+pub(super) use auth::Access;
+use auth::Authenticator;
+use file::WebFile;
+use settings::Settings;
 
 /// The web configuration, kept up to date.
 #[derive(Debug, Default)]
-pub struct Web {
+pub struct WebConfig {
     source: Option<Source>,
-    doorman: Doorman,
+    authenticator: Authenticator,
 }
 
 #[derive(Debug)]
@@ -68,12 +49,15 @@ struct State {
 /// Differs when a file was written or replaced; `None` if there is none.
 type Stamp = Option<(SystemTime, u64, u64, u64)>;
 
-impl Web {
+impl WebConfig {
     /// Reads and checks the file and those that it names.
-    pub fn read(path: &Path) -> Result<Web, WebError> {
+    pub fn read(path: &Path) -> Result<WebConfig, WebError> {
         let (settings, seen) = load(path);
         let state = State { settings: Arc::new(settings?), seen, must_guard: false };
-        Ok(Web { source: Some(Source { path: path.to_owned(), state: Mutex::new(state) }), doorman: Doorman::default() })
+        Ok(WebConfig {
+            source: Some(Source { path: path.to_owned(), state: Mutex::new(state) }),
+            authenticator: Authenticator::default(),
+        })
     }
 
     /// The file; `None` without one.
@@ -107,8 +91,8 @@ impl Web {
     }
 
     /// Whether a client with this `Authorization` header may come in.
-    pub(super) async fn admits(&self, authorization: Option<&HeaderValue>) -> Verdict {
-        self.doorman.check(&self.settings().users, authorization).await
+    pub(super) async fn authorize(&self, authorization: Option<&HeaderValue>) -> Access {
+        self.authenticator.check(&self.settings().users, authorization).await
     }
 }
 
@@ -116,8 +100,8 @@ impl Web {
 fn load(path: &Path) -> (Result<Settings, WebError>, Vec<(PathBuf, Stamp)>) {
     let mut seen = vec![(path.to_owned(), stamp(path))];
     let settings = WebFile::read(path).and_then(|file| {
-        seen.extend(file.paths().map(|named| (named.clone(), stamp(&named))));
-        file.settings()
+        seen.extend(file.named_files().map(|named| (named.clone(), stamp(&named))));
+        Settings::check(file)
     });
     (settings, seen)
 }

@@ -255,11 +255,9 @@ fn quantity_of(metric: &Metric) -> Quantity {
 }
 
 fn labels_of(metric: &Metric, suffix: &str) -> BTreeMap<String, &'static [&'static str]> {
-    let own = metric.labels.iter().map(|label| match (label.bound, label.name) {
-        (Bound::Values(values), name) => (name, values),
-        (Bound::Attribute, "source") => ("source", &catalog::NAME_SOURCES[..]),
-        (Bound::Attribute, "model") => ("model", &catalog::MODELS[..]),
-        (_, name) => (name, &[][..]),
+    let own = metric.labels.iter().map(|label| match label.bound {
+        Bound::Values(values) | Bound::OneOf(values) => (label.name, values),
+        _ => (label.name, &[][..]),
     });
     let bucket = (suffix == "_bucket").then_some("le");
     let others = ["job", "instance"].into_iter().chain(bucket).map(|label| (label, &[][..]));

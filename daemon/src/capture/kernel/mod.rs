@@ -39,7 +39,7 @@ use crate::capture::{
 };
 use mapped::MappedArray;
 use offers::Offers;
-use records::{Records, Slot};
+use records::{Patience, Records, Slot};
 
 /// Why the kernel side does not work, and the fix where there is one.
 #[derive(Debug, thiserror::Error)]
@@ -262,8 +262,18 @@ impl Tracer {
         }
     }
 
-    /// Reads everything, and frees the slots of threads that have ended: these are handed out once, in `released`.
+    /// Reads everything, and frees the slots of threads that have ended: these are handed out once, in `released`. Waits at most
+    /// a millisecond for records that are being written.
     pub fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, KernelError> {
+        self.read(depth, Patience::short())
+    }
+
+    /// The same where no other reading follows: waits longer.
+    pub fn last_snapshot(&mut self) -> Result<Snapshot, KernelError> {
+        self.read(Depth::Full, Patience::long())
+    }
+
+    fn read(&mut self, depth: Depth, mut patience: Patience) -> Result<Snapshot, KernelError> {
         let mut snapshot = Snapshot { taken_ns: now_ns(), ..Snapshot::default() };
         // Cells before records: see `snapshot`'s module documentation.
         if depth == Depth::Full {
@@ -274,10 +284,15 @@ impl Tracer {
         snapshot.cpus = self.cpus();
         self.slot_of_tid.clear();
         for slot in 1..self.records.slots() {
-            match self.records.read(slot).map_err(load::records_unmapped)? {
+            match self.records.read(slot, &mut patience).map_err(load::records_unmapped)? {
                 Slot::NeverUsed => break,
                 Slot::Free => {}
-                Slot::Torn => snapshot.torn_records += 1,
+                Slot::Torn(mut record) => {
+                    snapshot.torn_records += 1;
+                    // Whether its interval is closed in its sums already is not known, so nothing is added to them.
+                    record.clock.since_ns = snapshot.taken_ns;
+                    snapshot.threads.push(Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) });
+                }
                 Slot::Used(record) => {
                     let mut thread = Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) };
                     resume::if_unseen(&mut thread.record, snapshot.taken_ns);
@@ -286,7 +301,7 @@ impl Tracer {
                 }
             }
         }
-        snapshot.released = self.release()?;
+        snapshot.released = self.release(&mut patience)?;
         Ok(snapshot)
     }
 
@@ -298,7 +313,7 @@ impl Tracer {
     }
 
     /// Takes over the slots of ended threads, copies what they hold and hands them back to the programs.
-    fn release(&mut self) -> Result<Vec<Thread>, KernelError> {
+    fn release(&mut self, patience: &mut Patience) -> Result<Vec<Thread>, KernelError> {
         let mut slots = Vec::new();
         let mut dead: Queue<&mut MapData, u32> =
             Queue::try_from(self.ebpf.map_mut(map::DEAD_SLOTS).ok_or(KernelError::ObjectLacks(map::DEAD_SLOTS))?)?;
@@ -312,7 +327,7 @@ impl Tracer {
         let mut released = Vec::with_capacity(slots.len());
         for &slot in &slots {
             let slot = slot as usize;
-            if let Slot::Used(record) = self.records.read(slot).map_err(load::records_unmapped)? {
+            if let Slot::Used(record) = self.records.read(slot, patience).map_err(load::records_unmapped)? {
                 released.push(Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) });
             }
             if let Some(sums) = &self.thread_cpu {

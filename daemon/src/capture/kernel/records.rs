@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsFd, OwnedFd},
     sync::atomic::{Ordering, fence},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use schedscope_ebpf::{
@@ -16,12 +16,26 @@ use schedscope_ebpf::{
 
 use super::mapped::MappedArray;
 
-/// Attempts to read a record between two writes, which take nanoseconds each.
-const ATTEMPTS: u32 = 1000;
-/// Rounds of attempts, with a pause between them. Where the writer's virtual CPU was taken away in the middle of a write, it takes
-/// milliseconds to come back.
-const ROUNDS: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(1);
+/// Attempts to read a record between two writes before it counts as being written: a write takes a tenth of a microsecond.
+const ATTEMPTS: u32 = 16;
+/// Where more patience is left than this, waiting sleeps.
+const SPIN: Duration = Duration::from_millis(1);
+
+/// How long a reading still waits for records that are being written, all of them together. Where the writer's virtual CPU was taken
+/// away in the middle of a write, it takes milliseconds to come back.
+pub(super) struct Patience(Duration);
+
+impl Patience {
+    /// For a reading that must not be held up.
+    pub(super) fn short() -> Patience {
+        Patience(SPIN)
+    }
+
+    /// For one that is not repeated.
+    pub(super) fn long() -> Patience {
+        Patience(Duration::from_millis(100))
+    }
+}
 
 /// Slots that are mapped at first: 320 KiB. The kernel counts all that is mapped as ours and resident, though the table is there anyway.
 const FIRST_SLOTS: usize = 512;
@@ -42,8 +56,8 @@ pub(super) enum Slot {
     Free,
     /// A thread.
     Used(Box<TaskRecord>),
-    /// A thread whose record changed under every attempt to read it.
-    Torn,
+    /// A thread whose record was being written all the while: each word is whole, and some are older than others.
+    Torn(Box<TaskRecord>),
 }
 
 impl Records {
@@ -67,7 +81,7 @@ impl Records {
     }
 
     /// Reads one slot.
-    pub(super) fn read(&mut self, slot: usize) -> io::Result<Slot> {
+    pub(super) fn read(&mut self, slot: usize, patience: &mut Patience) -> io::Result<Slot> {
         self.reach(slot)?;
         let record = self.map.pointer(slot);
         // SAFETY: aligned words inside the mapping, written by the programs at any time.
@@ -76,13 +90,23 @@ impl Records {
         if task == 0 {
             return Ok(if start_ns == 0 { Slot::NeverUsed } else { Slot::Free });
         }
-        let record = (0..ROUNDS).find_map(|round| {
-            if round > 0 {
-                sleep(PAUSE);
+        let copy = self.copy(slot).or_else(|| self.wait_for(slot, patience));
+        Ok(copy.map_or_else(|| Slot::Torn(Box::new(self.map.read(slot))), Slot::Used))
+    }
+
+    /// The record once it is written, while patience lasts.
+    fn wait_for(&self, slot: usize, patience: &mut Patience) -> Option<Box<TaskRecord>> {
+        let Patience(left) = *patience;
+        let begin = Instant::now();
+        let mut copy = None;
+        while copy.is_none() && begin.elapsed() < left {
+            if left.saturating_sub(begin.elapsed()) > SPIN {
+                sleep(SPIN);
             }
-            self.copy(slot)
-        });
-        Ok(record.map_or(Slot::Torn, Slot::Used))
+            copy = self.copy(slot);
+        }
+        *patience = Patience(left.saturating_sub(begin.elapsed()));
+        copy
     }
 
     /// The record between two writes, if an attempt hits on that.
@@ -152,3 +176,61 @@ impl Records {
 
 // The two words that tell a used slot are read outside the sequence.
 const _: () = assert!(offset_of!(TaskRecord, task) % 8 == 0 && offset_of!(TaskRecord, start_ns) % 8 == 0);
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::os::fd::FromRawFd;
+
+    use schedscope_ebpf::task_clock::Phase;
+
+    use super::*;
+    use crate::capture::snapshot::tests::thread;
+
+    const SLOTS: u32 = 65;
+
+    /// A table in ordinary shared memory, every record of which is being written.
+    fn all_being_written() -> Records {
+        // SAFETY: the name is a string that ends; the result is checked.
+        let fd = unsafe { libc::memfd_create(c"records".as_ptr(), libc::MFD_CLOEXEC) };
+        assert!(fd >= 0);
+        // SAFETY: a descriptor that was just made and that nobody else has.
+        let table = unsafe { OwnedFd::from_raw_fd(fd) };
+        let bytes = SLOTS as usize * size_of::<TaskRecord>();
+        std::fs::File::from(table.try_clone().unwrap()).set_len(bytes as u64).unwrap();
+        let mut records = Records::new(table, SLOTS as usize).unwrap();
+        for slot in 1..SLOTS {
+            let record = TaskRecord { sequence: 1, ..thread(slot, Phase::Running).record };
+            records.write(slot as usize, &record).unwrap();
+        }
+        records
+    }
+
+    #[test]
+    fn records_that_stay_torn_take_the_patience_of_one_together() {
+        let mut records = all_being_written();
+        let limit = Duration::from_millis(200);
+        let (mut patience, begin) = (Patience(limit), Instant::now());
+        for slot in 1..SLOTS {
+            let Slot::Torn(record) = records.read(slot as usize, &mut patience).unwrap() else { panic!("slot {slot} is whole") };
+            assert_eq!(record.tid, slot);
+        }
+        assert!((limit..30 * limit).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+        assert_eq!(patience.0, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_record_is_read_as_soon_as_it_is_written() {
+        let mut records = all_being_written();
+        let writer = MappedArray::<TaskRecord>::new(records.table.as_fd(), SLOTS as usize).unwrap();
+        let writing = std::thread::spawn(move || {
+            sleep(Duration::from_millis(20));
+            // SAFETY: an aligned word inside the mapping, which nobody else writes.
+            unsafe { (&raw mut (*writer.pointer(7)).sequence).write_volatile(2) };
+        });
+        let mut patience = Patience(Duration::from_secs(60));
+        assert!(matches!(records.read(7, &mut patience).unwrap(), Slot::Used(record) if record.tid == 7));
+        assert!(patience.0 > Duration::from_secs(1));
+        writing.join().unwrap();
+    }
+}

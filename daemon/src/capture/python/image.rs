@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use object::ReadRef;
 
 use super::elf::{Elf, Segment, Variable};
+use crate::values::values;
 
 /// The first bytes of `_PyRuntime` from CPython 3.13 on; `_Py_DebugOffsets` in `Include/internal/pycore_debug_offsets.h`.
 const DEBUG_COOKIE: &[u8; 8] = b"xdebugpy";
@@ -47,28 +48,19 @@ impl fmt::Display for Version {
     }
 }
 
-/// Who shares a GIL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GilKind {
-    /// All threads of the process: CPython up to 3.11.
-    PerProcess,
-    /// All threads of one interpreter, and interpreters may share one: CPython 3.12 and later.
-    PerInterpreter,
-    /// Nobody: a free-threaded build.
-    FreeThreaded,
-    /// All threads of one interpreter: a free-threaded build whose GIL was switched on.
-    FreeThreadedButEnabled,
-    /// The version is not known.
-    Unknown,
-}
-
-impl GilKind {
-    /// All names, in the order of the values.
-    pub const NAMES: [&str; 5] = ["per_process", "per_interpreter", "free_threaded", "free_threaded_but_enabled", "unknown"];
-
-    /// As it is written in reports and labels.
-    pub fn name(self) -> &'static str {
-        GilKind::NAMES[self as usize]
+values! {
+    /// Who shares a GIL.
+    pub enum GilKind {
+        /// All threads of the process: CPython up to 3.11.
+        PerProcess = "per_process",
+        /// All threads of one interpreter, and interpreters may share one: CPython 3.12 and later.
+        PerInterpreter = "per_interpreter",
+        /// Nobody: a free-threaded build.
+        FreeThreaded = "free_threaded",
+        /// All threads of one interpreter: a free-threaded build whose GIL was switched on.
+        FreeThreadedButEnabled = "free_threaded_but_enabled",
+        /// The version is not known.
+        Unknown = "unknown",
     }
 }
 

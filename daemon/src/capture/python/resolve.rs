@@ -23,7 +23,7 @@ use super::{
     names::Hints,
     place::{self, MappedFile, Mapping},
 };
-use crate::capture::snapshot::Tgid;
+use crate::{capture::snapshot::Tgid, values::values};
 
 /// Files remembered. A host has a few thousand different libraries and executables.
 const FILES_MAX: usize = 8192;
@@ -110,32 +110,41 @@ pub enum Unresolved {
     WaitsOnStack,
 }
 
-impl Unresolved {
-    /// All values of [`Self::reason`].
-    pub const REASONS: [&str; 8] = [
-        "gone",
-        "starting",
-        "not_readable",
-        "no_symbols",
-        "not_mapped",
-        "unsupported_version",
-        "other_implementation",
-        "waits_on_stack",
-    ];
+values! {
+    /// The same without its details: what such processes are counted by.
+    pub enum UnresolvedReason {
+        /// [`Unresolved::Gone`]
+        Gone = "gone",
+        /// [`Unresolved::Starting`]
+        Starting = "starting",
+        /// [`Unresolved::NotReadable`]
+        NotReadable = "not_readable",
+        /// [`Unresolved::NoSymbols`]
+        NoSymbols = "no_symbols",
+        /// [`Unresolved::NotMapped`]
+        NotMapped = "not_mapped",
+        /// [`Unresolved::UnsupportedVersion`]
+        UnsupportedVersion = "unsupported_version",
+        /// [`Unresolved::OtherImplementation`]
+        OtherImplementation = "other_implementation",
+        /// [`Unresolved::WaitsOnStack`]
+        WaitsOnStack = "waits_on_stack",
+    }
+}
 
+impl Unresolved {
     /// Which counter it belongs to.
-    pub fn reason(&self) -> &'static str {
-        let index = match self {
-            Self::Gone => 0,
-            Self::Starting => 1,
-            Self::NotReadable { .. } => 2,
-            Self::NoSymbols { .. } => 3,
-            Self::NotMapped { .. } => 4,
-            Self::UnsupportedVersion(_) => 5,
-            Self::OtherImplementation(_) => 6,
-            Self::WaitsOnStack => 7,
-        };
-        Self::REASONS[index]
+    pub fn reason(&self) -> UnresolvedReason {
+        match self {
+            Self::Gone => UnresolvedReason::Gone,
+            Self::Starting => UnresolvedReason::Starting,
+            Self::NotReadable { .. } => UnresolvedReason::NotReadable,
+            Self::NoSymbols { .. } => UnresolvedReason::NoSymbols,
+            Self::NotMapped { .. } => UnresolvedReason::NotMapped,
+            Self::UnsupportedVersion(_) => UnresolvedReason::UnsupportedVersion,
+            Self::OtherImplementation(_) => UnresolvedReason::OtherImplementation,
+            Self::WaitsOnStack => UnresolvedReason::WaitsOnStack,
+        }
     }
 }
 

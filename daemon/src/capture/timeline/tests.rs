@@ -43,6 +43,15 @@ fn a_run_noticed_late_is_drawn_where_it_was() {
     assert_eq!(columns, [5_000_000, 5_000_000, 5_000_000]);
 }
 
+#[test]
+fn a_sample_that_lacks_an_open_interval_adds_nothing_and_the_next_adds_no_more() {
+    let mut timeline = Timeline::starting(&sample(0, &[0]));
+    for (taken_ns, on_cpu_ns) in [(10_000_000, 10_000_000), (20_000_000, 4_000_000), (30_000_000, 25_000_000)] {
+        timeline.feed(&sample(taken_ns, &[on_cpu_ns]));
+    }
+    assert_eq!(total(&timeline, 0), 25_000_000);
+}
+
 /// A sample of idle times and of the time that the thread waited.
 fn with_idle(taken_ns: u64, idle_ns: &[u64], waited_ns: u64) -> Snapshot {
     let mut snapshot = sample(taken_ns, &vec![0; idle_ns.len()]);

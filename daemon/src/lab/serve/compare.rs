@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
-use crate::metrics::catalog::{MODELS, WORKLOAD_INFO, WORKLOAD_ON_CPU, WORKLOAD_THREADS};
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::{
+    diagnose::ModelName,
+    metrics::catalog::{WORKLOAD_INFO, WORKLOAD_ON_CPU, WORKLOAD_THREADS},
+};
 
 use super::prometheus::Prometheus;
 use crate::lab::cell::{Problem, Row};
@@ -48,7 +52,7 @@ pub struct Scraped {
 impl Scraped {
     /// The model that most scrapes showed.
     pub fn model(&self) -> &str {
-        self.models.iter().max_by_key(|(_, scrapes)| **scrapes).map_or(MODELS[0], |(model, _)| model)
+        self.models.iter().max_by_key(|(_, scrapes)| **scrapes).map_or(ModelName::Idle.name(), |(model, _)| model)
     }
 }
 
@@ -85,7 +89,7 @@ impl Shown {
         let threads = series(WORKLOAD_THREADS.name, "")?;
         let at_work = threads.iter().flat_map(values).filter(|value| *value > 0.0);
         let mut scraped = Scraped { scrapes: at_work.count(), ..Scraped::default() };
-        for found in series(WORKLOAD_INFO.name, &format!(", model!={:?}", MODELS[0]))? {
+        for found in series(WORKLOAD_INFO.name, &format!(", model!={:?}", ModelName::Idle.name()))? {
             let model = found["metric"]["model"].as_str().unwrap_or_default().to_owned();
             scraped.models.insert(model, values(&found).count());
         }

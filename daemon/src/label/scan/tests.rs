@@ -1,30 +1,19 @@
-use std::{cell::RefCell, collections::BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use schedscope_ebpf::{
-    abi::TaskRecord,
-    task_clock::{Phase, TaskClock},
-};
+use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
 
 use super::*;
-use crate::{capture::kernel::zeroed, label::table::OTHER};
+use crate::{capture::snapshot::tests::thread, label::table::OTHER_ID};
 
 /// CPU time that earns any name a number.
 const BUSY_NS: u64 = 1_000_000_000_000;
 
 /// The main thread of a process that was forked under observation.
 fn process(tgid: u32, ppid: u32, start_ns: u64, on_cpu_ns: u64) -> Thread {
-    let record = TaskRecord {
-        clock: TaskClock::starting(Phase::Running, start_ns),
-        tid: tgid,
-        on_cpu_ns,
-        start_ns,
-        tgid,
-        ppid,
-        seeded_as: Phase::New as u32,
-        ..zeroed()
-    };
-    Thread { record, on_cpu_ns_by_cpu: Vec::new() }
+    let mut thread = thread(tgid, Phase::Running);
+    thread.record = TaskRecord { workload: 0, start_ns, ppid, on_cpu_ns, ..thread.record };
+    thread
 }
 
 fn seeded(tgid: u32, on_cpu_ns: u64) -> Thread {
@@ -61,35 +50,12 @@ fn a_busy_process_moves_to_its_own_workload_with_all_its_threads() {
     let mut scanner = scanner();
     let mut second = seeded(10, BUSY_NS);
     second.record.tid = 11;
-    let threads = [seeded(10, 0), second, seeded(20, 0)];
-    let moves = scanner.scan(&alive(&threads), |tgid| exe(if tgid.0 == 10 { "busy" } else { "lazy" }));
-    assert_eq!(moves, [(Tid(10), WorkloadId(1)), (Tid(11), WorkloadId(1))]);
+    let mut threads = [seeded(10, 0), second, seeded(20, 0)];
+    let read = |tgid: Tgid| exe(if tgid.0 == 10 { "busy" } else { "lazy" });
+    assert_eq!(scanner.scan(&alive(&threads), read), [(Tid(10), WorkloadId(1)), (Tid(11), WorkloadId(1))]);
     assert_eq!(names(&scanner), ["other", "busy"]);
-}
-
-#[test]
-fn a_thread_that_is_where_it_belongs_is_not_moved() {
-    let mut scanner = scanner();
-    let mut thread = seeded(10, BUSY_NS);
-    assert_eq!(scanner.scan(&alive(std::slice::from_ref(&thread)), |_| exe("busy")).len(), 1);
-    thread.record.workload = 1;
-    assert!(scanner.scan(&alive(&[thread]), |_| exe("busy")).is_empty());
-}
-
-#[test]
-fn a_forked_child_is_what_its_parent_is_and_is_not_read() {
-    let mut scanner = scanner();
-    let read = RefCell::new(BTreeSet::new());
-    let reader = |tgid: Tgid| {
-        read.borrow_mut().insert(tgid.0);
-        exe("server")
-    };
-    let mut parent = seeded(10, BUSY_NS);
-    scanner.scan(&alive(std::slice::from_ref(&parent)), reader);
-    parent.record.workload = 1;
-    let moves = scanner.scan(&alive(&[process(11, 10, 50, 0), parent]), reader);
-    assert_eq!(moves, [(Tid(11), WorkloadId(1))]);
-    assert!(!read.borrow().contains(&11));
+    threads[0].record.workload = 1;
+    assert_eq!(scanner.scan(&alive(&threads), read), [(Tid(11), WorkloadId(1))], "one is where it belongs");
 }
 
 #[test]
@@ -102,7 +68,7 @@ fn after_exec_a_process_is_named_anew_and_leaves_the_workload_it_inherited() {
     child.record.workload = 1;
     child.record.execs = 1;
     let moves = scanner.scan(&alive(&[shell, child]), |tgid| exe(if tgid.0 == 10 { "shell" } else { "cat" }));
-    assert_eq!(moves, [(Tid(11), OTHER)]);
+    assert_eq!(moves, [(Tid(11), OTHER_ID)]);
 }
 
 #[test]
@@ -204,7 +170,7 @@ fn the_busiest_are_read_first_and_get_the_last_number() {
     assert_eq!((reads[0], reads.len()), (1050, READS_PER_SCAN));
     assert_eq!(moves.iter().map(|(tid, id)| (tid.0, id.0)).collect::<Vec<_>>(), [(1050, 1), (1, 1)]);
     assert_eq!(scanner.table().folded(), READS_PER_SCAN as u64 - 1);
-    let counted: Vec<(u32, u32)> = scanner.processes().filter(|(_, id)| *id != OTHER).map(|(tgid, id)| (tgid.0, id.0)).collect();
+    let counted: Vec<(u32, u32)> = scanner.processes().filter(|(_, id)| *id != OTHER_ID).map(|(tgid, id)| (tgid.0, id.0)).collect();
     assert_eq!(counted, [(1050, 1)]);
 }
 

@@ -1,10 +1,7 @@
 use super::*;
 use std::collections::BTreeSet;
 
-use schedscope_ebpf::{
-    abi::Cause,
-    bucket::{index_of, upper_bound_ns},
-};
+use schedscope_ebpf::bucket::{index_of, upper_bound_ns};
 
 #[test]
 fn names_follow_the_conventions() {
@@ -58,14 +55,4 @@ fn series_multiply_by_label() {
     assert_eq!(WORKLOAD_INFO.series_at_most(3, 5), 3);
     assert_eq!(CPU_TOPOLOGY.series_at_most(3, 5), 5);
     assert_eq!(BUILD_INFO.series_at_most(3, 5), 1);
-}
-
-#[test]
-fn label_values_stand_in_the_order_of_the_counters() {
-    assert!(Reason::ALL.iter().all(|reason| BLOCKED_REASONS[*reason as usize] == reason.name()));
-    assert!(Loss::ALL.iter().all(|loss| LOSS_REASONS[*loss as usize] == loss.name()));
-    assert!(Distance::ALL.iter().all(|distance| DISTANCES[*distance as usize] == distance.name()));
-    assert!(program::HOOKS.iter().chain([&program::SEED_TASKS]).eq(&PROGRAMS));
-    assert_eq!(MIGRATION_CAUSES[Cause::AtWakeup as usize], "at_wakeup");
-    assert_eq!(MIGRATION_CAUSES[Cause::WhileQueued as usize], "while_queued");
 }

@@ -1,7 +1,7 @@
 //! Which workload has which colour. The daemon says so, not the page, so that every page shows the same, also after a reload.
 
-use super::SAMPLES;
-
+/// Samples on the page: five minutes of seconds.
+pub(super) const SAMPLES: usize = 300;
 /// Colours of the palette that mean a workload.
 pub(super) const COLOURS: usize = 12;
 /// Percent of a CPU that earn a colour in one sample while half of them are free, and that keep it.

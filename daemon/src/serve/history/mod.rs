@@ -6,7 +6,7 @@
 mod colours;
 mod figures;
 
-pub use figures::Figures;
+pub use figures::{Figure, Figures};
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,27 +19,38 @@ use serde_json::value::RawValue;
 
 use crate::{
     capture::snapshot::{Losses, Snapshot},
+    diagnose::ModelName,
     label::NameSource,
-    metrics::CpuTotals,
+    metrics::exposition::CpuTotals,
 };
-use colours::{Colours, Use};
+use colours::{Colours, SAMPLES, Use};
 
-/// Samples kept: five minutes of seconds.
-pub const SAMPLES: usize = 300;
 /// Bytes of samples kept at most. Twenty workloads on two CPUs take 2 KB a sample; every client that asks takes a copy.
 const MAX_BYTES: usize = 3 << 20;
 
 /// What a reading says about a workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
     /// Its name.
     pub name: String,
     /// What the name was taken from.
-    pub source: &'static str,
+    #[serde(serialize_with = "source_name")]
+    pub source: NameSource,
     /// The model it shows now.
-    pub model: &'static str,
-    /// Running totals.
-    pub figures: Figures,
+    #[serde(serialize_with = "model_name")]
+    pub model: ModelName,
+    /// Totals since tracing began.
+    pub totals: Figures,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn source_name<S: Serializer>(source: &NameSource, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(source.name())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn model_name<S: Serializer>(model: &ModelName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(model.name())
 }
 
 /// One reading of the counters.
@@ -90,16 +101,11 @@ pub struct Position {
 pub struct Standing {
     /// Its number.
     pub id: usize,
-    /// Its name.
-    pub name: String,
-    /// What the name was taken from.
-    pub source: &'static str,
-    /// The model it shows now.
-    pub model: &'static str,
     /// Its colour among those of the palette; none for `other` and for those that had too little to earn one.
     pub colour: Option<usize>,
-    /// Totals since tracing began.
-    pub totals: Figures,
+    /// What the last reading said.
+    #[serde(flatten)]
+    pub row: Row,
 }
 
 /// What a page gets.
@@ -177,8 +183,8 @@ impl History {
     fn sample(&self, last: &Reading, reading: &Reading) -> Sample {
         let nothing = Figures::default();
         let grown = reading.rows.iter().enumerate().map(|(id, row)| {
-            let before = last.rows.get(id).map_or(&nothing, |row| &row.figures);
-            (id, row.figures.since(before))
+            let before = last.rows.get(id).map_or(&nothing, |row| &row.totals);
+            (id, row.totals.since(before))
         });
         let idle = |(&cpu, &ns): (&u32, &u64)| Some((cpu, ns.saturating_sub(*last.idle_ns.get(&cpu)?)));
         Sample {
@@ -193,7 +199,7 @@ impl History {
     fn colour(&mut self, sample: &Sample, reading: &Reading) {
         let uses = sample.workloads.iter().map(|(&id, figures)| Use {
             id,
-            is_named: reading.rows.get(id).is_some_and(|row| row.source == NameSource::Rule.name()),
+            is_named: reading.rows.get(id).is_some_and(|row| row.source == NameSource::Rule),
             on_cpu_ns: figures.on_cpu_total_ns(),
         });
         self.colours.update(sample.number, sample.wall_ns, uses);
@@ -238,14 +244,7 @@ impl History {
     }
 
     fn standings(&self) -> Vec<Standing> {
-        let standing = |(id, row): (usize, &Row)| Standing {
-            id,
-            name: row.name.clone(),
-            source: row.source,
-            model: row.model,
-            colour: self.colours.of(id),
-            totals: row.figures.clone(),
-        };
+        let standing = |(id, row): (usize, &Row)| Standing { id, colour: self.colours.of(id), row: row.clone() };
         self.last.iter().flat_map(|last| &last.rows).enumerate().map(standing).collect()
     }
 }

@@ -6,8 +6,9 @@ use super::*;
 
 /// A reading with one workload, in which CPU 0 has been busy for `busy_ns`.
 fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
-    let figures = Figures { on_cpu_ns: BTreeMap::from([(0, busy_ns)]), voluntary: busy_ns / 10, threads: 2, ..Figures::default() };
-    let row = |name: &str, figures| Row { name: name.to_owned(), source: "rule", model: "threads", figures };
+    let mut figures = Figures { on_cpu_ns: BTreeMap::from([(0, busy_ns)]), threads: 2, ..Figures::default() };
+    figures.counts[Figure::Voluntary as usize] = busy_ns / 10;
+    let row = |name: &str, figures| Row { name: name.to_owned(), source: NameSource::Rule, model: ModelName::ThreadsParallel, totals: figures };
     Reading {
         taken_ns,
         idle_ns: BTreeMap::from([(0, taken_ns.saturating_sub(busy_ns))]),
@@ -37,7 +38,7 @@ fn a_sample_is_what_grew_and_the_totals_are_those_of_the_last_reading() {
     assert_eq!([&workload["on_cpu_ns"]["0"], &workload["voluntary"], &workload["threads"]], [600, 60, 2]);
     assert!(sample["workloads"].get("0").is_none(), "it did nothing: {sample}");
     assert_eq!(answer["workloads"][1]["totals"]["on_cpu_ns"]["0"], 700);
-    assert_eq!([&answer["workloads"][1]["name"], &answer["workloads"][1]["model"]], ["a \"b\"\n<c>", "threads"]);
+    assert_eq!([&answer["workloads"][1]["name"], &answer["workloads"][1]["model"]], ["a \"b\"\n<c>", "threads (parallel)"]);
     assert_eq!([&answer["began_ns"], &answer["taken_ns"], &answer["epoch"], &answer["next"]], [900, 2_000, 7, 1]);
     assert_eq!(answer["workloads"][1]["colour"], 0);
 }
@@ -71,7 +72,7 @@ fn a_workload_without_threads_that_did_nothing_takes_no_room() {
     let mut history = History::new(1, 900);
     let gone = |taken_ns| {
         let mut reading = reading(taken_ns, 50, "gone");
-        reading.rows[1].figures.threads = 0;
+        reading.rows[1].totals.threads = 0;
         reading
     };
     history.push(gone(1_000));
@@ -103,7 +104,7 @@ fn many_workloads_on_many_cpus_stay_within_the_bytes() {
     let mut history = History::new(1, 900);
     for second in 1..=400_u64 {
         let figures = Figures { on_cpu_ns: (0..64).map(|cpu| (cpu, second * 1_000_000_000)).collect(), ..Figures::default() };
-        let row = Row { name: "w".into(), source: "rule", model: "threads", figures };
+        let row = Row { name: "w".into(), source: NameSource::Rule, model: ModelName::ThreadsParallel, totals: figures };
         history.push(Reading { taken_ns: second, idle_ns: BTreeMap::new(), rows: vec![row; 64], losses: Losses::default() });
     }
     assert!(history.bytes <= MAX_BYTES && history.bytes > MAX_BYTES / 2, "{}", history.bytes);

@@ -17,7 +17,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::serve::{Gate, ListenError, Request, listen, tests::serve_here};
+use crate::serve::listen::{ListenError, listen};
 
 /// Certificates and a directory with them.
 struct Files {
@@ -59,8 +59,8 @@ impl Files {
     }
 
     /// Reads `text` as a web configuration.
-    fn web(&self, text: &str) -> Result<Web, WebError> {
-        Web::read(&self.write("web.yml", text))
+    fn web(&self, text: &str) -> Result<WebConfig, WebError> {
+        WebConfig::read(&self.write("web.yml", text))
     }
 
     /// What a client trusts; with its own certificate if one is named.
@@ -91,21 +91,8 @@ fn user() -> String {
 }
 
 /// A server that says "up 1" and is fine.
-fn start(web: Web) -> SocketAddr {
-    let (gate, mut requests) = Gate::new();
-    let listener = listen("127.0.0.1:0".parse().unwrap(), false, &web).unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(serve_here(listener, gate, web));
-    tokio::spawn(async move {
-        while let Some(request) = requests.recv().await {
-            match request {
-                Request::Metrics(reply) => reply.send(Ok(Arc::from("up 1\n"))).unwrap(),
-                Request::Status(reply) => assert!(reply.send(crate::serve::Status::default()).is_ok()),
-                Request::History(_, reply) => assert!(reply.send(crate::serve::history::Answer::default()).is_ok()),
-            }
-        }
-    });
-    address
+fn start(web: WebConfig) -> SocketAddr {
+    crate::serve::tests::start(web, false, Ok("up 1\n")).0
 }
 
 fn request(path: &str, credentials: Option<&str>) -> String {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -21,28 +21,32 @@ use super::file::{TlsSection, WebError};
 /// Names of groups in the file, with the ring's.
 const GROUPS: [(&str, &str); 3] = [("X25519", "X25519"), ("CurveP256", "secp256r1"), ("CurveP384", "secp384r1")];
 
-/// The configuration, and whether a client without a certificate is turned away. `path` is the web configuration's, for messages.
-pub(super) fn server_config(path: &Path, section: &TlsSection) -> Result<(Arc<ServerConfig>, bool), WebError> {
-    let fail = |key: &str, what: String| WebError::value(path, format!("tls_server_config.{key}"), what);
-    let (certificates, certificate_place) = certificates(path, "cert", section.cert.as_ref(), section.cert_file.as_ref())?;
-    let (key, key_place) = read(path, "key", section.key.as_ref(), section.key_file.as_ref())?;
+/// The configuration, and whether a client without a certificate is turned away.
+pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, bool), WebError> {
+    if section.client_allowed_sans.is_some() {
+        let what = "not supported: name an authority in client_ca_file that signs the right clients only. Remove it";
+        return Err(section.error("client_allowed_sans", what));
+    }
+    let (certificates, certificate_place) = certificates(section, "cert", section.cert.as_ref(), section.cert_file.as_ref())?;
+    let (key, key_place) = read(section, "key", section.key.as_ref(), section.key_file.as_ref())?;
     let key = PrivateKeyDer::from_pem_slice(&key)
-        .map_err(|error| fail("key_file", format!("{key_place} has no private key in PEM form: {error}")))?;
+        .map_err(|error| section.error("key_file", format!("{key_place} has no private key in PEM form: {error}")))?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     if let Some(trouble) = certificates.first().and_then(|certificate| trouble(certificate, UnixTime::since_unix_epoch(now))) {
         tracing::warn!("the certificate in {certificate_place} {trouble}: clients that check it will not connect");
     }
-    let provider = Arc::new(provider(path, section)?);
-    let (verifier, requires_certificate) = client_verifier(path, section, &provider)?;
+    let provider = Arc::new(provider(section)?);
+    let (verifier, requires_certificate) = client_verifier(section, &provider)?;
     let builder = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&versions(path, section)?)
-        .map_err(|error| fail("cipher_suites", format!("these and min_version leave nothing to agree on: {error}")))?;
+        .with_protocol_versions(&versions(section)?)
+        .map_err(|error| section.error("cipher_suites", format!("these and min_version leave nothing to agree on: {error}")))?;
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(certificates, key).map_err(|error| {
-        fail("key_file", format!("the key in {key_place} does not go with the certificate in {certificate_place}: {error}"))
+        let what = format!("the key in {key_place} does not go with the certificate in {certificate_place}: {error}");
+        section.error("key_file", what)
     })?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ignore_client_order = section.prefer_server_cipher_suites.unwrap_or(true);
@@ -50,31 +54,32 @@ pub(super) fn server_config(path: &Path, section: &TlsSection) -> Result<(Arc<Se
 }
 
 /// What is given in place or in a file, and where that was.
-fn read(path: &Path, key: &str, text: Option<&String>, file: Option<&PathBuf>) -> Result<(Vec<u8>, String), WebError> {
-    let name = format!("tls_server_config.{key}_file");
+fn read(section: &TlsSection, key: &str, text: Option<&String>, file: Option<&PathBuf>) -> Result<(Vec<u8>, String), WebError> {
+    let error = |what: &str| Err(section.error(&format!("{key}_file"), what));
     match (text, file) {
-        (Some(_), Some(_)) => Err(WebError::value(path, name, format!("{key} is given too: leave one of them out"))),
-        (Some(text), None) => Ok((text.clone().into_bytes(), format!("{} ({key})", path.display()))),
+        (Some(_), Some(_)) => error(&format!("{key} is given too: leave one of them out")),
+        (Some(text), None) => Ok((text.clone().into_bytes(), format!("the web configuration ({key})"))),
         (None, Some(file)) => {
             let read = fs::read(file).map_err(|source| WebError::Read { path: file.clone(), source })?;
             Ok((read, file.display().to_string()))
         }
-        (None, None) => Err(WebError::value(path, name, "missing: encryption needs cert_file and key_file")),
+        (None, None) => error("missing: encryption needs cert_file and key_file"),
     }
 }
 
 fn certificates(
-    path: &Path,
+    section: &TlsSection,
     key: &str,
     text: Option<&String>,
     file: Option<&PathBuf>,
 ) -> Result<(Vec<CertificateDer<'static>>, String), WebError> {
-    let (pem, place) = read(path, key, text, file)?;
-    let fail = |what: String| WebError::value(path, format!("tls_server_config.{key}_file"), what);
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|error| fail(format!("{place} is not in PEM form: {error}")))?;
+    let (pem, place) = read(section, key, text, file)?;
+    let error = |what: String| section.error(&format!("{key}_file"), what);
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|source| error(format!("{place} is not in PEM form: {source}")))?;
     if found.is_empty() {
-        return Err(fail(format!("{place} has no certificate in PEM form")));
+        return Err(error(format!("{place} has no certificate in PEM form")));
     }
     Ok((found, place))
 }
@@ -91,17 +96,15 @@ pub(super) fn trouble(certificate: &CertificateDer<'_>, now: UnixTime) -> Option
     }
 }
 
+/// What checks the certificates of clients, and whether they need one.
 fn client_verifier(
-    path: &Path,
     section: &TlsSection,
     provider: &Arc<CryptoProvider>,
 ) -> Result<(Option<Arc<dyn ClientCertVerifier>>, bool), WebError> {
-    let fail = |key: &str, what: String| WebError::value(path, format!("tls_server_config.{key}"), what);
     let has_authority = section.client_ca.is_some() || section.client_ca_file.is_some();
     let requires = match section.client_auth_type.as_deref() {
         None | Some("" | "NoClientCert") if has_authority => {
-            let what = "no use without client_auth_type: RequireAndVerifyClientCert".to_owned();
-            return Err(fail("client_ca_file", what));
+            return Err(section.error("client_ca_file", "no use without client_auth_type: RequireAndVerifyClientCert"));
         }
         None | Some("" | "NoClientCert") => return Ok((None, false)),
         Some("RequireAndVerifyClientCert") => true,
@@ -111,53 +114,49 @@ fn client_verifier(
                 "{other} is not supported, for it lets in whoever has any certificate: use RequireAndVerifyClientCert, \
                  VerifyClientCertIfGiven or NoClientCert"
             );
-            return Err(fail("client_auth_type", what));
+            return Err(section.error("client_auth_type", what));
         }
     };
-    let (authorities, place) = certificates(path, "client_ca", section.client_ca.as_ref(), section.client_ca_file.as_ref())?;
+    let (authorities, place) = certificates(section, "client_ca", section.client_ca.as_ref(), section.client_ca_file.as_ref())?;
+    let error = |source: &dyn std::fmt::Display| section.error("client_ca_file", format!("{place}: {source}"));
     let mut roots = RootCertStore::empty();
     for authority in authorities {
-        roots.add(authority).map_err(|error| fail("client_ca_file", format!("{place}: {error}")))?;
+        roots.add(authority).map_err(|source| error(&source))?;
     }
     let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     let builder = if requires { builder } else { builder.allow_unauthenticated() };
-    let verifier = builder.build().map_err(|error| fail("client_ca_file", format!("{place}: {error}")))?;
-    Ok((Some(verifier), requires))
+    Ok((Some(builder.build().map_err(|source| error(&source))?), requires))
 }
 
-fn versions(path: &Path, section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersion>, WebError> {
-    let number = |key: &str, text: Option<&str>, default: u8| match text {
+fn versions(section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersion>, WebError> {
+    let all = [&TLS12, &TLS13];
+    let place = |key, text: Option<&str>, default| match text {
         None | Some("") => Ok(default),
-        Some("TLS12") => Ok(2),
-        Some("TLS13") => Ok(3),
-        Some(other) => {
-            let what = format!("{other} is not supported: use TLS12 or TLS13");
-            Err(WebError::value(path, format!("tls_server_config.{key}"), what))
-        }
+        Some("TLS12") => Ok(0),
+        Some("TLS13") => Ok(1),
+        Some(other) => Err(section.error(key, format!("{other} is not supported: use TLS12 or TLS13"))),
     };
-    let least = number("min_version", section.min_version.as_deref(), 2)?;
-    let most = number("max_version", section.max_version.as_deref(), 3)?;
-    let versions: Vec<_> = [(2, &TLS12), (3, &TLS13)].into_iter().filter(|(it, _)| (least..=most).contains(it)).collect();
-    if versions.is_empty() {
-        return Err(WebError::value(path, "tls_server_config.min_version", "above max_version"));
+    let least = place("min_version", section.min_version.as_deref(), 0)?;
+    let most = place("max_version", section.max_version.as_deref(), 1)?;
+    if least > most {
+        return Err(section.error("min_version", "above max_version"));
     }
-    Ok(versions.into_iter().map(|(_, version)| version).collect())
+    Ok(all[least..=most].to_vec())
 }
 
 /// ring's primitives, as far as the file allows them.
-fn provider(path: &Path, section: &TlsSection) -> Result<CryptoProvider, WebError> {
+fn provider(section: &TlsSection) -> Result<CryptoProvider, WebError> {
     let mut provider = ring::default_provider();
+    let unknown = |key, name: &str, known: &[String]| {
+        section.error(key, format!("{name} is not supported: use some of {}", known.join(", ")))
+    };
     if !section.cipher_suites.is_empty() {
         let (for_13, for_12): (Vec<_>, Vec<_>) = provider.cipher_suites.iter().copied().partition(|suite| suite.tls13().is_some());
-        let named = |suite: &tokio_rustls::rustls::SupportedCipherSuite| format!("{:?}", suite.suite());
-        let known: Vec<String> = for_12.iter().map(named).collect();
+        let known: Vec<String> = for_12.iter().map(|suite| format!("{:?}", suite.suite())).collect();
         // As in Prometheus, those of TLS 1.3 are not chosen.
         let mut chosen = for_13;
         for name in &section.cipher_suites {
-            let Some(at) = known.iter().position(|it| it == name) else {
-                let what = format!("{name} is not supported: use some of {}", known.join(", "));
-                return Err(WebError::value(path, "tls_server_config.cipher_suites", what));
-            };
+            let at = known.iter().position(|it| it == name).ok_or_else(|| unknown("cipher_suites", name, &known))?;
             chosen.push(for_12[at]);
         }
         provider.cipher_suites = chosen;
@@ -168,8 +167,8 @@ fn provider(path: &Path, section: &TlsSection) -> Result<CryptoProvider, WebErro
             let group = GROUPS.iter().find(|(it, _)| it == name).and_then(|(_, group)| {
                 provider.kx_groups.iter().find(|it| format!("{:?}", it.name()).eq_ignore_ascii_case(group)).copied()
             });
-            let what = || format!("{name} is not supported: use some of {}", GROUPS.map(|(name, _)| name).join(", "));
-            chosen.push(group.ok_or_else(|| WebError::value(path, "tls_server_config.curve_preferences", what()))?);
+            let known = GROUPS.map(|(name, _)| name.to_owned());
+            chosen.push(group.ok_or_else(|| unknown("curve_preferences", name, &known))?);
         }
         provider.kx_groups = chosen;
     }

@@ -24,29 +24,29 @@ const MAX_KNOWN: usize = 64;
 /// CPU at most.
 const PAUSE: u32 = 3;
 
-/// What becomes of a client.
+/// Whether a client is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Verdict {
-    /// It may come in.
-    Welcome,
+pub(in crate::serve) enum Access {
+    /// It is.
+    Granted,
     /// No name, or a wrong name or password.
-    Refused,
+    Denied,
     /// Too many wait for a check.
     Busy,
 }
 
 /// Checks passwords, one at a time, and remembers the good ones.
 #[derive(Debug)]
-pub(super) struct Doorman {
+pub(super) struct Authenticator {
     turn: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Fingerprints of names, hashes and passwords that went together.
     known: Arc<Mutex<HashSet<[u8; 32]>>>,
 }
 
-impl Default for Doorman {
+impl Default for Authenticator {
     fn default() -> Self {
-        Doorman { turn: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0), known: Arc::default() }
+        Authenticator { turn: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0), known: Arc::default() }
     }
 }
 
@@ -59,32 +59,32 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Doorman {
-    /// Checks an `Authorization` header; without users everyone is welcome.
-    pub(super) async fn check(&self, users: &BTreeMap<String, String>, authorization: Option<&HeaderValue>) -> Verdict {
+impl Authenticator {
+    /// Checks an `Authorization` header; without users everyone is let in.
+    pub(super) async fn check(&self, users: &BTreeMap<String, String>, authorization: Option<&HeaderValue>) -> Access {
         if users.is_empty() {
-            return Verdict::Welcome;
+            return Access::Granted;
         }
-        let Some((name, password)) = authorization.and_then(credentials) else { return Verdict::Refused };
+        let Some((name, password)) = authorization.and_then(credentials) else { return Access::Denied };
         // An unknown name takes as long as a known one, so that nobody learns which names there are.
         let (hash, is_user) = match users.get(&name) {
             Some(hash) => (hash, true),
             None => (users.values().next().unwrap_or(&name), false),
         };
-        let Some(fingerprint) = fingerprint(&name, hash, &password) else { return Verdict::Refused };
+        let Some(fingerprint) = fingerprint(&name, hash, &password) else { return Access::Denied };
         if self.knows(&fingerprint) {
-            return Verdict::Welcome;
+            return Access::Granted;
         }
         let waiting = Waiting(&self.waiting);
         if waiting.0.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            return Verdict::Busy;
+            return Access::Busy;
         }
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Verdict::Busy };
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Access::Busy };
         // Several scrapes with the same password may have come at once.
         if self.knows(&fingerprint) {
-            return Verdict::Welcome;
+            return Access::Granted;
         }
-        let (reply, verdict) = oneshot::channel();
+        let (reply, checked) = oneshot::channel();
         let (hash, known) = (hash.clone(), Arc::clone(&self.known));
         tokio::task::spawn_blocking(move || {
             let begun = Instant::now();
@@ -99,7 +99,7 @@ impl Doorman {
             }
             drop(turn);
         });
-        if verdict.await.unwrap_or(false) { Verdict::Welcome } else { Verdict::Refused }
+        if checked.await.unwrap_or(false) { Access::Granted } else { Access::Denied }
     }
 
     fn knows(&self, fingerprint: &[u8; 32]) -> bool {

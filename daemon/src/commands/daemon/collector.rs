@@ -1,0 +1,374 @@
+//! What the daemon knows: who runs on the host, what they have done, and how the last reading went. It reads no map: readings are
+//! handed to it, and it says what to tell the kernel side in return.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use prometheus::process_collector::ProcessCollector;
+use schedscope_ebpf::{
+    gil::{AddressRange, RANGES},
+    residual::Residuals,
+};
+
+use crate::{
+    capture::{
+        interpreters::Interpreters,
+        kernel::{ProgramCost, ProgramStatus, now_ns},
+        preflight::kernel_release_name,
+        snapshot::{Cpu, Snapshot, Tid, WorkloadId},
+        topology::Topology,
+    },
+    config::Config,
+    diagnose::live::Live,
+    label::{
+        NameSource, Scanner,
+        proc::{CpuSet, read_identity},
+    },
+    metrics::{
+        exposition::{Collection, CpuTotals, Exposition, Program, Workload},
+        host_totals::HostTotals,
+        labels::{Refusal, Stage},
+        text,
+    },
+    serve::{
+        handle::{self, LastReading, Status, WorkloadStatus},
+        history::{Answer, Figures, History, Position, Reading, Row},
+    },
+};
+
+/// What to tell the kernel side about threads.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// The workload that counts them from now on.
+    pub(super) workloads: Vec<(Tid, WorkloadId)>,
+    /// Where their processes keep their interpreters' locks.
+    pub(super) locks: Vec<(Tid, [AddressRange; RANGES])>,
+}
+
+/// What a scrape shows besides what is known.
+pub(super) struct Scrape<'a> {
+    /// When collecting began.
+    pub(super) begin: Instant,
+    /// Threads that wait, against the kernel.
+    pub(super) waiting: Residuals,
+    /// The BPF programs.
+    pub(super) programs: &'a [ProgramStatus],
+    /// What they have cost.
+    pub(super) costs: &'a [ProgramCost],
+    /// Requests that the server refused.
+    pub(super) refused: [u64; Refusal::ALL.len()],
+}
+
+/// What the daemon knows.
+pub(super) struct Collector {
+    topology: Topology,
+    scanner: Scanner,
+    interpreters: Interpreters,
+    live: Live,
+    totals: HostTotals,
+    history: History,
+    collection: Collection,
+    /// What the BPF programs cost.
+    pub(super) cost: Cost,
+    process: ProcessCollector,
+    /// When the kernel side was last read, and why that failed.
+    last_reading: Option<(Instant, Option<String>)>,
+}
+
+/// Cost of the programs over the windows in which it was measured.
+#[derive(Default)]
+pub(super) struct Cost {
+    /// Start of the open window and what the programs had cost then.
+    open: Option<(Instant, Vec<ProgramCost>)>,
+    measured: Duration,
+    /// Run time and runs of each program in the windows that have closed.
+    closed: HashMap<&'static str, (u64, u64)>,
+}
+
+impl Cost {
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    pub(super) fn open(&mut self, at: Instant, costs: Vec<ProgramCost>) {
+        self.open = Some((at, costs));
+    }
+
+    pub(super) fn close(&mut self, at: Instant, costs: &[ProgramCost]) {
+        let Some((since, before)) = self.open.take() else { return };
+        self.measured += at - since;
+        for program in costs {
+            let Some(before) = before.iter().find(|before| before.name == program.name) else { continue };
+            let sums = self.closed.entry(program.name).or_default();
+            sums.0 += program.run_ns.saturating_sub(before.run_ns);
+            sums.1 += program.runs.saturating_sub(before.runs);
+        }
+    }
+
+    fn of(&self, status: &ProgramStatus, costs: &[ProgramCost]) -> Program {
+        let (run_ns, runs) = self.closed.get(status.name).copied().unwrap_or_default();
+        let recursion_misses = costs.iter().find(|cost| cost.name == status.name).map_or(0, |cost| cost.recursion_misses);
+        Program { name: status.name, attached: status.failure.is_none(), run_ns, runs, recursion_misses }
+    }
+}
+
+impl Collector {
+    pub(super) fn new(config: Config, topology: Topology) -> Collector {
+        Collector {
+            topology,
+            scanner: Scanner::new(config.rules, config.max_workloads as usize),
+            interpreters: Interpreters::default(),
+            live: Live::default(),
+            totals: HostTotals::default(),
+            history: History::new(epoch(), now_ns()),
+            collection: Collection::default(),
+            cost: Cost::default(),
+            process: ProcessCollector::for_self(),
+            last_reading: None,
+        }
+    }
+
+    /// Takes a reading in: the totals, who is new, where Pythons keep their locks, which models show.
+    pub(super) fn take(&mut self, stage: Stage, reading: Result<Snapshot>) -> Result<(Snapshot, Orders), String> {
+        let reading = reading.map_err(|error| {
+            self.failed(stage, &error);
+            format!("cannot read the counters: {error:#}")
+        });
+        self.last_reading = Some((Instant::now(), reading.as_ref().err().cloned()));
+        let snapshot = reading?;
+        self.totals.update(&snapshot);
+        let workloads = self.scanner.scan(&snapshot, read_identity);
+        let locks = self.interpreters.update(&snapshot);
+        let cores = u32::try_from(snapshot.cpus.iter().filter(|cpu| cpu.switches > 0).count()).unwrap_or(u32::MAX);
+        self.live.update(&snapshot, cores.max(1), |tgid| self.interpreters.python(tgid));
+        Ok((snapshot, Orders { workloads, locks }))
+    }
+
+    /// Counts a failure, and logs the first of its stage; more of the same would only fill the log.
+    pub(super) fn failed(&mut self, stage: Stage, error: &anyhow::Error) {
+        let count = &mut self.collection.errors[stage as usize];
+        *count += 1;
+        if *count == 1 {
+            tracing::error!("{error:#}; schedscope_collection_errors_total counts further failures");
+        }
+    }
+
+    /// How the last reading went.
+    pub(super) fn last_reading(&self) -> Option<LastReading> {
+        let (at, failure) = self.last_reading.as_ref()?;
+        Some(LastReading { age: at.elapsed(), failure: failure.clone() })
+    }
+
+    /// The text of `/metrics`.
+    pub(super) fn text(&mut self, scrape: &Scrape<'_>) -> prometheus::Result<String> {
+        let allowed = self.allowed_cpus();
+        self.collection.count += 1;
+        self.collection.duration_ns = ns(scrape.begin.elapsed());
+        let workload = |(id, name, source)| {
+            let (totals, allowed_cpus) = (self.totals.workload(id)?, allowed.get(&id).map(CpuSet::count));
+            Some(Workload { name, source, allowed_cpus, model: self.live.of(id), totals })
+        };
+        let exposition = Exposition {
+            workloads: self.scanner.table().iter().filter_map(workload).collect(),
+            pythons: self.interpreters.alive(),
+            pythons_unresolved: self.interpreters.unresolved(),
+            cpus: self.cpus(),
+            online_at_start: self.topology.online().iter().copied().map(Cpu).collect(),
+            losses: self.totals.losses(),
+            ended: self.totals.ended(),
+            waiting: scrape.waiting,
+            torn_records: self.totals.torn_records(),
+            programs: scrape.programs.iter().map(|status| self.cost.of(status, scrape.costs)).collect(),
+            bpf_measured_ns: ns(self.cost.measured),
+            workloads_folded: self.scanner.table().folded(),
+            collection: self.collection,
+            refused: scrape.refused,
+            daemon_cpu_ns: process_cpu_ns(),
+        };
+        text::encode(&exposition, &self.process)
+    }
+
+    /// Adds what a reading of everything says to what the page shows.
+    pub(super) fn sample(&mut self, snapshot: &Snapshot) {
+        let row = |(id, name, source): (WorkloadId, &str, NameSource)| {
+            let model = self.live.of(id);
+            let totals = self.totals.workload(id).map(|totals| Figures::of(totals, model)).unwrap_or_default();
+            Row { name: name.to_owned(), source, model, totals }
+        };
+        let rows = self.scanner.table().iter().map(row).collect();
+        let reading = Reading::new(snapshot, &self.cpus(), rows);
+        self.history.push(reading);
+    }
+
+    /// What a page that has got so far has not seen.
+    pub(super) fn history_after(&self, position: Position) -> Answer {
+        self.history.after(position)
+    }
+
+    /// The content of `/status`.
+    pub(super) fn status(&self, programs: &[ProgramStatus]) -> Status {
+        let workload = |(id, name, source): (WorkloadId, &str, NameSource)| {
+            let (processes, threads) = self.totals.workload(id).map_or((0, 0), |totals| (totals.processes, totals.threads));
+            let (name, source, model) = (name.to_owned(), source.name(), self.live.of(id).name());
+            WorkloadStatus { name, source, model, processes, threads }
+        };
+        let program = |program: &ProgramStatus| {
+            let failure = program.failure.clone();
+            handle::ProgramStatus { name: program.name, attached: failure.is_none(), failure }
+        };
+        let losses = self.totals.losses();
+        let last_reading = self.last_reading();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            kernel: kernel_release_name(),
+            reading_age_seconds: last_reading.as_ref().map(|reading| reading.age.as_secs_f64()),
+            failure: last_reading.and_then(|reading| reading.failure),
+            programs: programs.iter().map(program).collect(),
+            workloads: self.scanner.table().iter().map(workload).collect(),
+            workloads_folded: self.scanner.table().folded(),
+            losses: losses.by_reason().filter(|(_, count)| *count > 0).map(|(loss, count)| (loss.name(), count)).collect(),
+        }
+    }
+
+    fn cpus(&self) -> Vec<CpuTotals> {
+        self.totals.cpus(|cpu| self.topology.place(cpu))
+    }
+
+    fn allowed_cpus(&self) -> HashMap<WorkloadId, CpuSet> {
+        let mut allowed: HashMap<WorkloadId, CpuSet> = HashMap::new();
+        for (tgid, workload) in self.scanner.processes() {
+            if let Some(set) = CpuSet::of_process(tgid) {
+                allowed.entry(workload).or_default().add(&set);
+            }
+        }
+        allowed
+    }
+}
+
+/// A number that the daemon before did not have, nor will the next: when this one began, in milliseconds, which a browser can hold.
+fn epoch() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(0)
+}
+
+fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// CPU time of this process.
+fn process_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every Linux, and the destination is a whole timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use schedscope_ebpf::{abi::Cell, task_clock::Phase};
+
+    use super::*;
+    use crate::capture::{kernel::zeroed, snapshot::tests::thread};
+
+    const HOUR_NS: u64 = 3_600_000_000_000;
+
+    /// Under a service manager the test belongs to that unit, so a rule names it.
+    fn collector() -> Collector {
+        let rules = "[[workload]]\nname = \"this test\"\nmatch = { exe = \"*\" }\n";
+        Collector::new(Config::parse(Path::new("rules"), rules).unwrap(), Topology::default())
+    }
+
+    fn cell(on_cpu_ns: u64) -> Cell {
+        Cell { on_cpu_ns, ..zeroed() }
+    }
+
+    /// This process has run for an hour on the only CPU, and its workload and `other` have cells.
+    fn snapshot() -> Snapshot {
+        let cells = vec![vec![cell(7_000_000_000), cell(2_000_000_000)]];
+        let cpu = schedscope_ebpf::abi::CpuRecord { switches: 10, switches_from_idle: 4, ..Default::default() };
+        let mut own = thread(std::process::id(), Phase::Running);
+        own.record.workload = 0;
+        own.record.clock.since_ns = HOUR_NS;
+        own.record.on_cpu_ns = HOUR_NS;
+        Snapshot { taken_ns: HOUR_NS, cells, cpus: vec![cpu], threads: vec![own], ..Snapshot::default() }
+    }
+
+    fn programs() -> [ProgramStatus; 2] {
+        let program = |name, failure| ProgramStatus { name, failure, verified_instructions: None };
+        [program("sched_switch", None), program("sched_waking", Some("this kernel has no such hook".to_owned()))]
+    }
+
+    fn text(collector: &mut Collector) -> String {
+        let scrape = Scrape {
+            begin: Instant::now(),
+            waiting: Residuals::default(),
+            programs: &programs(),
+            costs: &[],
+            refused: Default::default(),
+        };
+        collector.text(&scrape).unwrap()
+    }
+
+    fn assert_has(text: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(text.contains(&format!("\n{line}\n")), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_busy_process_is_labelled_and_shown() {
+        let mut collector = collector();
+        let (_, orders) = collector.take(Stage::Snapshot, Ok(snapshot())).unwrap();
+        assert_eq!(orders.workloads, [(Tid(std::process::id()), WorkloadId(1))]);
+        let lines = [
+            "schedscope_workload_on_cpu_seconds_total{workload=\"this test\",cpu=\"0\"} 2",
+            "schedscope_workload_on_cpu_seconds_total{workload=\"other\",cpu=\"0\"} 7",
+            "schedscope_cpu_context_switches_total{cpu=\"0\",kind=\"from_task\"} 6",
+            "schedscope_bpf_program_attached{program=\"sched_switch\"} 1",
+            "schedscope_bpf_program_attached{program=\"sched_waking\"} 0",
+        ];
+        assert_has(&text(&mut collector), &lines);
+        let status = serde_json::to_value(collector.status(&programs())).unwrap();
+        assert_eq!(status["workloads"][1]["name"], "this test");
+        assert_eq!(status["programs"][1]["failure"], "this kernel has no such hook");
+    }
+
+    #[test]
+    fn a_reading_that_fails_is_reported_until_one_works() {
+        let mut collector = collector();
+        assert!(collector.last_reading().is_none());
+        assert!(collector.take(Stage::Snapshot, Err(anyhow::anyhow!("the maps are gone"))).is_err());
+        let failure = Some("cannot read the counters: the maps are gone".to_owned());
+        assert_eq!(collector.last_reading().unwrap().failure, failure);
+        assert_eq!(collector.status(&[]).failure, failure);
+        collector.take(Stage::Label, Ok(snapshot())).unwrap();
+        assert!(collector.last_reading().unwrap().failure.is_none());
+        assert!(collector.status(&[]).reading_age_seconds.is_some_and(|age| age < 60.0));
+        assert_has(&text(&mut collector), &["schedscope_collection_errors_total{stage=\"snapshot\"} 1"]);
+    }
+
+    #[test]
+    fn cost_is_that_of_the_windows() {
+        let mut collector = collector();
+        let cost = |runs| vec![ProgramCost { name: "sched_switch", run_ns: runs * 70, runs, recursion_misses: 0 }];
+        let begin = Instant::now();
+        for (opened_at, runs) in [(0, 100), (60, 500)] {
+            collector.cost.open(begin + Duration::from_secs(opened_at), cost(runs));
+            assert!(collector.cost.is_open());
+            collector.cost.close(begin + Duration::from_secs(opened_at + 1), &cost(runs + 10));
+        }
+        collector.take(Stage::Snapshot, Ok(snapshot())).unwrap();
+        let lines = [
+            "schedscope_bpf_measured_seconds_total 2",
+            "schedscope_bpf_program_runs_total{program=\"sched_switch\"} 20",
+            "schedscope_bpf_program_run_seconds_total{program=\"sched_switch\"} 0.0000014",
+        ];
+        assert_has(&text(&mut collector), &lines);
+    }
+}

@@ -1,0 +1,86 @@
+//! The kernel side of the daemon: a tracer of the whole host.
+
+use anyhow::Result;
+use schedscope_ebpf::residual::Residuals;
+
+use super::collector::Orders;
+use crate::{
+    capture::{
+        kernel::{Depth, KernelError, ProgramCost, ProgramStatus, Sizes, StatsGuard, Tracer, enable_stats},
+        snapshot::Snapshot,
+        topology::Topology,
+    },
+    config::Config,
+    label::table::OTHER_ID,
+};
+
+/// Every so many readings the host's tasks are listed again. A fork of which no event was seen leaves a tree untraced until then;
+/// the list costs a tenth of a microsecond per thread.
+const READINGS_PER_LISTING: u32 = 4;
+
+/// A tracer of the whole host.
+pub(super) struct Host {
+    tracer: Tracer,
+    stats: Option<StatsGuard>,
+    readings: u32,
+}
+
+impl Host {
+    /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
+    pub(super) fn trace(config: &Config, topology: &Topology) -> Result<Host> {
+        let sizes = Sizes { workloads: config.max_workloads + 1, tasks: config.max_threads, thread_by_core: false };
+        let mut tracer = Tracer::start(sizes, topology)?;
+        tracer.seed_all(OTHER_ID)?;
+        give_memory_back();
+        Ok(Host { tracer, stats: None, readings: 0 })
+    }
+
+    /// Reads the threads, and with [`Depth::Full`] the workloads' counters.
+    pub(super) fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, KernelError> {
+        self.readings += 1;
+        if self.readings.is_multiple_of(READINGS_PER_LISTING) {
+            self.tracer.seed_again()?;
+        }
+        self.tracer.snapshot(depth)
+    }
+
+    /// Compares threads that wait, at this moment, with what the kernel kept about them.
+    pub(super) fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
+        self.tracer.compare_waiting()
+    }
+
+    /// Tells the programs what was found out about threads. One that has ended meanwhile is left alone.
+    pub(super) fn obey(&mut self, orders: Orders) {
+        for (tid, workload) in orders.workloads {
+            self.tracer.set_workload(tid, workload);
+        }
+        for (tid, ranges) in orders.locks {
+            self.tracer.set_gil(tid, ranges);
+        }
+    }
+
+    /// Turns the kernel's BPF statistics on or off.
+    pub(super) fn measure_cost(&mut self, on: bool) -> Result<(), KernelError> {
+        self.stats = if on { Some(enable_stats()?) } else { None };
+        Ok(())
+    }
+
+    /// What each program that runs has cost while statistics were on, whoever turned them on.
+    pub(super) fn costs(&self) -> Vec<ProgramCost> {
+        self.tracer.costs()
+    }
+
+    /// Every program, and why it does not run if it does not.
+    pub(super) fn programs(&self) -> &[ProgramStatus] {
+        self.tracer.programs()
+    }
+}
+
+/// Loading parses some 6 MB of type information; without this the C library keeps what that took, tens of MB, for good.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only returns free memory to the kernel, and takes no pointer.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

@@ -1,0 +1,82 @@
+//! Who a process is, and what a workload may be called.
+
+use crate::values::values;
+
+/// The workload that holds everything without a name of its own.
+pub const OTHER: &str = "other";
+/// The name of all kernel threads.
+pub const KERNEL: &str = "kernel";
+/// Names are cut to this many characters.
+pub const NAME_CHARS: usize = 96;
+/// What no name holds: Grafana puts a name that a reader selects between quotes in a query and escapes backslashes, but not these.
+pub(super) const QUOTE: char = '"';
+
+values! {
+    /// What a name was taken from.
+    pub enum NameSource {
+        /// It is [`OTHER`].
+        Other = "other",
+        /// A rule of the configuration.
+        Rule = "rule",
+        /// A systemd unit.
+        Unit = "unit",
+        /// A container.
+        Container = "container",
+        /// The executable, or the thread name where there is none.
+        Executable = "executable",
+        /// Kernel threads.
+        Kernel = "kernel",
+    }
+}
+
+/// What is known about a process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Name of its main thread.
+    pub comm: String,
+    /// Path of its executable; `None` if it has none or may not be read.
+    pub exe: Option<String>,
+    /// Path of its cgroup; empty if unknown.
+    pub cgroup: String,
+    /// It is a kernel thread.
+    pub is_kernel_thread: bool,
+}
+
+impl Identity {
+    /// Name of the executable; that of the main thread where there is none.
+    pub fn executable(&self) -> &str {
+        let Some(path) = &self.exe else { return &self.comm };
+        // The kernel appends this when the file was replaced or removed, as an upgrade does.
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
+        path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.comm)
+    }
+}
+
+/// A name, with what it was taken from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// Printable, without double quotes, not empty, at most [`NAME_CHARS`] characters.
+    pub name: String,
+    /// Where it comes from.
+    pub source: NameSource,
+}
+
+impl Named {
+    /// Names come from processes, which can choose them freely: what cannot be printed is replaced, and only [`OTHER`] is `other`.
+    pub fn new(name: &str, source: NameSource) -> Named {
+        let name = printable(name);
+        let source = if name == OTHER { NameSource::Other } else { source };
+        Named { name, source }
+    }
+}
+
+/// A name as it can be shown.
+pub(super) fn printable(name: &str) -> String {
+    let clean = |c: char| match c {
+        QUOTE => '\'',
+        c if c.is_control() => '?',
+        c => c,
+    };
+    let clean: String = name.trim().chars().take(NAME_CHARS).map(clean).collect();
+    if clean.is_empty() { "unnamed".to_owned() } else { clean }
+}

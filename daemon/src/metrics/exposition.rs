@@ -1,0 +1,106 @@
+//! What one scrape shows, as plain data. Times in nanoseconds.
+
+use schedscope_ebpf::{distance::CpuPlace, residual::Residuals};
+
+use super::labels::{Refusal, Stage};
+use crate::{
+    capture::{
+        interpreters::ByReason,
+        python::GilKind,
+        snapshot::{Cpu, Losses},
+        totals::Totals,
+    },
+    diagnose::ModelName,
+    label::NameSource,
+};
+
+/// Everything that one scrape shows. The totals stay where they are kept.
+#[derive(Clone, Debug, Default)]
+pub struct Exposition<'a> {
+    /// Workloads that have series; `other` is the first.
+    pub workloads: Vec<Workload<'a>>,
+    /// CPUs that were seen switching, in order.
+    pub cpus: Vec<CpuTotals>,
+    /// CPUs that were online when tracing began, seen switching or not.
+    pub online_at_start: Vec<Cpu>,
+    /// Processes with a Python, by [`GilKind`].
+    pub pythons: [u64; GilKind::ALL.len()],
+    /// Pythons whose lock was not found.
+    pub pythons_unresolved: ByReason,
+    /// Losses by reason.
+    pub losses: Losses,
+    /// Threads that ended, against the kernel.
+    pub ended: Residuals,
+    /// Threads that waited at the last collection, against the kernel.
+    pub waiting: Residuals,
+    /// Records that could not be read whole, over all readings.
+    pub torn_records: u64,
+    /// Each BPF program and what it cost.
+    pub programs: Vec<Program>,
+    /// How long the kernel's BPF statistics were on.
+    pub bpf_measured_ns: u64,
+    /// Names refused a series of their own because none was free.
+    pub workloads_folded: u64,
+    /// What collecting cost.
+    pub collection: Collection,
+    /// Requests that the server refused, by [`Refusal`].
+    pub refused: [u64; Refusal::ALL.len()],
+    /// CPU time of this process.
+    pub daemon_cpu_ns: u64,
+}
+
+/// One workload.
+#[derive(Clone, Debug)]
+pub struct Workload<'a> {
+    /// The value of the `workload` label.
+    pub name: &'a str,
+    /// What the name was taken from.
+    pub source: NameSource,
+    /// Size of the union of its processes' affinity masks; `None` without processes.
+    pub allowed_cpus: Option<u32>,
+    /// The model it shows now.
+    pub model: ModelName,
+    /// What was counted.
+    pub totals: &'a Totals,
+}
+
+/// One CPU, all tasks.
+#[derive(Clone, Copy, Debug)]
+pub struct CpuTotals {
+    /// Its number.
+    pub cpu: Cpu,
+    /// Where it sits, if the topology is known.
+    pub place: Option<CpuPlace>,
+    /// Switches away from a task.
+    pub switches_from_task: u64,
+    /// Switches away from the idle task.
+    pub switches_from_idle: u64,
+    /// Time of the idle task, the open interval included.
+    pub idle_ns: u64,
+}
+
+/// A BPF program, and what it cost while it was being measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Program {
+    /// Name as in [`schedscope_ebpf::abi::program`].
+    pub name: &'static str,
+    /// It is loaded and attached.
+    pub attached: bool,
+    /// Run time.
+    pub run_ns: u64,
+    /// Runs.
+    pub runs: u64,
+    /// Runs that the kernel skipped for recursion.
+    pub recursion_misses: u64,
+}
+
+/// What collecting cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Collection {
+    /// Duration of the last one.
+    pub duration_ns: u64,
+    /// How many there were.
+    pub count: u64,
+    /// Failures by [`Stage`].
+    pub errors: [u64; Stage::ALL.len()],
+}

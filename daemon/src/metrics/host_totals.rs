@@ -1,0 +1,161 @@
+//! Snapshots made into what the host has done since tracing began. Pure: it keeps what must not go down and reads nothing itself.
+
+use schedscope_ebpf::{
+    abi::{CpuRecord, KernelCounts},
+    distance::CpuPlace,
+    residual::{Residuals, is_comparable},
+};
+
+use super::exposition::CpuTotals;
+use crate::capture::{
+    snapshot::{Cpu, Losses, Snapshot, WorkloadId},
+    totals::{Aggregate, Totals},
+};
+
+/// What lasts from one reading to the next.
+#[derive(Debug, Default)]
+pub struct HostTotals {
+    aggregate: Aggregate,
+    records: Vec<CpuRecord>,
+    idle_ns: Vec<u64>,
+    losses: Losses,
+    torn_records: u64,
+    ended: Residuals,
+}
+
+impl HostTotals {
+    /// Takes a snapshot in. Every snapshot must come by here once, since each hands out other threads that have ended.
+    pub fn update(&mut self, snapshot: &Snapshot) {
+        // One that read the threads alone says nothing about the workloads.
+        if !snapshot.cells.is_empty() {
+            self.aggregate.update(snapshot);
+        }
+        self.torn_records += snapshot.torn_records;
+        self.losses = snapshot.losses();
+        self.idle_ns.resize(snapshot.cpus.len().max(self.idle_ns.len()), 0);
+        for (kept, record) in self.idle_ns.iter_mut().zip(&snapshot.cpus) {
+            // The open interval was read a moment before the record, so the sum may lag behind the one before it.
+            *kept = (*kept).max(idle_ns(record, snapshot.taken_ns));
+        }
+        self.records.clone_from(&snapshot.cpus);
+        self.compare_ended(snapshot);
+    }
+
+    /// Compares the threads that a snapshot hands out as ended with what the kernel kept about them.
+    fn compare_ended(&mut self, snapshot: &Snapshot) {
+        for thread in &snapshot.released {
+            let kernel = &thread.record.kernel_after;
+            // All zeros if its last switch was not seen, which is counted as a loss.
+            if *kernel != KernelCounts::default() && is_comparable(&thread.record) {
+                self.ended.add(&thread.record, kernel);
+            }
+        }
+    }
+
+    /// Sum of the comparisons of ended threads with the kernel.
+    pub fn ended(&self) -> Residuals {
+        self.ended
+    }
+
+    /// Records that could not be read whole, over all snapshots.
+    pub fn torn_records(&self) -> u64 {
+        self.torn_records
+    }
+
+    /// Losses so far.
+    pub fn losses(&self) -> Losses {
+        self.losses
+    }
+
+    /// Totals of a workload at the last snapshot that had them.
+    pub fn workload(&self, workload: WorkloadId) -> Option<&Totals> {
+        self.aggregate.totals(workload)
+    }
+
+    /// The CPUs that have switched at least once; the others are offline or do not exist.
+    pub fn cpus(&self, place: impl Fn(u32) -> CpuPlace) -> Vec<CpuTotals> {
+        let seen = (0_u32..).zip(self.records.iter().zip(&self.idle_ns)).filter(|(_, (record, _))| record.switches > 0);
+        seen.map(|(cpu, (record, idle_ns))| CpuTotals {
+            cpu: Cpu(cpu),
+            place: Some(place(cpu)),
+            switches_from_task: record.switches.saturating_sub(record.switches_from_idle),
+            switches_from_idle: record.switches_from_idle,
+            idle_ns: *idle_ns,
+        })
+        .collect()
+    }
+}
+
+fn idle_ns(record: &CpuRecord, now_ns: u64) -> u64 {
+    let open_ns = if record.idle == 1 { now_ns.saturating_sub(record.since_ns) } else { 0 };
+    record.idle_ns + open_ns
+}
+
+#[cfg(test)]
+mod tests {
+    use schedscope_ebpf::{abi::Cell, task_clock::Phase};
+
+    use super::*;
+    use crate::capture::{kernel::zeroed, snapshot::tests::thread};
+
+    fn snapshot(taken_ns: u64, record: CpuRecord) -> Snapshot {
+        Snapshot { taken_ns, cpus: vec![record], ..Snapshot::default() }
+    }
+
+    fn cpus(totals: &HostTotals) -> Vec<CpuTotals> {
+        totals.cpus(|_| CpuPlace::default())
+    }
+
+    #[test]
+    fn idle_time_includes_the_open_interval_and_does_not_go_down() {
+        let mut totals = HostTotals::default();
+        let idle = CpuRecord { idle: 1, since_ns: 100, idle_ns: 50, switches: 3, switches_from_idle: 1, ..CpuRecord::default() };
+        totals.update(&snapshot(300, idle));
+        assert_eq!(cpus(&totals)[0].idle_ns, 250);
+        // The interval was closed at 290, before the clock of the next reading; 10 ns too many were shown and are kept.
+        let busy = CpuRecord { idle: 0, since_ns: 290, idle_ns: 240, switches: 4, switches_from_idle: 2, ..CpuRecord::default() };
+        totals.update(&snapshot(310, busy));
+        let cpus = cpus(&totals);
+        assert_eq!(cpus[0].idle_ns, 250);
+        assert_eq!((cpus[0].switches_from_task, cpus[0].switches_from_idle), (2, 2));
+    }
+
+    #[test]
+    fn a_cpu_that_never_switched_is_left_out() {
+        let mut totals = HostTotals::default();
+        totals.update(&snapshot(300, CpuRecord::default()));
+        assert!(cpus(&totals).is_empty());
+    }
+
+    #[test]
+    fn threads_that_ended_are_compared_once_unless_their_end_was_not_seen() {
+        let ended = |voluntary, kernel| {
+            let mut thread = thread(1, Phase::Dead);
+            thread.record.voluntary = voluntary;
+            thread.record.kernel_after = KernelCounts { voluntary: kernel, ..KernelCounts::default() };
+            thread
+        };
+        let mut totals = HostTotals::default();
+        let released = vec![ended(5, 5), ended(5, 7), ended(9, 0)];
+        totals.update(&Snapshot { released, ..Snapshot::default() });
+        totals.update(&Snapshot { threads: vec![ended(5, 5)], ..Snapshot::default() });
+        let expected = Residuals { compared: 2, differing: 1, voluntary: 2, ..Residuals::default() };
+        assert_eq!(totals.ended(), expected);
+    }
+
+    #[test]
+    fn a_snapshot_of_threads_alone_leaves_the_workloads_as_they_are() {
+        let mut running = thread(1, Phase::Running);
+        running.record.clock.since_ns = 100;
+        let threads = Snapshot { taken_ns: 150, threads: vec![running], torn_records: 2, ..Snapshot::default() };
+        let full = Snapshot { cells: vec![vec![zeroed(), Cell { voluntary: 4, ..zeroed() }]], ..threads.clone() };
+        let mut totals = HostTotals::default();
+        for snapshot in [&full, &threads] {
+            totals.update(snapshot);
+            let workload = totals.workload(WorkloadId(1)).cloned().unwrap_or_default();
+            assert_eq!((workload.voluntary, workload.threads, workload.times.on_cpu_ns), (4, 1, 50));
+        }
+        assert_eq!(totals.torn_records(), 4);
+        assert!(totals.workload(WorkloadId(2)).is_none());
+    }
+}

@@ -1,0 +1,117 @@
+//! The server's way to the daemon's loop: what it can ask, what it is told, and what it turned away by itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use axum::body::Bytes;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use super::history::{Answer, Position};
+use crate::metrics::labels::Refusal;
+
+/// Connections served at once; the next one is refused. So many requests can wait for the loop.
+pub const MAX_CONNECTIONS: usize = 32;
+
+/// What the server asks of the daemon's loop.
+#[derive(Debug)]
+pub enum Request {
+    /// The text of `/metrics`, or why there is none.
+    Metrics(oneshot::Sender<Result<Bytes, String>>),
+    /// What a page that has got so far has not seen.
+    History(Position, oneshot::Sender<Answer>),
+    /// The content of `/status`.
+    Status(oneshot::Sender<Status>),
+    /// How the last reading went.
+    Health(oneshot::Sender<Option<LastReading>>),
+}
+
+/// When the loop last read the kernel's maps, and how that went.
+#[derive(Clone, Debug)]
+pub struct LastReading {
+    /// How long ago.
+    pub age: Duration,
+    /// Why it failed; `None` if it did not.
+    pub failure: Option<String>,
+}
+
+/// The content of `/status`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: &'static str,
+    /// Kernel release.
+    pub kernel: String,
+    /// Why the last reading failed; `null` if it did not.
+    pub failure: Option<String>,
+    /// How long ago that was; `null` before the first.
+    pub reading_age_seconds: Option<f64>,
+    /// BPF programs.
+    pub programs: Vec<ProgramStatus>,
+    /// Workloads with series of their own.
+    pub workloads: Vec<WorkloadStatus>,
+    /// Names that had earned series of their own when none were free.
+    pub workloads_folded: u64,
+    /// Lost observations by reason; reasons without any are left out.
+    pub losses: BTreeMap<&'static str, u64>,
+}
+
+/// One BPF program in `/status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProgramStatus {
+    /// Its name, which is that of its hook.
+    pub name: &'static str,
+    /// It is loaded and attached.
+    pub attached: bool,
+    /// Why not; `null` if it is.
+    pub failure: Option<String>,
+}
+
+/// One workload in `/status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkloadStatus {
+    /// Its name.
+    pub name: String,
+    /// What the name was taken from.
+    pub source: &'static str,
+    /// How its tasks are organised.
+    pub model: &'static str,
+    /// Processes alive.
+    pub processes: u64,
+    /// Threads alive.
+    pub threads: u64,
+}
+
+/// The server's end of the way to the loop.
+#[derive(Clone, Debug)]
+pub struct LoopHandle {
+    requests: mpsc::Sender<Request>,
+    refused: Arc<Mutex<[u64; Refusal::ALL.len()]>>,
+}
+
+impl LoopHandle {
+    /// A handle, and the requests that come through it.
+    pub fn new() -> (LoopHandle, mpsc::Receiver<Request>) {
+        let (requests, receiver) = mpsc::channel(MAX_CONNECTIONS);
+        (LoopHandle { requests, refused: Arc::default() }, receiver)
+    }
+
+    /// Requests refused so far, by [`Refusal`].
+    pub fn refused(&self) -> [u64; Refusal::ALL.len()] {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)[refusal as usize] += 1;
+    }
+
+    /// The loop's answer; `None` when the daemon is stopping.
+    pub(super) async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.requests.send(request(sender)).await.ok()?;
+        receiver.await.ok()
+    }
+}

@@ -1,0 +1,125 @@
+//! What is served where, and who is let in.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Query, Request as HttpRequest, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::Deserialize;
+
+use super::{
+    handle::{LoopHandle, Request},
+    history::Position,
+    host, page,
+    web::{Access, WebConfig},
+};
+use crate::metrics::{labels::Refusal, text::CONTENT_TYPE};
+
+/// What a client has to add to its request.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"schedscope\", charset=\"UTF-8\"");
+
+/// Every route behind every check.
+pub(super) fn router(handle: LoopHandle, is_local: bool, web: Arc<WebConfig>) -> Router {
+    let router = Router::new()
+        .route("/", get(page::index))
+        .route("/page/{name}", get(page::file))
+        .route("/api/history", get(history))
+        .route("/metrics", get(metrics))
+        .route("/status", get(status))
+        .route("/healthz", get(healthz))
+        .with_state(handle.clone())
+        .layer(from_fn_with_state(Arc::clone(&web), authorized));
+    let router = if is_local { router.layer(from_fn_with_state((handle, Arc::clone(&web)), asked_by_our_name)) } else { router };
+    router.layer(from_fn_with_state(web, with_headers))
+}
+
+/// Turns away who asks by a name that is not ours, unless whoever reads has to be known.
+async fn asked_by_our_name(
+    State((handle, web)): State<(LoopHandle, Arc<WebConfig>)>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    if host::are_loopback(request.headers()) || web.settings().is_guarded() {
+        return next.run(request).await;
+    }
+    handle.refuse(Refusal::ForeignHost);
+    (StatusCode::MISDIRECTED_REQUEST, host::MISDIRECTED).into_response()
+}
+
+/// Lets in whom the web configuration lets in; everything is behind it.
+async fn authorized(State(web): State<Arc<WebConfig>>, request: HttpRequest, next: Next) -> Response {
+    match web.authorize(request.headers().get(header::AUTHORIZATION)).await {
+        Access::Granted => next.run(request).await,
+        Access::Denied => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, CHALLENGE)], "a name and a password are needed\n")
+            .into_response(),
+        Access::Busy => {
+            let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+            (StatusCode::SERVICE_UNAVAILABLE, later, "too many wait for a check of their password\n").into_response()
+        }
+    }
+}
+
+async fn with_headers(State(web): State<Arc<WebConfig>>, request: HttpRequest, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.headers_mut().extend(page::HEADERS);
+    for (name, value) in &web.settings().headers {
+        // As in Prometheus, a blank value leaves the header out.
+        if value.is_empty() {
+            response.headers_mut().remove(name);
+        } else {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
+}
+
+async fn metrics(State(handle): State<LoopHandle>) -> Response {
+    match handle.ask(Request::Metrics).await {
+        Some(Ok(text)) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Some(Err(failure)) => unavailable(failure),
+        None => stopping(),
+    }
+}
+
+/// How far a page has got, in the query of `/api/history`; without it the page gets everything.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Seen {
+    epoch: u64,
+    next: u64,
+}
+
+async fn history(State(handle): State<LoopHandle>, Query(seen): Query<Seen>) -> Response {
+    let position = Position { epoch: seen.epoch, next: seen.next };
+    let answer = handle.ask(|reply| Request::History(position, reply)).await;
+    answer.map_or_else(stopping, |answer| ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
+}
+
+async fn status(State(handle): State<LoopHandle>) -> Response {
+    handle.ask(Request::Status).await.map_or_else(stopping, |status| Json(status).into_response())
+}
+
+/// Whether the loop answers and its last reading worked.
+async fn healthz(State(handle): State<LoopHandle>) -> Response {
+    match handle.ask(Request::Health).await {
+        Some(Some(reading)) => match reading.failure {
+            None => "ok\n".into_response(),
+            Some(failure) => unavailable(format!("{failure} ({:.1} s ago)", reading.age.as_secs_f64())),
+        },
+        Some(None) => unavailable("nothing has been read yet".to_owned()),
+        None => stopping(),
+    }
+}
+
+fn unavailable(why: String) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response()
+}
+
+fn stopping() -> Response {
+    unavailable("the daemon is stopping".to_owned())
+}

@@ -1,0 +1,40 @@
+//! Enums whose values have names outside the program: label values, keys in JSON.
+//!
+//! Such an enum has `ALL` and `name`, as those of the BPF contract do. Lists of names follow from it, and what is counted by value
+//! lies in an array that the value indexes, so nothing depends on a name's position.
+
+/// Defines an enum with a name per value.
+macro_rules! values {
+    ($(#[$about:meta])* pub enum $Enum:ident { $($(#[$about_value:meta])* $Value:ident = $name:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $Enum { $($(#[$about_value])* $Value,)+ }
+
+        impl $Enum {
+            /// Every value, in order.
+            pub const ALL: [$Enum; [$($name),+].len()] = [$($Enum::$Value),+];
+
+            /// How it is written outside the program.
+            pub const fn name(self) -> &'static str {
+                match self { $($Enum::$Value => $name),+ }
+            }
+        }
+    };
+}
+pub(crate) use values;
+
+/// The names of all values of an enum that has `ALL` and a `const` `name`, in order; a constant.
+macro_rules! names {
+    ($Enum:ty) => {
+        &const {
+            let mut names = [""; <$Enum>::ALL.len()];
+            let mut index = 0;
+            while index < names.len() {
+                names[index] = <$Enum>::ALL[index].name();
+                index += 1;
+            }
+            names
+        }
+    };
+}
+pub(crate) use names;

@@ -13,12 +13,12 @@ use schedscope::report::RunReport;
 use super::{
     host::{self, Guarded, comes_true},
     leftovers::wait_for_programs,
-    traced::Tracer,
+    traced::Running,
 };
 
 /// `schedscope attach` at work.
 pub(crate) struct Attached {
-    pub(crate) tracer: Tracer,
+    pub(crate) tracer: Running,
 }
 
 impl Attached {
@@ -28,7 +28,7 @@ impl Attached {
 
     pub(crate) fn to_ids(processes: &[u32]) -> Attached {
         let ids: Vec<String> = processes.iter().flat_map(|process| ["--pid".to_owned(), process.to_string()]).collect();
-        let mut tracer = Tracer::start("attach", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let mut tracer = Running::start("attach", &ids.iter().map(String::as_str).collect::<Vec<_>>());
         wait_for_programs(tracer.id());
         let is_ready = comes_true(60, || waits_for_events(tracer.id()) || tracer.try_wait().unwrap().is_some());
         assert!(is_ready, "the tracer {} does not begin to trace", tracer.id());

@@ -102,16 +102,15 @@ fn a_daemon_that_nobody_asked_or_that_was_stopped_has_missed_nothing_but_details
     for (is_stopped, forks, table) in [(false, FORKS, ""), (true, FORKS_UNSEEN, SMALL_TABLE)] {
         let daemon = Daemon::start(&(table.to_owned() + &config()));
         let mut storm = Storm::ready(&[&daemon], forks);
-        let signal_daemon = |signal| {
-            if is_stopped {
-                send(daemon.process.id(), signal)
-            }
-        };
-        signal_daemon(libc::SIGSTOP);
+        if is_stopped {
+            send(daemon.process.id(), libc::SIGSTOP);
+        }
         storm.begin();
         storm.assert_gone_by();
         sleep(Duration::from_secs(3));
-        signal_daemon(libc::SIGCONT);
+        if is_stopped {
+            send(daemon.process.id(), libc::SIGCONT);
+        }
         let text = daemon.get("/metrics");
         storm.assert_right(std::slice::from_ref(&text));
         assert_eq!(lost(&text, "task_table_full"), 0);

@@ -7,7 +7,7 @@ use super::{
     host::{Guarded, comes_true, privileged},
     leftovers::{assert_gone, wait_for_programs},
     served::Daemon,
-    traced::Tracer,
+    traced::Running,
 };
 
 pub(crate) use super::host::send;
@@ -19,15 +19,15 @@ fn send_to_group(pid: u32, signal: i32) {
 }
 
 /// Traces a shell that says its process id, which comes with it, and then becomes the rest of the script.
-fn start(script: &str) -> (Tracer, u32) {
-    let tracer = Tracer::start("run", &["--", "sh", "-c", &format!("echo $$; {script}")]);
+fn start(script: &str) -> (Running, u32) {
+    let running = Running::start("run", &["--", "sh", "-c", &format!("echo $$; {script}")]);
     let mut command = None;
     let has_begun = comes_true(20, || {
-        command = tracer.stdout().strip_suffix('\n').and_then(|line| line.parse().ok());
+        command = running.stdout().strip_suffix('\n').and_then(|line| line.parse().ok());
         command.is_some()
     });
     assert!(has_begun, "the command did not start");
-    (tracer, command.unwrap())
+    (running, command.unwrap())
 }
 
 #[test]
@@ -35,11 +35,11 @@ fn a_signal_ends_the_command_and_the_report_is_printed() {
     let Some(()) = privileged() else { return };
     let ctrl_c = (libc::SIGINT, send_to_group as fn(u32, i32));
     for (signal, send) in [ctrl_c, (libc::SIGTERM, send)] {
-        let (tracer, _) = start("exec sleep 60");
-        let programs = wait_for_programs(tracer.id());
+        let (running, _) = start("exec sleep 60");
+        let programs = wait_for_programs(running.id());
         sleep(Duration::from_millis(100));
-        send(tracer.id(), signal);
-        let traced = tracer.end();
+        send(running.id(), signal);
+        let traced = running.end();
         assert_eq!(traced.status.code(), Some(128 + signal));
         assert_eq!((traced.report.exit.code, traced.report.exit.signal), (None, Some(signal)));
         assert!(traced.stderr.contains("sleep"), "{}", traced.stderr);
@@ -51,32 +51,32 @@ fn a_signal_ends_the_command_and_the_report_is_printed() {
 #[test]
 fn ctrl_c_leaves_a_command_that_handles_it_to_its_own_end() {
     let Some(()) = privileged() else { return };
-    let (tracer, _) = start("trap 'exit 3' INT; while :; do sleep 0.05; done");
+    let (running, _) = start("trap 'exit 3' INT; while :; do sleep 0.05; done");
     sleep(Duration::from_millis(200));
-    send_to_group(tracer.id(), libc::SIGINT);
-    let traced = tracer.end();
+    send_to_group(running.id(), libc::SIGINT);
+    let traced = running.end();
     assert_eq!((traced.status.code(), traced.report.exit.code), (Some(3), Some(3)));
 }
 
 #[test]
 fn a_command_that_ignores_ctrl_c_is_killed_at_the_second() {
     let Some(()) = privileged() else { return };
-    let (mut tracer, _) = start("trap '' INT; exec sleep 60");
+    let (mut running, _) = start("trap '' INT; exec sleep 60");
     sleep(Duration::from_millis(200));
-    send_to_group(tracer.id(), libc::SIGINT);
+    send_to_group(running.id(), libc::SIGINT);
     sleep(Duration::from_millis(300));
-    assert_eq!(tracer.try_wait().unwrap(), None, "it did not wait for the command");
-    send_to_group(tracer.id(), libc::SIGINT);
-    let traced = tracer.end();
+    assert_eq!(running.try_wait().unwrap(), None, "it did not wait for the command");
+    send_to_group(running.id(), libc::SIGINT);
+    let traced = running.end();
     assert_eq!((traced.status.code(), traced.report.exit.signal), (Some(128 + libc::SIGKILL), Some(libc::SIGKILL)));
 }
 
 #[test]
 fn kill_9_leaves_no_program_in_the_kernel() {
     let Some(()) = privileged() else { return };
-    let (mut tracer, command) = start("exec sleep 60");
+    let (mut running, command) = start("exec sleep 60");
     let mut daemon = Daemon::start("");
-    for process in [&mut *tracer, &mut *daemon.process] {
+    for process in [&mut *running, &mut *daemon.process] {
         let programs = wait_for_programs(process.id());
         process.kill().unwrap();
         process.wait().unwrap();

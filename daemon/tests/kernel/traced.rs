@@ -17,20 +17,20 @@ use super::{
 };
 
 /// `schedscope` at work.
-pub(crate) struct Tracer {
+pub(crate) struct Running {
     process: Guarded,
     dir: TempDir,
 }
 
-impl Tracer {
+impl Running {
     /// Starts it in a process group of its own, as a shell does.
-    pub(crate) fn start(subcommand: &str, arguments: &[&str]) -> Tracer {
+    pub(crate) fn start(subcommand: &str, arguments: &[&str]) -> Running {
         let dir = TempDir::new().unwrap();
         let file = |name: &str| File::create(dir.path().join(name)).unwrap();
         let mut command = Command::new(host::schedscope());
         command.arg(subcommand).arg("--json").arg(dir.path().join("report.json")).args(arguments).process_group(0);
         let process = Guarded(command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap());
-        Tracer { process, dir }
+        Running { process, dir }
     }
 
     /// What the command has printed.
@@ -51,7 +51,7 @@ impl Tracer {
     }
 }
 
-impl Deref for Tracer {
+impl Deref for Running {
     type Target = Child;
 
     fn deref(&self) -> &Child {
@@ -59,7 +59,7 @@ impl Deref for Tracer {
     }
 }
 
-impl DerefMut for Tracer {
+impl DerefMut for Running {
     fn deref_mut(&mut self) -> &mut Child {
         &mut self.process
     }
@@ -113,7 +113,7 @@ pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
 
 /// Runs a command with options for `schedscope run`.
 pub(crate) fn run_with(options: &[&str], command: &[&str]) -> Traced {
-    Tracer::start("run", &[&["--quiet"], options, &["--"], command].concat()).end()
+    Running::start("run", &[&["--quiet"], options, &["--"], command].concat()).end()
 }
 
 /// Traces a workload of known truth to the end of its last process; it must have done its work.

@@ -9,7 +9,7 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::window::{Ledger, Window};
 use crate::capture::{
-    interpreters::Python::{self, FreeThreaded, ManyGils, OneGil, Unresolved},
+    interpreters::Python::{FreeThreaded, ManyGils, OneGil, Unresolved},
     snapshot::{Tgid, Times},
 };
 
@@ -18,7 +18,7 @@ pub(crate) const WALL: f64 = 10.0;
 
 /// Nanoseconds, to the microsecond.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test's figures are positive and small")]
-pub(crate) fn ns(seconds: f64) -> u64 {
+fn ns(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64 * 1000
 }
 
@@ -29,11 +29,6 @@ pub(crate) fn thread([on_cpu, runnable]: [f64; 2], blocked: &[(Reason, f64)]) ->
         times.blocked_ns[*reason as usize] += ns(*seconds);
     }
     Ledger { tgid: Tgid(1), times, voluntary: 1000, ..Ledger::default() }
-}
-
-/// The same threads in a Python.
-pub(crate) fn python(python: Python, threads: Vec<Ledger>) -> Vec<Ledger> {
-    threads.into_iter().map(|thread| Ledger { python: Some(python), ..thread }).collect()
 }
 
 /// [`WALL`] seconds on a host with so many cores and nothing else to run.

@@ -1,57 +1,17 @@
-//! Estimates, windows of the daemon's, and what holds of any window. What is said of each kind of program is in
-//! `report/golden/answers.txt`.
+//! Windows of the daemon's, and what holds of any window. What each kind of program is told is in `report/golden/answers.txt`.
 
 use proptest::prelude::*;
 use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
 
 use super::{
     live::Live,
-    samples::{WALL, any_window, ns, on, python, thread},
-    thresholds::START_NS_PER_PROCESS,
+    samples::{WALL, any_window, on, thread},
     *,
 };
 use crate::capture::{
     interpreters::Python::OneGil,
     snapshot::{Snapshot, Thread, Times, WorkloadId},
 };
-
-fn estimate(cores: u64, wall_seconds: f64, ledgers: Vec<Ledger>) -> Option<Estimate> {
-    diagnose(&Window::of_ledgers(ns(wall_seconds), cores, python(OneGil, ledgers))).estimate
-}
-
-/// Threads by their seconds on a CPU, waiting for the GIL, and asleep.
-fn without_gil(cores: u64, wall_seconds: f64, workers: &[[f64; 3]]) -> Option<u64> {
-    let worker = |&[on_cpu, gil, sleep]: &[f64; 3]| thread([on_cpu, 0.0], &[(Reason::Gil, gil), (Reason::Sleep, sleep)]);
-    estimate(cores, wall_seconds, workers.iter().map(worker).collect()).map(|estimate| estimate.without_gil_ns)
-}
-
-#[test]
-fn without_the_gil_computing_is_divided_by_the_cores_and_other_waits_remain() {
-    // Four threads, a second each, one at a time; half a second before they start.
-    let four = [[1.0, 3.0, 0.0]; 4];
-    assert_eq!([4, 2, 1].map(|cores| without_gil(cores, 4.5, &four)), [Some(ns(1.5)), Some(ns(2.5)), Some(ns(4.5))]);
-    // One thread computes a second, the other sleeps two seconds and waits one for the lock.
-    assert_eq!(without_gil(2, 3.0, &[[1.0, 0.5, 1.5], [0.5, 0.5, 2.0]]), Some(ns(2.5)));
-    assert_eq!(without_gil(1, 1.0, &[[0.6, 0.4, 0.0], [0.4, 0.6, 0.0]]), Some(ns(1.0)), "it never takes longer");
-}
-
-#[test]
-fn waits_for_other_threads_fall_away() {
-    // Four threads compute a second each; at first all wait for the word to begin, and each for its turn at a lock.
-    let workers = vec![thread([1.0, 0.0], &[(Reason::Gil, 1.5), (Reason::Futex, 1.5)]); 4];
-    // The first thread gets ready for half a second and waits for their end. It wants as much as they do, and is no worker.
-    let main = Ledger { is_main: true, ..thread([0.5, 0.0], &[(Reason::Gil, 2.0), (Reason::Futex, 2.0)]) };
-    let estimate = estimate(2, 4.5, [vec![main], workers].concat());
-    let expected = Estimate { without_gil_ns: ns(2.5), start_ns_per_process: START_NS_PER_PROCESS, workers: 4 };
-    assert_eq!(estimate, Some(expected));
-    assert_eq!((expected.processes_ns(), START_NS_PER_PROCESS), (ns(2.52), 5_000_000));
-}
-
-#[test]
-fn a_crowded_host_gives_no_estimate() {
-    let waiting = |runnable| estimate(2, WALL, vec![thread([1.0, runnable], &[(Reason::Gil, 3.0)]); 4]);
-    assert!(waiting(1.0).is_some() && waiting(1.001).is_none());
-}
 
 #[test]
 fn the_daemon_names_a_workload_by_what_it_did_in_the_last_window() {
@@ -163,7 +123,7 @@ proptest! {
         count in 1_usize..6, [on_cpu, runnable] in prop::array::uniform2(0.1..4.0_f64),
         waits in prop::collection::vec((prop::sample::select(Reason::ALL.to_vec()), 0.0..4.0_f64), 0..3), cores in 1_u64..9,
     ) {
-        let workers = python(OneGil, vec![thread([on_cpu, runnable], &waits); count]);
+        let workers = vec![Ledger { python: Some(OneGil), ..thread([on_cpu, runnable], &waits) }; count];
         let (before, after) = (diagnose(&on(cores, workers.clone())), diagnose(&on(cores, [workers, vec![bystander(false)]].concat())));
         if before.figures.demand >= 0.5 {
             prop_assert_eq!((before.limit.name(), before.advice), (after.limit.name(), after.advice));

@@ -23,19 +23,19 @@ enum Command {
     Trace(trace::Arguments),
     /// Rebuild the committed BPF object from its sources.
     BuildEbpf(build_ebpf::Arguments),
-    /// Run every test there is; installs what they need where it can.
+    /// Run every test, and install what the tests need where possible.
     Test(test::Arguments),
-    /// Boot the kernels that schedscope promises to run on, and test it on each.
+    /// Test schedscope on every supported kernel, in virtual machines.
     Vm(vm::Arguments),
     /// Measure what tracing costs and write docs/overhead.md.
     Bench(bench::Arguments),
-    /// Compare with the kernel's own figures, on this host and others, and write docs/accuracy.md.
+    /// Compare schedscope's figures with the kernel's own, here and on other kernels, and write docs/accuracy.md.
     Accuracy(accuracy::Arguments),
     /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
     Generate(generate::Arguments),
     /// Show the dashboards of a running daemon: starts Prometheus, and Grafana if it is installed.
     Grafana(grafana::Arguments),
-    /// Check the rules of the source tree that no compiler knows.
+    /// Check rules of the source tree that no compiler, lint or test knows.
     Tidy,
 }
 

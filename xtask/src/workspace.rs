@@ -53,6 +53,12 @@ pub(crate) fn require_root(xtask: &str) -> Result<()> {
     Ok(())
 }
 
+/// Builds the tracer and the workloads for tests, and returns where they are.
+pub(crate) fn build_debug() -> Result<PathBuf> {
+    run(cargo().args(["build", "--workspace", "--locked", "--bins"]))?;
+    Ok(target_dir().join("debug"))
+}
+
 /// Builds the tracer and the workloads as users have them, and returns where they are.
 pub(crate) fn build_release() -> Result<PathBuf> {
     let packages = ["--package", "schedscope", "--package", "schedscope-workloads"];

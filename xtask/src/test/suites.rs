@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use serde_yaml_ng::Value;
 
 use super::outcome::{Counts, Outcome};
-use crate::workspace::{cargo, files_below, find_program, output, read_text, root, run};
+use crate::workspace::{build_debug, cargo, files_below, find_program, output, read_text, root, run};
 
 /// Set for the tests that load BPF programs; without it they skip themselves.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
@@ -27,7 +27,7 @@ pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) 
     let mut command = cargo();
     command.arg("test").args(chosen).args(["--locked", "--no-fail-fast", "--", "--show-output"]).env_remove(PRIVILEGED);
     if on_the_kernel {
-        run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+        build_debug()?;
         command.arg("--test-threads=1").env(PRIVILEGED, "1");
     }
     let mut child = command.args(filter).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;

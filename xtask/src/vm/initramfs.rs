@@ -14,7 +14,7 @@ use cpio::NewcBuilder;
 use serde_json::Value;
 
 use super::plan::{PLAN, Step};
-use crate::workspace::{build_release, cargo, find_program, output, target_dir};
+use crate::workspace::{build_debug, cargo, find_program, output, target_dir};
 
 /// What workloads and tests call by name.
 const FROM_THE_HOST: [&str; 8] = ["cat", "chrt", "false", "nice", "sh", "sleep", "taskset", "true"];
@@ -35,10 +35,12 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Builds schedscope, the workloads and the tests, and finds the others.
+    /// Builds schedscope, the workloads and the tests, as the tests on this host's kernel use them, and finds the others.
     pub(crate) fn build() -> Result<Self> {
-        let built = build_release()?;
-        let init = copy_of_this_program()?;
+        // cargo may put another build in this program's place while it runs.
+        let init = target_dir().join("vm/xtask");
+        fs::copy("/proc/self/exe", &init).with_context(|| format!("cannot copy this program to {}", init.display()))?;
+        let built = build_debug()?;
         let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
         for name in FROM_THE_HOST {
             files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
@@ -58,13 +60,6 @@ impl Programs {
         entries.0.insert(PLAN.into(), (FILE, serde_json::to_vec(plan)?));
         entries.archive()
     }
-}
-
-/// A copy, since cargo may put another build in this program's place while it runs.
-fn copy_of_this_program() -> Result<PathBuf> {
-    let copy = target_dir().join("vm/xtask");
-    fs::copy("/proc/self/exe", &copy).with_context(|| format!("cannot copy this program to {}", copy.display()))?;
-    Ok(copy)
 }
 
 /// Builds the tests in `daemon/tests` and returns their paths.

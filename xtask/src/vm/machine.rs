@@ -25,8 +25,9 @@ const LAST_WORDS: usize = 100;
 const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 panic=-1 mitigations=off tsc=reliable rdinit=/init -- vm --guest";
 
 /// Two nodes of memory, one for each socket, and no devices but the serial ports. An AMD processor would need a feature that
-/// emulation lacks to show its threads.
-const HARDWARE: &str = "-accel tcg,thread=multi -cpu max,vendor=GenuineIntel,monitor=off -m 2048 \
+/// emulation lacks to show its threads. With an interval timer (PIT), a kernel on a starved host measures its clock by that and may take
+/// it for eight times slower than it is.
+const HARDWARE: &str = "-machine pc,pit=off -accel tcg,thread=multi -cpu max,vendor=GenuineIntel,monitor=off -m 2048 \
     -object memory-backend-ram,id=m0,size=1G -object memory-backend-ram,id=m1,size=1G \
     -numa node,nodeid=0,cpus=0-3,memdev=m0 -numa node,nodeid=1,cpus=4-7,memdev=m1 \
     -nodefaults -no-user-config -display none -monitor none -no-reboot";

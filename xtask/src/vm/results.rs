@@ -20,9 +20,7 @@ use super::{
 pub(crate) struct Finding<Residuals> {
     /// `uname -r`.
     pub kernel: String,
-    /// The step.
     pub step: String,
-    /// Program and arguments.
     pub command: Vec<String>,
     /// Threads compared with the kernel; absent where none was traced, like the next three.
     #[serde(skip_serializing_if = "Option::is_none")]

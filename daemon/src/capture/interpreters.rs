@@ -12,7 +12,7 @@ use std::{
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
 use super::{
-    python::{GilKind, Interpreter, Resolver, Unresolved, UnresolvedReason},
+    python::{GilKind, Interpreter, Resolver, Unresolved},
     snapshot::{Snapshot, Tgid, Thread, Tid},
 };
 
@@ -73,8 +73,8 @@ pub struct Kind {
     pub processes: u64,
 }
 
-/// Counts by [`UnresolvedReason`].
-pub type ByReason = [u64; UnresolvedReason::ALL.len()];
+/// Counts by [`Unresolved`].
+pub type ByReason = [u64; Unresolved::ALL.len()];
 
 /// The traced processes and their interpreters.
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl Interpreters {
     }
 
     /// Why the locks of a process that is a Python are not known; `None` if they are, or if it is none.
-    pub fn why_unresolved(&self, tgid: Tgid) -> Option<UnresolvedReason> {
+    pub fn why_unresolved(&self, tgid: Tgid) -> Option<Unresolved> {
         self.processes.get(&tgid).and_then(reason)
     }
 
@@ -254,14 +254,14 @@ fn count_unresolved(counts: &mut ByReason, process: &Process) {
 }
 
 /// Why a process that is a Python, by its name if nothing better is known, has no known locks.
-fn reason(process: &Process) -> Option<UnresolvedReason> {
+fn reason(process: &Process) -> Option<Unresolved> {
     let by_name = process.comm.starts_with("python");
     match &process.finding {
-        Finding::New => by_name.then(|| Unresolved::Gone.reason()),
-        Finding::Unresolved(error @ (Unresolved::Gone | Unresolved::Starting | Unresolved::NotReadable { .. })) => {
-            by_name.then(|| error.reason())
+        Finding::New => by_name.then_some(Unresolved::Gone),
+        Finding::Unresolved(error @ (Unresolved::Gone | Unresolved::Starting | Unresolved::NotReadable)) => {
+            by_name.then_some(*error)
         }
-        Finding::Unresolved(error) => Some(error.reason()),
+        Finding::Unresolved(error) => Some(*error),
         Finding::NoPython | Finding::Python(_) => None,
     }
 }

@@ -6,7 +6,7 @@ use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::L
 use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
 use crate::{
     capture::{
-        python::{GilKind, UnresolvedReason},
+        python::{GilKind, Unresolved},
         totals::{MigrationCause, RunnableCause, SwitchKind},
     },
     diagnose::ModelName,
@@ -128,7 +128,7 @@ const DISTANCE: Label = label("distance", Bound::Values(names!(Distance)));
 const BLOCKED_REASON: Label = label("reason", Bound::Values(names!(Reason)));
 const LOSS_REASON: Label = label("reason", Bound::Values(names!(Loss)));
 const GIL: Label = label("gil", Bound::Values(names!(GilKind)));
-const PYTHON_REASON: Label = label("reason", Bound::Values(names!(UnresolvedReason)));
+const PYTHON_REASON: Label = label("reason", Bound::Values(names!(Unresolved)));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
 const VERDICT: Label = label("verdict", Bound::Values(names!(Verdict)));
 const QUANTITY: Label = label("quantity", Bound::Values(names!(Quantity)));

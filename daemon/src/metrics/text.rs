@@ -20,7 +20,7 @@ use super::{
 use crate::{
     capture::{
         distribution::Distribution,
-        python::{GilKind, UnresolvedReason},
+        python::{GilKind, Unresolved},
         snapshot::Cpu,
         totals::{MigrationCause, RunnableCause, SwitchKind, Totals, busy_cpus},
     },
@@ -124,7 +124,7 @@ fn pythons(text: &mut Text, exposition: &Exposition<'_>) {
     text.family(&catalog::PYTHON_PROCESSES, GilKind::ALL, |family, kind| {
         family.add(&[kind.name()], exposition.pythons[kind as usize]);
     });
-    text.family(&catalog::PYTHON_PROCESSES_UNRESOLVED, UnresolvedReason::ALL, |family, reason| {
+    text.family(&catalog::PYTHON_PROCESSES_UNRESOLVED, Unresolved::ALL, |family, reason| {
         family.add(&[reason.name()], exposition.pythons_unresolved[reason as usize]);
     });
 }

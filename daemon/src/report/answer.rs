@@ -8,7 +8,7 @@ use super::{
     words::{counted, grouped, mean, percent},
 };
 use crate::{
-    capture::{interpreters, python::UnresolvedReason, run::Run, snapshot::Thread},
+    capture::{interpreters, python::Unresolved, run::Run, snapshot::Thread},
     diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit},
     units::seconds,
 };
@@ -44,7 +44,7 @@ pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
         handoffs_per_second: if wall_ns == 0 { 0.0 } else { handoffs as f64 / seconds(wall_ns) },
         switch_interval_seconds: (interval_ns > 0).then(|| seconds(interval_ns)),
         interpreters: run.interpreters.seen().map(interpreter).collect(),
-        unresolved: UnresolvedReason::ALL
+        unresolved: Unresolved::ALL
             .into_iter()
             .zip(run.interpreters.unresolved())
             .filter(|(_, count)| *count > 0)

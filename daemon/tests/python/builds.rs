@@ -67,8 +67,7 @@ fn stripped_and_removed() {
         let removed = process.resolve();
         assert_eq!((removed.runtime, removed.gils), (found.runtime, found.gils));
     } else {
-        let error = process.try_resolve().unwrap_err();
-        assert!(matches!(error, Unresolved::NotReadable { .. }), "{error}");
+        assert_eq!(process.try_resolve().unwrap_err(), Unresolved::NotReadable);
     }
 }
 
@@ -184,7 +183,7 @@ fn embedded() {
             assert_waits_for_the_gil(&process, &found);
         } else {
             // Only its name says Python.
-            assert_eq!(process.try_resolve().unwrap_err(), Unresolved::NoSymbols { object: "python3".into() });
+            assert_eq!(process.try_resolve().unwrap_err(), Unresolved::NoSymbols);
         }
     }
 }

@@ -136,7 +136,7 @@ impl Running {
 
     /// What is found of it, which must be a CPython.
     pub(crate) fn resolve(&self) -> Interpreter {
-        self.try_resolve().unwrap_or_else(|error| panic!("{error}")).expect("a CPython")
+        self.try_resolve().unwrap_or_else(|error| panic!("{error:?}")).expect("a CPython")
     }
 
     pub(crate) fn try_resolve(&self) -> Result<Option<Interpreter>, Unresolved> {

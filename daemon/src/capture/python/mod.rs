@@ -26,4 +26,4 @@ mod resolve;
 
 pub use gil::Gil;
 pub use image::{Found, GilKind, Version};
-pub use resolve::{Interpreter, Resolver, Unresolved, UnresolvedReason};
+pub use resolve::{Interpreter, Resolver, Unresolved};

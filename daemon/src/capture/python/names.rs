@@ -7,8 +7,8 @@ use super::Version;
 pub(super) struct Hints {
     /// A file that belongs to a CPython; one with a version in its name if there is one.
     pub cpython: Option<PythonFile>,
-    /// Another implementation of Python.
-    pub other: Option<&'static str>,
+    /// It is another implementation of Python.
+    pub is_other: bool,
     /// The C library is musl.
     pub is_musl: bool,
 }
@@ -16,8 +16,8 @@ pub(super) struct Hints {
 /// A file that belongs to a CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PythonFile {
-    /// Without its directory.
-    pub name: String,
+    /// It is the library, not an executable or an extension.
+    pub is_libpython: bool,
     /// As far as the name says it.
     pub version: Option<Version>,
 }
@@ -27,15 +27,12 @@ impl Hints {
     pub(super) fn collect<'a>(executable: Option<&str>, mapped: impl Iterator<Item = &'a str>) -> Self {
         let mut hints = Self::default();
         if let Some(name) = executable.map(file_name) {
-            hints.other = if name.starts_with("pypy") { Some("PyPy") } else { None }
-                .or_else(|| name.starts_with("graalpy").then_some("GraalPy"));
+            hints.is_other = name.starts_with("pypy") || name.starts_with("graalpy");
             hints.add_cpython(interpreter(name));
         }
         for name in mapped.map(file_name) {
-            if name.starts_with("libpypy") {
-                hints.other = Some("PyPy");
-            } else if name.starts_with("libpythonvm") {
-                hints.other = Some("GraalPy");
+            if name.starts_with("libpypy") || name.starts_with("libpythonvm") {
+                hints.is_other = true;
             } else if name.starts_with("ld-musl-") || name.starts_with("libc.musl-") {
                 hints.is_musl = true;
             } else {
@@ -64,21 +61,21 @@ fn interpreter(name: &str) -> Option<PythonFile> {
     let rest = name.strip_prefix("python")?;
     let (number, build) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len()));
     let is_known = matches!(build, "" | "t" | "d" | "m" | "td" | "dm" | "-dbg");
-    is_known.then(|| PythonFile { name: name.to_owned(), version: dotted(number) })
+    is_known.then(|| PythonFile { is_libpython: false, version: dotted(number) })
 }
 
 /// `libpython3.8.so.1.0`, `libpython3.6m.so`.
 fn library(name: &str) -> Option<PythonFile> {
     let (number, _) = name.strip_prefix("libpython")?.split_once(".so")?;
     let version = dotted(number.trim_end_matches(|c: char| c.is_ascii_alphabetic()));
-    Some(PythonFile { name: name.to_owned(), version })
+    Some(PythonFile { is_libpython: true, version })
 }
 
 /// `_queue.cpython-311-x86_64-linux-gnu.so`.
 fn extension(name: &str) -> Option<PythonFile> {
     let (_, tag) = name.rsplit_once(".cpython-")?;
     let (major, minor) = tag.split(|c: char| !c.is_ascii_digit()).next()?.split_at_checked(1)?;
-    Some(PythonFile { name: name.to_owned(), version: numbered(major, minor) })
+    Some(PythonFile { is_libpython: false, version: numbered(major, minor) })
 }
 
 fn dotted(number: &str) -> Option<Version> {
@@ -91,7 +88,6 @@ fn numbered(major: &str, minor: &str) -> Option<Version> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -127,9 +123,8 @@ mod tests {
     #[test]
     fn other_implementations_and_c_libraries() {
         let hints = |executable, mapped: &[&str]| Hints::collect(Some(executable), mapped.iter().copied());
-        assert_eq!(hints("/opt/pypy3.10", &[]).other.unwrap(), "PyPy");
-        assert_eq!(hints("/opt/bin/app", &["/opt/lib/libpypy3.10-c.so"]).other.unwrap(), "PyPy");
-        assert_eq!(hints("/opt/graalpy", &["/opt/libpythonvm.so"]).other.unwrap(), "GraalPy");
+        assert!(hints("/opt/pypy3.10", &[]).is_other && hints("/opt/bin/app", &["/opt/lib/libpypy3.10-c.so"]).is_other);
+        assert!(hints("/opt/graalpy", &[]).is_other && hints("/opt/bin/app", &["/opt/libpythonvm.so"]).is_other);
         assert!(hints("/usr/bin/python3.12", &["/lib/ld-musl-x86_64.so.1"]).is_musl);
         assert_eq!(hints("/usr/bin/bash", &["/lib/libc.so.6"]), Hints::default());
     }

@@ -70,81 +70,26 @@ impl Interpreter {
     }
 }
 
-/// Why the GIL of a process, which is or may be a Python, cannot be told apart from other locks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
-    /// It ended before it could be read.
-    #[error("the process has ended")]
-    Gone,
-    /// The library of the interpreter is not loaded yet: ask again.
-    #[error("the process is starting: its libpython is not loaded yet")]
-    Starting,
-    /// It may not be read: whether it is a Python at all may be unknown.
-    #[error("cannot read {what}: {why}; run as root, or with CAP_SYS_PTRACE and CAP_CHECKPOINT_RESTORE")]
-    NotReadable {
-        /// A file or directory.
-        what: String,
-        /// The system's words.
-        why: String,
-    },
-    /// It is a Python by its files' names, but none of them tells where `_PyRuntime` is.
-    #[error("{object} does not export _PyRuntime: build it with -Wl,--export-dynamic, or with CPython 3.10 or later")]
-    NoSymbols {
-        /// The file whose name says Python.
-        object: String,
-    },
-    /// The file says where `_PyRuntime` is, but no mapping of the process fits.
-    #[error("{object} is not mapped as its program headers say")]
-    NotMapped {
-        /// The file that has the symbol.
-        object: String,
-    },
-    /// A version before 3.7, whose GIL is not part of `_PyRuntime`.
-    #[error("CPython {0} is not supported: 3.7 or later is")]
-    UnsupportedVersion(Version),
-    /// Another implementation of Python.
-    #[error("{0} keeps its locks elsewhere: only CPython is supported")]
-    OtherImplementation(&'static str),
-    /// With the musl C library a waiting thread waits on a word of its own stack, so its address does not tell for what.
-    #[error("the process uses the musl C library, whose threads wait on words of their own stacks")]
-    WaitsOnStack,
-}
-
 values! {
-    /// The same without its details: what such processes are counted by.
-    pub enum UnresolvedReason {
-        /// [`Unresolved::Gone`]
+    /// Why the GIL of a process, which is or may be a Python, cannot be told apart from other locks.
+    pub enum Unresolved {
+        /// It ended before it could be read.
         Gone = "gone",
-        /// [`Unresolved::Starting`]
+        /// The library of the interpreter is not loaded yet: ask again.
         Starting = "starting",
-        /// [`Unresolved::NotReadable`]
+        /// It may not be read, for want of `CAP_SYS_PTRACE` or `CAP_CHECKPOINT_RESTORE`: whether it is a Python at all may be unknown.
         NotReadable = "not_readable",
-        /// [`Unresolved::NoSymbols`]
+        /// It is a Python by its files' names, but none of them tells where `_PyRuntime` is. A build with `-Wl,--export-dynamic`
+        /// would, and one of CPython 3.10 or later.
         NoSymbols = "no_symbols",
-        /// [`Unresolved::NotMapped`]
+        /// The file says where `_PyRuntime` is, but no mapping of the process fits.
         NotMapped = "not_mapped",
-        /// [`Unresolved::UnsupportedVersion`]
+        /// A version before 3.7, whose GIL is not part of `_PyRuntime`.
         UnsupportedVersion = "unsupported_version",
-        /// [`Unresolved::OtherImplementation`]
+        /// Another implementation of Python, which keeps its locks elsewhere.
         OtherImplementation = "other_implementation",
-        /// [`Unresolved::WaitsOnStack`]
+        /// With the musl C library a waiting thread waits on a word of its own stack, so its address does not tell for what.
         WaitsOnStack = "waits_on_stack",
-    }
-}
-
-impl Unresolved {
-    /// Which counter it belongs to.
-    pub fn reason(&self) -> UnresolvedReason {
-        match self {
-            Self::Gone => UnresolvedReason::Gone,
-            Self::Starting => UnresolvedReason::Starting,
-            Self::NotReadable { .. } => UnresolvedReason::NotReadable,
-            Self::NoSymbols { .. } => UnresolvedReason::NoSymbols,
-            Self::NotMapped { .. } => UnresolvedReason::NotMapped,
-            Self::UnsupportedVersion(_) => UnresolvedReason::UnsupportedVersion,
-            Self::OtherImplementation(_) => UnresolvedReason::OtherImplementation,
-            Self::WaitsOnStack => UnresolvedReason::WaitsOnStack,
-        }
     }
 }
 
@@ -178,12 +123,6 @@ pub struct Resolver {
     files: HashMap<FileKey, Verdict>,
 }
 
-/// A file of a process that is not what was looked for, and may hide it.
-struct Unread {
-    path: String,
-    why: String,
-}
-
 /// A file of a process that defines `_PyRuntime`.
 struct Runtime {
     image: Arc<Image>,
@@ -197,26 +136,26 @@ struct Runtime {
 struct Survey {
     runtimes: Vec<Runtime>,
     needs_libpython: bool,
-    unread: Vec<Unread>,
+    /// Files that could not be read, and may hide what is looked for.
+    unread: Vec<String>,
 }
 
 impl Resolver {
     /// Which CPython a process runs; `None` if it is none. A library that it loads later can still bring one.
     pub fn resolve(&mut self, tgid: Tgid) -> Result<Option<Interpreter>, Unresolved> {
         let process = open(tgid)?;
-        let maps = process.maps().map_err(|error| unreadable(&error, format!("/proc/{}/maps", tgid.0)))?.0;
+        let maps = process.maps().map_err(unreadable)?.0;
         let executable = process.exe().ok();
         let survey = self.survey(&process, &maps, executable.as_deref());
         if survey.runtimes.is_empty() {
             // Of a process that ended meanwhile the files could not be opened.
-            let stat = process.stat().map_err(|error| unreadable(&error, format!("/proc/{}/stat", tgid.0)))?;
-            if stat.state == 'Z' {
+            if process.stat().map_err(unreadable)?.state == 'Z' {
                 return Err(Unresolved::Gone);
             }
         }
         let executable = executable.as_deref().and_then(Path::to_str);
         let hints = Hints::collect(executable, maps.iter().filter_map(path));
-        let Some((first, runtime)) = first_runtime(&survey)? else { return none(survey, hints, executable) };
+        let Some((first, runtime)) = first_runtime(&survey)? else { return none(&survey, &hints, executable) };
         if hints.is_musl {
             return Err(Unresolved::WaitsOnStack);
         }
@@ -255,7 +194,7 @@ impl Resolver {
                 }
                 Ok(Verdict::NeedsLibpython) => survey.needs_libpython = true,
                 Ok(Verdict::Other) => {}
-                Err(error) => survey.unread.push(Unread { path: path.to_owned(), why: error.to_string() }),
+                Err(_) => survey.unread.push(path.to_owned()),
             }
         }
         survey
@@ -308,37 +247,25 @@ fn reach(process: &Process, map: &MemoryMap) -> io::Result<(PathBuf, Metadata)> 
 /// binds all to the executable's.
 fn first_runtime(survey: &Survey) -> Result<Option<(&Runtime, AddressRange)>, Unresolved> {
     let mapped = survey.runtimes.iter().find_map(|runtime| Some((runtime, *runtime.places.first()?)));
-    match (mapped, survey.runtimes.first()) {
-        (Some(first), _) => Ok(Some(first)),
-        (None, Some(unmapped)) => Err(Unresolved::NotMapped { object: unmapped.object.clone() }),
-        (None, None) => Ok(None),
+    if mapped.is_none() && !survey.runtimes.is_empty() {
+        return Err(Unresolved::NotMapped);
     }
+    Ok(mapped)
 }
 
 /// No file has an interpreter: is it no Python, or could it only not be found?
-fn none(survey: Survey, hints: Hints, executable: Option<&str>) -> Result<Option<Interpreter>, Unresolved> {
-    if let Some(name) = hints.other {
-        return Err(Unresolved::OtherImplementation(name));
-    }
-    let Some(file) = hints.cpython else {
+fn none(survey: &Survey, hints: &Hints, executable: Option<&str>) -> Result<Option<Interpreter>, Unresolved> {
+    Err(match &hints.cpython {
+        _ if hints.is_other => Unresolved::OtherImplementation,
         // Whatever its name, the executable could hold an interpreter.
-        let unread = survey.unread.into_iter().find(|unread| Some(unread.path.as_str()) == executable);
-        return match unread {
-            Some(unread) => Err(Unresolved::NotReadable { what: unread.path, why: unread.why }),
-            None if survey.needs_libpython => Err(Unresolved::Starting),
-            None => Ok(None),
-        };
-    };
-    if let Some(version) = file.version.filter(|version| (version.major, version.minor) < (3, 7)) {
-        return Err(Unresolved::UnsupportedVersion(version));
-    }
-    if survey.needs_libpython && !file.name.starts_with("libpython") {
-        return Err(Unresolved::Starting);
-    }
-    match survey.unread.into_iter().next() {
-        Some(unread) => Err(Unresolved::NotReadable { what: unread.path, why: unread.why }),
-        None => Err(Unresolved::NoSymbols { object: file.name }),
-    }
+        None if survey.unread.iter().any(|path| Some(path.as_str()) == executable) => Unresolved::NotReadable,
+        None if survey.needs_libpython => Unresolved::Starting,
+        None => return Ok(None),
+        Some(file) if file.version.is_some_and(|version| (version.major, version.minor) < (3, 7)) => Unresolved::UnsupportedVersion,
+        Some(file) if survey.needs_libpython && !file.is_libpython => Unresolved::Starting,
+        Some(_) if !survey.unread.is_empty() => Unresolved::NotReadable,
+        Some(_) => Unresolved::NoSymbols,
+    })
 }
 
 fn path(map: &MemoryMap) -> Option<&str> {
@@ -357,15 +284,14 @@ fn mapping(map: &MemoryMap) -> Mapping {
 }
 
 fn open(tgid: Tgid) -> Result<Process, Unresolved> {
-    let pid = i32::try_from(tgid.0).map_err(|_| Unresolved::Gone)?;
-    Process::new(pid).map_err(|error| unreadable(&error, format!("/proc/{pid}")))
+    Process::new(i32::try_from(tgid.0).map_err(|_| Unresolved::Gone)?).map_err(unreadable)
 }
 
-fn unreadable(error: &ProcError, what: String) -> Unresolved {
+fn unreadable(error: ProcError) -> Unresolved {
     match error {
         ProcError::NotFound(_) => Unresolved::Gone,
         ProcError::Io(error, _) if error.raw_os_error() == Some(libc::ESRCH) => Unresolved::Gone,
-        error => Unresolved::NotReadable { what, why: error.to_string() },
+        _ => Unresolved::NotReadable,
     }
 }
 

@@ -8,7 +8,12 @@ use super::*;
 fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
     let mut figures = Figures { on_cpu_ns: BTreeMap::from([(0, busy_ns)]), threads: 2, ..Figures::default() };
     figures.counts[Figure::Voluntary as usize] = busy_ns / 10;
-    let row = |name: &str, figures| Row { name: name.to_owned(), source: NameSource::Rule, model: ModelName::ThreadsParallel, totals: figures };
+    let row = |name: &str, figures| Row {
+        name: name.to_owned(),
+        source: NameSource::Rule,
+        model: ModelName::ThreadsParallel,
+        totals: figures,
+    };
     Reading {
         taken_ns,
         idle_ns: BTreeMap::from([(0, taken_ns.saturating_sub(busy_ns))]),

@@ -11,28 +11,24 @@ use schedscope::capture::{
 use schedscope_ebpf::loss::{Harm, Loss};
 
 use super::{
-    exact::assert_exact,
     host::{Guarded, fast, privileged, workloads},
-    traced::workload,
+    traced::exact,
 };
 
 #[test]
 fn ten_thousand_threads_of_several_processes_fit_at_once() {
-    let Some(()) = privileged().and_then(|()| fast("a step of its own has 3,000 threads")) else { return };
-    let traced = workload(&["many-threads", "--processes", "10", "--count", "1000"]);
+    let Some(()) = fast("a step of its own has 3,000 threads") else { return };
+    let Some(traced) = exact("many-threads --processes 10 --count 1000") else { return };
     let tasks = &traced.report.tasks;
     let expected = ["processes", "threads", "peak_threads"].map(|key| traced.expected(key));
     assert!(expected[2] > 10_000);
     assert_eq!([tasks.processes, tasks.threads, tasks.peak_threads], expected, "{tasks:?}");
     assert_eq!(traced.report.threads_omitted, expected[1] - 4096);
-    assert_exact(&traced.report);
 }
 
 #[test]
 fn processes_with_the_same_id_are_told_apart() {
-    let Some(()) = privileged() else { return };
-    let traced = workload(&["pid-reuse", "--count", "300"]);
-    assert_exact(&traced.report);
+    let Some(traced) = exact("pid-reuse --count 300") else { return };
     let forks = traced.expected("forks");
     assert_eq!((traced.report.tasks.processes, traced.report.tasks.threads), (forks + 1, forks + 1));
     let mut by_pid = std::collections::HashMap::<u32, u64>::new();

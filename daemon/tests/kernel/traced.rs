@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    exact::assert_consistent,
+    exact::{assert_consistent, assert_exact},
     host::{self, Guarded},
 };
 
@@ -114,6 +114,14 @@ pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
 /// Runs a command with options for `schedscope run`.
 pub(crate) fn run_with(options: &[&str], command: &[&str]) -> Traced {
     Running::start("run", &[&["--quiet"], options, &["--"], command].concat()).end()
+}
+
+/// Traces a workload of known truth, whose every count must be the kernel's; `None` if this is no place to load BPF programs.
+pub(crate) fn exact(arguments: &str) -> Option<Traced> {
+    host::privileged()?;
+    let traced = workload(&arguments.split(' ').collect::<Vec<_>>());
+    assert_exact(&traced.report);
+    Some(traced)
 }
 
 /// Traces a workload of known truth to the end of its last process; it must have done its work.

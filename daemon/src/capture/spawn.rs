@@ -89,8 +89,8 @@ impl Gated {
         let mut pid = [0; 4];
         pid_reader.read_exact(&mut pid)?;
         let pid = u32::from_ne_bytes(pid);
-        // Asleep, and off its CPU: then nothing that the kernel counts of it changes until the release. Where we may not ask, we
-        // go on, and what it does until it sleeps is counted or not by a hair.
+        // Asleep and off its CPU, it changes none of the kernel's counts until the release. Where we may not ask we go on, and whether
+        // what it does until it sleeps is counted is a matter of luck.
         let _ = wait_until_in_syscall(pid, pid, libc::SYS_read);
         Ok(Gated { program, tgid: Tgid(pid), go, spawning })
     }
@@ -113,7 +113,7 @@ impl Gated {
     }
 }
 
-/// The code to exit with so that we look like the command: its own, or 128 and the signal.
+/// The code that a shell would exit with: the command's own, or 128 plus the signal.
 pub fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }

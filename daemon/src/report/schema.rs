@@ -64,7 +64,7 @@ pub struct RunReport {
     pub gil: GilReport,
     /// Missed observations.
     pub loss: LossReport,
-    /// Ours against the kernel's own counters.
+    /// Our counts against the kernel's.
     pub check: Check,
     /// Which thread was on which core when; absent if nothing was sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -20,8 +20,9 @@ fn comm() -> String {
     format!("page-{}", std::process::id())
 }
 
-/// Two threads that pass a byte to and fro for some seconds, while which the daemon gets to look at them: they run, wait for each other
-/// and for the CPU, and when they have ended the workload's numbers stay as they are. The program has a link for a name, so that no other test's is taken for it.
+/// Two threads that pass a byte to and fro for some seconds, long enough for the daemon to look at them: they run, wait for each
+/// other and for the CPU, and when they have ended the workload's numbers stay as they are. The program runs through a link, so that
+/// its name is no other test's.
 fn worker(dir: &TempDir) -> Guarded {
     let program = dir.path().join(comm());
     symlink(host::workloads(), &program).unwrap();

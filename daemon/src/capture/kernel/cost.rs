@@ -54,7 +54,7 @@ pub struct HostProgram {
     pub runs: u64,
 }
 
-/// Every BPF program loaded on the host, ours and others': for comparing costs.
+/// Every BPF program loaded on the host, whoever loaded it: for comparing costs.
 pub fn host_programs() -> Result<Vec<HostProgram>, KernelError> {
     aya::programs::loaded_programs()
         .map(|info| {

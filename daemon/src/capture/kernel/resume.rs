@@ -9,7 +9,7 @@ use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
 /// Waits shorter than this are taken as they are.
 const SUSPICIOUS_NS: u64 = 10_000_000;
 
-/// Makes the copied record of a thread that waits suspiciously long a running one if the kernel has run it meanwhile.
+/// Turns the copied record of a thread that waits suspiciously long into a running one if the kernel has run it meanwhile.
 pub(super) fn if_unseen(record: &mut TaskRecord, now_ns: u64) {
     let waited_ns = now_ns.saturating_sub(record.clock.since_ns);
     if record.clock.phase != Phase::Runnable as u32 || waited_ns < SUSPICIOUS_NS {

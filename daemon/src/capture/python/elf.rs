@@ -1,6 +1,6 @@
 //! Looks up a few things in a 64-bit ELF file without reading more of it than they need.
 //!
-//! The file may be a gigabyte of somebody's machine-learning library, or made to deceive. So nothing is read whole: a symbol is
+//! The file may be a gigabyte of machine-learning library, or hostile. So nothing is read whole: a symbol is
 //! found through the hash table that the dynamic loader uses, a few bytes at a time, and every number is checked before use.
 //! (The lookup in `object` wants the tables as one slice each, and its arithmetic trusts their headers.)
 
@@ -12,9 +12,9 @@ use object::{
 type Header = elf::FileHeader64<Endianness>;
 type Symbol = elf::Sym64<Endianness>;
 
-/// A chain of the hash table is a few entries long; a longer one was made so.
+/// A chain of the hash table holds a few entries; a longer one is hostile.
 const CHAIN_ENTRIES_MAX: u32 = 100_000;
-/// So is the table of what the dynamic loader needs.
+/// The same for the table that the dynamic loader reads.
 const DYNAMIC_ENTRIES_MAX: u64 = 4096;
 const SECTIONS_MAX: u16 = 4096;
 
@@ -61,11 +61,11 @@ pub(super) struct Elf<'data, R: ReadRef<'data>> {
 }
 
 impl<'data, R: ReadRef<'data>> Elf<'data, R> {
-    /// `None` if it is no 64-bit ELF file.
+    /// `None` unless it is a 64-bit ELF file.
     pub(super) fn parse(data: R) -> Option<Self> {
         let header = Header::parse(data).ok()?;
         let endian = header.endian().ok()?;
-        // This number stands for a larger one in another place: no file that is loaded has so many.
+        // The number is too large for this field and stands elsewhere: no file that is loaded has so many.
         if header.e_phnum(endian) == elf::PN_XNUM {
             return None;
         }
@@ -106,19 +106,19 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         self.segments
     }
 
-    /// It is a file that is executed or loaded with others; object files and core dumps are not.
+    /// Whether it is an executable or a library, not an object file or a core dump.
     pub(super) fn is_loadable(&self) -> bool {
         matches!(self.header.e_type(self.endian), elf::ET_EXEC | elf::ET_DYN)
     }
 
-    /// It asks the dynamic loader for a library whose name begins so.
+    /// Whether it needs a library whose name begins so.
     pub(super) fn needs(&self, prefix: &str) -> bool {
         let Some(strings) = self.tables.strings else { return false };
         let name = |offset: &u64| self.data.read_bytes_at(strings.checked_add(*offset)?, prefix.len() as u64).ok();
         self.needed.iter().any(|offset| name(offset) == Some(prefix.as_bytes()))
     }
 
-    /// A symbol that the file defines for others.
+    /// A symbol that the file exports.
     pub(super) fn symbol(&self, name: &str) -> Option<Variable> {
         let index = match (self.tables.gnu_hash, self.tables.sysv_hash) {
             (Some(table), _) => self.find_gnu(table, name)?,
@@ -131,7 +131,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
 
     /// A section, if the file still has its section headers.
     pub(super) fn section(&self, name: &str) -> Option<Variable> {
-        // 0 stands for a number too large for this place: no file that is loaded has so many.
+        // 0: as above.
         if !(1..=SECTIONS_MAX).contains(&self.header.e_shnum(self.endian)) {
             return None;
         }
@@ -158,7 +158,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         let symbol_base = header.symbol_base.get(self.endian);
         let hash = elf::gnu_hash(name.as_bytes());
 
-        // The bloom filter says of most files, in one read, that they do not have the symbol.
+        // The bloom filter rules most files out in one read.
         let bloom = table.checked_add(size_of::<elf::GnuHashHeader<Endianness>>() as u64)?;
         let word = (hash / WORD_BITS) & bloom_count.checked_sub(1)?;
         let word = self.read::<U64<Endianness>>(bloom, u64::from(word), 8)?.get(self.endian);
@@ -211,7 +211,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         self.read(self.tables.symbols?, u64::from(index), size_of::<Symbol>() as u64)
     }
 
-    /// The string at a file offset is this one, up to and with its end.
+    /// Whether the string at a file offset is exactly this one.
     fn is_string(&self, offset: u64, string: &str) -> bool {
         let bytes = self.data.read_bytes_at(offset, string.len() as u64 + 1).ok();
         bytes.and_then(<[u8]>::split_last) == Some((&0, string.as_bytes()))

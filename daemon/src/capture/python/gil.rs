@@ -1,4 +1,4 @@
-//! The GILs of a process: where CPython keeps them and which futex words are theirs. Pure but for the given reader.
+//! The GILs of a process: where CPython keeps them and which futex words are theirs. Pure, given a reader.
 //!
 //! The structure is `_gil_runtime_state` in CPython's `Include/internal/pycore_gil.h`, the same from 3.7 to 3.15 but for a first
 //! member in free-threaded builds. Where it is:
@@ -7,7 +7,7 @@
 //! - 3.12: every interpreter in the list that begins in `_PyRuntime` points to its GIL, its own or that of the main interpreter.
 //! - 3.13 and later: the same, and `_PyRuntime` begins with a table of offsets meant for debuggers.
 //!
-//! An offset could be wrong for a patched interpreter, so what is found is only believed if it looks like a GIL.
+//! An offset could be wrong for a patched interpreter, so what is found is believed only if it looks like a GIL.
 
 use schedscope_ebpf::gil::AddressRange;
 
@@ -30,18 +30,18 @@ pub struct Gil {
     pub interpreter: i64,
     /// How long a thread waits before it asks the holder to let go, in microseconds.
     pub switch_interval_us: u64,
-    /// It is in use. Only a free-threaded build can do without.
+    /// Whether it is in use; only a free-threaded build can do without.
     pub enabled: bool,
 }
 
 impl Gil {
-    /// Futex words on which a thread waits to get this GIL: a condition variable and the mutex with it, then the mutex of the other
+    /// Whether threads wait on this futex word to get the GIL: a condition variable and the mutex with it, then the mutex of the other
     /// condition variable.
     pub fn is_take_wait(&self, address: u64) -> bool {
         self.range.contains(address) && !self.is_handoff_wait(address)
     }
 
-    /// Futex words on which a thread waits that was asked to let go, until another one has taken this GIL: a forced hand-off.
+    /// Whether a thread that was asked to let go waits on this futex word until another one has taken the GIL: a forced hand-off.
     pub fn is_handoff_wait(&self, address: u64) -> bool {
         let start = self.range.end.saturating_sub(MUTEX_BYTES + COND_BYTES);
         AddressRange::new(start, COND_BYTES).contains(address)

@@ -1,4 +1,4 @@
-//! What an ELF file tells about the CPython in it.
+//! What an ELF file says about the CPython in it.
 
 use std::{fmt, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::values::values;
 
 /// The first bytes of `_PyRuntime` from CPython 3.13 on; `_Py_DebugOffsets` in `Include/internal/pycore_debug_offsets.h`.
 const DEBUG_COOKIE: &[u8; 8] = b"xdebugpy";
-/// Where the table ends that the offsets below are in.
+/// Length of the table that holds the offsets below.
 const DEBUG_OFFSETS_BYTES: u64 = 136;
 
 /// Functions that appeared in a version and have been exported ever since, newest first. Only needed where [`PY_VERSION`] is not.
@@ -131,12 +131,12 @@ pub(super) struct Image {
     pub segments: Vec<Segment>,
 }
 
-/// What a file is to us.
+/// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It holds a CPython; shared, because all processes that map it have the same.
+    /// A CPython; shared, because all processes that map the file have the same.
     Python(Arc<Image>),
-    /// It does not, but asks for a library that will.
+    /// None, but it needs a library that does.
     NeedsLibpython,
     /// Neither.
     Other,
@@ -176,7 +176,7 @@ fn version<'data, R: ReadRef<'data>>(elf: &Elf<'data, R>) -> Option<Version> {
     Some(Version::of_minor(first.1))
 }
 
-/// What CPython 3.13 and later says of itself, from the file: these are constants that the loader does not touch.
+/// What CPython 3.13 and later says of itself in the file: constants that the loader does not change.
 struct DebugTable {
     version: Option<Version>,
     is_free_threaded: bool,

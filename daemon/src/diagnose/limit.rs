@@ -6,7 +6,7 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::{
-    Figures,
+    figures::Figures,
     model::ModelName,
     thresholds::{
         AT_REST, CROWDED, ENOUGH_OF_THE_WORK, GIL_BOUND, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, MOSTLY, NEARLY_ALL, NOTABLE_WAIT,
@@ -246,12 +246,5 @@ impl Group {
     /// Whether they wait for a CPU so much that more cores could make a difference.
     pub fn lacks_cores(&self, figures: &Figures) -> bool {
         figures.has_notable_wait() && self.mean_runnable > HARDLY_WAITS * self.mean_alive
-    }
-}
-
-impl Figures {
-    /// Whether it waits for a CPU so long that it is worth saying.
-    pub fn has_notable_wait(&self) -> bool {
-        self.wait_share >= NOTABLE_WAIT
     }
 }

@@ -3,7 +3,7 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::{
-    Figures,
+    figures::Figures,
     thresholds::{
         ACTIVE_SWITCHES_PER_SECOND, GIL_BOUND, GIL_CLEAR, GIL_NOTABLE, IDLE_DEMAND, IDLE_RUNNING, ONE_AFTER_ANOTHER, ONE_AT_A_TIME,
         TURNS_AT_LOCKS, TURNS_DEMAND, TURNS_DEMAND_OF_TWO, WAITS_MOSTLY,

@@ -23,8 +23,9 @@ fn programs_are_told_as_they_were() {
         let _ = writeln!(text, "  {name}, {}, {limit}: {}", percent(confidence), evidence.join("; "));
         let _ = writeln!(text, "  {}", [sentence, advice].join(" ").trim());
         if let Some(estimate) = estimate {
-            let [processes, without] = [estimate.processes_wall_seconds, estimate.without_gil_wall_seconds].map(duration);
-            let _ = writeln!(text, "  {} processes {processes}, threads without a GIL {without}", estimate.workers);
+            let (count, without) = (estimate.workers, duration(estimate.without_gil_wall_seconds));
+            let [processes, start] = [estimate.processes_wall_seconds, estimate.start_seconds_per_process].map(duration);
+            let _ = writeln!(text, "  {count} processes {processes}, {start} for each; threads without a GIL {without}");
         }
     }
     assert_eq!(text, golden, "if the change is meant, put this into golden/answers.txt:\n{text}<end>");

@@ -1,0 +1,56 @@
+//! The figures that the verdicts rest on and that are told with them.
+
+use super::{
+    thresholds::NOTABLE_WAIT,
+    window::{Window, share},
+    workers::Workers,
+};
+
+/// Of a program over a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Threads over the window.
+    pub threads: u64,
+    /// Processes over the window.
+    pub processes: u64,
+    /// Threads that do the work.
+    pub workers: u64,
+    /// Processes that these belong to.
+    pub working_processes: u64,
+    /// Cores that it may use or has used; never 0.
+    pub cores: u64,
+    /// Cores online; never fewer.
+    pub online: u64,
+    /// C: mean number of threads on a CPU.
+    pub running: f64,
+    /// D: mean number of threads on a CPU or waiting for one.
+    pub demand: f64,
+    /// Of the time in which the threads could run, the part that they waited for a CPU.
+    pub wait_share: f64,
+    /// The one figure about the GIL: of the time in which the workers ran or waited for it, the part that they waited.
+    pub gil_share: f64,
+}
+
+impl Figures {
+    pub(super) fn of(window: &Window, workers: &Workers) -> Figures {
+        let cores = window.cores();
+        let (on_cpu_ns, runnable_ns) = (window.times.on_cpu_ns, window.times.runnable_ns());
+        Figures {
+            threads: window.threads,
+            processes: window.processes,
+            workers: workers.iter().count() as u64,
+            working_processes: workers.processes.len() as u64,
+            cores,
+            online: window.online_cores.max(cores),
+            running: window.mean(on_cpu_ns),
+            demand: window.mean(on_cpu_ns + runnable_ns),
+            wait_share: share(runnable_ns, on_cpu_ns + runnable_ns),
+            gil_share: workers.gil_share(),
+        }
+    }
+
+    /// Whether it waits for a CPU so long that it is worth saying.
+    pub fn has_notable_wait(&self) -> bool {
+        self.wait_share >= NOTABLE_WAIT
+    }
+}

@@ -1,12 +1,12 @@
 //! The daemon's configuration file.
 
 use std::{
-    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Deserializer, de::Error};
 use toml::Spanned;
 
@@ -41,37 +41,6 @@ pub struct OwnCost {
     pub window: Duration,
     /// From one start to the next.
     pub every: Duration,
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is not TOML, or has a key or a value that cannot be. The parser names line and column, and quotes the line.
-    #[error("configuration {path}: {source}", path = path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: Box<toml::de::Error>,
-    },
-    /// A value does not go with another.
-    #[error("configuration {path}, line {line}: {what}", path = path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// Line of the value, from 1.
-        line: usize,
-        /// What is wrong and what would be right.
-        what: String,
-    },
 }
 
 #[derive(Deserialize)]
@@ -143,32 +112,29 @@ impl From<File> for Config {
 
 impl Config {
     /// Reads a file.
-    pub fn read(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Config::parse(path, &text)
+    pub fn read(path: &Path) -> Result<Config> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        Config::parse(&text).with_context(|| format!("configuration {}", path.display()))
     }
 
-    /// Parses the text of a file; `path` is for the messages.
-    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-        let parse_error = |source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) };
-        let file: File = toml::from_str(text).map_err(parse_error)?;
-        let error = |offset: usize, what| {
-            let line = 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
-            Err(ConfigError::Value { path: path.to_owned(), line, what })
-        };
+    /// Parses the text of a file.
+    pub fn parse(text: &str) -> Result<Config> {
+        // Its errors name line and column, and quote the line.
+        let file: File = toml::from_str(text)?;
+        let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
         let OwnCostTable { window_seconds: window, every_seconds } = &file.own_cost;
         // A window may be as long as the interval, and then statistics are always on.
         let longest = (*every_seconds).max(1);
         if !(1..=longest).contains(window.get_ref()) {
-            let what = format!("own_cost.window_seconds = {} is out of range: use 1 to {longest}", window.get_ref());
-            return error(window.span().start, what);
+            let (line, seconds) = (line(window.span().start), window.get_ref());
+            bail!("line {line}: own_cost.window_seconds = {seconds} is out of range: use 1 to {longest}");
         }
         let last_rule = file.workload.last().map_or(0, |rule| rule.span().start);
         let config = Config::from(file);
         let (names, most) = (config.rules.names().len(), config.max_workloads);
         if names > most as usize {
-            let what = format!("{names} workload names, but max_workloads is {most}: raise it or join rules");
-            return error(last_rule, what);
+            let line = line(last_rule);
+            bail!("line {line}: {names} workload names, but max_workloads is {most}: raise it or join rules");
         }
         Ok(config)
     }
@@ -180,14 +146,10 @@ mod tests {
     use super::*;
     use crate::label::Identity;
 
-    fn parse(text: &str) -> Result<Config, ConfigError> {
-        Config::parse(Path::new("/etc/schedscope.toml"), text)
-    }
-
     #[test]
     fn the_example_says_what_the_defaults_are() {
-        let example = parse(include_str!("../config/schedscope.toml")).unwrap();
-        let empty = parse("").unwrap();
+        let example = Config::parse(include_str!("../config/schedscope.toml")).unwrap();
+        let empty = Config::parse("").unwrap();
         for config in [&example, &empty] {
             let defaults = Config::default();
             assert_eq!(config.listen, defaults.listen);
@@ -202,13 +164,13 @@ mod tests {
         let text: Vec<&str> =
             example.lines().map(|line| line.strip_prefix("# ").filter(|l| l.contains(['[', '='])).unwrap_or(line)).collect();
         let (_, rules) = text.split_at(text.iter().position(|line| line.starts_with("[[workload]]")).unwrap());
-        let config = parse(&rules.join("\n")).unwrap();
+        let config = Config::parse(&rules.join("\n")).unwrap();
         let python = Identity { exe: Some("/usr/bin/python3.11".into()), ..Identity::default() };
         assert_eq!(config.rules.first_match(&python), Some("python"));
     }
 
     #[test]
-    fn errors_name_file_line_and_key() {
+    fn errors_name_line_and_key() {
         for (text, parts) in [
             ("\nlisten = 5", &["line 2", "listen"][..]),
             ("listn = \"127.0.0.1:1\"", &["line 1", "listn"]),
@@ -218,8 +180,7 @@ mod tests {
             ("\n[[workload]]\nname = \"web\"\nmatch = { comm = \"[x\" }", &["line 2", "\"web\"", "match.comm"]),
             ("max_workloads = 1\n[[workload]]\nname='a'\nmatch={comm='a'}\n[[workload]]\nname='b'\nmatch={comm='b'}", &["line 5"]),
         ] {
-            let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains("/etc/schedscope.toml"), "{error}");
+            let error = format!("{:#}", Config::parse(text).unwrap_err());
             for part in parts {
                 assert!(error.contains(part), "{part} is not in: {error}");
             }
@@ -229,25 +190,29 @@ mod tests {
     #[test]
     fn values_on_the_bounds_are_taken() {
         let two = "[[workload]]\nname='a'\nmatch={comm='a'}\n[[workload]]\nname='b'\nmatch={comm='b'}";
-        assert_eq!(parse(&format!("max_workloads = 2\n{two}")).unwrap().rules.names(), ["a", "b"]);
+        assert_eq!(Config::parse(&format!("max_workloads = 2\n{two}")).unwrap().rules.names(), ["a", "b"]);
         for text in ["max_workloads = 1", "max_workloads = 63", "max_threads = 64", "max_threads = 4194304"] {
-            assert!(parse(text).is_ok(), "{text}");
+            assert!(Config::parse(text).is_ok(), "{text}");
         }
         for text in ["max_workloads = 0", "max_threads = 63", "max_threads = 4194305", "[own_cost]\nwindow_seconds = 0"] {
-            assert!(parse(text).is_err(), "{text}");
+            assert!(Config::parse(text).is_err(), "{text}");
         }
-        let always = parse("[own_cost]\nwindow_seconds = 5\nevery_seconds = 5").unwrap().own_cost.unwrap();
+        let always = Config::parse("[own_cost]\nwindow_seconds = 5\nevery_seconds = 5").unwrap().own_cost.unwrap();
         assert_eq!((always.window.as_secs(), always.every.as_secs()), (5, 5));
     }
 
     #[test]
     fn own_cost_can_be_off() {
-        assert_eq!(parse("[own_cost]\nevery_seconds = 0").unwrap().own_cost, None);
+        assert_eq!(Config::parse("[own_cost]\nevery_seconds = 0").unwrap().own_cost, None);
     }
 
     #[test]
-    fn a_missing_file_is_named() {
-        let error = Config::read(Path::new("/nonexistent/schedscope.toml")).unwrap_err().to_string();
-        assert!(error.contains("/nonexistent/schedscope.toml"), "{error}");
+    fn the_file_is_named() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "listen = 5").unwrap();
+        for (path, part) in [(Path::new("/nonexistent/schedscope.toml"), "No such file"), (file.path(), "line 1")] {
+            let error = format!("{:#}", Config::read(path).unwrap_err());
+            assert!(error.contains(path.to_str().unwrap()) && error.contains(part), "{error}");
+        }
     }
 }

@@ -19,6 +19,12 @@ macro_rules! values {
                 match self { $($Enum::$Value => $name),+ }
             }
         }
+
+        impl serde::Serialize for $Enum {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.name())
+            }
+        }
     };
 }
 pub(crate) use values;

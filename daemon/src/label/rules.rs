@@ -32,30 +32,6 @@ struct Patterns {
     unit: Option<String>,
 }
 
-/// What is wrong with a rule.
-#[derive(Debug, thiserror::Error)]
-pub enum RuleError {
-    /// The name cannot be a label.
-    #[error("workload name {0:?}: use 1 to {NAME_CHARS} printable characters, and not \"other\", which holds what no name fits")]
-    Name(String),
-    /// The name would break queries.
-    #[error("workload name {0:?}: double quotes break Grafana's queries for that workload; write ' instead")]
-    Quote(String),
-    /// It would match nothing or everything.
-    #[error("workload {0:?}: `match` is empty; give at least one of comm, exe, cgroup, unit")]
-    Empty(String),
-    /// A pattern is no glob.
-    #[error("workload {name:?}: `match.{key}` is not a valid glob: {source}")]
-    Pattern {
-        /// Name of the rule.
-        name: String,
-        /// Key of the pattern.
-        key: &'static str,
-        /// Why.
-        source: globset::Error,
-    },
-}
-
 /// Rules in the order of the configuration.
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
@@ -105,15 +81,19 @@ impl Rules {
 }
 
 impl TryFrom<RuleConfig> for Rule {
-    type Error = RuleError;
+    type Error = String;
 
-    fn try_from(config: RuleConfig) -> Result<Rule, RuleError> {
+    fn try_from(config: RuleConfig) -> Result<Rule, String> {
         let RuleConfig { name, patterns: Patterns { comm, exe, cgroup, unit } } = config;
         if name.contains(QUOTE) {
-            return Err(RuleError::Quote(name));
+            return Err(format!(
+                "workload name {name:?}: double quotes break Grafana's queries for that workload; write ' instead"
+            ));
         }
         if printable(&name) != name || name == OTHER {
-            return Err(RuleError::Name(name));
+            return Err(format!(
+                "workload name {name:?}: use 1 to {NAME_CHARS} printable characters, and not {OTHER:?}, which holds what no name fits"
+            ));
         }
         let keys: [(_, _, Attribute); 4] = [
             ("comm", comm, |identity| Some(&identity.comm)),
@@ -124,11 +104,12 @@ impl TryFrom<RuleConfig> for Rule {
         let mut patterns = Vec::new();
         for (key, pattern, attribute) in keys {
             let Some(pattern) = pattern else { continue };
-            let glob = Glob::new(&pattern).map_err(|source| RuleError::Pattern { name: name.clone(), key, source })?;
+            let glob =
+                Glob::new(&pattern).map_err(|error| format!("workload {name:?}: `match.{key}` is not a valid glob: {error}"))?;
             patterns.push((attribute, glob.compile_matcher()));
         }
         if patterns.is_empty() {
-            return Err(RuleError::Empty(name));
+            return Err(format!("workload {name:?}: `match` is empty; give at least one of comm, exe, cgroup, unit"));
         }
         Ok(Rule { name, patterns })
     }

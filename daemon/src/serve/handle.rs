@@ -11,7 +11,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::history::{Answer, Position};
-use crate::metrics::labels::Refusal;
+use crate::{diagnose::ModelName, label::NameSource, metrics::labels::Refusal};
 
 /// Connections served at once; the next one is refused. So many requests can wait for the loop.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -76,9 +76,9 @@ pub struct WorkloadStatus {
     /// Its name.
     pub name: String,
     /// What the name was taken from.
-    pub source: &'static str,
+    pub source: NameSource,
     /// How its tasks are organised.
-    pub model: &'static str,
+    pub model: ModelName,
     /// Processes alive.
     pub processes: u64,
     /// Threads alive.

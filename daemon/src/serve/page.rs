@@ -97,31 +97,15 @@ mod tests {
     #[test]
     fn the_library_is_the_published_one() {
         for (sum, content) in UPLOT {
-            let digest = Sha256::digest(content);
-            let found: String = digest
-                .iter()
-                .flat_map(|byte| [byte >> 4, byte & 15])
-                .map(|it| char::from_digit(it.into(), 16).unwrap_or('?'))
-                .collect();
-            assert_eq!(found, sum);
+            assert_eq!(format!("{:x}", Sha256::digest(content)), sum);
         }
     }
 
     #[test]
     fn nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() {
         for file in ours() {
-            for forbidden in [
-                "http:",
-                "https:",
-                "//cdn",
-                "innerHTML",
-                "outerHTML",
-                "insertAdjacentHTML",
-                "document.write",
-                "eval(",
-                "style=\"",
-                "onclick=",
-            ] {
+            let all = "http: https: //cdn innerHTML outerHTML insertAdjacentHTML document.write eval( style=\" onclick=";
+            for forbidden in all.split(' ') {
                 let allowed = forbidden == "http:" && file.content_type == SVG;
                 assert!(allowed || !file.content.contains(forbidden), "{} has {forbidden}", file.name);
             }

@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Deserialize;
 
 use super::{
     handle::{LoopHandle, Request},
@@ -86,16 +85,8 @@ async fn metrics(State(handle): State<LoopHandle>) -> Response {
     }
 }
 
-/// How far a page has got, in the query of `/api/history`; without it the page gets everything.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Seen {
-    epoch: u64,
-    next: u64,
-}
-
-async fn history(State(handle): State<LoopHandle>, Query(seen): Query<Seen>) -> Response {
-    let position = Position { epoch: seen.epoch, next: seen.next };
+/// Without a position in the query the page gets everything.
+async fn history(State(handle): State<LoopHandle>, Query(position): Query<Position>) -> Response {
     let answer = handle.ask(|reply| Request::History(position, reply)).await;
     answer.map_or_else(stopping, |answer| ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
 }

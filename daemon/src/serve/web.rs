@@ -8,8 +8,6 @@ mod file;
 mod settings;
 mod tls;
 
-pub use file::WebError;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -17,11 +15,12 @@ use std::{
     time::SystemTime,
 };
 
+use anyhow::Result;
 use axum::http::HeaderValue;
 
 pub(super) use auth::Access;
 use auth::Authenticator;
-use file::WebFile;
+use file::{WebFile, value_error};
 use settings::Settings;
 
 /// The web configuration, kept up to date.
@@ -51,7 +50,7 @@ type Stamp = Option<(SystemTime, u64, u64, u64)>;
 
 impl WebConfig {
     /// Reads and checks the file and those that it names.
-    pub fn read(path: &Path) -> Result<WebConfig, WebError> {
+    pub fn read(path: &Path) -> Result<WebConfig> {
         let (settings, seen) = load(path);
         let state = State { settings: Arc::new(settings?), seen, must_guard: false };
         Ok(WebConfig {
@@ -84,7 +83,7 @@ impl WebConfig {
         if state.seen.iter().any(|(path, seen)| stamp(path) != *seen) {
             match reload(&source.path, &mut state) {
                 Ok(()) => tracing::info!("the web configuration {} has changed and is in force", source.path.display()),
-                Err(error) => tracing::error!("{error}; what was in force before stays in force"),
+                Err(error) => tracing::error!("{error:#}; what was in force before stays in force"),
             }
         }
         Arc::clone(&state.settings)
@@ -97,7 +96,7 @@ impl WebConfig {
 }
 
 /// What the files say, and how they were just before they were read: what changes meanwhile is read next time.
-fn load(path: &Path) -> (Result<Settings, WebError>, Vec<(PathBuf, Stamp)>) {
+fn load(path: &Path) -> (Result<Settings>, Vec<(PathBuf, Stamp)>) {
     let mut seen = vec![(path.to_owned(), stamp(path))];
     let settings = WebFile::read(path).and_then(|file| {
         seen.extend(file.named_files().map(|named| (named.clone(), stamp(&named))));
@@ -106,16 +105,16 @@ fn load(path: &Path) -> (Result<Settings, WebError>, Vec<(PathBuf, Stamp)>) {
     (settings, seen)
 }
 
-fn reload(path: &Path, state: &mut State) -> Result<(), WebError> {
+fn reload(path: &Path, state: &mut State) -> Result<()> {
     let (settings, seen) = load(path);
     state.seen = seen;
     let settings = settings?;
     if settings.tls.is_some() != state.settings.tls.is_some() {
-        return Err(WebError::value(path, "tls_server_config", "encryption is turned on or off by a restart only"));
+        return Err(value_error(path, "tls_server_config", "encryption is turned on or off by a restart only"));
     }
     if state.must_guard && !settings.is_guarded() {
         let what = "others than this host can connect, so passwords or client certificates are needed";
-        return Err(WebError::value(path, "basic_auth_users", what));
+        return Err(value_error(path, "basic_auth_users", what));
     }
     state.settings = Arc::new(settings);
     Ok(())

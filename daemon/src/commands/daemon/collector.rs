@@ -212,8 +212,7 @@ impl Collector {
     pub(super) fn status(&self, programs: &[ProgramStatus]) -> Status {
         let workload = |(id, name, source): (WorkloadId, &str, NameSource)| {
             let (processes, threads) = self.totals.workload(id).map_or((0, 0), |totals| (totals.processes, totals.threads));
-            let (name, source, model) = (name.to_owned(), source.name(), self.live.of(id).name());
-            WorkloadStatus { name, source, model, processes, threads }
+            WorkloadStatus { name: name.to_owned(), source, model: self.live.of(id), processes, threads }
         };
         let program = |program: &ProgramStatus| {
             let failure = program.failure.clone();
@@ -269,8 +268,6 @@ fn process_cpu_ns() -> u64 {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
-    use std::path::Path;
-
     use schedscope_ebpf::{abi::Cell, task_clock::Phase};
 
     use super::*;
@@ -281,7 +278,7 @@ mod tests {
     /// Under a service manager the test belongs to that unit, so a rule names it.
     fn collector() -> Collector {
         let rules = "[[workload]]\nname = \"this test\"\nmatch = { exe = \"*\" }\n";
-        Collector::new(Config::parse(Path::new("rules"), rules).unwrap(), Topology::default())
+        Collector::new(Config::parse(rules).unwrap(), Topology::default())
     }
 
     fn cell(on_cpu_ns: u64) -> Cell {

@@ -58,8 +58,8 @@ impl Figure {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// The model that it showed at the reading; left out where it was idle.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    pub model: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
     /// On-CPU time by CPU, where there is any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub on_cpu_ns: BTreeMap<u32, u64>,
@@ -98,7 +98,7 @@ impl Figures {
     /// Those of the totals of a workload that shows a model.
     pub fn of(totals: &Totals, model: ModelName) -> Figures {
         Figures {
-            model: if model == ModelName::Idle { "" } else { model.name() },
+            model: Some(model).filter(|model| *model != ModelName::Idle),
             on_cpu_ns: busy_cpus(&totals.on_cpu_ns_by_cpu).map(|(cpu, ns)| (cpu.0, ns)).collect(),
             blocked_ns: totals.times.blocked_ns,
             counts: Figure::ALL.map(|figure| figure.of(totals)),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use schedscope_ebpf::loss::Harm;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::{
@@ -34,23 +34,11 @@ pub struct Row {
     /// Its name.
     pub name: String,
     /// What the name was taken from.
-    #[serde(serialize_with = "source_name")]
     pub source: NameSource,
     /// The model it shows now.
-    #[serde(serialize_with = "model_name")]
     pub model: ModelName,
     /// Totals since tracing began.
     pub totals: Figures,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn source_name<S: Serializer>(source: &NameSource, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(source.name())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn model_name<S: Serializer>(model: &ModelName, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(model.name())
 }
 
 /// One reading of the counters.
@@ -88,7 +76,8 @@ struct Sample {
 }
 
 /// Where a page has got to: the samples of which daemon, and the number of the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub struct Position {
     /// [`Answer::epoch`] of the last answer.
     pub epoch: u64,

@@ -2,48 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fmt::Display,
+    fs,
     path::{Path, PathBuf},
 };
 
+use anyhow::{Context, Error, Result, anyhow};
 use serde::Deserialize;
-
-/// Why a web configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum WebError {
-    /// The file, or one that it names, cannot be read.
-    #[error("web configuration: cannot read {path}: {source}", path = path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It is not YAML, or has a key or a type that is not known.
-    #[error("web configuration {path}: {source}", path = path.display())]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Why; it names the place.
-        source: serde_yaml_ng::Error,
-    },
-    /// A value cannot be used.
-    #[error("web configuration {path}, {key}: {what}", path = path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// What is wrong and what would be right.
-        what: String,
-    },
-}
-
-impl WebError {
-    pub(super) fn value(path: &Path, key: impl Into<String>, what: impl Into<String>) -> WebError {
-        WebError::Value { path: path.to_owned(), key: key.into(), what: what.into() }
-    }
-}
 
 /// A web configuration.
 #[derive(Debug, Default, Deserialize)]
@@ -96,10 +61,8 @@ pub(super) struct TlsSection {
 
 impl WebFile {
     /// Reads a file; nothing that it names is read yet. Relative names begin in its directory.
-    pub(super) fn read(path: &Path) -> Result<WebFile, WebError> {
-        let text = fs::read_to_string(path).map_err(|source| WebError::Read { path: path.to_owned(), source })?;
-        let file: Option<WebFile> =
-            serde_yaml_ng::from_str(&text).map_err(|source| WebError::Parse { path: path.to_owned(), source })?;
+    pub(super) fn read(path: &Path) -> Result<WebFile> {
+        let file: Option<WebFile> = serde_yaml_ng::from_slice(&read(path)?).with_context(|| place(path))?;
         let mut file = WebFile { path: path.to_owned(), ..file.unwrap_or_default() };
         let dir = path.parent().unwrap_or(Path::new(""));
         if let Some(tls) = &mut file.tls_server_config {
@@ -118,14 +81,28 @@ impl WebFile {
     }
 
     /// A value that cannot be used.
-    pub(super) fn error(&self, key: impl Into<String>, what: impl Into<String>) -> WebError {
-        WebError::value(&self.path, key, what)
+    pub(super) fn error(&self, key: &str, what: impl Display) -> Error {
+        value_error(&self.path, key, what)
     }
 }
 
 impl TlsSection {
     /// A value of this section that cannot be used.
-    pub(super) fn error(&self, key: &str, what: impl Into<String>) -> WebError {
-        WebError::value(&self.path, format!("tls_server_config.{key}"), what)
+    pub(super) fn error(&self, key: &str, what: impl Display) -> Error {
+        value_error(&self.path, &format!("tls_server_config.{key}"), what)
     }
+}
+
+/// Reads the file or one that it names.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("web configuration: cannot read {}", path.display()))
+}
+
+/// A value that cannot be used, with what would be right.
+pub(super) fn value_error(path: &Path, key: &str, what: impl Display) -> Error {
+    anyhow!("{}, {key}: {what}", place(path))
+}
+
+fn place(path: &Path) -> String {
+    format!("web configuration {}", path.display())
 }

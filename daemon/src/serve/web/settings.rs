@@ -2,14 +2,12 @@
 
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
+use anyhow::Result;
 use axum::http::{HeaderName, HeaderValue};
 use bcrypt::HashParts;
 use tokio_rustls::rustls::ServerConfig;
 
-use super::{
-    file::{WebError, WebFile},
-    tls,
-};
+use super::{file::WebFile, tls};
 
 /// A check of one more takes ten seconds or so, and a connection is cut off after fifteen.
 const MAX_COST: u32 = 15;
@@ -32,19 +30,19 @@ pub(in crate::serve) struct Settings {
 
 impl Settings {
     /// Reads the files that `file` names and checks everything.
-    pub(super) fn check(file: WebFile) -> Result<Settings, WebError> {
+    pub(super) fn check(file: WebFile) -> Result<Settings> {
         if file.rate_limit.is_some() {
             return Err(file.error("rate_limit", "not supported: what one client can cost is limited anyway. Remove it"));
         }
         for (name, hash) in &file.basic_auth_users {
-            check_user(name, hash).map_err(|what| file.error(format!("basic_auth_users.{name}"), what))?;
+            check_user(name, hash).map_err(|what| file.error(&format!("basic_auth_users.{name}"), what))?;
         }
         let tls = file.tls_server_config.as_ref().map(tls::server_config).transpose()?;
         let headers = file.http_server_config.headers.iter().map(|(name, value)| {
-            header(name, value).map_err(|what| file.error(format!("http_server_config.headers.{name}"), what))
+            header(name, value).map_err(|what| file.error(&format!("http_server_config.headers.{name}"), what))
         });
         Ok(Settings {
-            headers: headers.collect::<Result<_, _>>()?,
+            headers: headers.collect::<Result<_>>()?,
             requires_certificate: tls.as_ref().is_some_and(|(_, requires_certificate)| *requires_certificate),
             tls: tls.map(|(config, _)| config),
             users: file.basic_auth_users,
@@ -57,7 +55,7 @@ impl Settings {
     }
 }
 
-fn check_user(name: &str, hash: &str) -> Result<(), String> {
+fn check_user(name: &str, hash: &str) -> std::result::Result<(), String> {
     let parts = HashParts::from_str(hash)
         .map_err(|_| "not a bcrypt hash, which begins with $2y$. Make one with: htpasswd -nBC 10 NAME".to_owned())?;
     if parts.get_cost() > MAX_COST {
@@ -69,7 +67,7 @@ fn check_user(name: &str, hash: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+fn header(name: &str, value: &str) -> std::result::Result<(HeaderName, HeaderValue), String> {
     if !HEADERS.contains(&name) {
         return Err(format!("this header cannot be set: use one of {}", HEADERS.join(", ")));
     }

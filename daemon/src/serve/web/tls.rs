@@ -1,12 +1,12 @@
 //! `tls_server_config` made into what rustls serves with.
 
 use std::{
-    fs,
     path::PathBuf,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use anyhow::Result;
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
     crypto::{CryptoProvider, ring},
@@ -16,13 +16,13 @@ use tokio_rustls::rustls::{
 };
 use webpki::{EndEntityCert, KeyUsage, ring::ECDSA_P256_SHA256};
 
-use super::file::{TlsSection, WebError};
+use super::file::{self, TlsSection};
 
 /// Names of groups in the file, with the ring's.
 const GROUPS: [(&str, &str); 3] = [("X25519", "X25519"), ("CurveP256", "secp256r1"), ("CurveP384", "secp384r1")];
 
 /// The configuration, and whether a client without a certificate is turned away.
-pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, bool), WebError> {
+pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, bool)> {
     if section.client_allowed_sans.is_some() {
         let what = "not supported: name an authority in client_ca_file that signs the right clients only. Remove it";
         return Err(section.error("client_allowed_sans", what));
@@ -54,15 +54,12 @@ pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, 
 }
 
 /// What is given in place or in a file, and where that was.
-fn read(section: &TlsSection, key: &str, text: Option<&String>, file: Option<&PathBuf>) -> Result<(Vec<u8>, String), WebError> {
+fn read(section: &TlsSection, key: &str, text: Option<&String>, file: Option<&PathBuf>) -> Result<(Vec<u8>, String)> {
     let error = |what: &str| Err(section.error(&format!("{key}_file"), what));
     match (text, file) {
         (Some(_), Some(_)) => error(&format!("{key} is given too: leave one of them out")),
         (Some(text), None) => Ok((text.clone().into_bytes(), format!("the web configuration ({key})"))),
-        (None, Some(file)) => {
-            let read = fs::read(file).map_err(|source| WebError::Read { path: file.clone(), source })?;
-            Ok((read, file.display().to_string()))
-        }
+        (None, Some(file)) => Ok((file::read(file)?, file.display().to_string())),
         (None, None) => error("missing: encryption needs cert_file and key_file"),
     }
 }
@@ -72,7 +69,7 @@ fn certificates(
     key: &str,
     text: Option<&String>,
     file: Option<&PathBuf>,
-) -> Result<(Vec<CertificateDer<'static>>, String), WebError> {
+) -> Result<(Vec<CertificateDer<'static>>, String)> {
     let (pem, place) = read(section, key, text, file)?;
     let error = |what: String| section.error(&format!("{key}_file"), what);
     let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
@@ -97,10 +94,7 @@ pub(super) fn trouble(certificate: &CertificateDer<'_>, now: UnixTime) -> Option
 }
 
 /// What checks the certificates of clients, and whether they need one.
-fn client_verifier(
-    section: &TlsSection,
-    provider: &Arc<CryptoProvider>,
-) -> Result<(Option<Arc<dyn ClientCertVerifier>>, bool), WebError> {
+fn client_verifier(section: &TlsSection, provider: &Arc<CryptoProvider>) -> Result<(Option<Arc<dyn ClientCertVerifier>>, bool)> {
     let has_authority = section.client_ca.is_some() || section.client_ca_file.is_some();
     let requires = match section.client_auth_type.as_deref() {
         None | Some("" | "NoClientCert") if has_authority => {
@@ -128,7 +122,7 @@ fn client_verifier(
     Ok((Some(builder.build().map_err(|source| error(&source))?), requires))
 }
 
-fn versions(section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersion>, WebError> {
+fn versions(section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersion>> {
     let all = [&TLS12, &TLS13];
     let place = |key, text: Option<&str>, default| match text {
         None | Some("") => Ok(default),
@@ -145,7 +139,7 @@ fn versions(section: &TlsSection) -> Result<Vec<&'static SupportedProtocolVersio
 }
 
 /// ring's primitives, as far as the file allows them.
-fn provider(section: &TlsSection) -> Result<CryptoProvider, WebError> {
+fn provider(section: &TlsSection) -> Result<CryptoProvider> {
     let mut provider = ring::default_provider();
     let unknown = |key, name: &str, known: &[String]| {
         section.error(key, format!("{name} is not supported: use some of {}", known.join(", ")))

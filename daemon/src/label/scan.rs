@@ -166,5 +166,4 @@ fn groups(threads: &[Thread]) -> HashMap<Tgid, Group> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

@@ -92,8 +92,11 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
     }
 }
 
-/// The samples of a text: name, labels and value.
-fn samples(text: &str) -> Vec<(&str, Vec<(String, String)>, f64)> {
+/// A sample: name, labels and value.
+type Sample<'a> = (&'a str, Vec<(String, String)>, f64);
+
+/// The samples of a text.
+fn samples(text: &str) -> Vec<Sample<'_>> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &'_ str| -> (usize, Vec<(String, String)>, f64) {
         let name_ends = line.find(['{', ' ']).unwrap();

@@ -66,7 +66,7 @@ impl WebFile {
         let mut file = WebFile { path: path.to_owned(), ..file.unwrap_or_default() };
         let dir = path.parent().unwrap_or(Path::new(""));
         if let Some(tls) = &mut file.tls_server_config {
-            tls.path = path.to_owned();
+            path.clone_into(&mut tls.path);
             for named in [&mut tls.cert_file, &mut tls.key_file, &mut tls.client_ca_file].into_iter().flatten() {
                 *named = dir.join(&*named);
             }

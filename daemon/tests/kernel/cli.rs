@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::Write,
+    net::TcpListener,
     os::unix::{
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
@@ -39,20 +40,30 @@ fn complaint(output: &Output) -> String {
 }
 
 #[test]
-fn a_command_that_cannot_be_started_is_named_and_has_the_shells_code() {
+fn what_cannot_be_done_is_one_line_that_names_it_and_a_failure_before_anything_runs() {
     let Some(()) = privileged() else { return };
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("not-executable");
     fs::write(&file, "echo no\n").unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    for (command, code, reason) in
-        [("no-such-command-at-all", 127, "not found"), (file.to_str().unwrap(), 126, "execut"), ("/", 126, "execut")]
-    {
-        let output = schedscope(&["run", "--", command]);
-        assert_eq!(output.status.code(), Some(code), "{command}");
+    let file = file.to_str().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let report = "/no/such/directory/report.json";
+    // A shell has these codes for a command that is not there or cannot be executed; no process id is above 4,194,304.
+    for (arguments, code, words) in [
+        (&["run", "--", "no-such-command-at-all"][..], 127, ["no-such-command-at-all", "not found"]),
+        (&["run", "--", file], 126, [file, "execut"]),
+        (&["run", "--", "/"], 126, ["/", "execut"]),
+        (&["run", "--quiet", "--json", report, "--", "echo", "ran"], OWN_FAILURE, [report, "No such file"]),
+        (&["attach", "--pid", "4194305"], 1, ["4194305", "no process"]),
+        (&["daemon", "--listen", &taken], 1, [&taken, "--listen"]),
+    ] {
+        let output = schedscope(arguments);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
         let text = complaint(&output);
-        assert!(text.contains(command) && text.contains(reason), "{text}");
-        assert!(output.stdout.is_empty());
+        assert!(words.iter().all(|word| text.contains(word)), "{text}");
+        assert!(output.stdout.is_empty(), "{output:?}");
     }
 }
 
@@ -133,25 +144,6 @@ fn json_goes_to_standard_output_on_request() {
             assert!(report.pointer(&format!("{place}/{name}")).is_some(), "no {name} at {place}/: {report}");
         }
     }
-}
-
-#[test]
-fn a_report_that_cannot_be_written_is_a_failure_before_the_command_runs() {
-    let Some(()) = privileged() else { return };
-    let output = schedscope(&["run", "--quiet", "--json", "/no/such/directory/report.json", "--", "echo", "ran"]);
-    assert_eq!(output.status.code(), Some(OWN_FAILURE));
-    assert!(output.stdout.is_empty(), "the command ran for nothing");
-    let text = complaint(&output);
-    assert!(text.contains("/no/such/directory/report.json"), "{text}");
-}
-
-#[test]
-fn a_process_that_is_not_there_is_named() {
-    let Some(()) = privileged() else { return };
-    // Above the kernel's highest process id.
-    let output = schedscope(&["attach", "--pid", "4194305"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(complaint(&output).contains("no process 4194305"), "{output:?}");
 }
 
 #[test]

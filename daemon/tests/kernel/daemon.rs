@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs,
     io::Write,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::ffi::OsStrExt,
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -129,15 +129,4 @@ fn a_daemon_answers_whoever_may_ask_and_ends_at_sigterm() {
     send(daemon.process.id(), libc::SIGTERM);
     assert_eq!(daemon.process.wait().unwrap().code(), Some(0));
     assert_gone(&programs);
-}
-
-#[test]
-fn a_port_that_is_taken_is_one_line_and_a_failure() {
-    let Some(()) = privileged() else { return };
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let output = Command::new(host::schedscope()).args(["daemon", "--listen", &address]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.lines().count() == 1 && text.contains(&address) && text.contains("--listen"), "{text}");
 }

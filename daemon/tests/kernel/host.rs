@@ -36,11 +36,6 @@ pub(crate) fn privileged() -> Option<()> {
     unless(is_set(PRIVILEGED), || format!("loads BPF programs, which needs root and {PRIVILEGED}=1"))
 }
 
-/// The same as an answer.
-pub(crate) fn is_privileged() -> bool {
-    privileged().is_some()
-}
-
 /// A machine that is fast enough; `instead` says what stands in for the test elsewhere.
 pub(crate) fn fast(instead: &str) -> Option<()> {
     unless(!is_set(EMULATED), || format!("takes an emulated machine more than ten minutes; {instead}"))
@@ -57,11 +52,6 @@ pub(crate) fn own_machine() -> Option<()> {
 pub(crate) fn cpus(count: usize) -> Option<()> {
     let usable = std::thread::available_parallelism().unwrap().get();
     unless(usable >= count, || format!("needs {count} CPUs and may use {usable}"))
-}
-
-/// The same as an answer.
-pub(crate) fn has_cpus(count: usize) -> bool {
-    cpus(count).is_some()
 }
 
 /// The interpreter itself, not a launcher that starts it.

@@ -8,7 +8,7 @@ use schedscope::report::RunReport;
 use super::{
     exact::{STARVED, foreign_share},
     host::{cpus, privileged, workloads},
-    traced::{Traced, run, run_python, workload},
+    traced::{Traced, exact, run, run_python},
 };
 
 /// Above this share of the CPUs used by others a lower bound of C means nothing.
@@ -139,9 +139,8 @@ fn threads_that_wait_need_no_core() {
 
 #[test]
 fn native_threads_and_processes_run_in_parallel() {
-    let Some(()) = privileged() else { return };
     for (model, name) in [("threads", "native threads"), ("processes", "processes")] {
-        let traced = workload(&["native", "--task", "spin", "--model", model, "--workers", "2", "--seconds", "2"]);
+        let Some(traced) = exact(&format!("native --task spin --model {model} --workers 2 --seconds 2")) else { return };
         assert_parallel(&traced.report, 2, name);
     }
 }

@@ -1,12 +1,6 @@
 //! The same figures from other parts of the kernel, read by the tests themselves.
 
-use std::{
-    fs,
-    io::Write,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::{fs, io::Write, process::Child, thread::sleep, time::Duration};
 
 use perf_event::{Builder, Counter, events::Software};
 
@@ -14,8 +8,8 @@ use super::{
     accounts::{assert_agrees_with_usage, assert_growth, counters, wait_with_usage},
     attached::{Attached, pid_of, wait_for_state, waiting_workload},
     exact::{assert_consistent, assert_exact},
-    host::{self, Guarded, has_cpus, is_privileged},
-    signals::send,
+    host::{Guarded, cpus, privileged, send},
+    traced::{exact, thread},
 };
 
 /// A counter of a process and its descendants.
@@ -29,9 +23,7 @@ fn perf_counter(event: Software, process: &Child) -> Counter {
 
 #[test]
 fn whole_process_trees_agree_with_resource_usage_and_perf() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     for arguments in [
         &["ping-pong", "--switches", "20000", "--normal-policy"][..],
         &["sleepers", "--count", "8", "--seconds", "0.5"],
@@ -59,9 +51,7 @@ fn whole_process_trees_agree_with_resource_usage_and_perf() {
 
 #[test]
 fn forced_migrations_agree_with_perf() {
-    if !is_privileged() || !has_cpus(2) {
-        return;
-    }
+    let Some(()) = privileged().and_then(|()| cpus(2)) else { return };
     let mut child = waiting_workload(&["migrate", "--count", "997"]);
     let attached = Attached::to(&[&child]);
     let mut perf = perf_counter(Software::CPU_MIGRATIONS, &child);
@@ -78,18 +68,12 @@ fn forced_migrations_agree_with_perf() {
 
 #[test]
 fn threads_that_were_there_before_agree_with_proc() {
-    if !is_privileged() {
-        return;
-    }
-    let start = |arguments: &[&str]| {
-        let child = Guarded(Command::new(host::workloads()).args(arguments).stdout(Stdio::null()).spawn().unwrap());
-        sleep(Duration::from_millis(200));
-        child
-    };
+    let Some(()) = privileged() else { return };
     let processes = [
-        start(&["native", "--task", "spin", "--model", "threads", "--workers", "3", "--seconds", "60"]),
-        start(&["sleepers", "--count", "8", "--seconds", "60", "--pause", "0.003"]),
+        Guarded::workload("native --task spin --model threads --workers 3 --seconds 60"),
+        Guarded::workload("sleepers --count 8 --seconds 60 --pause 0.003"),
     ];
+    sleep(Duration::from_millis(400));
     let freeze = || {
         for process in &processes {
             send(process.id(), libc::SIGSTOP);
@@ -114,7 +98,7 @@ fn threads_that_were_there_before_agree_with_proc() {
     assert_eq!((report.tasks.processes, report.tasks.still_alive), (2, 4 + 9), "{:?}", report.tasks);
     for (before, after) in before.iter().flatten().zip(after.iter().flatten()) {
         assert_eq!(before.tid, after.tid);
-        let thread = report.threads.iter().find(|thread| thread.tid == after.tid).unwrap();
+        let thread = thread(&report, after.tid);
         assert!(thread.seeded && !thread.ended, "{thread:?}");
         assert_growth(thread, before, after);
     }
@@ -122,16 +106,14 @@ fn threads_that_were_there_before_agree_with_proc() {
 
 #[test]
 fn switches_of_the_host_fit_into_those_of_proc_stat() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let total = || {
         let text = fs::read_to_string("/proc/stat").unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("ctxt ")).unwrap();
         line.parse::<u64>().unwrap()
     };
     let before = total();
-    let traced = super::traced::workload(&["ping-pong", "--switches", "200000"]);
+    let traced = exact("ping-pong --switches 200000").unwrap();
     let during = total() - before;
     let host = &traced.report.host;
     assert!(host.switches <= during && host.switches >= 200_000, "{host:?}, {during} by /proc/stat");

@@ -4,13 +4,11 @@ use std::{fs, thread::sleep, time::Duration};
 
 use super::{
     attached::Attached,
-    host::{Guarded, comes_true, privileged},
+    host::{Guarded, comes_true, privileged, send},
     leftovers::{assert_gone, wait_for_programs},
     served::Daemon,
     traced::Running,
 };
-
-pub(crate) use super::host::send;
 
 /// Sends a signal to a process group, as a terminal does at Ctrl-C.
 fn send_to_group(pid: u32, signal: i32) {

@@ -116,17 +116,14 @@ pub(crate) fn run_with(options: &[&str], command: &[&str]) -> Traced {
     Running::start("run", &[&["--quiet"], options, &["--"], command].concat()).end()
 }
 
-/// Traces a workload of known truth, whose every count must be the kernel's; `None` if this is no place to load BPF programs.
+/// Traces a workload of known truth to the end of its last process. It must have done its work, and every count must be the kernel's.
+/// `None` if this is no place to load BPF programs.
 pub(crate) fn exact(arguments: &str) -> Option<Traced> {
     host::privileged()?;
-    let traced = workload(&arguments.split(' ').collect::<Vec<_>>());
+    let program = host::workloads();
+    let command: Vec<&str> = [program.as_str()].into_iter().chain(arguments.split(' ')).collect();
+    let traced = run_with(&["--wait-all"], &command);
+    assert!(traced.status.success(), "{arguments}: {}", traced.status);
     assert_exact(&traced.report);
     Some(traced)
-}
-
-/// Traces a workload of known truth to the end of its last process; it must have done its work.
-pub(crate) fn workload(arguments: &[&str]) -> Traced {
-    let traced = run_with(&["--wait-all"], &[&[host::workloads().as_str()], arguments].concat());
-    assert!(traced.status.success(), "{arguments:?}: {}", traced.status);
-    traced
 }

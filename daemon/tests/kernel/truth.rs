@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{
     exact::assert_exact,
-    host::{has_cpus, is_privileged, python, workloads},
-    traced::{Traced, run_with, workload},
+    host::{cpus, privileged, python, workloads},
+    traced::{Traced, exact, run_with, thread},
 };
 
 /// Switches of a thread between reading its own counters and its end: a lock or two, and the last one.
@@ -23,7 +23,7 @@ fn assert_threads_read_the_same(traced: &Traced) {
     let tasks = workload["kernel"].as_array().unwrap();
     assert!(!tasks.is_empty(), "{workload}");
     for task in tasks {
-        let thread = thread(&traced.report, &task["tid"]);
+        let thread = named(traced, &task["tid"]);
         let pairs = [
             (Some(thread.voluntary), task["voluntary"].as_u64()),
             (Some(thread.preempted + thread.yielded), task["involuntary"].as_u64()),
@@ -39,9 +39,9 @@ fn assert_threads_read_the_same(traced: &Traced) {
     }
 }
 
-fn thread<'a>(report: &'a RunReport, tid: &Value) -> &'a ThreadReport {
-    let found = report.threads.iter().find(|thread| u64::from(thread.tid) == tid.as_u64().unwrap());
-    found.unwrap_or_else(|| panic!("thread {tid} is not in the report"))
+/// The thread that a workload names.
+fn named<'a>(traced: &'a Traced, tid: &Value) -> &'a ThreadReport {
+    thread(&traced.report, u32::try_from(tid.as_u64().unwrap()).unwrap())
 }
 
 /// Whether this kernel tells what a thread waits for; before 5.15 it does not.
@@ -54,28 +54,19 @@ fn has_reasons(report: &RunReport) -> bool {
 
 #[test]
 fn ping_pong_switches_once_for_each_pass() {
-    if !is_privileged() {
-        return;
-    }
-    for extra in [&[][..], &["--processes"], &["--normal-policy"]] {
-        let arguments: Vec<&str> = ["ping-pong", "--switches", "40000"].into_iter().chain(extra.iter().copied()).collect();
-        let traced = workload(&arguments);
-        assert_exact(&traced.report);
+    for (extra, processes) in [("", 1), (" --processes", 2), (" --normal-policy", 1)] {
+        let Some(traced) = exact(&format!("ping-pong --switches 40000{extra}")) else { return };
         assert_threads_read_the_same(&traced);
         let switches = &traced.report.switches;
         assert!(switches.voluntary + switches.preempted >= traced.expected("switches_at_least"), "{switches:?}");
         assert_eq!(switches.yielded, 0);
-        assert_eq!(traced.report.tasks.processes, if extra == ["--processes"] { 2 } else { 1 });
+        assert_eq!(traced.report.tasks.processes, processes);
     }
 }
 
 #[test]
 fn yields_are_told_from_preemptions() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["yield-loop", "--count", "10000", "--threads", "2"]);
-    assert_exact(&traced.report);
+    let Some(traced) = exact("yield-loop --count 10000 --threads 2") else { return };
     assert_threads_read_the_same(&traced);
     let switches = &traced.report.switches;
     if has_reasons(&traced.report) {
@@ -90,11 +81,7 @@ fn yields_are_told_from_preemptions() {
 
 #[test]
 fn every_forced_migration_is_counted() {
-    if !is_privileged() || !has_cpus(2) {
-        return;
-    }
-    let traced = workload(&["migrate", "--count", "997"]);
-    assert_exact(&traced.report);
+    let Some(traced) = cpus(2).and_then(|()| exact("migrate --count 997")) else { return };
     assert_threads_read_the_same(&traced);
     // Before the loop it may have been moved by the load balancer and by its first confinement.
     let caused = traced.report.migrations.total - traced.expected("migrations_before");
@@ -103,11 +90,7 @@ fn every_forced_migration_is_counted() {
 
 #[test]
 fn sleepers_block_and_nothing_else() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["sleepers", "--count", "16", "--seconds", "1", "--pause", "0.01"]);
-    assert_exact(&traced.report);
+    let Some(traced) = exact("sleepers --count 16 --seconds 1 --pause 0.01") else { return };
     assert_threads_read_the_same(&traced);
     let report = &traced.report;
     assert!(report.switches.voluntary >= traced.expected("voluntary_at_least"), "{:?}", report.switches);
@@ -121,48 +104,32 @@ fn sleepers_block_and_nothing_else() {
 
 #[test]
 fn ten_thousand_processes_are_all_traced() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["fork-storm", "--count", "10000", "--parallel", "4"]);
+    let Some(traced) = exact("fork-storm --count 10000 --parallel 4") else { return };
     let tasks = &traced.report.tasks;
     assert_eq!((tasks.processes, tasks.threads), (10_001, 10_001), "{tasks:?}");
     assert!((2..=5).contains(&tasks.peak_threads), "{tasks:?}");
-    assert_exact(&traced.report);
 }
 
 #[test]
 fn processes_that_execute_are_counted_once() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["fork-storm", "--count", "97", "--exec"]);
+    let Some(traced) = exact("fork-storm --count 97 --exec") else { return };
     assert_eq!(traced.report.tasks.processes, 98, "{:?}", traced.report.tasks);
     assert_eq!(traced.report.threads.iter().filter(|thread| thread.comm == "true").count(), 97);
-    assert_exact(&traced.report);
 }
 
 #[test]
 fn two_thousand_threads_fit() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["many-threads", "--count", "2000", "--seconds", "0.3"]);
+    let Some(traced) = exact("many-threads --count 2000 --seconds 0.3") else { return };
     let tasks = &traced.report.tasks;
     assert_eq!((tasks.processes, tasks.threads, tasks.peak_threads), (1, 2001, traced.expected("peak_threads")), "{tasks:?}");
-    assert_exact(&traced.report);
 }
 
 #[test]
 fn a_daemon_that_detaches_stays_in_the_workload() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["double-fork", "--seconds", "0.3", "--leave"]);
-    assert_exact(&traced.report);
+    let Some(traced) = exact("double-fork --seconds 0.3 --leave") else { return };
     assert_eq!(traced.report.tasks.processes, 3, "{:?}", traced.report.tasks);
     let workload = traced.workload();
-    let daemon = thread(&traced.report, &workload["expected"]["tid_of_daemon"]);
+    let daemon = named(&traced, &workload["expected"]["tid_of_daemon"]);
     assert_eq!(daemon.comm, "daemon");
     // It works for 0.3 s by the wall clock, whoever else wants the CPU.
     assert!(daemon.lifetime_seconds >= 0.3 && daemon.on_cpu_seconds + daemon.runnable_seconds >= 0.29, "{daemon:?}");
@@ -170,11 +137,7 @@ fn a_daemon_that_detaches_stays_in_the_workload() {
 
 #[test]
 fn an_exec_from_a_thread_goes_on_as_the_same_process() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["exec-from-thread", "--work", "200"]);
-    assert_exact(&traced.report);
+    let Some(traced) = exact("exec-from-thread --work 200") else { return };
     let report = &traced.report;
     assert_eq!(report.tasks.processes, 1, "{:?}", report.tasks);
     let tgids: BTreeSet<u32> = report.threads.iter().map(|thread| thread.tgid).collect();
@@ -187,11 +150,7 @@ fn an_exec_from_a_thread_goes_on_as_the_same_process() {
 
 #[test]
 fn a_mixture_of_everything_adds_up() {
-    if !is_privileged() {
-        return;
-    }
-    let traced = workload(&["mixed", "--seconds", "2"]);
-    assert_exact(&traced.report);
+    let Some(traced) = exact("mixed --seconds 2") else { return };
     assert_threads_read_the_same(&traced);
     // The memory of ended tasks is used again and again here: a stale record must not keep a new task out.
     assert_eq!(traced.report.tasks.processes, 1 + traced.expected("children"), "{:?}", traced.report.loss);
@@ -215,10 +174,7 @@ if __name__ == '__main__':
 
 #[test]
 fn the_workers_of_multiprocessing_are_followed_however_they_are_started() {
-    if !is_privileged() {
-        return;
-    }
-    let Some(python) = python() else { return };
+    let Some(python) = privileged().and_then(|()| python()) else { return };
     let script = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
     std::fs::write(&script, MULTIPROCESSING).unwrap();
     let path = script.path().to_str().unwrap();
@@ -246,9 +202,7 @@ fn worker(line: &str) -> (u32, f64) {
 
 #[test]
 fn two_runs_at_once_do_not_see_each_other() {
-    if !is_privileged() {
-        return;
-    }
+    let Some(()) = privileged() else { return };
     let program = workloads();
     let [left, right] = ["300", "700"].map(|count| {
         let program = program.clone();

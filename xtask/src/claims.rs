@@ -84,7 +84,11 @@ fn section(claim: &Claim, measured: &Measured) -> String {
     let runtimes = runtimes(measured);
     let judged: Vec<&Judgement> = runtimes.iter().filter_map(|runtime| find(measured, claim, runtime)).collect();
     let mut parts = vec![format!("## {}\n\n<a id=\"{}\"></a>", claim.sentence, claim.id)];
-    let said = |one: &Judgement| format!("**{}**. {}", one.verdict.words(), remarks(one, "")).trim_end().to_owned();
+    // The text of today's claim, not of the day when it was measured.
+    let said = |one: &Judgement| {
+        let one = Judgement { nuance: claim.nuance(one.verdict).to_owned(), ..one.clone() };
+        format!("**{}**. {}", one.verdict.words(), remarks(&one, "")).trim_end().to_owned()
+    };
     parts.extend(judged.chunk_by(|a, b| said(a) == said(b)).map(|same| {
         let names: Vec<&str> = same.iter().map(|one| one.runtime.as_str()).collect();
         format!("CPython {}: {}", names.join(" and "), said(same[0]))
@@ -111,8 +115,8 @@ fn section(claim: &Claim, measured: &Measured) -> String {
     let pattern = if let [one] = cells.as_slice() { (*one).to_owned() } else { format!("{{{}}}", cells.join(",")) };
     let rounds = judged.iter().map(|one| one.rounds).max().unwrap_or(0);
     parts.push(format!(
-        "Rests on {:?}; runs of each cell: {rounds}. Repeat it: `schedscope lab --repeats 5 --cells '{pattern}'`",
-        claim.gate
+        "Rests on {}; runs of each cell: {rounds}. Repeat it: `sudo schedscope lab --repeats 5 --cells '{pattern}'`",
+        format!("{:?}", claim.gate).to_lowercase()
     ));
     parts.join("\n\n")
 }

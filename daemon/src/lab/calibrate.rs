@@ -12,7 +12,7 @@ use super::{
 
 /// How long each task works for a rate; enough for one within a few percent.
 const SECONDS: &str = "0.15";
-/// What it may take, starting and cleaning up included.
+/// How long a run may take, including start and end.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Units of work per second that one worker does, by task.

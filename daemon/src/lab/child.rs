@@ -20,7 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// From one look at the stop flag to the next; rare enough not to disturb what is measured.
 const POLL: Duration = Duration::from_millis(100);
-/// How long a program that was told to end may take.
+/// How long a program may take to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Whether the user wants the lab to end.

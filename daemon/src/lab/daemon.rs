@@ -20,7 +20,7 @@ use super::{
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// From one look at it to the next.
 const POLL: Duration = Duration::from_millis(50);
-/// How long the cell that runs meanwhile may take.
+/// How long the cell beside it may take.
 const CELL_LIMIT: Duration = Duration::from_secs(60);
 /// Cells worth looking at from outside, the best first.
 const SHOWN: [&str; 3] = ["hash-threads", "arithmetic-threads", "native-hash-threads"];
@@ -53,7 +53,7 @@ pub fn answers(address: SocketAddr) -> Result<()> {
         format!("no schedscope daemon answers on {address}: start one with `sudo schedscope daemon`, or name another with --daemon")
     })?;
     if answer.trim() != "ok" {
-        bail!("what answers on {address} is no schedscope daemon: name another address with --daemon");
+        bail!("what answers on {address} is not a schedscope daemon: name another address with --daemon");
     }
     Ok(())
 }

@@ -1,9 +1,6 @@
 //! What the program carries with it, so that the lab needs nothing of the source tree.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result};
 
@@ -23,7 +20,7 @@ pub const SCRIPTS: Files<'static> = files!("workloads/python":
     "messages.py" "models.py" "monte_carlo.py" "oversubscribed.py" "scrape.py" "server.py" "shared_state.py" "sharing.py"
     "startup.py" "subinterpreters.py" "tasks.py" "textbook.py" "upload.py" "waiting.py" "web.py" "worker.py"
 );
-/// The script that runs a cell.
+/// The one of them that runs a cell.
 pub const LAB_SCRIPT: &str = "lab.py";
 
 /// The configuration of Prometheus.
@@ -51,12 +48,6 @@ pub fn write(files: Files, directory: &Path) -> Result<()> {
 /// Writes a file.
 pub(crate) fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Writes the Python workloads into a directory; returns the script to call.
-pub fn write_scripts(directory: &Path) -> Result<PathBuf> {
-    write(SCRIPTS, directory)?;
-    Ok(directory.join(LAB_SCRIPT))
 }
 
 #[cfg(test)]

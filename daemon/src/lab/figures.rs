@@ -97,7 +97,7 @@ figures! {
         latency_p50_seconds: Option<f64>,
         /// The same, 99th percentile.
         latency_p99_seconds: Option<f64>,
-        /// Part of all CPU time that other programs took meanwhile.
+        /// Part of all CPU time that other programs took.
         foreign_share: f64,
         /// Part of all CPU time that the hypervisor gave to others.
         steal_share: f64,

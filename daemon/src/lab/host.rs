@@ -7,7 +7,7 @@ use procfs::{CpuInfo, Current};
 
 use super::child::last_line;
 
-/// Lets the tracer look at the host. Nothing is said if all is well.
+/// Lets the tracer examine the host; prints what is degraded.
 pub(crate) fn examine(tracer: &Path) -> Result<()> {
     // SAFETY: the call has no arguments and cannot fail.
     if unsafe { libc::geteuid() } != 0 {
@@ -16,7 +16,7 @@ pub(crate) fn examine(tracer: &Path) -> Result<()> {
     let output = Command::new(tracer).arg("doctor").output().context("cannot run `schedscope doctor`")?;
     let text = String::from_utf8_lossy(&output.stdout);
     if output.status.success() {
-        for line in text.lines().filter(|line| line.starts_with("less  program")) {
+        for line in text.lines().filter(|line| line.contains("  program ") && !line.starts_with("ok")) {
             eprintln!("doctor: {line}");
         }
         return Ok(());
@@ -33,7 +33,7 @@ pub(crate) fn cpu_model() -> String {
     model.unwrap_or_else(|| "model not known".to_owned())
 }
 
-/// Gives what root wrote to the user who called sudo. Only a convenience: the files can be read in any case.
+/// Gives what root wrote to the user who called sudo. A convenience: everybody can read the files anyway.
 pub(crate) fn give_to_user(directory: &Path) {
     let id = |name| env::var(name).ok().and_then(|text| text.parse::<u32>().ok());
     let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID")) else { return };

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// What an answer may take.
+/// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A server by its address.
@@ -18,7 +18,7 @@ pub struct Http {
 impl Http {
     /// The server at this address.
     pub fn new(address: SocketAddr) -> Http {
-        // The text of an error is in the body, so that a status is no error yet. A proxy has no business on this host.
+        // The text of an error is in the body, so a status alone is not an error. This host needs no proxy.
         let config = ureq::Agent::config_builder().timeout_global(Some(LIMIT)).http_status_as_error(false).proxy(None).build();
         Http { address, agent: config.into() }
     }
@@ -36,7 +36,7 @@ impl Http {
     /// A page as JSON.
     pub fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let text = self.get(path, parameters)?;
-        serde_json::from_str(&text).with_context(|| format!("{}{path} is no JSON", self.url()))
+        serde_json::from_str(&text).with_context(|| format!("{}{path} is not JSON", self.url()))
     }
 
     fn get(&self, path: &str, parameters: &[(&str, &str)]) -> Result<String> {

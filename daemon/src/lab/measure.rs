@@ -69,8 +69,7 @@ fn sample(output: &Output, report: &[u8], steal_share: f64) -> Result<Sample> {
     Ok(Sample { said, workload, report, steal_share })
 }
 
-/// All CPU time of the host so far, and how much of it the hypervisor gave to others, in ticks. A kernel that does not tell counts as
-/// one where nothing is stolen.
+/// All CPU time of the host so far, and how much of it the hypervisor gave to others, in ticks. 0 where the kernel does not tell.
 fn host_ticks() -> [u64; 2] {
     let Ok(time) = KernelStats::current().map(|stats| stats.total) else { return [0; 2] };
     let steal = time.steal.unwrap_or(0);

@@ -2,8 +2,8 @@
 //!
 //! In reading order: [`host`] makes sure that tracing is possible, [`embedded`] holds the workloads, [`runtime`] finds out what can
 //! be run, [`plan`] and [`calibrate`] say how much of it, [`child`] and [`measure`] run it, [`figures`] and [`claims`] draw the
-//! conclusions (both pure), [`table`], [`core_maps`] and [`page`] show them, [`results`] writes them down. With `--serve`, [`serve`]
-//! lets Prometheus watch.
+//! conclusions (both pure), [`table`], [`core_maps`] and [`page`] show them, [`results`] writes them down. With `--serve`,
+//! [`serve`] lets Prometheus watch.
 //!
 //! The lab reads the report's types and starts the tracer as a process; no other part of the program depends on it.
 
@@ -38,6 +38,7 @@ use globset::Glob;
 use crate::report::Options;
 use cell::{Cell, Problem, Row, add_speed_ups};
 use child::{Service, Stop};
+use embedded::{LAB_SCRIPT, SCRIPTS};
 use measure::Tracer;
 use plan::{Bench, Scale};
 use progress::Progress;
@@ -69,7 +70,7 @@ pub struct Arguments {
     /// Show the lab on the dashboards: needs Prometheus, uses Grafana if it is there, runs until Ctrl-C
     #[arg(long, conflicts_with = "sweep")]
     pub serve: bool,
-    /// Directory for the results, where they replace those of an earlier run [default: schedscope-lab, or target/trace in a checkout]
+    /// Directory for the results, which replace those of an earlier run [default: schedscope-lab; in a checkout target/trace]
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }
@@ -85,14 +86,23 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let pattern = arguments.cells.as_ref().map(Glob::compile_matcher);
     let is_selected = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
     let output = arguments.output.clone().unwrap_or_else(|| DIRECTORY.into());
-    let directory = results::prepare_directory(&output)?;
-    let tracer = Tracer { program: program.clone(), directory: directory.clone() };
-
-    let script = embedded::write_scripts(&directory.join("workloads"))?;
-    let mut runtimes = runtime::pythons(&arguments.python, &script, &stop)?;
-    for why in runtimes.iter().filter_map(|runtime| runtime.unusable.as_ref()) {
-        eprintln!("Only the native cells run, and nothing can be said about Python: {why}.");
+    let directory = std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?;
+    let scripts = directory.join("workloads");
+    let mut runtimes = runtime::pythons(&arguments.python, &scripts.join(LAB_SCRIPT), &stop)?;
+    for Runtime { name, unusable, .. } in &runtimes {
+        if let Some(why) = unusable {
+            eprintln!("No cell of {name} runs: {why}.");
+        }
     }
+    if runtimes.iter().all(|runtime| runtime.unusable.is_some()) {
+        eprintln!("Without a Python only the native cells run.");
+    }
+    results::prepare_directory(&directory)?;
+    embedded::write(SCRIPTS, &scripts)?;
+    for python in &runtimes {
+        python.compile(&scripts, &stop);
+    }
+    let tracer = Tracer { program: program.clone(), directory: directory.clone() };
     let native = Runtime::native(program);
     let mut server = Service::start(&mut native.command(["serve-http", "--delay-ms", "10"]))?;
     let url = server.first_line().context("the local HTTP server did not start")?;
@@ -106,7 +116,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         plan::cells(&runtimes, &bench, &is_selected, &stop)?
     };
     if let Some(pattern) = arguments.cells.as_ref().filter(|_| !cells.iter().any(|cell| is_selected(&cell.id))) {
-        bail!("no cell matches {pattern}; names are such as arithmetic-threads and native-hash-processes");
+        bail!("no cell matches {pattern}; examples of names: arithmetic-threads, native-hash-processes");
     }
     let is_swept = arguments.sweep || !arguments.quick && !arguments.serve && arguments.cells.is_none();
     let sweep_cells = if is_swept { sweep::cells(&runtimes, cpus) } else { Vec::new() };

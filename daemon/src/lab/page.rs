@@ -29,35 +29,27 @@ const OTHER: &str = "#8a7a60";
 /// Colour of other programs.
 const FOREIGN: &str = "#b0b0b0";
 
-const STYLE: &str = include_str!("page.css");
+/// The page around it, with names in braces for what is put in.
+const FRAME: &str = include_str!("page.html");
 
 /// The page.
 pub(crate) fn html(place: &str, rows: &[Row], judged: &[Judgement]) -> String {
-    let mut page = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Core maps</title><style>{STYLE}</style><h1>Which thread had which core when</h1>\
-         <p>One row per core, time from left to right, the height of a bar is the busy share. {}.</p>",
-        escape(place)
-    );
-    page.push_str("<ul>");
+    let (mut verdicts, mut cells, mut heading) = (String::new(), String::new(), String::new());
     for (sentence, verdict) in claims::lines(judged) {
-        let _ = write!(page, "<li>{} <b>{}</b></li>", escape(&sentence), escape(&verdict));
+        let _ = writeln!(verdicts, "<li>{} <b>{}</b></li>", escape(&sentence), escape(&verdict));
     }
-    page.push_str("</ul>");
-    let mut heading = String::new();
     for row in rows {
         let Some(report) = row.report() else { continue };
         let section = row.cell.section();
         if section != heading {
-            let _ = write!(page, "<h2>{}</h2>", escape(&section));
+            let _ = writeln!(cells, "<h2>{}</h2>", escape(&section));
             heading = section;
         }
-        let _ = write!(page, "<h3>{}</h3>", escape(&table::summary(row)));
-        let _ = write!(page, "<p class=\"said\">{}</p>", escape(&report.model.sentence));
-        page.push_str(&picture(report));
+        let (summary, sentence) = (escape(&table::summary(row)), escape(&report.model.sentence));
+        let _ = writeln!(cells, "<h3>{summary}</h3>\n<p class=\"said\">{sentence}</p>\n{}", picture(report));
     }
-    let _ = writeln!(page, "<h2>All figures</h2><pre>{}</pre></html>", escape(&table::text(rows)));
-    page
+    let page = FRAME.replace("{place}", &escape(place)).replace("{table}", &escape(&table::text(rows)));
+    page.replace("{verdicts}", &verdicts).replace("{cells}", &cells)
 }
 
 /// The picture of one run and its legend.
@@ -211,7 +203,8 @@ mod tests {
 
         #[test]
         fn bars_stay_in_their_row(seconds in prop::collection::vec(0.0..0.02_f64, 1..600), foreign in 0.0..0.02_f64) {
-            let row = CoreMapRow { cpu: 0, bins: seconds.iter().map(|s| vec![(0, *s), (9, *s / 2.0)]).collect(), foreign: vec![foreign; seconds.len()] };
+            let bins = seconds.iter().map(|s| vec![(0, *s), (9, *s / 2.0)]).collect();
+            let row = CoreMapRow { cpu: 0, bins, foreign: vec![foreign; seconds.len()] };
             let merged = seconds.len().div_ceil(COLUMNS);
             for (_, path) in paths(&row, merged, seconds.len().div_ceil(merged), 0.01) {
                 for bar in path.split('z').filter(|bar| !bar.is_empty()) {

@@ -96,7 +96,7 @@ fn python(path: &Path, script: &Path, stop: &Stop) -> Result<Runtime> {
     let output = child::output(Command::new(path).args(["-c", WHO_ARE_YOU]), LIMIT, stop)
         .with_context(|| format!("{shown} does not run: {NO_PYTHON}"))?;
     if !output.status.success() {
-        bail!("{shown} is no Python that works: {}; {NO_PYTHON}", last_line(&output.stderr));
+        bail!("{shown} does not work as a Python: {}; {NO_PYTHON}", last_line(&output.stderr));
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut lines = text.lines();
@@ -112,13 +112,10 @@ fn python(path: &Path, script: &Path, stop: &Stop) -> Result<Runtime> {
     if !is_new_enough(version) {
         runtime.unusable = Some(format!("Python {version} is too old: the cells need 3.8"));
     }
-    // Otherwise the first cell to run would pay for compiling. Without it everything works all the same.
-    let directory = script.parent().unwrap_or(script);
-    let _ = child::output(Command::new(&runtime.program).args(["-m", "compileall", "-q"]).arg(directory), LIMIT, stop);
     Ok(runtime)
 }
 
-/// True from Python 3.8 on.
+/// True for Python 3.8 and later.
 fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
@@ -129,6 +126,13 @@ impl Runtime {
     /// The native cells, which this program offers as a subcommand.
     pub fn native(program: PathBuf) -> Runtime {
         Runtime { name: NATIVE.to_owned(), program, prefix: vec!["workload".into()], unusable: None }
+    }
+
+    /// Compiles the Python workloads, which the first cell to run would pay for otherwise. The lab works without it.
+    pub(crate) fn compile(&self, scripts: &Path, stop: &Stop) {
+        if self.unusable.is_none() {
+            let _ = child::output(Command::new(&self.program).args(["-m", "compileall", "-q"]).arg(scripts), LIMIT, stop);
+        }
     }
 
     /// True for the native cells.

@@ -23,7 +23,7 @@ pub(crate) struct Workload {
     pub(crate) window_monotonic_ns: Option<[u64; 2]>,
     /// Memory of all its processes.
     pub(crate) pss_bytes: Option<u64>,
-    /// How long somebody had to wait, in cells that are about it.
+    /// How long something had to wait, in cells about that.
     pub(crate) latency_seconds: Option<Latency>,
     /// What only this cell has to say, by name.
     pub(crate) details: Map<String, Value>,
@@ -47,6 +47,6 @@ pub(crate) struct Sample {
     pub(crate) workload: Workload,
     /// The tracer's report.
     pub(crate) report: RunReport,
-    /// Part of all CPU time that the hypervisor gave to others meanwhile.
+    /// Part of all CPU time that the hypervisor gave to others.
     pub(crate) steal_share: f64,
 }

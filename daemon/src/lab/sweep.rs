@@ -1,4 +1,4 @@
-//! The sweep: the same computing on 1, 2, 4, 8, … workers of each kind, which shows from where on more of them are of no use.
+//! The sweep: the same computing on 1, 2, 4, 8, … workers of each kind, which shows where more of them stop helping.
 //!
 //! [`cells`] says what is run, [`points`] what came of it; [`text`] shows it, [`json`] and [`csv`] are the data. All pure.
 
@@ -39,7 +39,7 @@ const CHART: (u32, u32) = (44, 24);
 const CHART_WIDTH: usize = 32;
 /// Charts side by side, so that a terminal of 130 columns can show them.
 const CHARTS: usize = 4;
-/// Part of the CPUs taken by others from which on it is worth a word.
+/// Other programs are mentioned if they took more than this part of the CPUs.
 const FOREIGN_NOTABLE: f64 = 0.05;
 
 /// The cells of the sweep, model by model.
@@ -106,9 +106,9 @@ const COLUMNS: [Column; 9] = [
     column("foreign_share", "others", Unit::Percent, |point| point.figures.foreign_share),
 ];
 /// What the headings mean.
-const LEGEND: &str = "speed-up: work per second over that of one worker of the kind. GIL, CPU queue: of the time that the workers ran or \
-waited for it, the part that they waited.\nturn: from losing a CPU to getting one again, median. others: part of the CPUs that other \
-programs took.";
+const LEGEND: &str = "\
+speed-up: work per second over that of one worker of the kind. GIL, CPU queue: of the time that the workers ran or waited for it,
+the part that they waited. turn: from losing a CPU to getting one again, median. others: CPU time that other programs took.";
 
 /// What is drawn: its title, the value, and the top of the axis, of the number of CPUs.
 type Quantity = (&'static str, fn(&Point) -> f64, fn(f64) -> f64);
@@ -175,8 +175,7 @@ pub(crate) fn text(points: &[Point], missing: &[String], cpus: usize) -> String 
     if foreign > FOREIGN_NOTABLE {
         let _ = writeln!(
             text,
-            "Other programs took up to {} of the CPUs meanwhile: D per worker is right all the same, C and the speed-ups are not what this \
-             machine can do.",
+            "Other programs took up to {} of the CPUs: D per worker is still right, C and the speed-ups are too low.",
             percent(foreign)
         );
     }

@@ -30,12 +30,13 @@ const COLUMNS: [Column; 13] = [
     ("start", |cell, figures| maybe(figures.start_seconds.filter(|_| cell.model != "serial"), duration)),
 ];
 /// What the headings mean.
-const LEGEND: &str = "n: workers. wall: starting and working, as the workload measures it. speed-up: wall of serial / wall. C: mean number \
-of threads on a CPU.\nD: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. GIL: of the time that \
-the workers ran\nor waited for a GIL, the part that they waited. vol/s, preempt/s: voluntary and preempted context switches. migr/s: moves \
-to another CPU.\np99 wake: from waking to running. PSS: memory, shared pages counted once. start: from the call that starts a worker to \
-its first\ninstruction. it is: the model as schedscope names it. C and D are over the time in which all workers were at work, rates \
-over the whole run.";
+const LEGEND: &str = "\
+n: workers. wall: starting and working, as the workload measures it. speed-up: wall of serial / wall. C: mean number of threads on
+a CPU. D: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. GIL: of the time that the
+workers ran or waited for a GIL, the part that they waited. vol/s, preempt/s: voluntary and preempted context switches. migr/s:
+moves to another CPU. p99 wake: from waking to running. PSS: memory, shared pages counted once. start: from the call that starts a
+worker to its first instruction. it is: the model as schedscope names it. C and D are over the time in which all workers were at
+work, rates over the whole run.";
 /// Where the reason stands in the line of a cell that did not run.
 const REASON_COLUMN: usize = 32;
 

@@ -1,7 +1,7 @@
 //! What people say about threads and processes, and whether it holds here.
 //!
-//! A [`Claim`] is a row of [`ALL`]: the sentence, the cells that it is tried on, a gate that says when the machine is fit to judge, and
-//! a rule, a pure function of one round of runs. [`of`] applies the rules to every round and sums up; [`text()`] prints it.
+//! A [`Claim`] is a row of [`ALL`]: the sentence, the cells that it is tried on, a gate that says when the machine is fit to judge,
+//! and a rule, a pure function of one round of runs. [`of`] applies the rules to every round and sums up; [`text()`] prints it.
 
 mod rules;
 mod text;
@@ -29,10 +29,10 @@ pub struct Claim {
     pub id: &'static str,
     /// As people say it.
     pub sentence: &'static str,
-    /// What there is more to the truth where it holds; may be empty.
-    nuance_if_it_holds: &'static str,
+    /// What else is true where it holds; may be empty.
+    if_it_holds: &'static str,
     /// The same where it does not.
-    nuance_if_not: &'static str,
+    if_not: &'static str,
     /// When the machine is fit to judge.
     pub gate: Gate,
     /// Cells without which it cannot be judged.
@@ -96,7 +96,7 @@ pub struct Judgement {
     /// Why it is no answer, where it is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// What there is more to the truth; may be empty.
+    /// What else is true; may be empty.
     #[serde(rename = "finer")]
     pub nuance: String,
     /// What it rests on.
@@ -113,6 +113,15 @@ impl Claim {
     /// The row of that key.
     pub(crate) fn find(id: &str) -> Option<&'static Claim> {
         ALL.iter().find(|claim| claim.id == id)
+    }
+
+    /// What else is true, given the verdict.
+    pub fn nuance(&self, verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::Holds => self.if_it_holds,
+            Verdict::DoesNotHold => self.if_not,
+            Verdict::Inconclusive | Verdict::Skipped => "",
+        }
     }
 
     /// Every cell that it looks at.
@@ -187,12 +196,13 @@ fn judge(claim: &Claim, rows: &[Row], runtime: &str, cpus: usize) -> Option<Judg
         readings.push(reading);
     }
     judgement.rounds = rounds;
-    sum_up(&mut judgement, &readings, claim);
+    sum_up(&mut judgement, &readings);
+    claim.nuance(judgement.verdict).clone_into(&mut judgement.nuance);
     Some(judgement)
 }
 
 /// Of the rounds in which the machine was fit to judge, all must agree but one in five.
-fn sum_up(judgement: &mut Judgement, readings: &[Reading], claim: &Claim) {
+fn sum_up(judgement: &mut Judgement, readings: &[Reading]) {
     let count = |is: fn(&Ruling) -> bool| readings.iter().filter(|reading| is(&reading.ruling)).count();
     let used = readings.len() - count(|ruling| matches!(ruling, Ruling::Unfit(_)));
     let (holds, fails) = (count(|ruling| *ruling == Ruling::Holds), count(|ruling| *ruling == Ruling::Fails));
@@ -205,10 +215,8 @@ fn sum_up(judgement: &mut Judgement, readings: &[Reading], claim: &Claim) {
         judgement.why = Some(why.unwrap_or_else(|| "its cells did not report what it takes".to_owned()));
     } else if holds >= enough {
         judgement.verdict = Verdict::Holds;
-        claim.nuance_if_it_holds.clone_into(&mut judgement.nuance);
     } else if fails >= enough {
         judgement.verdict = Verdict::DoesNotHold;
-        claim.nuance_if_not.clone_into(&mut judgement.nuance);
     } else {
         let why = reason(|ruling| if let Ruling::Between(why) = ruling { Some(why) } else { None });
         judgement.why = Some(why.unwrap_or_else(|| format!("it held in {holds} of {used} rounds and not in {fails}")));

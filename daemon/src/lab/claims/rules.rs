@@ -17,16 +17,8 @@ use crate::lab::units::{
 };
 
 /// What a claim has that says nothing else.
-const CLAIM: Claim = Claim {
-    id: "",
-    sentence: "",
-    nuance_if_it_holds: "",
-    nuance_if_not: "",
-    gate: Gate::Event,
-    cells: &[],
-    also: &[],
-    judge: |_| None,
-};
+const CLAIM: Claim =
+    Claim { id: "", sentence: "", if_it_holds: "", if_not: "", gate: Gate::Event, cells: &[], also: &[], judge: |_| None };
 
 /// What all claims that something speeds up have in common.
 const IN_PARALLEL: Claim = Claim { gate: Gate::Demand, ..CLAIM };
@@ -41,7 +33,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "threads-share-memory",
         sentence: "Threads share memory, processes do not.",
-        nuance_if_it_holds: "A forked process begins with a copy of everything: it sees what was there before, and nobody sees what it writes.",
+        if_it_holds: "A forked process begins with a copy of everything: it sees what was there before, and no other process \
+                      sees what it writes.",
         cells: &["shared-memory-threads", "shared-memory-processes"],
         judge: |view| {
             let (threads, processes) = (view.cell("shared-memory-threads")?, view.cell("shared-memory-processes")?);
@@ -61,8 +54,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "threads-cost-less",
         sentence: "Threads start faster and need less memory.",
-        nuance_if_it_holds: "By how much depends on the start method: fork copies page tables, spawn starts a new interpreter and imports the \
-                         program again.",
+        if_it_holds: "By how much depends on the start method: fork copies page tables, spawn starts a new interpreter and \
+                      imports the program again.",
         gate: Gate::Waiting,
         cells: &["startup-threads", "startup-processes-fork"],
         also: &["startup-processes-spawn"],
@@ -91,9 +84,9 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "one-thread-at-a-time",
         sentence: "Only one thread executes Python bytecode at a time.",
-        nuance_if_it_holds: "C is not exactly 1: a waiting thread wakes up every switch interval to ask for the lock, and runs for some \
-                         microseconds then. The lock belongs to an interpreter, not to a process.",
-        nuance_if_not: "This interpreter has no lock that all threads share.",
+        if_it_holds: "C is not exactly 1: a waiting thread wakes up every switch interval to ask for the lock, and runs for some \
+                      microseconds then. The lock belongs to an interpreter, not to a process.",
+        if_not: "This interpreter has no lock that all threads share.",
         gate: Gate::Demand,
         cells: &["arithmetic-threads"],
         also: &["arithmetic-processes-fork"],
@@ -126,7 +119,7 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "threads-do-not-speed-up-computing",
         sentence: "CPU-bound Python does not speed up with threads.",
-        nuance_if_it_holds: "It hardly slows down either: with the switch interval of Python 3 the hand-offs cost a few percent.",
+        if_it_holds: "It hardly slows down either: with the switch interval of Python 3 the hand-offs cost a few percent.",
         gate: Gate::Demand,
         cells: &["arithmetic-serial", "arithmetic-threads"],
         judge: |view| {
@@ -145,7 +138,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "processes-speed-up-computing",
         sentence: "CPU-bound Python speeds up with processes, up to the number of cores.",
-        nuance_if_it_holds: "What a user waits for includes starting them, which pays off for work of a second but not for work of a millisecond.",
+        if_it_holds: "What a user waits for includes starting them, which pays off for work of a second but not for work of a \
+                      millisecond.",
         cells: &["arithmetic-serial", "arithmetic-processes-fork"],
         judge: |view| parallel(view, "arithmetic-serial", "arithmetic-processes-fork"),
         ..IN_PARALLEL
@@ -153,7 +147,7 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "subinterpreters-speed-up-computing",
         sentence: "CPU-bound Python speeds up with threads that have an interpreter each.",
-        nuance_if_it_holds: "So it is not threads that do not scale, but threads that share a lock.",
+        if_it_holds: "So it is not threads that do not scale, but threads that share a lock.",
         cells: &["arithmetic-serial", "arithmetic-subinterpreters"],
         judge: |view| parallel(view, "arithmetic-serial", "arithmetic-subinterpreters"),
         ..IN_PARALLEL
@@ -161,7 +155,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "threads-without-a-gil-speed-up-computing",
         sentence: "Without the GIL, CPU-bound Python speeds up with threads.",
-        nuance_if_it_holds: "These sums share nothing. Threads that write to the same objects wait for each other at the objects instead.",
+        if_it_holds: "These sums share nothing. Threads that write to the same objects wait for each other at the objects \
+                      instead.",
         cells: &["arithmetic-serial", "arithmetic-threads"],
         judge: |view| {
             if view.cell("arithmetic-threads")?.says_gil() != Some(false) {
@@ -175,7 +170,7 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "waiting-overlaps",
         sentence: "I/O-bound work overlaps with threads, with processes and with asyncio.",
-        nuance_if_it_holds: "A thread that waits holds no lock and uses no CPU; the models differ in what a waiting worker costs.",
+        if_it_holds: "A thread that waits holds no lock and uses no CPU; the models differ in what a waiting worker costs.",
         gate: Gate::Waiting,
         cells: &["download-serial", "download-threads", "download-processes-fork", "download-asyncio"],
         judge: |view| {
@@ -202,7 +197,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "asyncio-switches-less",
         sentence: "asyncio does it in one thread with far fewer context switches.",
-        nuance_if_it_holds: "It saves where many wait for the same moment. Where each answer comes alone, the loop wakes up for each, as a thread would.",
+        if_it_holds: "It saves where many wait for the same moment. Where each answer comes alone, the loop wakes up for each, \
+                      as a thread would.",
         gate: Gate::Waiting,
         cells: &["sleep-threads", "sleep-asyncio"],
         also: &["fetch-threads", "fetch-asyncio"],
@@ -230,8 +226,9 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "gil-switching-is-cooperative",
         sentence: "Threads give the GIL up of their own accord: its switching is cooperative.",
-        nuance_if_not: "A waiting thread asks for the lock after the switch interval, and the one that holds it has to give it up at its next jump or \
-                    call. Switching is cooperative only around system calls and in C code, which gives the lock up when it chooses to.",
+        if_not: "A waiting thread asks for the lock after the switch interval, and the one that holds it has to give it up at \
+                 its next jump or call. Switching is cooperative only around system calls and in C code, which gives the lock up \
+                 when it chooses to.",
         gate: Gate::Demand,
         cells: &["arithmetic-threads"],
         also: &[SHORT, LONG],
@@ -276,8 +273,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "gil-does-not-matter-for-io",
         sentence: "The GIL does not matter for I/O-bound work.",
-        nuance_if_not: "It does not matter as long as nobody in the process computes. A thread that does takes the lock each time that the other makes \
-                    a system call, and keeps it for a whole switch interval.",
+        if_not: "It does not matter as long as no thread of the process computes. A thread that does takes the lock each time \
+                 that the other makes a system call, and keeps it for a whole switch interval.",
         gate: Gate::Demand,
         cells: &["convoy-thread-near", "convoy-process"],
         also: &["convoy-alone", "convoy-thread"],
@@ -293,10 +290,8 @@ pub const ALL: [Claim; 17] = [
                 Ruling::Between("the interpreter's lock was not found".to_owned())
             } else {
                 rule(waiting <= DOES_NOT_MATTER && can_tell && !held_up, waiting >= MATTERS && (held_up || !can_tell), || {
-                    format!(
-                        "it spends {} of the time that it runs or waits for the GIL waiting, and answers {quotient:.1}x as often beside a process",
-                        percent(waiting)
-                    )
+                    let waits = format!("it waits for {} of the time that it runs or waits for the GIL", percent(waiting));
+                    format!("{waits}, and answers {quotient:.1}x as often beside a process")
                 })
             };
             let told = |cell: Option<CellRun>| cell.filter(|_| can_tell).map(answers);
@@ -316,9 +311,9 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "threads-lose-updates",
         sentence: "Unsynchronised threads lose updates, processes do not.",
-        nuance_if_it_holds: "Processes lose none because they share none: none of their increments arrives anywhere else, and on memory that they do \
-                         share they lose updates like threads. From Python 3.10 on `counter += 1` loses none by luck, as threads switch only at \
-                         calls and jumps; nothing promises that.",
+        if_it_holds: "Processes lose none because they share none: none of their increments arrives anywhere else, and on memory \
+                      that they do share they lose updates like threads. From Python 3.10 on `counter += 1` loses none by luck, \
+                      as threads switch only at calls and jumps; nothing promises that.",
         cells: &["lost-updates-threads", "lost-updates-processes"],
         also: &["lost-updates-threads-locked", "lost-updates-threads-plain", "lost-updates-processes-value"],
         judge: |view| {
@@ -343,8 +338,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "a-crash-takes-all-threads",
         sentence: "A crash in one thread takes the others down, in one process it does not.",
-        nuance_if_it_holds: "An exception is no crash: it ends its own thread only. And whatever waits for a process that crashed must notice: a \
-                         process pool gives up all its pending work.",
+        if_it_holds: "An exception is no crash: it ends its own thread only. And whatever waits for a process that crashed must \
+                      notice: a process pool gives up all its pending work.",
         cells: &["crash-threads", "crash-processes"],
         also: &["exception-threads", "crash-process-pool"],
         judge: |view| {
@@ -368,8 +363,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "processes-need-ipc",
         sentence: "Processes need explicit communication, and it costs.",
-        nuance_if_it_holds: "What costs is the queue around the pipe: its thread, its locks and the pickling. A bare pipe costs less, and shared \
-                         memory saves the copying too but needs a protocol of its own.",
+        if_it_holds: "What costs is the queue around the pipe: its thread, its locks and the pickling. A bare pipe costs less, \
+                      and shared memory saves the copying too but needs a protocol of its own.",
         gate: Gate::Waiting,
         cells: &["shared-memory-processes", "ipc-queue", "ipc-pipe", "queue-threads"],
         also: &["ipc-shared-memory"],
@@ -403,7 +398,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "released-gil-runs-in-parallel",
         sentence: "C code that releases the GIL runs in parallel.",
-        nuance_if_it_holds: "The same threads that do not speed up pure Python do speed up this: what counts is what the work does, not what it runs on.",
+        if_it_holds: "The same threads that do not speed up pure Python do speed up this: what counts is what the work does, not \
+                      what it runs on.",
         cells: &["hash-serial", "hash-threads"],
         judge: |view| parallel(view, "hash-serial", "hash-threads"),
         ..IN_PARALLEL
@@ -411,7 +407,8 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "too-many-workers-hurt",
         sentence: "Too many workers hurt.",
-        nuance_if_it_holds: "Throughput hardly suffers. What grows is the time that each worker waits for its next turn, and so the time until it answers.",
+        if_it_holds: "Throughput hardly suffers. What grows is the time that each worker waits for its next turn, and so the \
+                      time until it answers.",
         gate: Gate::Speed,
         cells: &["oversubscribed-processes-1x", "oversubscribed-processes-4x"],
         also: &["oversubscribed-processes-2x"],
@@ -439,7 +436,7 @@ pub const ALL: [Claim; 17] = [
     Claim {
         id: "hybrid-keeps-the-loop-responsive",
         sentence: "asyncio with processes for the computing keeps the loop responsive.",
-        nuance_if_it_holds: "A thread is not enough: the loop then waits a switch interval for the GIL each time.",
+        if_it_holds: "A thread is not enough: the loop then waits a switch interval for the GIL each time.",
         gate: Gate::Waiting,
         cells: &["lag-in-loop", "lag-process-pool"],
         also: &["lag-to-thread"],

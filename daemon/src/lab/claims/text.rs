@@ -52,7 +52,7 @@ pub(crate) fn lines(judged: &[Judgement]) -> Vec<(String, String)> {
     judged.iter().filter_map(line).collect()
 }
 
-/// The reason, the figures as they are given, how many rounds count, and what there is more to the truth: sentences.
+/// The reason, the figures as they are given, how many rounds count, and what else is true, as sentences.
 pub fn remarks(one: &Judgement, figures: &str) -> String {
     let mut sentences: Vec<String> = one.why.iter().map(String::as_str).chain([figures]).map(sentence).collect();
     if one.rounds_used < one.rounds && one.rounds_used > 0 {

@@ -17,7 +17,7 @@ use crate::{
 
 /// Name of the cell that measures what the machine can give: native threads, one per CPU.
 pub(crate) const CALIBRATION: &str = "native-spin-per-cpu";
-/// Time in sleep or poll from which on a thread is one that waits.
+/// A thread waits if it spent at least this long in sleep or poll.
 const WAITED_SECONDS: f64 = 0.001;
 
 /// What a rule rests on, and so what may not disturb it.

@@ -14,7 +14,7 @@ use crate::{
 use super::prometheus::Prometheus;
 use crate::lab::cell::{Problem, Row};
 
-/// Scrapes in which a cell is to be seen.
+/// A cell is visible if at least this many scrapes saw it.
 const SCRAPES: usize = 3;
 
 /// A cell while it was shown.
@@ -26,7 +26,7 @@ pub struct Shown {
     pub begin_unix_seconds: f64,
     /// When it ended.
     pub end_unix_seconds: f64,
-    /// How often it ran in that time; more than once if it cannot be made longer.
+    /// How often it ran in that time; more than once if it cannot be made to run longer.
     pub runs: u32,
     /// Its model, as the lab has it of these runs; several if they differ.
     pub models: Vec<String>,

@@ -40,7 +40,7 @@ use prometheus::{Prometheus, Settings};
 const SCRAPE_SECONDS: u32 = 1;
 /// One more scrape has been made after this time.
 const NEXT_SCRAPE: Duration = Duration::from_millis(1200);
-/// How long a cell is to be seen: three windows in which the daemon names its model, and so at least three scrapes.
+/// How long each cell is shown: three windows in which the daemon names its model, and so at least three scrapes.
 const VISIBLE: Duration = Duration::from_secs(6);
 /// How long the daemon looks before it names a model. Two runs closer together would look like one program of several processes.
 const APART: Duration = Duration::from_millis(2500);
@@ -52,7 +52,7 @@ const POLL: Duration = Duration::from_millis(200);
 const DAEMON_PORT: u16 = 9752;
 const PROMETHEUS_PORT: u16 = 9090;
 const GRAFANA_PORT: u16 = 3000;
-/// What to do where there is no Prometheus.
+/// What to do without Prometheus.
 pub const NO_PROMETHEUS: &str =
     "there is no `prometheus` on the PATH: install it (Debian and Ubuntu: `apt-get install prometheus`; its server need not run)";
 
@@ -237,7 +237,7 @@ pub fn find_prometheus() -> Result<PathBuf> {
     find_program("prometheus").context(NO_PROMETHEUS)
 }
 
-/// Grafana; that there is none is said.
+/// Grafana; prints a line if there is none.
 pub fn find_grafana() -> Option<PathBuf> {
     // Newer versions have one program with subcommands, older ones only the second.
     let program = find_program("grafana").or_else(|| find_program("grafana-server"));
@@ -280,22 +280,16 @@ fn lengthened(cell: &Cell) -> Vec<OsString> {
     if matches!(cell.kind, Kind::Workers | Kind::Latency) {
         return cell.arguments.clone();
     }
-    let seconds = VISIBLE.as_secs().to_string();
-    let mut arguments = Vec::new();
-    let mut given = cell.arguments.iter();
-    while let Some(argument) = given.next() {
-        match argument.to_str() {
-            Some("--work" | "--seconds") => {
-                given.next();
-            }
-            Some("--pause") => {
-                given.next();
-                arguments.extend(["--pause", PAUSE].map(OsString::from));
-            }
-            _ => arguments.push(argument.clone()),
+    let mut arguments = cell.arguments.clone();
+    for option in ["--work", "--seconds"] {
+        if let Some(place) = arguments.iter().position(|argument| argument == option) {
+            arguments.drain(place..place + 2);
         }
     }
-    arguments.extend(["--seconds", &seconds].map(OsString::from));
+    if let Some(place) = arguments.iter().position(|argument| argument == "--pause") {
+        arguments[place + 1] = PAUSE.into();
+    }
+    arguments.extend(["--seconds".into(), VISIBLE.as_secs().to_string().into()]);
     arguments
 }
 

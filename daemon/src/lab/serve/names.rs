@@ -43,7 +43,7 @@ pub(super) fn configuration(cells: &[Cell]) -> String {
     let mut text = format!("max_workloads = {NAMES_MAX}\nown_cost = {{ window_seconds = 1, every_seconds = 10 }}\n");
     for cell in cells {
         let file = cell.program.file_name().unwrap_or_default().to_string_lossy();
-        // A hard link is told by its path, whatever its threads call themselves; of a symbolic one the kernel keeps the name only.
+        // A hard link has a path of its own, whatever its threads call themselves; of a symbolic one the kernel keeps the name.
         let pattern = if cell.is_native() { format!("exe = \"*/{file}\"") } else { format!("comm = \"{file}\"") };
         let _ = write!(text, "\n[[workload]]\nname = \"{}\"\nmatch = {{ {pattern} }}\n", cell.label());
     }

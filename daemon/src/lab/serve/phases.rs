@@ -6,14 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use axum::{
-    Router,
-    extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use prometheus::{Encoder, GaugeVec, Opts, Registry, TextEncoder};
+use axum::{Router, extract::State, routing::get};
 
 use super::background::Background;
 
@@ -58,22 +51,12 @@ impl Phases {
     }
 }
 
-async fn metrics(State(now): State<Arc<Mutex<Option<Phase>>>>) -> Response {
+async fn metrics(State(now): State<Arc<Mutex<Option<Phase>>>>) -> String {
     let phase = now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    match text(phase.as_ref()) {
-        Ok(text) => ([(header::CONTENT_TYPE, TextEncoder::new().format_type().to_owned())], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-fn text(phase: Option<&Phase>) -> Result<String, prometheus::Error> {
-    let registry = Registry::new();
-    let gauge = GaugeVec::new(Opts::new(METRIC, HELP), &LABELS)?;
-    if let Some(Phase { workload, phase }) = phase {
-        gauge.get_metric_with_label_values(&[workload.as_str(), phase.as_str()])?.set(1.0);
-    }
-    registry.register(Box::new(gauge))?;
-    TextEncoder::new().encode_to_string(&registry.gather())
+    let Some(Phase { workload, phase }) = phase else { return String::new() };
+    let [workload_label, phase_label] = LABELS;
+    // Names of cells and tasks are plain text, which Rust quotes as Prometheus does.
+    format!("# HELP {METRIC} {HELP}\n# TYPE {METRIC} gauge\n{METRIC}{{{workload_label}={workload:?},{phase_label}={phase:?}}} 1\n")
 }
 
 #[cfg(test)]
@@ -90,7 +73,7 @@ mod tests {
         assert_eq!(served(), "");
         let phase = Phase { workload: "native \"hash\"".to_owned(), phase: "CPU-bound: hash".to_owned() };
         phases.set(Some(phase));
-        let expected = r#"schedscope_lab_phase_info{phase="CPU-bound: hash",workload="native \"hash\""} 1"#;
+        let expected = r#"schedscope_lab_phase_info{workload="native \"hash\"",phase="CPU-bound: hash"} 1"#;
         assert_eq!(served().lines().last(), Some(expected));
         phases.set(None);
         assert_eq!(served(), "");

@@ -17,7 +17,7 @@ use crate::lab::{child::Stop, embedded, http::Http};
 /// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// The block of the shipped configuration that is a comment until somebody has a second store.
+/// The block of the shipped configuration that stays a comment until there is a second store.
 const REMOTE_WRITE: &str = "remote_write:";
 
 /// What differs from the shipped configuration.
@@ -144,7 +144,7 @@ fn configured(shipped: &str, settings: &Settings) -> Result<String> {
         jobs.push(format!("job_name: prometheus\nstatic_configs:\n  - targets: [\"{}\"]\n", settings.listen));
     }
     if let (Some(phases), Some(daemon)) = (settings.phases, settings.daemons.first()) {
-        // What the lab runs is said of the daemon that watches it; the lab's own health stays a job of its own.
+        // The phases are filed under the daemon that watches the lab; the lab's own health stays a separate job.
         jobs.push(format!(
             "job_name: lab-phases\nstatic_configs:\n  - targets: [\"{phases}\"]\nmetric_relabel_configs:\n  \
              - {{target_label: job, replacement: {name}}}\n  - {{target_label: instance, replacement: \"{daemon}\"}}\n"

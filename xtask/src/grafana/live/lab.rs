@@ -3,7 +3,7 @@
 use schedscope::lab::{
     cell::{Cell, Row},
     child::Stop,
-    embedded,
+    embedded::{self, LAB_SCRIPT, SCRIPTS},
     measure::Tracer,
     runtime::{self, Runtime},
     serve::Serving,
@@ -66,8 +66,9 @@ fn cells(tracer: &Tracer, stop: &Stop) -> Vec<Cell> {
             cell(&native, format!("native-spin-{model}"), model, &arguments)
         })
         .to_vec();
-    let script = embedded::write_scripts(&tracer.directory.join("workloads")).unwrap();
-    let python = &runtime::pythons(&[], &script, stop).unwrap()[0];
+    let scripts = tracer.directory.join("workloads");
+    embedded::write(SCRIPTS, &scripts).unwrap();
+    let python = &runtime::pythons(&[], &scripts.join(LAB_SCRIPT), stop).unwrap()[0];
     if let Some(why) = &python.unusable {
         println!("skipped: the cells in Python: {why}");
         return cells;

@@ -2,7 +2,7 @@
 
 const INTERVAL_MS = 1000;
 const TIMEOUT_MS = 5000;
-/** Programs change rarely, and asking for them costs the daemon a whole reading. */
+/** Programs change rarely. */
 const STATUS_EVERY = 10;
 
 /** The answer, or an error with a sentence for people. */

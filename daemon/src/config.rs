@@ -14,9 +14,9 @@ use crate::label::{Rules, rules::Rule};
 
 /// Address without a configuration.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9752);
-/// Names with series of their own without a configuration, `other` not counted.
+/// Names with series of their own without a configuration, not counting `other`.
 pub const DEFAULT_MAX_WORKLOADS: u32 = 32;
-/// The kernel side has counters for this many workloads, `other` included.
+/// Workloads that the kernel side has counters for, including `other`.
 pub const MAX_CELLS: u32 = 64;
 
 /// What the file says, checked.
@@ -123,7 +123,7 @@ impl Config {
         let file: File = toml::from_str(text)?;
         let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();
         let OwnCostTable { window_seconds: window, every_seconds } = &file.own_cost;
-        // A window may be as long as the interval, and then statistics are always on.
+        // A window as long as the interval keeps statistics on all the time.
         let longest = (*every_seconds).max(1);
         if !(1..=longest).contains(window.get_ref()) {
             let (line, seconds) = (line(window.span().start), window.get_ref());

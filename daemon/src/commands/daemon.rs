@@ -1,7 +1,7 @@
-//! `schedscope daemon`: traces every task of the host until it is told to stop, and serves what it counted.
+//! `schedscope daemon`: traces every task of the host until it is told to stop, and serves the counts.
 //!
-//! One thread does everything but the serving: it labels new processes four times a second, takes a sample for the page once a
-//! second, and reads the counters when somebody scrapes them.
+//! One thread does everything but serve: it labels new processes four times a second, takes a sample for the page once a second,
+//! and reads the counters for each scrape.
 
 mod collector;
 mod host;
@@ -33,11 +33,11 @@ use crate::{
 use collector::{Collector, Scrape};
 use host::Host;
 
-/// From one look for new processes to the next.
+/// Time between two looks for new processes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
-/// Every so many scans is a sample for the page: a second, and so a column of its map.
+/// Scans per sample for the page. A sample is a second and a column of its map.
 const SCANS_PER_SAMPLE: u32 = 4;
-/// Scrapes within this time of each other share one reading.
+/// Scrapes within this time of each other share a reading.
 const SHARED_FOR: Duration = Duration::from_millis(250);
 
 /// Arguments of `schedscope daemon`.
@@ -52,7 +52,7 @@ pub struct DaemonArgs {
     /// Encryption and passwords, in the format of Prometheus's web configuration file. Read again when it changes.
     #[arg(long, value_name = "FILE")]
     pub web_config: Option<PathBuf>,
-    /// Allow an address that other hosts can reach, though there is no encryption or everyone is let in.
+    /// Listen on an address that other hosts can reach, even without encryption and passwords.
     #[arg(long)]
     pub allow_remote: bool,
 }
@@ -80,7 +80,7 @@ struct Daemon {
     collector: Collector,
     handle: LoopHandle,
     scans: u32,
-    /// What scrapes share.
+    /// The text that scrapes share.
     scraped: Option<(Instant, Result<Bytes, String>)>,
 }
 
@@ -118,7 +118,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// Labels what is new, and once a second takes a sample for the page. What fails is counted, and the next scan tries again.
+    /// Labels new processes, and once a second takes a sample for the page. A failure is counted, and the next scan tries again.
     fn scan(&mut self) {
         self.scans += 1;
         if self.scans.is_multiple_of(SCANS_PER_SAMPLE) {
@@ -134,7 +134,7 @@ impl Daemon {
         self.scraped = self.scraped.take().filter(|(at, _)| at.elapsed() < SHARED_FOR);
     }
 
-    /// Takes a reading in, and tells the programs what follows from it.
+    /// Adds a reading, and passes on to the programs what follows from it.
     fn take(&mut self, stage: Stage, reading: Result<Snapshot, KernelError>) -> Result<Snapshot, String> {
         let (snapshot, orders) = self.collector.take(stage, reading.map_err(Into::into))?;
         self.host.obey(orders);
@@ -144,7 +144,7 @@ impl Daemon {
     /// Opens a window of cost measurement, or closes the open one. True if one is open now.
     fn toggle_cost(&mut self) -> bool {
         let opens = !self.collector.cost.is_open();
-        // The window lies within the time for which statistics are on.
+        // Statistics are on for the whole window.
         if !opens {
             self.collector.cost.close(Instant::now(), &self.host.costs());
         }
@@ -158,7 +158,7 @@ impl Daemon {
         opens
     }
 
-    /// Answers a request: `/metrics` from a reading, anything else from what is known. Whoever asked may be gone.
+    /// Answers a request: `/metrics` from a reading, anything else from what is known. The client may be gone.
     fn answer(&mut self, request: Request) {
         match request {
             Request::Metrics(reply) => drop(reply.send(self.scrape())),
@@ -192,7 +192,7 @@ impl Daemon {
     }
 }
 
-/// Tells systemd, if it started the daemon.
+/// Notifies systemd if it started the daemon.
 fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(false, &[state]) {
         tracing::warn!(%error, "cannot notify systemd");

@@ -1,13 +1,13 @@
 //! Unit and container from the path of a cgroup, as systemd and the container runtimes lay them out.
 
-/// Hexadecimal digits of a container id that are kept; docker prints as many.
+/// Hexadecimal digits of a container id that a name keeps; docker prints as many.
 const ID_DIGITS: usize = 12;
 
-/// What runtimes write before the id, and the name shown for it.
+/// Prefix of the id, and the name of the runtime that writes it.
 const RUNTIMES: [(&str, &str); 5] =
     [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("lxc.payload.", "lxc")];
 
-/// The innermost systemd service or scope. Login sessions and systemd's own scope hold anything, so they name nothing.
+/// The innermost systemd service or scope, except login sessions and systemd's own scope, which can hold anything.
 pub fn unit(path: &str) -> Option<&str> {
     path.rsplit('/').find(|part| {
         let is_service = part.strip_suffix(".service").is_some_and(|name| !name.starts_with("user@"));

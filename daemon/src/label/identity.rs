@@ -1,4 +1,4 @@
-//! Who a process is, and what a workload may be called.
+//! What identifies a process, and what a workload may be called.
 
 use crate::values::values;
 
@@ -8,11 +8,11 @@ pub const OTHER: &str = "other";
 pub const KERNEL: &str = "kernel";
 /// Names are cut to this many characters.
 pub const NAME_CHARS: usize = 96;
-/// What no name holds: Grafana puts a name that a reader selects between quotes in a query and escapes backslashes, but not these.
+/// No name contains it: Grafana puts selected names between quotes in queries, and escapes backslashes in them but not quotes.
 pub(super) const QUOTE: char = '"';
 
 values! {
-    /// What a name was taken from.
+    /// Where a name comes from.
     pub enum NameSource {
         /// It is [`OTHER`].
         Other = "other",
@@ -38,7 +38,7 @@ pub struct Identity {
     pub exe: Option<String>,
     /// Path of its cgroup; empty if unknown.
     pub cgroup: String,
-    /// It is a kernel thread.
+    /// Whether it is a kernel thread.
     pub is_kernel_thread: bool,
 }
 
@@ -52,7 +52,7 @@ impl Identity {
     }
 }
 
-/// A name, with what it was taken from.
+/// A name, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
     /// Printable, without double quotes, not empty, at most [`NAME_CHARS`] characters.
@@ -62,7 +62,7 @@ pub struct Named {
 }
 
 impl Named {
-    /// Names come from processes, which can choose them freely: what cannot be printed is replaced, and only [`OTHER`] is `other`.
+    /// Processes choose their names freely: unprintable characters are replaced, and one that is called `other` is counted there.
     pub fn new(name: &str, source: NameSource) -> Named {
         let name = printable(name);
         let source = if name == OTHER { NameSource::Other } else { source };
@@ -70,7 +70,7 @@ impl Named {
     }
 }
 
-/// A name as it can be shown.
+/// The name with everything replaced that cannot be shown.
 pub(super) fn printable(name: &str) -> String {
     let clean = |c: char| match c {
         QUOTE => '\'',

@@ -8,7 +8,7 @@ use crate::capture::snapshot::Tgid;
 /// `PF_KTHREAD` in the kernel's `include/linux/sched.h`.
 const KERNEL_THREAD_FLAG: u32 = 0x0020_0000;
 
-/// Reads who a process is; `None` if it has ended.
+/// Reads the identity of a process; `None` if it has ended.
 pub fn read_identity(tgid: Tgid) -> Option<Identity> {
     let process = Process::new(i32::try_from(tgid.0).ok()?).ok()?;
     let stat = process.stat().ok()?;
@@ -74,7 +74,7 @@ mod tests {
     fn affinity_is_that_of_the_scheduler() {
         let set = CpuSet::of_process(Tgid(std::process::id())).unwrap();
         let parallelism = std::thread::available_parallelism().unwrap().get();
-        // The standard library may see less, for a cgroup quota, but never more.
+        // The standard library may see fewer, because of a cgroup quota, but never more.
         assert!(set.count() as usize >= parallelism);
         let mut union = CpuSet::default();
         union.add(&set);

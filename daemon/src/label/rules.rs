@@ -1,4 +1,4 @@
-//! What a process is called. The first rule of the configuration whose patterns all match names it, else what it is.
+//! The name of a process: from the first rule of the configuration whose patterns all match, else from its identity.
 
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
@@ -18,7 +18,7 @@ struct RuleConfig {
     patterns: Patterns,
 }
 
-/// Glob patterns; every one that is given must match. `*` also matches `/`.
+/// Glob patterns, all of which must match. `*` also matches `/`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Patterns {
@@ -36,7 +36,7 @@ struct Patterns {
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
 
-/// One of them, compiled.
+/// A compiled rule.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "RuleConfig")]
 pub struct Rule {
@@ -44,7 +44,7 @@ pub struct Rule {
     patterns: Vec<(Attribute, GlobMatcher)>,
 }
 
-/// What a pattern is matched with; `None` matches no pattern.
+/// What a pattern is matched against; `None` matches no pattern.
 type Attribute = fn(&Identity) -> Option<&str>;
 
 impl Rules {

@@ -1,7 +1,7 @@
-//! Thread records to workloads. Pure but for the function that reads a process, which the caller passes in.
+//! Thread records to workloads. Pure, except for the function that reads a process, which the caller passes in.
 //!
-//! A process is read when it is new, after an `exec`, and once a minute, since a cgroup can change without either. A child
-//! that has not called `exec` is what its parent is, so forks alone cost no reading. What is read per scan is bounded.
+//! A process is read when it is new, after an `exec`, and once a minute, since its cgroup can change without either. A child
+//! that has not called `exec` has its parent's name, so forks alone cost no reading. The number of readings per scan is bounded.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,7 @@ pub const READS_PER_SCAN: usize = 64;
 /// Scans after which every process has been read again.
 const SCANS_PER_REFRESH: u32 = 240;
 
-/// Which process is what.
+/// The processes and their names.
 #[derive(Debug)]
 pub struct Scanner {
     rules: Rules,
@@ -69,7 +69,7 @@ impl Scanner {
         &self.table
     }
 
-    /// Processes that live, with the workload that counts them.
+    /// Live processes with the workloads that count them.
     pub fn processes(&self) -> impl Iterator<Item = (Tgid, WorkloadId)> + '_ {
         self.processes.iter().map(|(tgid, process)| (*tgid, self.table.id(&process.named.name)))
     }
@@ -129,7 +129,7 @@ impl Scanner {
             let on_cpu_ns = groups.get(tgid).map_or(0, |group| group.on_cpu_ns);
             live.entry(&process.named.name).or_insert((&process.named, 0)).1 += on_cpu_ns;
         }
-        // The busiest first, so that the last free number goes to it.
+        // The busiest first, so the last free number goes to it.
         let mut live: Vec<(&Named, u64)> = live.into_values().collect();
         live.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.name.cmp(&b.0.name)));
         for (named, live_ns) in live {

@@ -1,4 +1,4 @@
-//! Names to workload numbers: bounded, and a number once given is kept.
+//! Names to workload numbers. There is a limited number of them, and a name keeps its number.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use crate::capture::snapshot::WorkloadId;
 
 /// The workload of everything without a number of its own.
 pub const OTHER_ID: WorkloadId = WorkloadId(0);
-/// Names remembered that have no number; beyond it those with the least CPU time are forgotten.
+/// Names without a number that are remembered; beyond that, those with the least CPU time are forgotten.
 const MAX_CANDIDATES: usize = 1024;
 /// CPU time that earns a number while at least half of them are free.
 const EARNED_NS: u64 = 100_000_000;
 
-/// Numbers of the names that have one.
+/// The names that have a number.
 #[derive(Debug)]
 pub struct LabelTable {
     /// By number; `other` has number 0.
@@ -30,13 +30,13 @@ struct Candidate {
     ended_ns: u64,
     /// CPU time at the last look, threads alive included.
     used_ns: u64,
-    /// It was refused a number and counted.
+    /// Whether it was refused a number, which is counted once.
     folded: bool,
 }
 
 impl LabelTable {
-    /// A table for at most `max_names` names besides `other`. The names of rules get their numbers now; those beyond
-    /// `max_names` never do, which [`crate::config`] does not let happen.
+    /// A table for at most `max_names` names besides `other`. The names of rules get their numbers now; [`crate::config`]
+    /// makes sure that there are enough.
     pub fn new(rule_names: &[&str], max_names: usize) -> LabelTable {
         let mut table = LabelTable {
             names: vec![(identity::OTHER.to_owned(), NameSource::Other)],
@@ -98,8 +98,8 @@ impl LabelTable {
         self.folded
     }
 
-    /// CPU time that earns a number now: ten times as much in the third quarter of the table and a hundred times in the last,
-    /// so that small fry that comes early leaves room for what is busy later.
+    /// CPU time that earns a number now: ten times as much for the third quarter of the table and a hundred times for the last, so
+    /// early small names leave room for those that are busy later.
     fn needed_ns(&self) -> u64 {
         let taken = self.names.len() - 1;
         match taken * 4 / self.max_names.max(1) {

@@ -1,5 +1,5 @@
-//! One row per exported metric. The exposition, the dashboards and `docs/metrics.md` are made from these rows, so a metric
-//! that has no row cannot be exported, and a panel on a metric that does not exist does not compile.
+//! One row per exported metric. The exposition, `docs/metrics.md` and the checks of the dashboards follow from these rows: a metric
+//! without a row cannot be exported, and a panel that queries one fails a test.
 
 use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::Loss};
 
@@ -41,7 +41,7 @@ pub enum Unit {
 /// What bounds the number of values that a label can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bound {
-    /// These and no others; all are exported from the start.
+    /// These values, all exported from the start.
     Values(&'static [&'static str]),
     /// `max_workloads` of the configuration, and `other`.
     Workloads,
@@ -49,7 +49,7 @@ pub enum Bound {
     Cpus,
     /// One value per value of the labels before it.
     Attribute,
-    /// The same, and the value is one of these.
+    /// The same, one of these.
     OneOf(&'static [&'static str]),
 }
 
@@ -163,23 +163,24 @@ macro_rules! metrics {
 
 metrics! {
     WORKLOAD_ON_CPU: Counter, Seconds, "workload_on_cpu_seconds_total", [WORKLOAD, CPU],
-        "Time that threads of the workload spent on each CPU; 0 on a CPU where none has run.", from "Cell::on_cpu_ns, open intervals included";
+        "CPU time of the workload's threads on each CPU; 0 where none has run.",
+        from "Cell::on_cpu_ns, open intervals included";
     WORKLOAD_RUNNABLE: Counter, Seconds, "workload_runnable_seconds_total", [WORKLOAD, RUNNABLE_CAUSE],
-        "Time that threads of the workload were runnable and waited for a CPU, after a wake-up or after losing the CPU.",
+        "Time that the workload's runnable threads waited for a CPU, after a wake-up or after losing the CPU.",
         from "Cell::wakeup_wait_ns and Cell::preempt_wait_ns, open intervals included";
     WORKLOAD_BLOCKED: Counter, Seconds, "workload_blocked_seconds_total", [WORKLOAD, BLOCKED_REASON],
-        "Time that threads of the workload were neither running nor runnable, by what they waited for.",
+        "Time that the workload's threads were blocked, by what they waited for.",
         from "Cell::blocked_ns, open intervals included";
     WORKLOAD_SWITCHES: Counter, Count, "workload_context_switches_total", [WORKLOAD, SWITCH_KIND],
-        "Context switches away from threads of the workload; voluntary is the kernel's nvcsw, the other two its nivcsw.",
+        "Context switches away from the workload's threads: voluntary is the kernel's nvcsw, the other two its nivcsw.",
         from "Cell::voluntary, Cell::preempted, Cell::yielded";
     WORKLOAD_MIGRATIONS: Counter, Count, "workload_cpu_migrations_total", [WORKLOAD, MIGRATION_CAUSE, DISTANCE],
-        "Moves of the workload's threads to another CPU, by the nearest level of the topology that both CPUs share.",
+        "Migrations of the workload's threads, by when they moved and by the nearest topology level that both CPUs share.",
         from "Cell::migrations";
     WORKLOAD_WAKEUP_LATENCY: Histogram, Seconds, "workload_wakeup_latency_seconds", [WORKLOAD],
-        "Time from the first waking of a blocked thread to the CPU.", from "Cell::wakeup_latency";
+        "Time from the first wake-up of a blocked thread until it runs.", from "Cell::wakeup_latency";
     WORKLOAD_PREEMPTION_WAIT: Histogram, Seconds, "workload_preemption_wait_seconds", [WORKLOAD],
-        "Time from losing the CPU while runnable to getting one again.", from "Cell::preemption_wait";
+        "Time from losing the CPU while runnable until running again.", from "Cell::preemption_wait";
     WORKLOAD_TIMESLICE: Histogram, Seconds, "workload_timeslice_seconds", [WORKLOAD],
         "Time from getting a CPU to leaving it.", from "Cell::timeslice";
     WORKLOAD_THREADS: Gauge, Count, "workload_threads", [WORKLOAD],
@@ -187,82 +188,82 @@ metrics! {
     WORKLOAD_PROCESSES: Gauge, Count, "workload_processes", [WORKLOAD],
         "Processes alive.", from "TaskRecord";
     WORKLOAD_THREADS_STARTED: Counter, Count, "workload_threads_started_total", [WORKLOAD],
-        "Threads that began their life under observation.", from "Cell::threads_started";
+        "Threads started while traced.", from "Cell::threads_started";
     WORKLOAD_PROCESSES_STARTED: Counter, Count, "workload_processes_started_total", [WORKLOAD],
-        "Processes that began their life under observation.", from "Cell::processes_started";
+        "Processes started while traced.", from "Cell::processes_started";
     WORKLOAD_ALLOWED_CPUS: Gauge, Count, "workload_allowed_cpus", [WORKLOAD],
-        "CPUs that at least one process of the workload may run on; absent while it has no process.",
+        "CPUs that at least one process of the workload may run on; absent while it has none.",
         from "sched_getaffinity(2) of each process";
     WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL],
-        "What the name was taken from, and the concurrency model that the workload showed over the last seconds.",
+        "Where the name comes from, and the concurrency model that the workload showed over the last seconds.",
         from "labels, and diagnose::live";
     WORKLOAD_GIL_HANDOFFS: Counter, Count, "workload_gil_handoffs_total", [WORKLOAD],
-        "Times a Python thread gave its interpreter's lock up because another had asked for it, and waited until that thread had it.",
+        "Times a Python thread released its interpreter's lock because another thread asked, and waited until that thread had it.",
         from "Cell::gil_handoffs";
     WORKLOAD_GIL_SWITCH_INTERVAL: Gauge, Seconds, "workload_gil_switch_interval_seconds", [WORKLOAD],
-        "After how long Python threads that wait for the lock ask for it, as their last waits said; absent while none has waited.",
+        "How long Python threads wait for the lock before they ask for it, by their last waits; absent while none has waited.",
         from "TaskRecord::gil_interval_ns";
 
     PYTHON_PROCESSES: Gauge, Count, "python_processes", [GIL],
-        "Processes alive in which a CPython was found, by who shares its lock.", from "interpreters";
+        "Live processes that run CPython, by who shares its lock.", from "interpreters";
     PYTHON_PROCESSES_UNRESOLVED: Gauge, Count, "python_processes_unresolved", [PYTHON_REASON],
-        "Python processes whose lock was not found since the daemon started; waits for it are among the futex waits.",
+        "Python processes since the daemon started whose lock was not found; waits for it count as futex waits.",
         from "interpreters";
 
     CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],
-        "Context switches of each CPU, all tasks, by whether a task or the idle task had it before.",
+        "Context switches of each CPU, all tasks, by what it switched away from: a task or the idle task.",
         from "CpuRecord::switches, CpuRecord::switches_from_idle";
     CPU_IDLE: Counter, Seconds, "cpu_idle_seconds_total", [CPU],
-        "Time that the idle task had the CPU.", from "CpuRecord::idle_ns, the open interval included";
+        "Time that the CPU ran the idle task.", from "CpuRecord::idle_ns, the open interval included";
     CPU_TOPOLOGY: Gauge, Info, "cpu_topology_info", [CPU, CORE, LLC, NODE],
         "Physical core, last-level cache and NUMA node of each CPU.", from "sysfs, as in the PLACES map";
 
     EVENTS_LOST: Counter, Count, "events_lost_total", [LOSS_REASON],
         "Observations that are missing or contradictory.", from "CpuRecord::loss";
     CHECK_THREADS: Counter, Count, "check_threads_total", [VERDICT],
-        "Threads that ended and were compared with the kernel's own counts of their switches and migrations.",
-        from "TaskRecord, kernel_after less kernel_before";
+        "Ended threads whose switches and migrations were compared with the kernel's counts.",
+        from "TaskRecord, kernel_after minus kernel_before";
     CHECK_WAITING_THREADS: Gauge, Count, "check_waiting_threads", [VERDICT],
-        "Threads that waited at the last collection and were compared, at that moment, with the kernel's own counts.",
+        "Waiting threads that were compared with the kernel's counts at the last collection.",
         from "task iterator, WAITING map";
     CHECK_RESIDUAL: Counter, Count, "check_residual_total", [QUANTITY],
-        "Differences between our counts and the kernel's own of threads that ended, added up without their signs.",
-        from "TaskRecord, kernel_after less kernel_before";
+        "Differences between our counts and the kernel's for ended threads, summed without sign.",
+        from "TaskRecord, kernel_after minus kernel_before";
     CHECK_RESIDUAL_SECONDS: Counter, Seconds, "check_residual_on_cpu_seconds_total", [],
-        "Differences between our on-CPU time and the kernel's own of threads that ended, added up without their signs.",
-        from "TaskRecord, kernel_after less kernel_before";
+        "Differences between our on-CPU time and the kernel's for ended threads, summed without sign.",
+        from "TaskRecord, kernel_after minus kernel_before";
     TORN_RECORDS: Counter, Count, "torn_records_total", [],
-        "Thread records that changed under every attempt to read them; their open intervals were missing from one reading.",
+        "Thread records that were being written whenever a reading looked at them; it lacks their open intervals.",
         from "snapshot";
     WORKLOADS_FOLDED: Counter, Count, "workloads_folded_total", [],
-        "Names that were busy enough for a series of their own when none was free, and are counted in other.", from "labels";
+        "Names that were busy enough for series of their own when none were free; they count in other.", from "labels";
     WORKLOADS_NAMED: Gauge, Count, "workloads_named", [],
-        "Names that have series of their own, other not counted.", from "labels";
+        "Names with series of their own, not counting other.", from "labels";
     COLLECTION_DURATION: Gauge, Seconds, "collection_duration_seconds", [],
-        "Time that reading the kernel's maps and making totals of them took at the last collection.", from "daemon";
+        "Time that the last collection took to read the kernel's maps and total them up.", from "daemon";
     COLLECTIONS: Counter, Count, "collections_total", [],
-        "Collections; scrapes that follow each other too fast share one.", from "daemon";
+        "Collections; scrapes in quick succession share one.", from "daemon";
     COLLECTION_ERRORS: Counter, Count, "collection_errors_total", [STAGE],
-        "Failures while collecting or labelling.", from "daemon";
+        "Failures of the daemon's loop, by what it was doing.", from "daemon";
     SCRAPES_REFUSED: Counter, Count, "scrapes_refused_total", [REFUSAL],
-        "Requests refused because too many were being served, or because their Host was not a name of the loopback interface.",
+        "Requests refused because too many were being served, or because their Host was not a loopback name.",
         from "server";
     EXPOSITION_SERIES: Gauge, Count, "exposition_series", [],
-        "Samples in this exposition, those of the process collector not counted.", from "exposition";
+        "Samples in this exposition, not counting the process collector's.", from "exposition";
     DAEMON_CPU: Counter, Seconds, "daemon_cpu_seconds_total", [],
-        "CPU time of the daemon itself, to the nanosecond.", from "clock_gettime(2), CLOCK_PROCESS_CPUTIME_ID";
+        "CPU time of the daemon.", from "clock_gettime(2), CLOCK_PROCESS_CPUTIME_ID";
     BPF_ATTACHED: Gauge, Bool, "bpf_program_attached", [PROGRAM],
         "1 if the BPF program is loaded and attached.", from "loader";
     BPF_RUN_SECONDS: Counter, Seconds, "bpf_program_run_seconds_total", [PROGRAM],
-        "Run time of the BPF program while it was being measured; divide its rate by that of `bpf_measured_seconds_total`.",
+        "Run time of the BPF program while statistics were on; divide its rate by that of `bpf_measured_seconds_total`.",
         from "bpf_prog_info::run_time_ns";
     BPF_RUNS: Counter, Count, "bpf_program_runs_total", [PROGRAM],
-        "Runs of the BPF program while they were being measured.", from "bpf_prog_info::run_cnt";
+        "Runs of the BPF program while statistics were on.", from "bpf_prog_info::run_cnt";
     BPF_RECURSION_MISSES: Counter, Count, "bpf_program_recursion_misses_total", [PROGRAM],
         "Runs that the kernel skipped because the program was already running on that CPU.",
         from "bpf_prog_info::recursion_misses";
     BPF_MEASURED: Counter, Seconds, "bpf_measured_seconds_total", [],
-        "Time during which the kernel's BPF statistics were on; they cost time themselves and are on for short windows only.",
+        "Time that the kernel's BPF statistics were on: short windows only, because they cost time themselves.",
         from "daemon";
     BUILD_INFO: Gauge, Info, "build_info", [VERSION],
         "Version of the daemon.", from "Cargo.toml";

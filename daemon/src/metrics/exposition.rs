@@ -23,15 +23,15 @@ pub struct Exposition<'a> {
     pub cpus: Vec<CpuTotals>,
     /// CPUs that were online when tracing began, seen switching or not.
     pub online_at_start: Vec<Cpu>,
-    /// Processes with a Python, by [`GilKind`].
+    /// Processes that run CPython, by [`GilKind`].
     pub pythons: [u64; GilKind::ALL.len()],
-    /// Pythons whose lock was not found.
+    /// Python processes whose lock was not found.
     pub pythons_unresolved: ByReason,
     /// Losses by reason.
     pub losses: Losses,
-    /// Threads that ended, against the kernel.
+    /// Ended threads compared with the kernel.
     pub ended: Residuals,
-    /// Threads that waited at the last collection, against the kernel.
+    /// Waiting threads compared with the kernel at this collection.
     pub waiting: Residuals,
     /// Records that could not be read whole, over all readings.
     pub torn_records: u64,
@@ -39,9 +39,9 @@ pub struct Exposition<'a> {
     pub programs: Vec<Program>,
     /// How long the kernel's BPF statistics were on.
     pub bpf_measured_ns: u64,
-    /// Names refused a series of their own because none was free.
+    /// Names refused series of their own because none were free.
     pub workloads_folded: u64,
-    /// What collecting cost.
+    /// What collecting takes.
     pub collection: Collection,
     /// Requests that the server refused, by [`Refusal`].
     pub refused: [u64; Refusal::ALL.len()],
@@ -54,7 +54,7 @@ pub struct Exposition<'a> {
 pub struct Workload<'a> {
     /// The value of the `workload` label.
     pub name: &'a str,
-    /// What the name was taken from.
+    /// Where the name comes from.
     pub source: NameSource,
     /// Size of the union of its processes' affinity masks; `None` without processes.
     pub allowed_cpus: Option<u32>,
@@ -94,7 +94,7 @@ pub struct Program {
     pub recursion_misses: u64,
 }
 
-/// What collecting cost.
+/// What collecting takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Collection {
     /// Duration of the last one.

@@ -1,4 +1,4 @@
-//! Snapshots made into what the host has done since tracing began. Pure: it keeps what must not go down and reads nothing itself.
+//! Snapshots added up to what the host has done since tracing began. Pure; it keeps what must not go down.
 
 use schedscope_ebpf::{
     abi::{CpuRecord, KernelCounts},
@@ -12,7 +12,7 @@ use crate::capture::{
     totals::{Aggregate, Totals},
 };
 
-/// What lasts from one reading to the next.
+/// The totals.
 #[derive(Debug, Default)]
 pub struct HostTotals {
     aggregate: Aggregate,
@@ -24,9 +24,9 @@ pub struct HostTotals {
 }
 
 impl HostTotals {
-    /// Takes a snapshot in. Every snapshot must come by here once, since each hands out other threads that have ended.
+    /// Adds a snapshot. Each must be added once, since each hands out other ended threads.
     pub fn update(&mut self, snapshot: &Snapshot) {
-        // One that read the threads alone says nothing about the workloads.
+        // A snapshot of threads alone says nothing about the workloads.
         if !snapshot.cells.is_empty() {
             self.aggregate.update(snapshot);
         }
@@ -34,25 +34,25 @@ impl HostTotals {
         self.losses = snapshot.losses();
         self.idle_ns.resize(snapshot.cpus.len().max(self.idle_ns.len()), 0);
         for (kept, record) in self.idle_ns.iter_mut().zip(&snapshot.cpus) {
-            // The open interval was read a moment before the record, so the sum may lag behind the one before it.
+            // The clock was read a moment before the record, so the sum may fall behind the one before.
             *kept = (*kept).max(idle_ns(record, snapshot.taken_ns));
         }
         self.records.clone_from(&snapshot.cpus);
         self.compare_ended(snapshot);
     }
 
-    /// Compares the threads that a snapshot hands out as ended with what the kernel kept about them.
+    /// Compares the threads that the snapshot hands out as ended with the kernel's counts.
     fn compare_ended(&mut self, snapshot: &Snapshot) {
         for thread in &snapshot.released {
             let kernel = &thread.record.kernel_after;
-            // All zeros if its last switch was not seen, which is counted as a loss.
+            // All zeros if the last switch was not seen, which counts as a loss.
             if *kernel != KernelCounts::default() && is_comparable(&thread.record) {
                 self.ended.add(&thread.record, kernel);
             }
         }
     }
 
-    /// Sum of the comparisons of ended threads with the kernel.
+    /// All comparisons of ended threads with the kernel.
     pub fn ended(&self) -> Residuals {
         self.ended
     }
@@ -72,7 +72,7 @@ impl HostTotals {
         self.aggregate.totals(workload)
     }
 
-    /// The CPUs that have switched at least once; the others are offline or do not exist.
+    /// CPUs that have switched at least once; the others are offline or do not exist.
     pub fn cpus(&self, place: impl Fn(u32) -> CpuPlace) -> Vec<CpuTotals> {
         let seen = (0_u32..).zip(self.records.iter().zip(&self.idle_ns)).filter(|(_, (record, _))| record.switches > 0);
         seen.map(|(cpu, (record, idle_ns))| CpuTotals {

@@ -1,4 +1,4 @@
-//! Label values of what the daemon says about CPUs, about its own figures, and about itself.
+//! Label values of metrics about CPUs, about the check, and about the daemon itself.
 
 use crate::values::values;
 
@@ -13,17 +13,17 @@ values! {
 }
 
 values! {
-    /// Whether our counts of a thread are the kernel's.
+    /// Whether our counts of a thread equal the kernel's.
     pub enum Verdict {
-        /// All of them.
+        /// All of them do.
         Equal = "equal",
-        /// At least one is not.
+        /// At least one does not.
         Differing = "differing",
     }
 }
 
 values! {
-    /// What is compared with the kernel, by the kernel's name for it.
+    /// A count that is compared with the kernel's, by the kernel's name.
     pub enum Quantity {
         /// Voluntary switches.
         Voluntary = "nvcsw",

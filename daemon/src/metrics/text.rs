@@ -1,8 +1,8 @@
-//! An [`Exposition`] in Prometheus's text format, version 0.0.4. Nanoseconds become seconds here and nowhere else.
+//! An [`Exposition`] in Prometheus's text format, version 0.0.4. Nanoseconds are written as seconds, exactly.
 //!
-//! Our families are written straight into the text: a scrape of 64 workloads on 64 CPUs has 12,000 series, and building the
-//! `prometheus` crate's messages for them takes longer than everything else. `benches/scrape.rs` compares the two, in time and byte
-//! by byte. The crate collects and encodes the metrics of the process.
+//! Our families are written straight into the text: a scrape of 64 workloads on 64 CPUs has 12,000 series, and building and encoding
+//! the `prometheus` crate's messages for them takes several times as long. `benches/scrape.rs` compares the two, in time and byte by
+//! byte. The crate collects and encodes the metrics of the process.
 
 use std::{
     collections::BTreeSet,
@@ -56,8 +56,8 @@ pub fn catalog_text(exposition: &Exposition<'_>) -> String {
     text.out
 }
 
-/// The CPUs on which every workload has a series, in order: a rate needs the 0 that comes before the first run on a CPU. None
-/// ever leaves this list, so no series ends.
+/// The CPUs on which every workload has a series, in order: a rate needs the 0 before the first run on a CPU. None ever leaves
+/// this list, so no series ends.
 fn cpus_of_workloads(exposition: &Exposition<'_>) -> BTreeSet<Cpu> {
     let seen = exposition.cpus.iter().map(|cpu| cpu.cpu);
     let busy = exposition.workloads.iter().flat_map(|workload| busy_cpus(&workload.totals.on_cpu_ns_by_cpu)).map(|(cpu, _)| cpu);

@@ -1,4 +1,4 @@
-//! The server's way to the daemon's loop: what it can ask, what it is told, and what it turned away by itself.
+//! How the server talks to the daemon's loop: what it can ask, and what it is told. It counts what it refuses by itself.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::history::{Answer, Position};
 use crate::{diagnose::ModelName, label::NameSource, metrics::labels::Refusal};
 
-/// Connections served at once; the next one is refused. So many requests can wait for the loop.
+/// Connections served at once; the next one is refused. As many requests can wait for the loop.
 pub const MAX_CONNECTIONS: usize = 32;
 
 /// What the server asks of the daemon's loop.
@@ -21,7 +21,7 @@ pub const MAX_CONNECTIONS: usize = 32;
 pub enum Request {
     /// The text of `/metrics`, or why there is none.
     Metrics(oneshot::Sender<Result<Bytes, String>>),
-    /// What a page that has got so far has not seen.
+    /// What a page at this position has not seen yet.
     History(Position, oneshot::Sender<Answer>),
     /// The content of `/status`.
     Status(oneshot::Sender<Status>),
@@ -62,9 +62,9 @@ pub struct Status {
 /// One BPF program in `/status`.
 #[derive(Clone, Debug, Serialize)]
 pub struct ProgramStatus {
-    /// Its name, which is that of its hook.
+    /// Its name, the same as its hook's.
     pub name: &'static str,
-    /// It is loaded and attached.
+    /// Whether it is loaded and attached.
     pub attached: bool,
     /// Why not; `null` if it is.
     pub failure: Option<String>,
@@ -75,9 +75,9 @@ pub struct ProgramStatus {
 pub struct WorkloadStatus {
     /// Its name.
     pub name: String,
-    /// What the name was taken from.
+    /// Where the name comes from.
     pub source: NameSource,
-    /// How its tasks are organised.
+    /// The concurrency model it shows.
     pub model: ModelName,
     /// Processes alive.
     pub processes: u64,
@@ -85,7 +85,7 @@ pub struct WorkloadStatus {
     pub threads: u64,
 }
 
-/// The server's end of the way to the loop.
+/// The server's end of the channel to the loop.
 #[derive(Clone, Debug)]
 pub struct LoopHandle {
     requests: mpsc::Sender<Request>,
@@ -93,7 +93,7 @@ pub struct LoopHandle {
 }
 
 impl LoopHandle {
-    /// A handle, and the requests that come through it.
+    /// A handle, and the receiver of its requests.
     pub fn new() -> (LoopHandle, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(MAX_CONNECTIONS);
         (LoopHandle { requests, refused: Arc::default() }, receiver)

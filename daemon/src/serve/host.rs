@@ -1,24 +1,24 @@
-//! Which names of this host a client may ask by.
+//! Protection from DNS rebinding: which `Host` a request may carry.
 //!
-//! A page from elsewhere can make its own name mean 127.0.0.1 once it is open, and then its scripts may read our answers, since to
-//! the browser they come from the same place (DNS rebinding). What it can't change is the `Host` that the browser sends.
+//! A foreign page can point its own name at 127.0.0.1 once it is open. The browser then takes our answers for that page's own and
+//! lets its scripts read them. The page cannot change the `Host` that the browser sends.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::{HeaderMap, header, uri::Authority};
 
-/// Answer to a client that asked by another name.
+/// Answer to any other `Host`.
 pub(super) const MISDIRECTED: &str = "the Host of this request is not a name of the loopback interface, where this daemon listens. \
 Ask by http://127.0.0.1 or http://localhost with the daemon's port; a reverse proxy has to set Host to that. \
 To allow any Host, start the daemon with --allow-remote, or with --web-config and a file with encryption and passwords\n";
 
-/// Whether every `Host` is a loopback name or address, with any port. There is none in HTTP/1.0, which no browser speaks.
+/// Whether every `Host` is a loopback name or address, with any port. HTTP/1.0 has none, and no browser speaks it.
 pub(super) fn are_loopback(headers: &HeaderMap) -> bool {
     headers.get_all(header::HOST).iter().all(|host| host.to_str().is_ok_and(is_loopback))
 }
 
 fn is_loopback(host: &str) -> bool {
-    // One with `@` has a user's name, which no browser sends; a port that is no number is not looked at by the parser.
+    // No browser sends a user's name before `@`. The parser does not look at the port.
     let Some(authority) = host.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@')) else {
         return false;
     };
@@ -29,7 +29,7 @@ fn is_loopback(host: &str) -> bool {
     if let Some(address) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return address.parse().is_ok_and(|ip: Ipv6Addr| ip.to_canonical().is_loopback());
     }
-    // Browsers and resolvers never ask the network for these names (RFC 6761).
+    // Browsers and resolvers never look these names up in the network (RFC 6761).
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name.parse().is_ok_and(|ip: Ipv4Addr| ip.is_loopback()) || name == "localhost" || name.ends_with(".localhost")
 }

@@ -1,4 +1,4 @@
-//! The address, and who may be let near it.
+//! The address to listen on, and whether it is safe to.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use super::web::WebConfig;
 #[derive(Debug)]
 pub struct Listener {
     pub(super) socket: TcpListener,
-    /// Only this host can connect, and nothing else keeps others from reading.
+    /// Only this host can connect, and that is all that keeps others from reading.
     pub(super) is_local: bool,
 }
 
@@ -41,7 +41,7 @@ pub fn listen(address: SocketAddr, allow_remote: bool, web: &WebConfig) -> Resul
     Ok(Listener { socket, is_local: address.ip().is_loopback() && !allow_remote })
 }
 
-/// Refuses an address that others can reach, unless the web configuration keeps strangers out, which it has to do from now on.
+/// Refuses an address that other hosts can reach, unless the web configuration keeps strangers out. From then on it has to.
 fn must_guard(address: SocketAddr, web: &WebConfig) -> Result<()> {
     let settings = web.settings();
     if settings.is_guarded() {

@@ -1,8 +1,8 @@
 //! The daemon's web server. It knows nothing of tracing: it asks the daemon's loop through a [`LoopHandle`] and waits.
 //!
-//! Bounded in every direction: connections at once, time per connection, one request per connection, and the loop answers
-//! requests one after another from a reading that they may share. It runs on a thread of its own, so that encryption does not
-//! delay the loop.
+//! Everything is bounded: the number of connections, the time for each, one request per connection. The loop answers one request
+//! at a time, and scrapes in quick succession share a reading. The server has a thread of its own, so encryption does not delay
+//! the loop.
 
 pub mod handle;
 pub mod history;

@@ -1,5 +1,5 @@
-//! The built-in page: files that are part of the program, so that it works without a network, and headers that keep a browser
-//! from loading anything else.
+//! The built-in page. Its files are part of the program, so it works without a network; headers keep browsers from loading anything
+//! else.
 
 use axum::{
     extract::Path,
@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// A file and what it is.
+/// A file of the page.
 struct File {
     name: &'static str,
     content_type: &'static str,
@@ -26,7 +26,7 @@ const JS: &str = "text/javascript; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
-/// The first is the page itself.
+/// The page itself comes first.
 const FILES: [File; 14] = files! {
     "": HTML from "index.html",
     "style.css": CSS from "style.css",
@@ -44,8 +44,8 @@ const FILES: [File; 14] = files! {
     "uplot-licence.txt": TEXT from "vendor/uplot/LICENSE",
 };
 
-/// Set on every answer, whatever it is: a browser loads nothing from elsewhere, runs no code but our files, lets no other page
-/// frame or read this one, and does not guess types.
+/// Set on every answer. The browser loads nothing from elsewhere, runs only our files, lets no other page frame or read this one,
+/// and does not guess types.
 pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
@@ -72,7 +72,7 @@ pub(super) async fn file(Path(name): Path<String>) -> Response {
 }
 
 fn answer(file: &'static File) -> Response {
-    // Another daemon may have other files.
+    // The next version of the daemon may have other files.
     ([(header::CONTENT_TYPE, file.content_type), (header::CACHE_CONTROL, "no-cache")], file.content).into_response()
 }
 
@@ -82,8 +82,8 @@ mod tests {
 
     use super::*;
 
-    /// Of the files in the package uplot 1.6.32 of the npm registry. To change the version, replace the files, these sums and
-    /// what the README beside them says.
+    /// Sums of the files in version 1.6.32 of the npm package uplot. To change the version, replace the files, these sums and the
+    /// text of the README beside them.
     const UPLOT: [(&str, &str); 3] = [
         ("19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f", FILES[11].content),
         ("df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04", FILES[12].content),

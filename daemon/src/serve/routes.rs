@@ -1,4 +1,4 @@
-//! What is served where, and who is let in.
+//! Paths and what they serve, behind the checks of who asks.
 
 use std::sync::Arc;
 
@@ -19,10 +19,10 @@ use super::{
 };
 use crate::metrics::{labels::Refusal, text::CONTENT_TYPE};
 
-/// What a client has to add to its request.
+/// Asks the client for a name and a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"schedscope\", charset=\"UTF-8\"");
 
-/// Every route behind every check.
+/// All routes, behind all checks.
 pub(super) fn router(handle: LoopHandle, is_local: bool, web: Arc<WebConfig>) -> Router {
     let router = Router::new()
         .route("/", get(page::index))
@@ -33,12 +33,12 @@ pub(super) fn router(handle: LoopHandle, is_local: bool, web: Arc<WebConfig>) ->
         .route("/healthz", get(healthz))
         .with_state(handle.clone())
         .layer(from_fn_with_state(Arc::clone(&web), authorized));
-    let router = if is_local { router.layer(from_fn_with_state((handle, Arc::clone(&web)), asked_by_our_name)) } else { router };
+    let router = if is_local { router.layer(from_fn_with_state((handle, Arc::clone(&web)), has_loopback_host)) } else { router };
     router.layer(from_fn_with_state(web, with_headers))
 }
 
-/// Turns away who asks by a name that is not ours, unless whoever reads has to be known.
-async fn asked_by_our_name(
+/// Refuses a request whose `Host` is not a loopback name, unless clients have to prove who they are.
+async fn has_loopback_host(
     State((handle, web)): State<(LoopHandle, Arc<WebConfig>)>,
     request: HttpRequest,
     next: Next,
@@ -50,7 +50,7 @@ async fn asked_by_our_name(
     (StatusCode::MISDIRECTED_REQUEST, host::MISDIRECTED).into_response()
 }
 
-/// Lets in whom the web configuration lets in; everything is behind it.
+/// Lets a client in if the web configuration does. Everything is behind it.
 async fn authorized(State(web): State<Arc<WebConfig>>, request: HttpRequest, next: Next) -> Response {
     match web.authorize(request.headers().get(header::AUTHORIZATION)).await {
         Access::Granted => next.run(request).await,
@@ -58,7 +58,7 @@ async fn authorized(State(web): State<Arc<WebConfig>>, request: HttpRequest, nex
             .into_response(),
         Access::Busy => {
             let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-            (StatusCode::SERVICE_UNAVAILABLE, later, "too many wait for a check of their password\n").into_response()
+            (StatusCode::SERVICE_UNAVAILABLE, later, "too many clients are waiting for a password check\n").into_response()
         }
     }
 }
@@ -67,7 +67,7 @@ async fn with_headers(State(web): State<Arc<WebConfig>>, request: HttpRequest, n
     let mut response = next.run(request).await;
     response.headers_mut().extend(page::HEADERS);
     for (name, value) in &web.settings().headers {
-        // As in Prometheus, a blank value leaves the header out.
+        // A blank value removes the header, as in Prometheus.
         if value.is_empty() {
             response.headers_mut().remove(name);
         } else {
@@ -85,7 +85,7 @@ async fn metrics(State(handle): State<LoopHandle>) -> Response {
     }
 }
 
-/// Without a position in the query the page gets everything.
+/// A page that gives no position gets everything.
 async fn history(State(handle): State<LoopHandle>, Query(position): Query<Position>) -> Response {
     let answer = handle.ask(|reply| Request::History(position, reply)).await;
     answer.map_or_else(stopping, |answer| ([(header::CACHE_CONTROL, "no-store")], Json(answer)).into_response())
@@ -95,7 +95,7 @@ async fn status(State(handle): State<LoopHandle>) -> Response {
     handle.ask(Request::Status).await.map_or_else(stopping, |status| Json(status).into_response())
 }
 
-/// Whether the loop answers and its last reading worked.
+/// Healthy if the loop answers and its last reading succeeded.
 async fn healthz(State(handle): State<LoopHandle>) -> Response {
     match handle.ask(Request::Health).await {
         Some(Some(reading)) => match reading.failure {

@@ -1,4 +1,4 @@
-//! Connections, each bounded in time and in number.
+//! Connections: how many there are and how long each lasts is bounded.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -23,16 +23,16 @@ use super::{
 };
 use crate::metrics::labels::Refusal;
 
-/// A client that has not sent its request in this time is cut off.
+/// Time that a client has to send its request.
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// A client that has not taken its answer in this time is cut off.
+/// Time that a client has to take its answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
 /// Answer to a client that does not encrypt. Sent without waiting for its request.
 const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n\
 this server speaks HTTPS only: ask with https://\n";
-/// Of such a client's request, at most so many bytes are read.
+/// Bytes of such a client's request that are read at most.
 const MAX_PLAIN: u64 = 64 << 10;
-/// First byte of a client that encrypts: a record of the handshake.
+/// First byte that a client sends over TLS: the type of a handshake record.
 const HANDSHAKE: u8 = 22;
 /// Answer to one connection too many. Sent without waiting for its request.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
@@ -44,7 +44,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to serve.
+    /// Starts serving.
     pub fn start(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
@@ -59,14 +59,14 @@ impl Server {
                     _ = stopped => {}
                 }
             });
-            // A check of a password may be under way, which nobody waits for any more.
+            // Nobody waits for a password check that may still be running.
             runtime.shutdown_background();
         })?;
         Ok(Server { _stop: stop })
     }
 }
 
-/// Serves for good.
+/// Serves until it is dropped.
 pub(super) async fn serve(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<()> {
     let socket = TcpListener::from_std(listener.socket)?;
     let web = Arc::new(web);
@@ -76,7 +76,7 @@ pub(super) async fn serve(listener: Listener, handle: LoopHandle, web: WebConfig
         let stream = match socket.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of file descriptors or memory, as a rule; both pass.
+                // Usually out of file descriptors or memory; both pass.
                 tracing::warn!(%error, "cannot accept a connection");
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
@@ -99,13 +99,13 @@ pub(super) async fn serve(listener: Listener, handle: LoopHandle, web: WebConfig
     }
 }
 
-/// Encrypts if that is configured, and answers one request.
+/// Answers one request, encrypted if that is configured.
 async fn connection(stream: TcpStream, router: Router, web: Arc<WebConfig>) {
     let Some(tls) = web.settings().tls.clone() else { return http(stream, router).await };
     let handshake = async {
         let mut first = [0];
         if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
-            return say_plainly(stream).await;
+            return refuse_plain_http(stream).await;
         }
         TlsAcceptor::from(tls).accept(stream).await
     };
@@ -116,8 +116,9 @@ async fn connection(stream: TcpStream, router: Router, web: Arc<WebConfig>) {
     }
 }
 
-/// Answers a client that does not encrypt. What it sent is read, since a connection closed before would be reset, and the answer with it.
-async fn say_plainly<T>(mut stream: TcpStream) -> io::Result<T> {
+/// Answers a client that does not encrypt. Its request is read first: closing the connection with unread data would reset it and lose
+/// the answer.
+async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
     stream.write_all(PLAIN).await?;
     stream.shutdown().await?;
     let mut request = stream.take(MAX_PLAIN);

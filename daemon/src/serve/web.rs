@@ -1,7 +1,7 @@
 //! The web configuration: encryption and passwords, in the file format that Prometheus and its exporters share.
 //!
-//! The files are looked at for every connection, and read again when they have changed, so that a renewed certificate or a changed
-//! password is in force at once. What cannot be used is logged, and what was in force before stays so.
+//! Every connection checks whether the files have changed, and reads them again if so: a renewed certificate or a changed password
+//! takes effect at once. Files that cannot be used are logged, and the old settings stay in force.
 
 mod auth;
 mod file;
@@ -39,13 +39,13 @@ struct Source {
 #[derive(Debug)]
 struct State {
     settings: Arc<Settings>,
-    /// The files as they were when they were last read, whether they could be used or not.
+    /// The files as they were when last read, usable or not.
     seen: Vec<(PathBuf, Stamp)>,
-    /// Others than this host can connect, so what guards it must stay.
+    /// Other hosts can connect, so the guards must stay.
     must_guard: bool,
 }
 
-/// Differs when a file was written or replaced; `None` if there is none.
+/// Differs once a file was written or replaced; `None` if there is no file.
 type Stamp = Option<(SystemTime, u64, u64, u64)>;
 
 impl WebConfig {
@@ -69,7 +69,7 @@ impl WebConfig {
         if self.settings().tls.is_some() { "https" } else { "http" }
     }
 
-    /// From now on what guards the daemon must stay.
+    /// From now on the guards must stay.
     pub(super) fn must_guard(&self) {
         if let Some(source) = &self.source {
             source.state.lock().unwrap_or_else(PoisonError::into_inner).must_guard = true;
@@ -83,19 +83,19 @@ impl WebConfig {
         if state.seen.iter().any(|(path, seen)| stamp(path) != *seen) {
             match reload(&source.path, &mut state) {
                 Ok(()) => tracing::info!("the web configuration {} has changed and is in force", source.path.display()),
-                Err(error) => tracing::error!("{error:#}; what was in force before stays in force"),
+                Err(error) => tracing::error!("{error:#}; the old settings stay in force"),
             }
         }
         Arc::clone(&state.settings)
     }
 
-    /// Whether a client with this `Authorization` header may come in.
+    /// Whether to let a client with this `Authorization` header in.
     pub(super) async fn authorize(&self, authorization: Option<&HeaderValue>) -> Access {
         self.authenticator.check(&self.settings().users, authorization).await
     }
 }
 
-/// What the files say, and how they were just before they were read: what changes meanwhile is read next time.
+/// What the files say, and their stamps from just before: a change during the reading is noticed next time.
 fn load(path: &Path) -> (Result<Settings>, Vec<(PathBuf, Stamp)>) {
     let mut seen = vec![(path.to_owned(), stamp(path))];
     let settings = WebFile::read(path).and_then(|file| {
@@ -110,10 +110,10 @@ fn reload(path: &Path, state: &mut State) -> Result<()> {
     state.seen = seen;
     let settings = settings?;
     if settings.tls.is_some() != state.settings.tls.is_some() {
-        return Err(value_error(path, "tls_server_config", "encryption is turned on or off by a restart only"));
+        return Err(value_error(path, "tls_server_config", "turning encryption on or off needs a restart"));
     }
     if state.must_guard && !settings.is_guarded() {
-        let what = "others than this host can connect, so passwords or client certificates are needed";
+        let what = "other hosts can connect, so passwords or client certificates are needed";
         return Err(value_error(path, "basic_auth_users", what));
     }
     state.settings = Arc::new(settings);

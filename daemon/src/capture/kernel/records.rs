@@ -16,22 +16,22 @@ use schedscope_ebpf::{
 
 use super::mapped::MappedArray;
 
-/// Attempts to read a record between two writes before it counts as being written: a write takes a tenth of a microsecond.
+/// Attempts to read a record before it counts as being written. A write takes a tenth of a microsecond.
 const ATTEMPTS: u32 = 16;
-/// Where more patience is left than this, waiting sleeps.
+/// With more patience left than this, waiting means sleeping.
 const SPIN: Duration = Duration::from_millis(1);
 
-/// How long a reading still waits for records that are being written, all of them together. Where the writer's virtual CPU was taken
-/// away in the middle of a write, it takes milliseconds to come back.
+/// How much longer a snapshot waits for records that are being written, all of them together. A write lasts for milliseconds when the
+/// hypervisor takes the writer's virtual CPU away in the middle of it.
 pub(super) struct Patience(Duration);
 
 impl Patience {
-    /// For a reading that must not be held up.
+    /// For snapshots that must not be held up.
     pub(super) fn short() -> Patience {
         Patience(SPIN)
     }
 
-    /// For one that is not repeated.
+    /// For the last snapshot.
     pub(super) fn long() -> Patience {
         Patience(Duration::from_millis(100))
     }
@@ -56,7 +56,7 @@ pub(super) enum Slot {
     Free,
     /// A thread.
     Used(Box<TaskRecord>),
-    /// A thread whose record was being written all the while: each word is whole, and some are older than others.
+    /// A thread whose record was being written all the time: every word is whole, but some are older than others.
     Torn(Box<TaskRecord>),
 }
 
@@ -94,7 +94,7 @@ impl Records {
         Ok(copy.map_or_else(|| Slot::Torn(Box::new(self.map.read(slot))), Slot::Used))
     }
 
-    /// The record once it is written, while patience lasts.
+    /// The record once it is written, if patience lasts.
     fn wait_for(&self, slot: usize, patience: &mut Patience) -> Option<Box<TaskRecord>> {
         let Patience(left) = *patience;
         let begin = Instant::now();
@@ -109,7 +109,7 @@ impl Records {
         copy
     }
 
-    /// The record between two writes, if an attempt hits on that.
+    /// The record, if an attempt falls between two writes.
     fn copy(&self, slot: usize) -> Option<Box<TaskRecord>> {
         let record = self.map.pointer(slot);
         (0..ATTEMPTS).find_map(|_| {

@@ -1,5 +1,5 @@
-//! What the daemon knows: who runs on the host, what they have done, and how the last reading went. It reads no map: readings are
-//! handed to it, and it says what to tell the kernel side in return.
+//! What the daemon knows: which processes there are, what they have done, and how the last reading went. It reads no map: it is
+//! given readings, and returns orders for the kernel side.
 
 use std::{
     collections::HashMap,
@@ -39,7 +39,7 @@ use crate::{
     },
 };
 
-/// What to tell the kernel side about threads.
+/// What the kernel side has to be told about threads.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     /// The workload that counts them from now on.
@@ -48,11 +48,11 @@ pub(super) struct Orders {
     pub(super) locks: Vec<(Tid, [AddressRange; RANGES])>,
 }
 
-/// What a scrape shows besides what is known.
+/// What a scrape needs besides what is known.
 pub(super) struct Scrape<'a> {
     /// When collecting began.
     pub(super) begin: Instant,
-    /// Threads that wait, against the kernel.
+    /// Comparison of waiting threads with the kernel's counts.
     pub(super) waiting: Residuals,
     /// The BPF programs.
     pub(super) programs: &'a [ProgramStatus],
@@ -74,7 +74,7 @@ pub(super) struct Collector {
     /// What the BPF programs cost.
     pub(super) cost: Cost,
     process: ProcessCollector,
-    /// When the kernel side was last read, and why that failed.
+    /// When the last reading was taken, and why it failed if it did.
     last_reading: Option<(Instant, Option<String>)>,
 }
 
@@ -131,7 +131,7 @@ impl Collector {
         }
     }
 
-    /// Takes a reading in: the totals, who is new, where Pythons keep their locks, which models show.
+    /// Adds a reading: to the totals, the names, the interpreters and the models.
     pub(super) fn take(&mut self, stage: Stage, reading: Result<Snapshot>) -> Result<(Snapshot, Orders), String> {
         let reading = reading.map_err(|error| {
             self.failed(stage, &error);
@@ -147,7 +147,7 @@ impl Collector {
         Ok((snapshot, Orders { workloads, locks }))
     }
 
-    /// Counts a failure, and logs the first of its stage; more of the same would only fill the log.
+    /// Counts a failure, and logs the first of each stage; more of the same would only fill the log.
     pub(super) fn failed(&mut self, stage: Stage, error: &anyhow::Error) {
         let count = &mut self.collection.errors[stage as usize];
         *count += 1;
@@ -191,7 +191,7 @@ impl Collector {
         text::encode(&exposition, &self.process)
     }
 
-    /// Adds what a reading of everything says to what the page shows.
+    /// Adds a full reading to the history for the page.
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
         let row = |(id, name, source): (WorkloadId, &str, NameSource)| {
             let model = self.live.of(id);
@@ -203,7 +203,7 @@ impl Collector {
         self.history.push(reading);
     }
 
-    /// What a page that has got so far has not seen.
+    /// What a page at this position has not seen.
     pub(super) fn history_after(&self, position: Position) -> Answer {
         self.history.after(position)
     }
@@ -247,7 +247,7 @@ impl Collector {
     }
 }
 
-/// A number that the daemon before did not have, nor will the next: when this one began, in milliseconds, which a browser can hold.
+/// Differs for every start of the daemon: its time in milliseconds, a number that JavaScript can hold.
 fn epoch() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(0)

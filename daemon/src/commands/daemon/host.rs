@@ -14,8 +14,8 @@ use crate::{
     label::table::OTHER_ID,
 };
 
-/// Every so many readings the host's tasks are listed again. A fork of which no event was seen leaves a tree untraced until then;
-/// the list costs a tenth of a microsecond per thread.
+/// Readings per listing of the host's tasks. A fork whose event was missed leaves a tree untraced until the next one; listing costs
+/// a tenth of a microsecond per thread.
 const READINGS_PER_LISTING: u32 = 4;
 
 /// A tracer of the whole host.
@@ -44,12 +44,12 @@ impl Host {
         self.tracer.snapshot(depth)
     }
 
-    /// Compares threads that wait, at this moment, with what the kernel kept about them.
+    /// Compares threads that are waiting now with the kernel's counts.
     pub(super) fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
         self.tracer.compare_waiting()
     }
 
-    /// Tells the programs what was found out about threads. One that has ended meanwhile is left alone.
+    /// Tells the programs about threads. Those that have ended meanwhile are left alone.
     pub(super) fn obey(&mut self, orders: Orders) {
         for (tid, workload) in orders.workloads {
             self.tracer.set_workload(tid, workload);
@@ -65,18 +65,18 @@ impl Host {
         Ok(())
     }
 
-    /// What each program that runs has cost while statistics were on, whoever turned them on.
+    /// The cost of each running program while statistics were on, whoever turned them on.
     pub(super) fn costs(&self) -> Vec<ProgramCost> {
         self.tracer.costs()
     }
 
-    /// Every program, and why it does not run if it does not.
+    /// Every program, and why it does not run if so.
     pub(super) fn programs(&self) -> &[ProgramStatus] {
         self.tracer.programs()
     }
 }
 
-/// Loading parses some 6 MB of type information; without this the C library keeps what that took, tens of MB, for good.
+/// Loading parses some 6 MB of type information. Without this the C library would keep the tens of MB that it took.
 fn give_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only returns free memory to the kernel, and takes no pointer.

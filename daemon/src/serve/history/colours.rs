@@ -1,13 +1,13 @@
-//! Which workload has which colour. The daemon says so, not the page, so that every page shows the same, also after a reload.
+//! Which workload has which colour. The daemon decides, so all pages show the same colours, also after a reload.
 
 /// Samples on the page: five minutes of seconds.
 pub(super) const SAMPLES: usize = 300;
-/// Colours of the palette that mean a workload.
+/// Colours of the palette that stand for workloads.
 pub(super) const COLOURS: usize = 12;
-/// Percent of a CPU that earn a colour in one sample while half of them are free, and that keep it.
+/// Percent of a CPU in one sample that earns a colour while half of them are free, and that keeps it.
 const EARNED: u64 = 1;
-/// What it takes while a quarter is free, and after that; so that small fry that comes early leaves some for what is busy later.
-/// Workloads that the configuration names are what somebody wants to see, and never pay more.
+/// The price while a quarter is free, and after that: early small workloads leave colours for those that are busy later. Somebody
+/// wants to see the workloads that the configuration names, so they never pay more.
 const EARNED_LATER: [u64; 2] = [5, 20];
 
 /// What a workload did in a sample.
@@ -15,13 +15,13 @@ const EARNED_LATER: [u64; 2] = [5, 20];
 pub(super) struct Use {
     /// The workload.
     pub id: usize,
-    /// The configuration names it.
+    /// Whether the configuration names it.
     pub is_named: bool,
     /// On-CPU time.
     pub on_cpu_ns: u64,
 }
 
-/// A colour and the workload that has it.
+/// The workload that has a colour.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     id: usize,
@@ -69,7 +69,7 @@ impl Colours {
     }
 }
 
-/// No sample on the page has its colour any more.
+/// Its colour is in no sample on the page any more.
 fn is_gone(owner: Owner, number: u64) -> bool {
     number - owner.last > SAMPLES as u64
 }

@@ -28,11 +28,11 @@ values! {
         Migrations = "migrations",
         /// Waits after a wake-up that have ended.
         WakeupWaits = "wakeup_waits",
-        /// What they took together.
+        /// Their total time.
         WakeupWaitsNs = "wakeup_waits_ns",
         /// Waits after losing the CPU that have ended.
         PreemptWaits = "preempt_waits",
-        /// What they took together.
+        /// Their total time.
         PreemptWaitsNs = "preempt_waits_ns",
     }
 }
@@ -57,7 +57,7 @@ impl Figure {
 /// Running totals of a workload, or what they grew by. Zeros are left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
-    /// The model that it showed at the reading; left out where it was idle.
+    /// The model at the reading; left out if idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
     /// On-CPU time by CPU, where there is any.
@@ -95,7 +95,7 @@ fn by_figure<S: Serializer>(numbers: &[u64; Figure::ALL.len()], serializer: S) -
 }
 
 impl Figures {
-    /// Those of the totals of a workload that shows a model.
+    /// The figures of a workload with these totals and this model.
     pub fn of(totals: &Totals, model: ModelName) -> Figures {
         Figures {
             model: Some(model).filter(|model| *model != ModelName::Idle),
@@ -107,7 +107,7 @@ impl Figures {
         }
     }
 
-    /// What grew since; model, threads and processes are those of now.
+    /// What they grew by since; model, threads and processes are as they are now.
     #[must_use]
     pub fn since(&self, before: &Figures) -> Figures {
         let grown =

@@ -1,7 +1,7 @@
-//! The last minutes, second by second, for the built-in page: what grew from one reading to the next. Pure.
+//! The last minutes for the built-in page, second by second: what the totals grew by between readings. Pure.
 //!
-//! Differences of the same totals that `/metrics` shows, so sums over samples are exact whatever the page leaves out. Samples are
-//! kept as the JSON that will be sent, and both their number and their size are bounded.
+//! The totals are those of `/metrics`, so sums over samples are exact. Samples are kept as the JSON that will be sent; their number
+//! and their size are bounded.
 
 mod colours;
 mod figures;
@@ -33,7 +33,7 @@ const MAX_BYTES: usize = 3 << 20;
 pub struct Row {
     /// Its name.
     pub name: String,
-    /// What the name was taken from.
+    /// Where the name comes from.
     pub source: NameSource,
     /// The model it shows now.
     pub model: ModelName,
@@ -55,7 +55,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Takes the CPUs from what `/metrics` shows.
+    /// A reading, with CPUs as `/metrics` shows them.
     pub fn new(snapshot: &Snapshot, cpus: &[CpuTotals], rows: Vec<Row>) -> Reading {
         let idle_ns = cpus.iter().map(|cpu| (cpu.cpu.0, cpu.idle_ns)).collect();
         Reading { taken_ns: snapshot.taken_ns, idle_ns, rows, losses: snapshot.losses() }
@@ -75,7 +75,7 @@ struct Sample {
     workloads: BTreeMap<usize, Figures>,
 }
 
-/// Where a page has got to: the samples of which daemon, and the number of the next.
+/// How far a page has got: with which daemon, and the number of the sample it needs next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Position {
@@ -90,7 +90,7 @@ pub struct Position {
 pub struct Standing {
     /// Its number.
     pub id: usize,
-    /// Its colour among those of the palette; none for `other` and for those that had too little to earn one.
+    /// Its colour in the palette; none for `other` and for workloads that have not earned one.
     pub colour: Option<usize>,
     /// What the last reading said.
     #[serde(flatten)]
@@ -100,11 +100,11 @@ pub struct Standing {
 /// What a page gets.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Answer {
-    /// Form of this document.
+    /// Format of this document.
     pub schema: &'static str,
-    /// Another number for every start of the daemon.
+    /// Different for every start of the daemon.
     pub epoch: u64,
-    /// Number of the sample that will come next.
+    /// Number of the next sample.
     pub next: u64,
     /// When tracing began, on the clock of `taken_ns`.
     pub began_ns: u64,
@@ -114,11 +114,11 @@ pub struct Answer {
     pub idle_ns: BTreeMap<u32, u64>,
     /// Every workload.
     pub workloads: Vec<Standing>,
-    /// Losses since tracing began that leave a gap in the figures, by reason, where there are any.
+    /// Losses since tracing began that leave a gap in the figures, by reason.
     pub missing: BTreeMap<&'static str, u64>,
-    /// Those that do not, since the kernel's own accounts made them good.
+    /// Those that the kernel's own accounting made up for.
     pub repaired: BTreeMap<&'static str, u64>,
-    /// Those that concern details of single threads alone, of which the page shows none.
+    /// Those of details of single threads, which the page does not show.
     pub details: BTreeMap<&'static str, u64>,
     /// What the page has not seen yet.
     #[serde(serialize_with = "raw")]
@@ -156,7 +156,7 @@ impl History {
         }
     }
 
-    /// Takes a reading in. The first is what the others are compared with.
+    /// Adds a reading. The first only serves for comparison.
     pub fn push(&mut self, reading: Reading) {
         if let Some(last) = &self.last {
             if reading.taken_ns <= last.taken_ns {
@@ -207,7 +207,7 @@ impl History {
         }
     }
 
-    /// What a page that has got to `position` has not seen; everything for one that was with another daemon or has seen nothing.
+    /// What a page at `position` has not seen: everything, if it comes from another daemon or has seen nothing.
     pub fn after(&self, position: Position) -> Answer {
         let missing = if position.epoch == self.epoch { self.next.saturating_sub(position.next) } else { u64::MAX };
         let skipped = self.samples.len().saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));

@@ -1,4 +1,4 @@
-//! Passwords. bcrypt is slow on purpose, so who may make us compute it, and how often, is bounded.
+//! Passwords. bcrypt is slow on purpose, so who can make us compute it, and how often, is bounded.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,18 +16,18 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 
-/// Clients that may wait for a check of their password; the next are told to come back.
+/// Clients that may wait for a password check; the next ones are told to come back.
 const MAX_WAITING: usize = 8;
 /// Credentials remembered as good.
 const MAX_KNOWN: usize = 64;
-/// After a wrong password the next check waits this many times as long as the check took, so that guessing takes a quarter of a
-/// CPU at most.
+/// After a wrong password the next check waits for this many times the duration of the last one, so guessing takes at most a quarter
+/// of a CPU.
 const PAUSE: u32 = 3;
 
 /// Whether a client is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum Access {
-    /// It is.
+    /// Yes.
     Granted,
     /// No name, or a wrong name or password.
     Denied,
@@ -40,7 +40,7 @@ pub(in crate::serve) enum Access {
 pub(super) struct Authenticator {
     turn: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Fingerprints of names, hashes and passwords that went together.
+    /// Fingerprints of names, hashes and passwords that matched.
     known: Arc<Mutex<HashSet<[u8; 32]>>>,
 }
 
@@ -50,7 +50,7 @@ impl Default for Authenticator {
     }
 }
 
-/// Counts one that waits for as long as it exists, also when its client goes away.
+/// Counts a waiting client for as long as it exists, even if the client goes away.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl Drop for Waiting<'_> {
@@ -66,7 +66,7 @@ impl Authenticator {
             return Access::Granted;
         }
         let Some((name, password)) = authorization.and_then(credentials) else { return Access::Denied };
-        // An unknown name takes as long as a known one, so that nobody learns which names there are.
+        // An unknown name takes as long as a known one, so nobody learns which names exist.
         let (hash, is_user) = match users.get(&name) {
             Some(hash) => (hash, true),
             None => (users.values().next().unwrap_or(&name), false),
@@ -126,8 +126,8 @@ fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
     Some((String::from_utf8(decoded[..colon].to_vec()).ok()?, decoded[colon + 1..].to_vec()))
 }
 
-/// Stands for credentials in memory. Keyed, so that it can't be looked up in a list made beforehand; with the hash, so that a
-/// changed password is forgotten.
+/// Stands for credentials in memory. It is keyed, so precomputed lists are useless, and includes the hash, so a changed password is
+/// forgotten.
 fn fingerprint(name: &str, hash: &str, password: &[u8]) -> Option<[u8; 32]> {
     static KEY: OnceLock<Option<[u8; 32]>> = OnceLock::new();
     let key = KEY.get_or_init(|| {

@@ -1,4 +1,4 @@
-//! The file: what it may say.
+//! The format of the file.
 
 use std::{
     collections::BTreeMap,
@@ -39,7 +39,7 @@ pub(super) struct HttpSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TlsSection {
-    /// Of the web configuration, for messages.
+    /// Path of the web configuration, for messages.
     #[serde(skip)]
     path: PathBuf,
     pub(super) cert: Option<String>,

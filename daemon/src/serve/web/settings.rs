@@ -1,4 +1,4 @@
-//! What the file says, checked and ready to serve with.
+//! The file's settings, checked and ready to use.
 
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
@@ -9,13 +9,13 @@ use tokio_rustls::rustls::ServerConfig;
 
 use super::{file::WebFile, tls};
 
-/// A check of one more takes ten seconds or so, and a connection is cut off after fifteen.
+/// One more would make a check take ten seconds or so, and connections are cut off after fifteen.
 const MAX_COST: u32 = 15;
 /// Headers that the format allows.
 const HEADERS: [&str; 5] =
     ["Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options", "X-XSS-Protection", "Strict-Transport-Security"];
 
-/// What is in force.
+/// The settings in force.
 #[derive(Debug, Default)]
 pub(in crate::serve) struct Settings {
     /// Encryption; `None` for plain HTTP.
@@ -32,7 +32,7 @@ impl Settings {
     /// Reads the files that `file` names and checks everything.
     pub(super) fn check(file: WebFile) -> Result<Settings> {
         if file.rate_limit.is_some() {
-            return Err(file.error("rate_limit", "not supported: what one client can cost is limited anyway. Remove it"));
+            return Err(file.error("rate_limit", "not supported: clients are limited anyway. Remove it"));
         }
         for (name, hash) in &file.basic_auth_users {
             check_user(name, hash).map_err(|what| file.error(&format!("basic_auth_users.{name}"), what))?;
@@ -49,7 +49,7 @@ impl Settings {
         })
     }
 
-    /// Only those can read who are known, and nobody on the way can.
+    /// Whether only known clients can read, and nobody on the way.
     pub(in crate::serve) fn is_guarded(&self) -> bool {
         self.tls.is_some() && (self.requires_certificate || !self.users.is_empty())
     }
@@ -62,14 +62,14 @@ fn check_user(name: &str, hash: &str) -> std::result::Result<(), String> {
         return Err(format!("cost {} makes a check take too long: use at most {MAX_COST}, 10 as a rule", parts.get_cost()));
     }
     if name.contains(':') {
-        return Err("a name cannot have a colon, for it ends there on the wire".to_owned());
+        return Err("a name cannot contain a colon, which ends it on the wire".to_owned());
     }
     Ok(())
 }
 
 fn header(name: &str, value: &str) -> std::result::Result<(HeaderName, HeaderValue), String> {
     if !HEADERS.contains(&name) {
-        return Err(format!("this header cannot be set: use one of {}", HEADERS.join(", ")));
+        return Err(format!("this header cannot be set: use {}", HEADERS.join(", ")));
     }
     let parsed = HeaderName::from_str(name).ok().zip(HeaderValue::from_str(value).ok());
     parsed.ok_or_else(|| "not a value that a header can have".to_owned())

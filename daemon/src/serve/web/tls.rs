@@ -1,4 +1,4 @@
-//! `tls_server_config` made into what rustls serves with.
+//! `tls_server_config` as rustls's configuration.
 
 use std::{
     path::PathBuf,
@@ -18,13 +18,14 @@ use webpki::{EndEntityCert, KeyUsage, ring::ECDSA_P256_SHA256};
 
 use super::file::{self, TlsSection};
 
-/// Names of groups in the file, with the ring's.
+/// Names of key exchange groups in the file, and in rustls.
 const GROUPS: [(&str, &str); 3] = [("X25519", "X25519"), ("CurveP256", "secp256r1"), ("CurveP384", "secp384r1")];
 
 /// The configuration, and whether a client without a certificate is turned away.
 pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, bool)> {
     if section.client_allowed_sans.is_some() {
-        let what = "not supported: name an authority in client_ca_file that signs the right clients only. Remove it";
+        let what =
+            "not supported: name an authority in client_ca_file that signs the certificates of the right clients only. Remove it";
         return Err(section.error("client_allowed_sans", what));
     }
     let (certificates, certificate_place) = certificates(section, "cert", section.cert.as_ref(), section.cert_file.as_ref())?;
@@ -53,7 +54,7 @@ pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, 
     Ok((Arc::new(config), requires_certificate))
 }
 
-/// What is given in place or in a file, and where that was.
+/// A text given inline or in a file, and where that is.
 fn read(section: &TlsSection, key: &str, text: Option<&String>, file: Option<&PathBuf>) -> Result<(Vec<u8>, String)> {
     let error = |what: &str| Err(section.error(&format!("{key}_file"), what));
     match (text, file) {
@@ -81,10 +82,10 @@ fn certificates(
     Ok((found, place))
 }
 
-/// What a client will not like about our certificate.
+/// Why clients will reject our certificate.
 pub(super) fn trouble(certificate: &CertificateDer<'_>, now: UnixTime) -> Option<&'static str> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
-    // Without an authority to lead to this always fails; dates are looked at before that.
+    // It always fails for lack of an authority, but dates are checked first.
     let verdict = certificate.verify_for_usage(&[ECDSA_P256_SHA256], &[], &[], now, KeyUsage::server_auth(), None, None);
     match verdict.err()? {
         webpki::Error::CertExpired { .. } => Some("has expired"),
@@ -93,19 +94,19 @@ pub(super) fn trouble(certificate: &CertificateDer<'_>, now: UnixTime) -> Option
     }
 }
 
-/// What checks the certificates of clients, and whether they need one.
+/// The check of clients' certificates, and whether they need one.
 fn client_verifier(section: &TlsSection, provider: &Arc<CryptoProvider>) -> Result<(Option<Arc<dyn ClientCertVerifier>>, bool)> {
     let has_authority = section.client_ca.is_some() || section.client_ca_file.is_some();
     let requires = match section.client_auth_type.as_deref() {
         None | Some("" | "NoClientCert") if has_authority => {
-            return Err(section.error("client_ca_file", "no use without client_auth_type: RequireAndVerifyClientCert"));
+            return Err(section.error("client_ca_file", "has no effect without client_auth_type: RequireAndVerifyClientCert"));
         }
         None | Some("" | "NoClientCert") => return Ok((None, false)),
         Some("RequireAndVerifyClientCert") => true,
         Some("VerifyClientCertIfGiven") => false,
         Some(other) => {
             let what = format!(
-                "{other} is not supported, for it lets in whoever has any certificate: use RequireAndVerifyClientCert, \
+                "{other} is not supported, since it accepts any certificate: use RequireAndVerifyClientCert, \
                  VerifyClientCertIfGiven or NoClientCert"
             );
             return Err(section.error("client_auth_type", what));
@@ -147,7 +148,7 @@ fn provider(section: &TlsSection) -> Result<CryptoProvider> {
     if !section.cipher_suites.is_empty() {
         let (for_13, for_12): (Vec<_>, Vec<_>) = provider.cipher_suites.iter().copied().partition(|suite| suite.tls13().is_some());
         let known: Vec<String> = for_12.iter().map(|suite| format!("{:?}", suite.suite())).collect();
-        // As in Prometheus, those of TLS 1.3 are not chosen.
+        // Those of TLS 1.3 cannot be chosen, as in Prometheus.
         let mut chosen = for_13;
         for name in &section.cipher_suites {
             let at = known.iter().position(|it| it == name).ok_or_else(|| unknown("cipher_suites", name, &known))?;

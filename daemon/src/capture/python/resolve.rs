@@ -319,6 +319,14 @@ mod tests {
         Tgid(child.id())
     }
 
+    /// As `/proc/PID/stat` has it.
+    fn wait_for_state(child: &Child, state: char) {
+        let process = Process::new(i32::try_from(child.id()).unwrap()).unwrap();
+        while process.stat().unwrap().state != state {
+            std::thread::yield_now();
+        }
+    }
+
     /// The place of a variable of the C library in this very process, against what the dynamic loader says.
     #[test]
     fn a_variable_of_a_shared_library_is_where_the_loader_put_it() {
@@ -341,6 +349,8 @@ mod tests {
         let mut resolver = Resolver::default();
         assert_eq!(resolver.resolve(Tgid(std::process::id())), Ok(None));
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        // Asleep: until then the dynamic loader may map another file.
+        wait_for_state(&child, 'S');
         assert_eq!(resolver.resolve(tgid(&child)), Ok(None));
         // Without another file to read: the answer is known.
         let known = resolver.files.len();
@@ -354,10 +364,7 @@ mod tests {
     fn a_process_that_ended_is_gone() {
         let mut child = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
         let mut resolver = Resolver::default();
-        let is_zombie = || Process::new(i32::try_from(child.id()).unwrap()).unwrap().stat().unwrap().state == 'Z';
-        while !is_zombie() {
-            std::thread::yield_now();
-        }
+        wait_for_state(&child, 'Z');
         assert_eq!(resolver.resolve(tgid(&child)), Err(Unresolved::Gone));
         child.wait().unwrap();
         assert_eq!(resolver.resolve(tgid(&child)), Err(Unresolved::Gone));

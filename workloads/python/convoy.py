@@ -29,19 +29,20 @@ DEFAULT_SECONDS = 0.5
 TIMEOUT_SECONDS = 5
 
 
-def burn(name, cpu, stop):
-    """The busy worker: pure Python until ``stop()`` says so."""
+def burn(name, cpu, running, stop):
+    """The busy worker: sets ``running``, then pure Python until ``stop()`` says so."""
     worker.name_thread(name)
     os.sched_setaffinity(0, {cpu})
+    running.set()
     while not stop():
         total = 0
         for number in range(1000):
             total += number * number
 
 
-def burn_as_process(cpu, parent):
+def burn_as_process(cpu, running, parent):
     """The busy worker as a process; it ends at the latest with its parent."""
-    burn("busy", cpu, lambda: os.getppid() != parent)
+    burn("busy", cpu, running, lambda: os.getppid() != parent)
 
 
 def echo(server, cpu):
@@ -56,12 +57,17 @@ def echo(server, cpu):
 
 
 def client(address, cpu, seconds, connection):
-    """The client process: counts echoes for ``seconds`` and times each round trip."""
+    """The client process: when told to, counts echoes for ``seconds`` and times each round trip.
+
+    It is told to once the busy worker runs: before that an echo takes a hundredth of the time, so
+    that a worker that starts 2 ms late would leave most of the echoes quick.
+    """
     worker.name_thread("client")
     os.sched_setaffinity(0, {cpu})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
         own.settimeout(TIMEOUT_SECONDS)
         own.connect(address)
+        connection.recv()
         begin_ns = time.monotonic_ns()
         end_ns, trips_ns = begin_ns, []
         while end_ns - begin_ns < seconds * 1e9:
@@ -78,7 +84,7 @@ def run(model, seconds):
     here, there = sorted(os.sched_getaffinity(0))[:2]
     context = multiprocessing.get_context("fork")
     watch = measure.Stopwatch()
-    ended = threading.Event()
+    running, ended = context.Event(), threading.Event()
     processes = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
@@ -88,16 +94,19 @@ def run(model, seconds):
         arguments = (server.getsockname(), client_cpu, seconds, theirs)
         processes.append(context.Process(target=client, args=arguments, daemon=True))
         if model == "process":
-            processes.append(context.Process(target=burn_as_process, args=(there, os.getpid()), daemon=True))
+            processes.append(context.Process(target=burn_as_process, args=(there, running, os.getpid()), daemon=True))
         for process in reversed(processes):
             process.start()
         theirs.close()
         threads = [threading.Thread(target=echo, args=(server, here), daemon=True)]
         if model.startswith("thread"):
             busy_cpu = here if model == "thread-near" else there
-            threads.append(threading.Thread(target=burn, args=("busy", busy_cpu, ended.is_set), daemon=True))
+            threads.append(threading.Thread(target=burn, args=("busy", busy_cpu, running, ended.is_set), daemon=True))
         for thread in threads:
             thread.start()
+        if model != "alone" and not running.wait(TIMEOUT_SECONDS):
+            raise RuntimeError("the busy worker did not run within %d s" % TIMEOUT_SECONDS)
+        ours.send("go")
         answered = ours.poll(seconds + 2 * TIMEOUT_SECONDS)
         ended.set()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:

@@ -84,5 +84,3 @@ fn is_gap(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-use tests::samples;

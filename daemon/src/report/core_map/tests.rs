@@ -4,10 +4,7 @@
 
 use proptest::prelude::*;
 
-use super::{
-    super::{samples::any_core_map, schema::CoreMapRow},
-    *,
-};
+use super::{super::schema::CoreMapRow, *};
 
 const PLAIN: ColourDepth = ColourDepth::None;
 
@@ -226,6 +223,17 @@ fn idle_cores_of_a_large_host_are_left_out() {
     rows.extend((2..64).map(|cpu| CoreMapRow { cpu, bins: vec![vec![]; 10], foreign: vec![0.1; 10] }));
     assert_eq!(cells(&report, 100).len(), 1);
     assert!(drawn(&report, 100, PLAIN).iter().any(|line| line.contains("63 other CPUs")));
+}
+
+/// A map whose rows differ in length and may name threads that are not there.
+fn any_core_map() -> impl Strategy<Value = CoreMap> {
+    let any_seconds = || prop_oneof![4 => 0.0..20.0, 1 => Just(0.0), 1 => any::<f64>()];
+    let bin = prop::collection::vec((0..9_usize, any_seconds()), 0..4);
+    let row = (any::<u32>(), prop::collection::vec(bin, 0..40), prop::collection::vec(any_seconds(), 0..40))
+        .prop_map(|(cpu, bins, foreign)| CoreMapRow { cpu, bins, foreign });
+    let thread = (any::<u32>(), 0..3_u32, any::<String>()).prop_map(|(tid, tgid, comm)| CoreMapThread { tid, tgid, comm });
+    (any_seconds(), prop::collection::vec(row, 0..20), prop::collection::vec(thread, 0..8))
+        .prop_map(|(bin_seconds, rows, threads)| CoreMap { bin_seconds, rows, threads })
 }
 
 proptest! {

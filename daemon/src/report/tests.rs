@@ -92,7 +92,9 @@ fn replace<'a>(value: &mut Value, leaves: &mut impl Iterator<Item = &'a Leaf>) {
             // Shorter ones may be pairs.
             let length = leaf.as_ref().filter(|_| items.len() > 2).map_or(items.len(), |(_, count, _)| *count as usize);
             items.truncate(length);
-            items.iter_mut().for_each(|item| replace(item, leaves));
+            for item in items {
+                replace(item, leaves);
+            }
         }
         (Value::String(name), Some((.., text))) => name.clone_from(text),
         (Value::Number(figure), Some((seconds, ..))) if figure.is_f64() => {

@@ -2,12 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    fs::File,
-    io::Read,
-    sync::{
-        Arc, Mutex, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Instant,
 };
 
@@ -15,6 +10,7 @@ use axum::http::HeaderValue;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_rustls::rustls::crypto::ring;
 
 /// Clients that may wait for a password check; the next ones are told to come back.
 const MAX_WAITING: usize = 8;
@@ -39,23 +35,14 @@ pub(in crate::serve) enum Access {
 #[derive(Debug)]
 pub(super) struct Authenticator {
     turn: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    waiting: Semaphore,
     /// Fingerprints of names, hashes and passwords that matched.
     known: Arc<Mutex<HashSet<[u8; 32]>>>,
 }
 
 impl Default for Authenticator {
     fn default() -> Self {
-        Authenticator { turn: Arc::new(Semaphore::new(1)), waiting: AtomicUsize::new(0), known: Arc::default() }
-    }
-}
-
-/// Counts a waiting client for as long as it exists, even if the client goes away.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        Authenticator { turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(MAX_WAITING), known: Arc::default() }
     }
 }
 
@@ -75,10 +62,7 @@ impl Authenticator {
         if self.knows(&fingerprint) {
             return Access::Granted;
         }
-        let waiting = Waiting(&self.waiting);
-        if waiting.0.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
-            return Access::Busy;
-        }
+        let Ok(_waiting) = self.waiting.try_acquire() else { return Access::Busy };
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Access::Busy };
         // Several scrapes with the same password may have come at once.
         if self.knows(&fingerprint) {
@@ -132,7 +116,7 @@ fn fingerprint(name: &str, hash: &str, password: &[u8]) -> Option<[u8; 32]> {
     static KEY: OnceLock<Option<[u8; 32]>> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let mut key = [0; 32];
-        File::open("/dev/urandom").and_then(|mut random| random.read_exact(&mut key)).ok()?;
+        ring::default_provider().secure_random.fill(&mut key).ok()?;
         Some(key)
     });
     let mut digest = Sha256::new();

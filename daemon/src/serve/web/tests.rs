@@ -330,6 +330,11 @@ fn a_certificate_out_of_its_time_is_noticed() {
 fn beyond_loopback_it_takes_encryption_and_a_lock() {
     let files = Files::new();
     let all: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    for address in [all, "[::]:0".parse().unwrap()] {
+        let error = listen(address, false, &WebConfig::default()).unwrap_err().to_string();
+        assert!(error.contains("--allow-remote") && error.contains("--web-config"), "{error}");
+    }
+    listen(all, true, &WebConfig::default()).unwrap();
     let both = format!("{TLS}{}", user());
     let client = "tls_server_config: {cert_file: cert.pem, key_file: key.pem, client_ca_file: ca.pem, client_auth_type: ";
     for guarded in [both, format!("{client} RequireAndVerifyClientCert}}")] {

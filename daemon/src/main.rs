@@ -6,8 +6,9 @@ use clap::Parser;
 use schedscope::{
     args::{Args, Command},
     capture::spawn::SpawnError,
-    commands,
+    commands, lab,
 };
+use schedscope_workloads::Again;
 
 /// Our own failure under `run`, told apart from the command's codes as env(1) and timeout(1) do.
 const OWN_FAILURE: i32 = 125;
@@ -24,8 +25,8 @@ fn main() -> ExitCode {
         }
         Command::Check(args) => commands::check::check(&args),
         Command::CheckLoad(args) => commands::check::check_load(&args),
-        Command::Lab(arguments) => commands::lab::lab(&arguments),
-        Command::Workload(command) => commands::lab::workload(command),
+        Command::Lab(arguments) => lab::run(&arguments).map(|()| 0),
+        Command::Workload(command) => schedscope_workloads::run(command, Again { prefix: &["workload"] }).map(|()| 0),
         Command::Doctor => commands::doctor::doctor(),
     };
     let code = result.unwrap_or_else(|error| {

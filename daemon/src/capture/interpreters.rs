@@ -29,7 +29,7 @@ const ENDED_MAX: usize = 65_536;
 
 /// What is known of a process.
 #[derive(Clone, Debug)]
-pub enum Finding {
+enum Finding {
     /// Not looked at yet.
     New,
     /// No interpreter so far.
@@ -95,7 +95,7 @@ impl Interpreters {
         let now_ns = snapshot.taken_ns;
         let live = || snapshot.threads.iter().filter(|thread| !thread.has_ended());
         let present: HashSet<Tgid> = live().map(Thread::tgid).collect();
-        for thread in snapshot.threads.iter().filter(|thread| thread.tid().0 == thread.tgid().0 && !thread.has_ended()) {
+        for thread in live().filter(|thread| thread.tid().0 == thread.tgid().0) {
             self.meet(thread, now_ns);
         }
         self.forget(&present);
@@ -112,18 +112,13 @@ impl Interpreters {
         }
     }
 
-    /// Why the locks of a process that is a Python are not known; `None` if they are, or if it is none.
-    pub fn why_unresolved(&self, tgid: Tgid) -> Option<Unresolved> {
-        self.processes.get(&tgid).and_then(reason)
-    }
-
     /// What a process has for locks; `None` if it is no Python.
     pub fn python(&self, tgid: Tgid) -> Option<Python> {
         match self.of(tgid) {
             Some(interpreter) if interpreter.kind == GilKind::FreeThreaded => Some(Python::FreeThreaded),
             Some(interpreter) if interpreter.gils.len() > 1 => Some(Python::ManyGils),
             Some(_) => Some(Python::OneGil),
-            None => self.why_unresolved(tgid).map(|_| Python::Unresolved),
+            None => self.processes.get(&tgid).and_then(reason).map(|_| Python::Unresolved),
         }
     }
 

@@ -41,13 +41,12 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
     }
     let mut interrupts = Interrupts::listen()?;
     let mut session = Session::start(topology)?;
-    let processes: Vec<Tgid> = args.pid.iter().map(|pid| Tgid(*pid)).collect();
+    let processes: Vec<Tgid> = args.pid.iter().copied().map(Tgid).collect();
+    let pids = args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     session.begin(&processes)?;
     if session.alive() == 0 {
-        let pids: Vec<String> = args.pid.iter().map(ToString::to_string).collect();
         anyhow::bail!(
-            "no thread of process {} could be traced: is it the process id, not a thread's, and in this pid namespace?",
-            pids.join(", ")
+            "no thread of process {pids} could be traced: is it the process id, not a thread's, and in this pid namespace?"
         );
     }
     let end = args.duration.map(|seconds| tokio::time::Instant::now() + Duration::from_secs_f64(seconds));
@@ -62,10 +61,7 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
             () = tokio::time::sleep(pause.min(left)) => pause = session.sample()?,
         }
     }
-    let name = args
-        .report
-        .name
-        .unwrap_or_else(|| format!("pid {}", args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+    let name = args.report.name.unwrap_or_else(|| format!("pid {pids}"));
     let subject = Subject { name, allowed_cpus: allowed_cpus(), ..Subject::default() };
     let report = build(&session.finish(None, subject)?);
     deliver(&report, json, args.report.quiet)?;

@@ -146,14 +146,14 @@ impl Daemon {
         let opens = !self.collector.cost.is_open();
         // Statistics are on for the whole window.
         if !opens {
-            self.collector.cost.close(Instant::now(), &self.host.costs());
+            self.collector.cost.close(Instant::now(), &self.host.tracer.costs());
         }
         if let Err(error) = self.host.measure_cost(opens) {
             self.collector.failed(Stage::ProgramCost, &error.into());
             return false;
         }
         if opens {
-            self.collector.cost.open(Instant::now(), self.host.costs());
+            self.collector.cost.open(Instant::now(), self.host.tracer.costs());
         }
         opens
     }
@@ -163,8 +163,8 @@ impl Daemon {
         match request {
             Request::Metrics(reply) => drop(reply.send(self.scrape())),
             Request::History(position, reply) => drop(reply.send(self.collector.history_after(position))),
-            Request::Status(reply) => drop(reply.send(self.collector.status(self.host.programs()))),
-            Request::Health(reply) => drop(reply.send(self.collector.last_reading())),
+            Request::Status(reply) => drop(reply.send(self.collector.status(self.host.tracer.programs()))),
+            Request::Health(reply) => drop(reply.send(self.collector.last_reading.clone())),
         }
     }
 
@@ -182,12 +182,17 @@ impl Daemon {
         let begin = Instant::now();
         let mut waiting = Residuals::default();
         let reading = self.host.snapshot(Depth::Full).and_then(|snapshot| {
-            waiting = self.host.compare_waiting()?;
+            waiting = self.host.tracer.compare_waiting()?;
             Ok(snapshot)
         });
         self.take(Stage::Snapshot, reading)?;
-        let scrape =
-            Scrape { begin, waiting, programs: self.host.programs(), costs: &self.host.costs(), refused: self.handle.refused() };
+        let scrape = Scrape {
+            begin,
+            waiting,
+            programs: self.host.tracer.programs(),
+            costs: &self.host.tracer.costs(),
+            refused: self.handle.refused(),
+        };
         self.collector.text(&scrape).map(Bytes::from).map_err(|error| format!("cannot write the metrics: {error}"))
     }
 }

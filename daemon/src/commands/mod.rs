@@ -4,7 +4,6 @@ pub mod attach;
 pub mod check;
 pub mod daemon;
 pub mod doctor;
-pub mod lab;
 pub mod run;
 
 use std::{
@@ -15,7 +14,8 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    capture::{preflight, topology::Topology},
+    capture::{preflight, snapshot::Tgid, topology::Topology},
+    label::proc::CpuSet,
     report::{Options, RunReport, render},
 };
 
@@ -75,12 +75,7 @@ fn deliver(report: &RunReport, json: Option<JsonOutput>, quiet: bool) -> anyhow:
 
 /// CPUs this process may use; a child inherits them.
 fn allowed_cpus() -> u32 {
-    // SAFETY: the set is plain bits that the call fills; its size is passed along.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) != 0 {
-            return std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
-        }
-        u32::try_from(libc::CPU_COUNT(&set)).unwrap_or(1)
-    }
+    let more_than_a_set_holds =
+        || std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(u32::MAX));
+    CpuSet::of_process(Tgid(std::process::id())).map_or_else(more_than_a_set_holds, |set| set.count())
 }

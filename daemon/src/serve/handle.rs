@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::Instant,
 };
 
 use axum::body::Bytes;
@@ -32,8 +32,8 @@ pub enum Request {
 /// When the loop last read the kernel's maps, and how that went.
 #[derive(Clone, Debug)]
 pub struct LastReading {
-    /// How long ago.
-    pub age: Duration,
+    /// When.
+    pub at: Instant,
     /// Why it failed; `None` if it did not.
     pub failure: Option<String>,
 }

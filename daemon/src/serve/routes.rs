@@ -100,7 +100,7 @@ async fn healthz(State(handle): State<LoopHandle>) -> Response {
     match handle.ask(Request::Health).await {
         Some(Some(reading)) => match reading.failure {
             None => "ok\n".into_response(),
-            Some(failure) => unavailable(format!("{failure} ({:.1} s ago)", reading.age.as_secs_f64())),
+            Some(failure) => unavailable(format!("{failure} ({:.1} s ago)", reading.at.elapsed().as_secs_f64())),
         },
         Some(None) => unavailable("nothing has been read yet".to_owned()),
         None => stopping(),

@@ -21,7 +21,7 @@ async fn get(address: SocketAddr, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await
 }
 
-async fn ask(address: SocketAddr, request: &str) -> String {
+pub(super) async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -45,7 +45,8 @@ pub(super) fn start(web: WebConfig, allow_remote: bool, metrics: Result<&'static
                 Request::History(position, reply) => reply.send(Answer { next: position.next + 1, ..Answer::default() }).is_ok(),
                 Request::Status(reply) => reply.send(Status { failure: failure.clone(), ..Status::default() }).is_ok(),
                 Request::Health(reply) => {
-                    reply.send(Some(LastReading { age: Duration::from_millis(1200), failure: failure.clone() })).is_ok()
+                    let at = Instant::now().checked_sub(Duration::from_millis(1200)).unwrap();
+                    reply.send(Some(LastReading { at, failure: failure.clone() })).is_ok()
                 }
             };
             assert!(is_awaited);

@@ -79,8 +79,6 @@ pub(crate) fn assert_waits_for_the_gil(process: &Running, found: &Interpreter) {
         assert!(found.wait_ranges().iter().any(|range| range.contains(*address)), "{address:#x} is not in {found:?}");
         assert!(gil.range.contains(*address), "{address:#x} is not in {gil:?}");
     }
-    let taking = waits.iter().filter(|address| gil.is_take_wait(**address)).count();
-    assert!(taking * 10 > waits.len() * 9, "{taking} of {} wait to take {gil:?}", waits.len());
 }
 
 #[test]

@@ -74,8 +74,8 @@ pub(super) struct Collector {
     /// What the BPF programs cost.
     pub(super) cost: Cost,
     process: ProcessCollector,
-    /// When the last reading was taken, and why it failed if it did.
-    last_reading: Option<(Instant, Option<String>)>,
+    /// How the last reading went.
+    pub(super) last_reading: Option<LastReading>,
 }
 
 /// Cost of the programs over the windows in which it was measured.
@@ -137,7 +137,7 @@ impl Collector {
             self.failed(stage, &error);
             format!("cannot read the counters: {error:#}")
         });
-        self.last_reading = Some((Instant::now(), reading.as_ref().err().cloned()));
+        self.last_reading = Some(LastReading { at: Instant::now(), failure: reading.as_ref().err().cloned() });
         let snapshot = reading?;
         self.totals.update(&snapshot);
         let workloads = self.scanner.scan(&snapshot, read_identity);
@@ -154,12 +154,6 @@ impl Collector {
         if *count == 1 {
             tracing::error!("{error:#}; schedscope_collection_errors_total counts further failures");
         }
-    }
-
-    /// How the last reading went.
-    pub(super) fn last_reading(&self) -> Option<LastReading> {
-        let (at, failure) = self.last_reading.as_ref()?;
-        Some(LastReading { age: at.elapsed(), failure: failure.clone() })
     }
 
     /// The text of `/metrics`.
@@ -219,12 +213,12 @@ impl Collector {
             handle::ProgramStatus { name: program.name, attached: failure.is_none(), failure }
         };
         let losses = self.totals.losses();
-        let last_reading = self.last_reading();
+        let last_reading = self.last_reading.as_ref();
         Status {
             version: env!("CARGO_PKG_VERSION"),
             kernel: kernel_release_name(),
-            reading_age_seconds: last_reading.as_ref().map(|reading| reading.age.as_secs_f64()),
-            failure: last_reading.and_then(|reading| reading.failure),
+            reading_age_seconds: last_reading.map(|reading| reading.at.elapsed().as_secs_f64()),
+            failure: last_reading.and_then(|reading| reading.failure.clone()),
             programs: programs.iter().map(program).collect(),
             workloads: self.scanner.table().iter().map(workload).collect(),
             workloads_folded: self.scanner.table().folded(),
@@ -339,13 +333,13 @@ mod tests {
     #[test]
     fn a_reading_that_fails_is_reported_until_one_works() {
         let mut collector = collector();
-        assert!(collector.last_reading().is_none());
+        assert!(collector.last_reading.is_none());
         assert!(collector.take(Stage::Snapshot, Err(anyhow::anyhow!("the maps are gone"))).is_err());
         let failure = Some("cannot read the counters: the maps are gone".to_owned());
-        assert_eq!(collector.last_reading().unwrap().failure, failure);
+        assert_eq!(collector.last_reading.as_ref().unwrap().failure, failure);
         assert_eq!(collector.status(&[]).failure, failure);
         collector.take(Stage::Label, Ok(snapshot())).unwrap();
-        assert!(collector.last_reading().unwrap().failure.is_none());
+        assert!(collector.last_reading.as_ref().unwrap().failure.is_none());
         assert!(collector.status(&[]).reading_age_seconds.is_some_and(|age| age < 60.0));
         assert_has(&text(&mut collector), &["schedscope_collection_errors_total{stage=\"snapshot\"} 1"]);
     }

@@ -1,12 +1,11 @@
 //! The kernel side of the daemon: a tracer of the whole host.
 
 use anyhow::Result;
-use schedscope_ebpf::residual::Residuals;
 
 use super::collector::Orders;
 use crate::{
     capture::{
-        kernel::{Depth, KernelError, ProgramCost, ProgramStatus, Sizes, StatsGuard, Tracer, enable_stats},
+        kernel::{Depth, KernelError, Sizes, StatsGuard, Tracer, enable_stats},
         snapshot::Snapshot,
         topology::Topology,
     },
@@ -20,7 +19,7 @@ const READINGS_PER_LISTING: u32 = 4;
 
 /// A tracer of the whole host.
 pub(super) struct Host {
-    tracer: Tracer,
+    pub(super) tracer: Tracer,
     stats: Option<StatsGuard>,
     readings: u32,
 }
@@ -44,11 +43,6 @@ impl Host {
         self.tracer.snapshot(depth)
     }
 
-    /// Compares threads that are waiting now with the kernel's counts.
-    pub(super) fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
-        self.tracer.compare_waiting()
-    }
-
     /// Tells the programs about threads. Those that have ended meanwhile are left alone.
     pub(super) fn obey(&mut self, orders: Orders) {
         for (tid, workload) in orders.workloads {
@@ -63,16 +57,6 @@ impl Host {
     pub(super) fn measure_cost(&mut self, on: bool) -> Result<(), KernelError> {
         self.stats = if on { Some(enable_stats()?) } else { None };
         Ok(())
-    }
-
-    /// The cost of each running program while statistics were on, whoever turned them on.
-    pub(super) fn costs(&self) -> Vec<ProgramCost> {
-        self.tracer.costs()
-    }
-
-    /// Every program, and why it does not run if so.
-    pub(super) fn programs(&self) -> &[ProgramStatus] {
-        self.tracer.programs()
     }
 }
 

@@ -17,7 +17,7 @@ use tokio_rustls::{
 };
 
 use super::*;
-use crate::serve::listen;
+use crate::serve::{listen, tests::ask};
 
 /// Certificates and a directory with them.
 struct Files {
@@ -102,11 +102,7 @@ fn request(path: &str, credentials: Option<&str>) -> String {
 }
 
 async fn plain(address: SocketAddr, path: &str, credentials: Option<&str>) -> String {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    stream.write_all(request(path, credentials).as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer
+    ask(address, &request(path, credentials)).await
 }
 
 async fn encrypted(client: &TlsConnector, address: SocketAddr, credentials: Option<&str>) -> std::io::Result<String> {
@@ -138,14 +134,8 @@ async fn encrypted_and_with_the_password_one_comes_in() {
             assert!(answer.contains("www-authenticate: Basic realm=\"schedscope\""), "{answer}");
         }
     }
-}
-
-#[tokio::test]
-async fn without_encryption_on_an_encrypted_port_one_is_told_so() {
-    let files = Files::new();
-    let address = start(files.web(TLS).unwrap());
-    let answer = plain(address, "/metrics", None).await;
-    assert!(answer.starts_with("HTTP/1.1 400") && answer.ends_with("https://\n"), "{answer}");
+    let unencrypted = plain(address, "/metrics", Some("ali:open sesame")).await;
+    assert!(unencrypted.starts_with("HTTP/1.1 400") && unencrypted.ends_with("https://\n"), "{unencrypted}");
 }
 
 #[tokio::test]
@@ -169,9 +159,8 @@ async fn with_client_certificates_only_those_of_the_authority_come_in() {
     let address = start(files.web(&format!("{text} RequireAndVerifyClientCert}}")).unwrap());
     let ours = encrypted(&files.client(Some(("client.pem", "client-key.pem")), false), address, None).await.unwrap();
     assert!(is_ok(&ours), "{ours}");
-    let certificate = strangers.path("cert.pem").to_string_lossy().into_owned();
-    let key = strangers.path("key.pem").to_string_lossy().into_owned();
-    for other in [None, Some((certificate.as_str(), key.as_str()))] {
+    let [certificate, key] = ["cert.pem", "key.pem"].map(|name| strangers.path(name));
+    for other in [None, Some((certificate.to_str().unwrap(), key.to_str().unwrap()))] {
         let answer = encrypted(&files.client(other, false), address, None).await;
         assert!(answer.as_ref().map_or(true, String::is_empty), "{other:?}: {answer:?}");
     }

@@ -4,7 +4,6 @@
 //! and reads the counters for each scrape.
 
 mod collector;
-mod host;
 
 use std::{
     net::SocketAddr,
@@ -23,20 +22,24 @@ use tokio::{
 
 use crate::{
     capture::{
-        kernel::{Depth, KernelError},
+        kernel::{Depth, KernelError, Sizes, StatsGuard, Tracer, enable_stats},
         snapshot::Snapshot,
+        topology::Topology,
     },
     config::{Config, OwnCost},
+    label::table::OTHER_ID,
     metrics::labels::Stage,
     serve::{self, Listener, LoopHandle, Request, Server, web::WebConfig},
 };
 use collector::{Collector, Scrape};
-use host::Host;
 
 /// Time between two looks for new processes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
 /// Scans per sample for the page. A sample is a second and a column of its map.
 const SCANS_PER_SAMPLE: u32 = 4;
+/// Readings per listing of the host's tasks. A fork whose event was missed leaves a tree untraced until the next one; listing costs
+/// a tenth of a microsecond per thread.
+const READINGS_PER_LISTING: u32 = 4;
 /// Scrapes within this time of each other share a reading.
 const SHARED_FOR: Duration = Duration::from_millis(250);
 
@@ -63,10 +66,11 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
     let web = args.web_config.as_deref().map_or_else(|| Ok(WebConfig::default()), WebConfig::read)?;
     let listener = serve::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
     let topology = super::require_host()?;
-    let host = Host::trace(&config, &topology)?;
+    let tracer = trace(&config, &topology)?;
     let (handle, requests) = LoopHandle::new();
     let own_cost = config.own_cost;
-    let daemon = Daemon { host, collector: Collector::new(config, topology), handle, scans: 0, scraped: None };
+    let collector = Collector::new(config, topology);
+    let daemon = Daemon { tracer, statistics: None, readings: 0, collector, handle, scans: 0, scraped: None };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -74,9 +78,26 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
         .block_on(daemon.serve(requests, own_cost, listener, web))
 }
 
+/// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
+fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
+    let sizes = Sizes { workloads: config.max_workloads + 1, tasks: config.max_threads, thread_by_core: false };
+    let mut tracer = Tracer::start(sizes, topology)?;
+    tracer.seed_all(OTHER_ID)?;
+    // Loading parses some 6 MB of type information. Without this the C library would keep the tens of MB that it took.
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it only returns free memory to the kernel, and takes no pointer.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+    Ok(tracer)
+}
+
 /// What lasts from one event of the loop to the next.
 struct Daemon {
-    host: Host,
+    tracer: Tracer,
+    /// Keeps the kernel's BPF statistics on for a window of cost measurement.
+    statistics: Option<StatsGuard>,
+    readings: u32,
     collector: Collector,
     handle: LoopHandle,
     scans: u32,
@@ -122,40 +143,55 @@ impl Daemon {
     fn scan(&mut self) {
         self.scans += 1;
         if self.scans.is_multiple_of(SCANS_PER_SAMPLE) {
-            let reading = self.host.snapshot(Depth::Full);
+            let reading = self.read(Depth::Full);
             if let Ok(snapshot) = self.take(Stage::Snapshot, reading) {
                 self.collector.sample(&snapshot);
             }
         } else {
-            let reading = self.host.snapshot(Depth::Threads);
+            let reading = self.read(Depth::Threads);
             let _ = self.take(Stage::Label, reading);
         }
         // On a large host it is a megabyte.
         self.scraped = self.scraped.take().filter(|(at, _)| at.elapsed() < SHARED_FOR);
     }
 
-    /// Adds a reading, and passes on to the programs what follows from it.
+    /// Reads the threads, and with [`Depth::Full`] the workloads' counters.
+    fn read(&mut self, depth: Depth) -> Result<Snapshot, KernelError> {
+        self.readings += 1;
+        if self.readings.is_multiple_of(READINGS_PER_LISTING) {
+            self.tracer.seed_again()?;
+        }
+        self.tracer.snapshot(depth)
+    }
+
+    /// Adds a reading, and tells the programs what follows from it. Threads that have ended meanwhile are left alone.
     fn take(&mut self, stage: Stage, reading: Result<Snapshot, KernelError>) -> Result<Snapshot, String> {
         let (snapshot, orders) = self.collector.take(stage, reading.map_err(Into::into))?;
-        self.host.obey(orders);
+        for (tid, workload) in orders.workloads {
+            self.tracer.set_workload(tid, workload);
+        }
+        for (tid, ranges) in orders.locks {
+            self.tracer.set_gil(tid, ranges);
+        }
         Ok(snapshot)
     }
 
     /// Opens a window of cost measurement, or closes the open one. True if one is open now.
     fn toggle_cost(&mut self) -> bool {
-        let opens = !self.collector.cost.is_open();
-        // Statistics are on for the whole window.
-        if !opens {
-            self.collector.cost.close(Instant::now(), &self.host.tracer.costs());
-        }
-        if let Err(error) = self.host.measure_cost(opens) {
-            self.collector.failed(Stage::ProgramCost, &error.into());
+        if self.statistics.is_some() {
+            // Read while statistics are still on: the window ends with the last run that they count.
+            self.collector.cost.close(Instant::now(), &self.tracer.costs());
+            self.statistics = None;
             return false;
         }
-        if opens {
-            self.collector.cost.open(Instant::now(), self.host.tracer.costs());
+        match enable_stats() {
+            Ok(guard) => {
+                self.statistics = Some(guard);
+                self.collector.cost.open(Instant::now(), self.tracer.costs());
+            }
+            Err(error) => self.collector.failed(Stage::ProgramCost, &error.into()),
         }
-        opens
+        self.statistics.is_some()
     }
 
     /// Answers a request: `/metrics` from a reading, anything else from what is known. The client may be gone.
@@ -163,7 +199,7 @@ impl Daemon {
         match request {
             Request::Metrics(reply) => drop(reply.send(self.scrape())),
             Request::History(position, reply) => drop(reply.send(self.collector.history_after(position))),
-            Request::Status(reply) => drop(reply.send(self.collector.status(self.host.tracer.programs()))),
+            Request::Status(reply) => drop(reply.send(self.collector.status(self.tracer.programs()))),
             Request::Health(reply) => drop(reply.send(self.collector.last_reading.clone())),
         }
     }
@@ -181,16 +217,16 @@ impl Daemon {
     fn collect(&mut self) -> Result<Bytes, String> {
         let begin = Instant::now();
         let mut waiting = Residuals::default();
-        let reading = self.host.snapshot(Depth::Full).and_then(|snapshot| {
-            waiting = self.host.tracer.compare_waiting()?;
+        let reading = self.read(Depth::Full).and_then(|snapshot| {
+            waiting = self.tracer.compare_waiting()?;
             Ok(snapshot)
         });
         self.take(Stage::Snapshot, reading)?;
         let scrape = Scrape {
             begin,
             waiting,
-            programs: self.host.tracer.programs(),
-            costs: &self.host.tracer.costs(),
+            programs: self.tracer.programs(),
+            costs: &self.tracer.costs(),
             refused: self.handle.refused(),
         };
         self.collector.text(&scrape).map(Bytes::from).map_err(|error| format!("cannot write the metrics: {error}"))

@@ -48,21 +48,16 @@ pub(super) struct Orders {
     pub(super) locks: Vec<(Tid, [AddressRange; RANGES])>,
 }
 
-/// What a scrape needs besides what is known.
+/// What a scrape needs besides what is known. Collecting began at `begin`.
 pub(super) struct Scrape<'a> {
-    /// When collecting began.
     pub(super) begin: Instant,
     /// Comparison of waiting threads with the kernel's counts.
     pub(super) waiting: Residuals,
-    /// The BPF programs.
     pub(super) programs: &'a [ProgramStatus],
-    /// What they have cost.
     pub(super) costs: &'a [ProgramCost],
-    /// Requests that the server refused.
     pub(super) refused: [u64; Refusal::ALL.len()],
 }
 
-/// What the daemon knows.
 pub(super) struct Collector {
     topology: Topology,
     scanner: Scanner,
@@ -71,10 +66,8 @@ pub(super) struct Collector {
     totals: HostTotals,
     history: History,
     collection: Collection,
-    /// What the BPF programs cost.
     pub(super) cost: Cost,
     process: ProcessCollector,
-    /// How the last reading went.
     pub(super) last_reading: Option<LastReading>,
 }
 
@@ -89,10 +82,6 @@ pub(super) struct Cost {
 }
 
 impl Cost {
-    pub(super) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
     pub(super) fn open(&mut self, at: Instant, costs: Vec<ProgramCost>) {
         self.open = Some((at, costs));
     }
@@ -251,7 +240,6 @@ fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// CPU time of this process.
 fn process_cpu_ns() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the clock exists on every Linux, and the destination is a whole timespec.
@@ -351,7 +339,6 @@ mod tests {
         let begin = Instant::now();
         for (opened_at, runs) in [(0, 100), (60, 500)] {
             collector.cost.open(begin + Duration::from_secs(opened_at), cost(runs));
-            assert!(collector.cost.is_open());
             collector.cost.close(begin + Duration::from_secs(opened_at + 1), &cost(runs + 10));
         }
         collector.take(Stage::Snapshot, Ok(snapshot())).unwrap();

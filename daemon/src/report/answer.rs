@@ -13,7 +13,6 @@ use crate::{
     units::seconds,
 };
 
-/// The diagnosis as it stands in the report.
 pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
     schema::Model {
         name: diagnosis.model.name().to_owned(),

@@ -48,7 +48,6 @@ impl Picture {
         Some(Picture { grid, legend })
     }
 
-    /// The key of a thread, if it has one.
     pub(super) fn key(&self, thread: &ThreadReport) -> Option<Key> {
         self.legend.key_of(thread)
     }
@@ -95,10 +94,8 @@ fn paint_row(row: &Row, column_seconds: f64, legend: &Legend, depth: ColourDepth
         .collect()
 }
 
-/// Colours of a cell and of its ground.
 type Style = (Option<Colour>, Option<Colour>);
 
-/// The character of a cell and its colours.
 fn sign(cell: &Cell, column_seconds: f64, legend: &Legend, depth: ColourDepth) -> (char, Style) {
     let busy = share(cell.workload(), column_seconds);
     let foreign = share(cell.foreign, column_seconds);
@@ -168,13 +165,11 @@ struct Grid {
     rows: Vec<Row>,
 }
 
-/// One core.
 struct Row {
     cpu: u32,
     cells: Vec<Cell>,
 }
 
-/// What happened on a core during a column.
 #[derive(Clone, Default)]
 struct Cell {
     /// Seconds by index of a thread in the report's map.
@@ -219,7 +214,6 @@ impl Grid {
         Some(grid)
     }
 
-    /// Length of one column.
     fn column_seconds(&self) -> f64 {
         self.seconds / self.columns as f64
     }
@@ -238,16 +232,14 @@ impl Grid {
                 // Also a bin past the end, which has no length.
                 return 1.0;
             }
-            let from = if index == first_column { start } else { index as f64 * column };
-            let to = if index == last_column { end } else { (index + 1) as f64 * column };
-            ((to - from) / (end - start)).max(0.0)
+            let inside = end.min((index + 1) as f64 * column) - start.max(index as f64 * column);
+            (inside / (end - start)).max(0.0)
         };
         (first_column..=last_column).map(move |index| (index, weight(index))).filter(|(_, weight)| *weight > 1e-9)
     }
 }
 
 impl Cell {
-    /// Seconds of the workload.
     fn workload(&self) -> f64 {
         self.threads.values().sum()
     }
@@ -316,7 +308,6 @@ impl Legend {
         self.keys.get(&self.in_front(cell)?).copied()
     }
 
-    /// Key of a thread.
     fn key_of(&self, thread: &ThreadReport) -> Option<Key> {
         let index = self.threads.iter().position(|known| known.tid == thread.tid && known.tgid == thread.tgid)?;
         self.keys.get(&self.task_of[index]).copied()

@@ -55,7 +55,7 @@ pub fn render(report: &RunReport, options: &Options) -> String {
 /// The sentence, what follows from it, a warning if observations are missing, and what was traced.
 fn headline(report: &RunReport, options: &Options) -> Vec<String> {
     let mut lines = vec![options.colour.strong(&harmless(&report.model.sentence))];
-    lines.extend(sections::model::advice(report));
+    lines.extend(sections::advice(report));
     if report.loss.total > 0 {
         let mut reasons: Vec<_> = report.loss.by_reason.iter().filter(|(name, count)| **count > 0 && is_gap(name)).collect();
         reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

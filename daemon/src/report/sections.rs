@@ -1,10 +1,9 @@
 //! The figures of the report, section by section.
 
 pub(super) mod check;
-pub(super) mod model;
 
 use comfy_table::{CellAlignment, ContentArrangement, presets::NOTHING};
-use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::{blocked::Reason, distance::Distance};
 
 use super::{
     Options, RunReport,
@@ -12,8 +11,9 @@ use super::{
     core_map::Picture,
     schema::{Migrations, Quantiles, ThreadReport},
     terminal::{BLOCKED, Colour, RUNNABLE, RUNNING},
-    words::{clean, columns, counted, duration, grouped, mean, percent, rate, sane, share},
+    words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share},
 };
+use crate::capture::python::GilKind;
 
 /// A block of lines; empty if there is nothing to say.
 pub(super) type Block = Vec<String>;
@@ -22,7 +22,7 @@ pub(super) type Block = Vec<String>;
 pub(super) fn all(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Vec<Block> {
     vec![
         parallelism(report, options),
-        model::lines(report, options),
+        model(report, options),
         time(report, options),
         switches(report, options),
         latency(report, options),
@@ -91,6 +91,83 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
     section(&title, "<<><<", rows, options)
 }
 
+/// What follows from the model: the advice and what it would bring. Empty if there is no advice.
+pub(super) fn advice(report: &RunReport) -> Vec<String> {
+    if report.model.advice.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![harmless(&report.model.advice)];
+    if let Some(estimate) = report.model.estimate.as_ref().filter(|estimate| estimate.processes_wall_seconds < report.wall_seconds)
+    {
+        lines.push(format!(
+            "By the threads' own time, {} would take about {} instead of {}, and the same threads without a GIL {}.",
+            counted(estimate.workers, "process"),
+            duration(estimate.processes_wall_seconds),
+            duration(report.wall_seconds),
+            duration(estimate.without_gil_wall_seconds),
+        ));
+    }
+    lines
+}
+
+/// The model with its evidence, and the lock's figures.
+fn model(report: &RunReport, options: &Options) -> Block {
+    let model = &report.model;
+    if model.name.is_empty() {
+        return Block::new();
+    }
+    let mut lines =
+        vec![format!("{} {}, confidence {}", options.colour.strong("Model:"), clean(&model.name), percent(model.confidence))];
+    lines.extend(model.evidence.iter().map(|sentence| format!("  {}", harmless(sentence))));
+    lines.extend(gil(report));
+    lines
+}
+
+fn gil(report: &RunReport) -> Vec<String> {
+    let gil = &report.gil;
+    let mut lines: Vec<String> = gil
+        .interpreters
+        .iter()
+        .map(|interpreter| {
+            let version = interpreter
+                .version
+                .as_deref()
+                .map_or_else(|| "CPython".to_owned(), |version| format!("CPython {}", clean(version)));
+            let sharing = match interpreter.gil.as_str() {
+                gil if gil == GilKind::FreeThreaded.name() => "free-threaded".to_owned(),
+                gil if gil == GilKind::FreeThreadedButEnabled.name() => "free-threaded, but with its GIL switched on".to_owned(),
+                _ if interpreter.gils > 1 => format!("{} interpreters with a GIL each", interpreter.gils),
+                _ => "one GIL".to_owned(),
+            };
+            format!("  {version}, {sharing}, in {} ({})", counted(interpreter.processes, "process"), clean(&interpreter.object))
+        })
+        .collect();
+    if gil.wait_seconds > 0.0 {
+        let interval =
+            gil.switch_interval_seconds.map_or(String::new(), |interval| format!(", switch interval {}", duration(interval)));
+        lines.push(format!(
+            "  GIL: {} of waiting, {} forced hand-offs seen ({:.0}/s){interval}{}",
+            duration(gil.wait_seconds),
+            grouped(gil.handoffs),
+            gil.handoffs_per_second,
+            hold(report),
+        ));
+    }
+    for (reason, processes) in gil.unresolved.iter().filter(|(_, processes)| **processes > 0) {
+        let what = counted(*processes, "Python process");
+        lines.push(format!("  The GIL of {what} was not found ({}): waits for it are among the locks.", clean(reason)));
+    }
+    lines
+}
+
+/// The longest that a thread held it on average.
+fn hold(report: &RunReport) -> String {
+    let holds = report.threads.iter().filter_map(|thread| thread.gil.as_ref()?.hold_seconds);
+    holds
+        .fold(None, |longest: Option<f64>, hold| Some(longest.map_or(hold, |longest| longest.max(hold))))
+        .map_or_else(String::new, |hold| format!(", held for up to {} at a time on average", duration(hold)))
+}
+
 /// Columns of a full bar.
 const BAR: usize = 30;
 /// What fills a column to 1/8, 2/8 and so on.
@@ -134,10 +211,6 @@ fn bar(share: f64) -> String {
     bar
 }
 
-/// Distances in order, with what to call them.
-const DISTANCES: [(&str, &str); 4] =
-    [("smt", "to the SMT sibling"), ("llc", "within the cache"), ("node", "to another cache"), ("remote", "to another node")];
-
 fn switches(report: &RunReport, options: &Options) -> Block {
     let switches = &report.switches;
     let rows = [
@@ -155,14 +228,20 @@ fn migrations(migrations: &Migrations) -> String {
     if migrations.total == 0 {
         return "no thread changed its CPU".to_owned();
     }
-    let title =
-        |key: &str| DISTANCES.iter().find(|(known, _)| *known == key).map_or_else(|| clean(key), |(_, name)| name.to_string());
-    let place = |key: &str| DISTANCES.iter().position(|(known, _)| *known == key).unwrap_or(DISTANCES.len());
-    let mut distances: Vec<(&String, &u64)> = migrations.by_distance.iter().filter(|(_, count)| **count > 0).collect();
-    distances.sort_by_key(|(key, _)| place(key));
-    let distances: Vec<String> = distances.iter().map(|(key, count)| format!("{} {}", grouped(**count), title(key))).collect();
+    let count = |distance: Distance| migrations.by_distance.get(distance.name()).copied().unwrap_or(0);
+    let seen = Distance::ALL.into_iter().filter(|distance| count(*distance) > 0);
+    let distances: Vec<String> = seen.map(|distance| format!("{} {}", grouped(count(distance)), reach(distance))).collect();
     let causes = format!("{} at a wake-up, {} while queued", grouped(migrations.at_wakeup), grouped(migrations.while_queued));
     if distances.is_empty() { causes } else { format!("{causes}; {}", distances.join(", ")) }
+}
+
+fn reach(distance: Distance) -> &'static str {
+    match distance {
+        Distance::Smt => "to the SMT sibling",
+        Distance::Llc => "within the cache",
+        Distance::Node => "to another cache",
+        Distance::Remote => "to another node",
+    }
 }
 
 fn latency(report: &RunReport, options: &Options) -> Block {
@@ -184,7 +263,6 @@ const SHOWN: usize = 10;
 /// Most CPUs listed per thread.
 const CPUS_SHOWN: usize = 3;
 
-/// The busiest threads.
 fn threads(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Block {
     let mut threads: Vec<&ThreadReport> = report.threads.iter().collect();
     threads.sort_by(|a, b| sane(b.on_cpu_seconds).total_cmp(&sane(a.on_cpu_seconds)));

@@ -98,11 +98,8 @@ pub(super) const OTHER: Colour = colour([170, 150, 120], 138);
 pub(super) const FOREIGN: Colour = colour([110, 110, 110], 242);
 /// Ground of a cell that is shared with tasks outside the workload.
 pub(super) const FOREIGN_GROUND: Colour = colour([58, 58, 58], 237);
-/// Running.
 pub(super) const RUNNING: Colour = TASKS[2];
-/// Runnable and not running.
 pub(super) const RUNNABLE: Colour = TASKS[0];
-/// Blocked.
 pub(super) const BLOCKED: Colour = TASKS[4];
 
 impl ColourDepth {

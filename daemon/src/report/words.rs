@@ -69,14 +69,8 @@ pub(super) fn mean(number: f64) -> String {
 /// `12,345`.
 pub(crate) fn grouped(count: u64) -> String {
     let digits = count.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
 }
 
 /// `1 thread`, `2 threads`, `2 processes`.
@@ -117,29 +111,21 @@ pub(crate) fn duration(seconds: f64) -> String {
         return "0".to_owned();
     }
     if seconds >= 299.5 {
-        return minutes(seconds);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
+        let seconds = seconds.round() as u64;
+        let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        return if hours > 0 { format!("{} h {minutes} min", grouped(hours)) } else { format!("{minutes} min {seconds} s") };
     }
-    for (unit, name) in UNITS {
-        let value = seconds / unit;
-        // Where the next unit begins after rounding, so that 999.6 µs reads 1.00 ms.
-        if value < 999.5 {
-            let decimals = match value {
-                _ if name == "ns" => 0,
-                value if value < 9.995 => 2,
-                value if value < 99.95 => 1,
-                _ => 0,
-            };
-            return format!("{value:.decimals$} {name}");
-        }
-    }
-    minutes(seconds)
-}
-
-fn minutes(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
-    let seconds = seconds.round() as u64;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if hours > 0 { format!("{} h {minutes} min", grouped(hours)) } else { format!("{minutes} min {seconds} s") }
+    // The next unit begins after rounding, so that 999.6 µs reads 1.00 ms.
+    let (unit, name) = UNITS.into_iter().find(|(unit, _)| seconds / unit < 999.5).unwrap_or((1.0, "s"));
+    let value = seconds / unit;
+    let decimals = match value {
+        _ if name == "ns" => 0,
+        value if value < 9.995 => 2,
+        value if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {name}")
 }
 
 #[cfg(test)]

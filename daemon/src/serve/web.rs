@@ -5,7 +5,6 @@
 
 mod auth;
 mod file;
-mod settings;
 mod tls;
 
 use std::{
@@ -20,8 +19,7 @@ use axum::http::HeaderValue;
 
 pub(super) use auth::Access;
 use auth::Authenticator;
-use file::{WebFile, value_error};
-use settings::Settings;
+use file::{Settings, WebFile, value_error};
 
 /// The web configuration, kept up to date.
 #[derive(Debug, Default)]
@@ -76,7 +74,6 @@ impl WebConfig {
         }
     }
 
-    /// What is in force now.
     pub(super) fn settings(&self) -> Arc<Settings> {
         let Some(source) = &self.source else { return Arc::default() };
         let mut state = source.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,7 +23,6 @@ const PAUSE: u32 = 3;
 /// Whether a client is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum Access {
-    /// Yes.
     Granted,
     /// No name, or a wrong name or password.
     Denied,

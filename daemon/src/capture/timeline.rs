@@ -8,7 +8,6 @@ use crate::capture::snapshot::{Snapshot, Thread};
 
 /// Columns kept; when they are used up, pairs are merged and a column becomes twice as long.
 const MAX_BINS: usize = 1024;
-/// Length of a column at first.
 const FIRST_BIN_NS: u64 = 5_000_000;
 
 /// A thread over its whole life: ids are reused, start times are not.

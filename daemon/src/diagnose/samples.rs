@@ -16,7 +16,6 @@ use crate::capture::{
 /// Length of most windows in seconds.
 pub(crate) const WALL: f64 = 10.0;
 
-/// Nanoseconds, to the microsecond.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a test's figures are positive and small")]
 fn ns(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64 * 1000

@@ -20,7 +20,6 @@ use crate::capture::{
 pub(super) struct Workers<'a> {
     /// The processes that do something.
     pub(super) processes: Vec<Process<'a>>,
-    /// What the workers did together.
     pub(super) times: Times,
 }
 

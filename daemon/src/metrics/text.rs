@@ -202,7 +202,6 @@ fn programs(text: &mut Text, programs: &[Program]) {
     of_each(&catalog::BPF_RECURSION_MISSES, |program| program.recursion_misses);
 }
 
-/// The text so far.
 struct Text {
     out: String,
     /// Lines that are samples.

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-/// A file of the page.
 struct File {
     name: &'static str,
     content_type: &'static str,
@@ -60,12 +59,10 @@ pub(super) const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
-/// The page itself.
 pub(super) async fn index() -> Response {
     answer(&FILES[0])
 }
 
-/// A file of the page.
 pub(super) async fn file(Path(name): Path<String>) -> Response {
     let found = FILES.iter().skip(1).find(|file| file.name == name);
     found.map_or_else(|| (StatusCode::NOT_FOUND, "the page has no such file\n").into_response(), answer)

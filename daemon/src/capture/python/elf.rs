@@ -29,7 +29,6 @@ pub(super) struct Segment {
     pub file_bytes: u64,
     /// How much memory it takes; what the file does not have is zero.
     pub memory_bytes: u64,
-    /// It holds code.
     pub is_executable: bool,
 }
 
@@ -49,7 +48,6 @@ struct Tables {
     strings: Option<u64>,
 }
 
-/// An ELF file.
 pub(super) struct Elf<'data, R: ReadRef<'data>> {
     data: R,
     endian: Endianness,
@@ -101,7 +99,6 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         }
     }
 
-    /// What is loaded into memory.
     pub(super) fn into_segments(self) -> Vec<Segment> {
         self.segments
     }

@@ -51,14 +51,12 @@ pub(super) trait Memory {
     /// Fills the buffer from an address; `None` if it cannot be read.
     fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()>;
 
-    /// A number of eight bytes.
     fn read_u64(&self, address: u64) -> Option<u64> {
         let mut bytes = [0; 8];
         self.read(address, &mut bytes)?;
         Some(u64::from_ne_bytes(bytes))
     }
 
-    /// A number of four bytes.
     fn read_i32(&self, address: u64) -> Option<i32> {
         let mut bytes = [0; 4];
         self.read(address, &mut bytes)?;

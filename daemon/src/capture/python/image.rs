@@ -117,13 +117,11 @@ impl Layout {
 pub(super) struct Image {
     /// The address of `_PyRuntime`, as the file gives it.
     pub runtime_vaddr: u64,
-    /// Its size.
     pub runtime_bytes: u64,
     /// How it was found.
     pub found: Found,
     /// `None` where nothing tells it.
     pub version: Option<Version>,
-    /// Built to run without a GIL.
     pub is_free_threaded: bool,
     /// Where the GILs are; `None` if that is not known for this version.
     pub layout: Option<Layout>,
@@ -131,7 +129,6 @@ pub(super) struct Image {
     pub segments: Vec<Segment>,
 }
 
-/// What a file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A CPython; shared, because all processes that map the file have the same.

@@ -2,14 +2,11 @@
 
 use super::Version;
 
-/// What the names say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hints {
     /// A file that belongs to a CPython; one with a version in its name if there is one.
     pub cpython: Option<PythonFile>,
-    /// It is another implementation of Python.
     pub is_other: bool,
-    /// The C library is musl.
     pub is_musl: bool,
 }
 

@@ -10,7 +10,6 @@ pub(super) type MappedFile = ((i32, i32), u64);
 /// A line of `/proc/PID/maps`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mapping {
-    /// The memory.
     pub range: AddressRange,
     /// Where in the file it begins.
     pub offset: u64,
@@ -18,7 +17,6 @@ pub(super) struct Mapping {
     pub file: Option<MappedFile>,
     /// It can be written, and what is written stays in the process.
     pub is_private_writable: bool,
-    /// It can be executed.
     pub is_executable: bool,
 }
 

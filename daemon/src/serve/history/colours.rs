@@ -13,11 +13,8 @@ const EARNED_LATER: [u64; 2] = [5, 20];
 /// What a workload did in a sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
-    /// The workload.
     pub id: usize,
-    /// Whether the configuration names it.
     pub is_named: bool,
-    /// On-CPU time.
     pub on_cpu_ns: u64,
 }
 
@@ -48,7 +45,6 @@ impl Colours {
         }
     }
 
-    /// The colour of a workload.
     pub(super) fn of(&self, id: usize) -> Option<usize> {
         self.0.iter().position(|owner| owner.is_some_and(|owner| owner.id == id))
     }

@@ -68,7 +68,6 @@ struct Sample {
     number: u64,
     /// End, on the clock of [`Reading::taken_ns`].
     taken_ns: u64,
-    /// Length.
     wall_ns: u64,
     idle_ns: BTreeMap<u32, u64>,
     /// By workload number; those without threads that did nothing are left out.

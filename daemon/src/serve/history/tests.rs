@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// A reading with one workload, in which CPU 0 has been busy for `busy_ns`.
+/// A reading with `other` and one workload, in which CPU 0 has been busy for `busy_ns`.
 fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
     let mut figures = Figures { on_cpu_ns: BTreeMap::from([(0, busy_ns)]), threads: 2, ..Figures::default() };
     figures.counts[Figure::Voluntary as usize] = busy_ns / 10;
@@ -17,7 +17,8 @@ fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
     Reading {
         taken_ns,
         idle_ns: BTreeMap::from([(0, taken_ns.saturating_sub(busy_ns))]),
-        rows: vec![row("other", Figures::default()), row(name, figures)],
+        // It has done something before, and nothing since.
+        rows: vec![row("other", Figures { on_cpu_ns: BTreeMap::from([(0, 50)]), ..Figures::default() }), row(name, figures)],
         losses: Losses::default(),
     }
 }
@@ -70,20 +71,6 @@ fn losses_are_told_apart_by_what_they_do_to_the_figures() {
     assert_eq!(answer["missing"], serde_json::json!({"task_table_full": 3}));
     assert_eq!(answer["repaired"], serde_json::json!({"migration_unseen": 4}));
     assert_eq!(answer["details"], serde_json::json!({"thread_detail_evicted": 5}));
-}
-
-#[test]
-fn a_workload_without_threads_that_did_nothing_takes_no_room() {
-    let mut history = History::new(1, 900);
-    let gone = |taken_ns| {
-        let mut reading = reading(taken_ns, 50, "gone");
-        reading.rows[1].totals.threads = 0;
-        reading
-    };
-    history.push(gone(1_000));
-    history.push(gone(2_000));
-    let answer = json(&history.after(Position::default()));
-    assert_eq!(answer["samples"][0]["workloads"], serde_json::json!({}));
 }
 
 proptest! {

@@ -72,4 +72,4 @@ impl Distribution {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -3,7 +3,7 @@ use schedscope_ebpf::bucket::index_of;
 
 use super::*;
 
-fn histogram(values_ns: &[u64]) -> Histogram {
+pub(crate) fn histogram(values_ns: &[u64]) -> Histogram {
     let mut histogram = Histogram { sum_ns: 0, max_ns: 0, counts: [0; BUCKETS] };
     for &value_ns in values_ns {
         histogram.sum_ns += value_ns;

@@ -125,7 +125,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{super::image::Found, *};
+    use super::{
+        super::{elf::Variable, image::Found},
+        *,
+    };
 
     const OFFSETS: Offsets = Offsets { head: 40, next: 0, id: 8, gil: 384 };
     const RUNTIME: AddressRange = AddressRange { start: 0x5000_0000, end: 0x5007_0000 };
@@ -160,8 +163,7 @@ mod tests {
 
     fn image(layout: Layout, is_free_threaded: bool) -> Image {
         Image {
-            runtime_vaddr: 0,
-            runtime_bytes: RUNTIME.end - RUNTIME.start,
+            runtime: Variable { vaddr: 0, bytes: RUNTIME.end - RUNTIME.start },
             found: Found::Symbol,
             version: None,
             is_free_threaded,

@@ -115,9 +115,8 @@ impl Layout {
 /// A file that holds a CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
-    /// The address of `_PyRuntime`, as the file gives it.
-    pub runtime_vaddr: u64,
-    pub runtime_bytes: u64,
+    /// `_PyRuntime`.
+    pub runtime: Variable,
     /// How it was found.
     pub found: Found,
     /// `None` where nothing tells it.
@@ -155,8 +154,7 @@ fn describe<'data, R: ReadRef<'data>>(elf: Elf<'data, R>, runtime: Variable, fou
     let debug = DebugTable::read(&elf, runtime);
     let version = debug.as_ref().and_then(|debug| debug.version).or_else(|| version(&elf));
     Image {
-        runtime_vaddr: runtime.vaddr,
-        runtime_bytes: runtime.bytes,
+        runtime,
         found,
         version,
         is_free_threaded: debug.as_ref().is_some_and(|debug| debug.is_free_threaded),

@@ -1,74 +1,67 @@
 //! Where the variable of a file is in the memory of a process: pure.
 
+use procfs::process::{MMPermissions, MemoryMap};
 use schedscope_ebpf::gil::AddressRange;
 
-use super::elf::Segment;
+use super::elf::{Segment, Variable};
 
 /// Device and inode, as `/proc/PID/maps` shows them; only good to tell which mappings are of the same file.
 pub(super) type MappedFile = ((i32, i32), u64);
 
-/// A line of `/proc/PID/maps`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mapping {
-    pub range: AddressRange,
-    /// Where in the file it begins.
-    pub offset: u64,
-    /// The file; `None` for memory without one.
-    pub file: Option<MappedFile>,
-    /// It can be written, and what is written stays in the process.
-    pub is_private_writable: bool,
-    pub is_executable: bool,
+/// The file of a mapping; `None` for memory without one.
+pub(super) fn file_of(map: &MemoryMap) -> Option<MappedFile> {
+    (map.inode != 0).then_some((map.dev, map.inode))
 }
 
-/// Where `bytes` at `vaddr` of a file are, as often as the file is loaded; empty if the mappings do not fit the file.
+/// Where a variable of a file is, as often as the file is loaded; empty if the mappings do not fit the file.
 ///
-/// `mappings` are in the order of their addresses. A file can be mapped for other reasons than being loaded, by a debugger for
+/// `maps` are in the order of their addresses. A file can be mapped for other reasons than being loaded, by a debugger for
 /// instance; a place counts if all of it can be written and comes from the right part of the file or from none, and if there is
 /// code at the same distance.
-pub(super) fn places(segments: &[Segment], mappings: &[Mapping], file: MappedFile, vaddr: u64, bytes: u64) -> Vec<AddressRange> {
-    let Some(segment) = segments.iter().find(|segment| holds(segment, vaddr, bytes)) else { return Vec::new() };
-    let of_file = || mappings.iter().filter(|mapping| mapping.file == Some(file));
-    let mut biases: Vec<u64> = of_file().flat_map(|mapping| segments.iter().filter_map(|segment| bias(segment, mapping))).collect();
+pub(super) fn places(segments: &[Segment], maps: &[MemoryMap], file: MappedFile, variable: Variable) -> Vec<AddressRange> {
+    let Some(segment) = segments.iter().find(|segment| holds(segment, variable)) else { return Vec::new() };
+    let of_file = || maps.iter().filter(|map| file_of(map) == Some(file));
+    let mut biases: Vec<u64> = of_file().flat_map(|map| segments.iter().filter_map(|segment| bias(segment, map))).collect();
     biases.sort_unstable();
     biases.dedup();
     let is_code = |wanted: u64| {
         let code = |segment: &&Segment| segment.is_executable;
-        let at_bias = |mapping: &Mapping| segments.iter().filter(code).any(|segment| bias(segment, mapping) == Some(wanted));
-        of_file().any(|mapping| mapping.is_executable && at_bias(mapping))
+        let at_bias = |map: &MemoryMap| segments.iter().filter(code).any(|segment| bias(segment, map) == Some(wanted));
+        of_file().any(|map| map.perms.contains(MMPermissions::EXECUTE) && at_bias(map))
     };
     let place = |bias: u64| {
-        let range = AddressRange::new(vaddr.wrapping_add(bias), bytes);
+        let range = AddressRange::new(variable.vaddr.wrapping_add(bias), variable.bytes);
         let data = segment.vaddr.wrapping_add(bias).wrapping_sub(segment.offset);
-        (is_code(bias) && is_data(mappings, file, range, data)).then_some(range)
+        (is_code(bias) && is_data(maps, file, range, data)).then_some(range)
     };
     biases.into_iter().filter_map(place).collect()
 }
 
-fn holds(segment: &Segment, vaddr: u64, bytes: u64) -> bool {
+fn holds(segment: &Segment, Variable { vaddr, bytes }: Variable) -> bool {
     let into = vaddr.checked_sub(segment.vaddr).and_then(|into| into.checked_add(bytes));
     bytes > 0 && into.is_some_and(|end| end <= segment.memory_bytes)
 }
 
 /// What the loader added to the addresses of the file, if this mapping is this segment. The first page of a segment can begin
 /// before it, so the mapping can.
-fn bias(segment: &Segment, mapping: &Mapping) -> Option<u64> {
-    let mapping_end = mapping.offset.checked_add(mapping.range.end.checked_sub(mapping.range.start)?)?;
+fn bias(segment: &Segment, map: &MemoryMap) -> Option<u64> {
+    let map_end = map.offset.checked_add(map.address.1.checked_sub(map.address.0)?)?;
     let segment_end = segment.offset.checked_add(segment.file_bytes)?;
-    let overlaps = mapping.offset < segment_end && segment.offset < mapping_end;
-    let vaddr = segment.vaddr.wrapping_add(mapping.offset).wrapping_sub(segment.offset);
-    overlaps.then(|| mapping.range.start.wrapping_sub(vaddr))
+    let overlaps = map.offset < segment_end && segment.offset < map_end;
+    let vaddr = segment.vaddr.wrapping_add(map.offset).wrapping_sub(segment.offset);
+    overlaps.then(|| map.address.0.wrapping_sub(vaddr))
 }
 
 /// All of `range` is private and writable; what of it comes from a file comes from this one, byte 0 of which would be at `base`.
-fn is_data(mappings: &[Mapping], file: MappedFile, range: AddressRange, base: u64) -> bool {
+fn is_data(maps: &[MemoryMap], file: MappedFile, range: AddressRange, base: u64) -> bool {
     let mut reached = range.start;
-    for mapping in mappings.iter().filter(|mapping| mapping.range.end > range.start) {
-        let belongs =
-            mapping.file.is_none() || mapping.file == Some(file) && mapping.range.start.wrapping_sub(mapping.offset) == base;
-        if mapping.range.start > reached || !mapping.is_private_writable || !belongs {
+    for map in maps.iter().filter(|map| map.address.1 > range.start) {
+        let (start, end) = map.address;
+        let belongs = file_of(map).is_none_or(|other| other == file && start.wrapping_sub(map.offset) == base);
+        if start > reached || !map.perms.contains(MMPermissions::WRITE | MMPermissions::PRIVATE) || !belongs {
             return false;
         }
-        reached = mapping.range.end;
+        reached = end;
         if reached >= range.end {
             return true;
         }
@@ -78,6 +71,7 @@ fn is_data(mappings: &[Mapping], file: MappedFile, range: AddressRange, base: u6
 
 #[cfg(test)]
 mod tests {
+    use procfs::process::{MMapExtension, MMapPath};
     use proptest::prelude::*;
 
     use super::*;
@@ -92,21 +86,16 @@ mod tests {
         Segment { offset: 0x50_0d10, vaddr: 0x60_0d10, file_bytes: 0x8_0000, memory_bytes: 0xb_0000, is_executable: false },
     ];
     /// In the data: some from the file, some not.
-    const RUNTIME: u64 = 0x67_f000;
-    const RUNTIME_BYTES: u64 = 0x2_8b20;
+    const RUNTIME: Variable = Variable { vaddr: 0x67_f000, bytes: 0x2_8b20 };
 
-    fn mapping(start: u64, end: u64, offset: u64, perms: &str, file: Option<MappedFile>) -> Mapping {
-        Mapping {
-            range: AddressRange { start, end },
-            offset,
-            file,
-            is_private_writable: perms == "rw-p",
-            is_executable: perms.contains('x'),
-        }
+    fn mapping(start: u64, end: u64, offset: u64, perms: &str, file: Option<MappedFile>) -> MemoryMap {
+        let (dev, inode) = file.unwrap_or_default();
+        let (perms, pathname, extension) = (perms.parse().unwrap(), MMapPath::Anonymous, MMapExtension::default());
+        MemoryMap { address: (start, end), perms, offset, dev, inode, pathname, extension }
     }
 
     /// As the dynamic loader maps it: pages that are read-only after relocation apart, memory without a file at the end.
-    fn loaded(base: u64, file: MappedFile) -> Vec<Mapping> {
+    fn loaded(base: u64, file: MappedFile) -> Vec<MemoryMap> {
         vec![
             mapping(base, base + 0x1f_000, 0, "r--p", Some(file)),
             mapping(base + 0x1f_000, base + 0x2d_1000, 0x1f_000, "r-xp", Some(file)),
@@ -116,9 +105,9 @@ mod tests {
         ]
     }
 
-    fn found(mappings: &[Mapping]) -> Vec<u64> {
-        let places = places(&SEGMENTS, mappings, LIBRARY, RUNTIME, RUNTIME_BYTES);
-        assert!(places.iter().all(|place| place.end - place.start == RUNTIME_BYTES));
+    fn found(mappings: &[MemoryMap]) -> Vec<u64> {
+        let places = places(&SEGMENTS, mappings, LIBRARY, RUNTIME);
+        assert!(places.iter().all(|place| place.end - place.start == RUNTIME.bytes));
         places.into_iter().map(|place| place.start).collect()
     }
 
@@ -126,17 +115,17 @@ mod tests {
     fn a_file_mapped_for_reading_is_not_loaded() {
         let mut mappings = loaded(0x7f00_0000_0000, LIBRARY);
         mappings.insert(0, mapping(0x1000_0000, 0x1060_0000, 0, "r--p", Some(LIBRARY)));
-        assert_eq!(found(&mappings), [0x7f00_0000_0000 + RUNTIME]);
+        assert_eq!(found(&mappings), [0x7f00_0000_0000 + RUNTIME.vaddr]);
         // Not even when it was mapped to be changed.
         mappings[0] = mapping(0x1000_0000, 0x1070_0000, 0, "rw-p", Some(LIBRARY));
-        assert_eq!(found(&mappings), [0x7f00_0000_0000 + RUNTIME]);
+        assert_eq!(found(&mappings), [0x7f00_0000_0000 + RUNTIME.vaddr]);
     }
 
     #[test]
     fn a_file_loaded_twice_has_two_places() {
         let mut mappings = loaded(0x1000_0000, LIBRARY);
         mappings.extend(loaded(0x7f00_0000_0000, LIBRARY));
-        assert_eq!(found(&mappings), [0x1000_0000 + RUNTIME, 0x7f00_0000_0000 + RUNTIME]);
+        assert_eq!(found(&mappings), [0x1000_0000 + RUNTIME.vaddr, 0x7f00_0000_0000 + RUNTIME.vaddr]);
     }
 
     #[test]
@@ -148,18 +137,18 @@ mod tests {
             assert_eq!(found(&mappings), [0_u64; 0], "without {:?}", whole[missing]);
         }
         let mut read_only = whole.clone();
-        read_only[3].is_private_writable = false;
+        read_only[3].perms = MMPermissions::READ | MMPermissions::PRIVATE;
         assert_eq!(found(&read_only), [0_u64; 0]);
         let mut foreign = whole;
-        foreign[4].file = Some(OTHER);
+        (foreign[4].dev, foreign[4].inode) = OTHER;
         assert_eq!(found(&foreign), [0_u64; 0]);
     }
 
     #[test]
     fn a_variable_outside_the_segments_has_no_place() {
         let mappings = loaded(0x7f00_0000_0000, LIBRARY);
-        for (vaddr, bytes) in [(RUNTIME, 0), (0x6b_0d00, 0x100), (u64::MAX - 1, 8), (RUNTIME, u64::MAX)] {
-            assert_eq!(places(&SEGMENTS, &mappings, LIBRARY, vaddr, bytes), []);
+        for (vaddr, bytes) in [(RUNTIME.vaddr, 0), (0x6b_0d00, 0x100), (u64::MAX - 1, 8), (RUNTIME.vaddr, u64::MAX)] {
+            assert_eq!(places(&SEGMENTS, &mappings, LIBRARY, Variable { vaddr, bytes }), []);
         }
     }
 
@@ -169,17 +158,16 @@ mod tests {
             let base = page * 0x1000;
             let mut mappings = loaded(base, LIBRARY);
             // A change of protection elsewhere in the data splits its mapping.
-            let (start, offset) = (mappings[3].range.start, mappings[3].offset);
-            let at = start + split.min(0x7e) * 0x1000;
-            let mut second = mappings[3];
-            mappings[3].range.end = at;
-            second.range.start = at;
-            second.offset = offset + (at - start);
+            let mut second = mappings[3].clone();
+            let into = split.min(0x7e) * 0x1000;
+            second.address.0 += into;
+            second.offset += into;
+            mappings[3].address.1 = second.address.0;
             mappings.insert(4, second);
             if other {
                 mappings.extend(loaded(base + 0x1000_0000, OTHER));
             }
-            prop_assert_eq!(found(&mappings), vec![base + RUNTIME]);
+            prop_assert_eq!(found(&mappings), vec![base + RUNTIME.vaddr]);
         }
 
         #[test]
@@ -190,7 +178,7 @@ mod tests {
         ) {
             let segment = |i: usize| Segment { offset: numbers[i], vaddr: numbers[i + 1], file_bytes: numbers[i + 2], memory_bytes: numbers[i + 3], is_executable: i == 0 };
             let mappings = [mapping(numbers[8], numbers[9], numbers[10], "r-xp", Some(LIBRARY)), mapping(numbers[9], numbers[11], numbers[8], "rw-p", Some(LIBRARY))];
-            places(&[segment(0), segment(4)], &mappings, LIBRARY, vaddr, bytes);
+            places(&[segment(0), segment(4)], &mappings, LIBRARY, Variable { vaddr, bytes });
         }
     }
 }

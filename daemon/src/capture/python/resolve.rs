@@ -21,7 +21,7 @@ use super::{
     gil::{Gil, Memory, read_gils},
     image::{self, Found, GilKind, Image, Verdict, Version},
     names::Hints,
-    place::{self, MappedFile, Mapping},
+    place::{self, MappedFile},
 };
 use crate::{capture::snapshot::Tgid, values::values};
 
@@ -174,22 +174,17 @@ impl Resolver {
 
     /// Looks at every file that the process maps to execute, the executable first.
     fn survey(&mut self, process: &Process, maps: &[MemoryMap], executable: Option<&Path>) -> Survey {
-        let mappings: Vec<Mapping> = maps.iter().map(mapping).collect();
         let is_executable = |map: &&MemoryMap| matches!(&map.pathname, MMapPath::Path(path) if Some(path.as_path()) == executable);
-        let code = || maps.iter().filter(|map| map.perms.contains(MMPermissions::EXECUTE) && map.inode != 0);
+        let code = || maps.iter().filter(|map| map.perms.contains(MMPermissions::EXECUTE));
         let mut survey = Survey::default();
         let mut seen: Vec<MappedFile> = Vec::new();
         for map in code().filter(is_executable).chain(code()) {
-            let file = (map.dev, map.inode);
-            if seen.contains(&file) {
-                continue;
-            }
+            let Some(file) = place::file_of(map).filter(|file| !seen.contains(file)) else { continue };
             seen.push(file);
             let path = path(map).unwrap_or_default();
             match self.identify(process, map) {
                 Ok(Verdict::Python(image)) => {
-                    let (vaddr, bytes) = (image.runtime_vaddr, image.runtime_bytes);
-                    let places = place::places(&image.segments, &mappings, file, vaddr, bytes);
+                    let places = place::places(&image.segments, maps, file, image.runtime);
                     survey.runtimes.push(Runtime { image, object: path.to_owned(), places });
                 }
                 Ok(Verdict::NeedsLibpython) => survey.needs_libpython = true,
@@ -273,16 +268,6 @@ fn path(map: &MemoryMap) -> Option<&str> {
     path.to_str()
 }
 
-fn mapping(map: &MemoryMap) -> Mapping {
-    Mapping {
-        range: AddressRange { start: map.address.0, end: map.address.1 },
-        offset: map.offset,
-        file: (map.inode != 0).then_some((map.dev, map.inode)),
-        is_private_writable: map.perms.contains(MMPermissions::WRITE | MMPermissions::PRIVATE),
-        is_executable: map.perms.contains(MMPermissions::EXECUTE),
-    }
-}
-
 fn open(tgid: Tgid) -> Result<Process, Unresolved> {
     Process::new(i32::try_from(tgid.0).map_err(|_| Unresolved::Gone)?).map_err(unreadable)
 }
@@ -339,8 +324,7 @@ mod tests {
         let bytes = fs::read(path(libc).unwrap()).unwrap();
         let elf = Elf::parse(&*bytes).unwrap();
         let variable = elf.symbol(NAME.to_str().unwrap()).unwrap();
-        let mappings: Vec<Mapping> = maps.iter().map(mapping).collect();
-        let places = place::places(&elf.into_segments(), &mappings, (libc.dev, libc.inode), variable.vaddr, variable.bytes);
+        let places = place::places(&elf.into_segments(), &maps, (libc.dev, libc.inode), variable);
         assert_eq!(places, [AddressRange::new(real, variable.bytes)]);
     }
 

@@ -3,17 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use schedscope_ebpf::{
-    abi::Histogram,
-    blocked::Reason,
-    bucket::{BUCKETS, index_of},
-    distance::CpuPlace,
-    loss::Loss,
-};
+use schedscope_ebpf::{blocked::Reason, distance::CpuPlace, loss::Loss};
 
 use super::*;
 use crate::{
-    capture::snapshot::{Losses, Times},
+    capture::{
+        distribution::tests::histogram,
+        snapshot::{Losses, Times},
+    },
     diagnose::ModelName,
     label::NameSource,
     metrics::{
@@ -23,14 +20,8 @@ use crate::{
 };
 
 fn distribution(values_ns: &[u64]) -> Distribution {
-    let mut histogram = Histogram { sum_ns: 0, max_ns: 0, counts: [0; BUCKETS] };
-    for &value_ns in values_ns {
-        histogram.sum_ns += value_ns;
-        histogram.max_ns = histogram.max_ns.max(value_ns);
-        histogram.counts[index_of(value_ns)] += 1;
-    }
     let mut distribution = Distribution::default();
-    distribution.add(&histogram);
+    distribution.add(&histogram(values_ns));
     distribution
 }
 

@@ -8,51 +8,24 @@ use serde::{Serialize, Serializer};
 use crate::{
     capture::totals::{Totals, busy_cpus},
     diagnose::ModelName,
-    values::values,
 };
 
-values! {
-    /// What is counted, by its key in the JSON.
-    pub enum Figure {
-        /// Runnable after a wake-up.
-        WakeupWaitNs = "wakeup_wait_ns",
-        /// Runnable after losing the CPU.
-        PreemptWaitNs = "preempt_wait_ns",
-        /// Voluntary switches.
-        Voluntary = "voluntary",
-        /// Switches by preemption.
-        Preempted = "preempted",
-        /// Switches by `sched_yield`.
-        Yielded = "yielded",
-        /// Migrations of every kind.
-        Migrations = "migrations",
-        /// Waits after a wake-up that have ended.
-        WakeupWaits = "wakeup_waits",
-        /// Their total time.
-        WakeupWaitsNs = "wakeup_waits_ns",
-        /// Waits after losing the CPU that have ended.
-        PreemptWaits = "preempt_waits",
-        /// Their total time.
-        PreemptWaitsNs = "preempt_waits_ns",
-    }
-}
+/// The key of a count in the JSON, and where it is taken from.
+type Count = (&'static str, fn(&Totals) -> u64);
 
-impl Figure {
-    fn of(self, totals: &Totals) -> u64 {
-        match self {
-            Figure::WakeupWaitNs => totals.times.wakeup_wait_ns,
-            Figure::PreemptWaitNs => totals.times.preempt_wait_ns,
-            Figure::Voluntary => totals.voluntary,
-            Figure::Preempted => totals.preempted,
-            Figure::Yielded => totals.yielded,
-            Figure::Migrations => totals.migrations_total(),
-            Figure::WakeupWaits => totals.wakeup_latency.count(),
-            Figure::WakeupWaitsNs => totals.wakeup_latency.sum_ns,
-            Figure::PreemptWaits => totals.preemption_wait.count(),
-            Figure::PreemptWaitsNs => totals.preemption_wait.sum_ns,
-        }
-    }
-}
+const COUNTS: [Count; 10] = [
+    ("wakeup_wait_ns", |totals| totals.times.wakeup_wait_ns),
+    ("preempt_wait_ns", |totals| totals.times.preempt_wait_ns),
+    ("voluntary", |totals| totals.voluntary),
+    ("preempted", |totals| totals.preempted),
+    ("yielded", |totals| totals.yielded),
+    ("migrations", Totals::migrations_total),
+    // Waits that have ended, and their total time.
+    ("wakeup_waits", |totals| totals.wakeup_latency.count()),
+    ("wakeup_waits_ns", |totals| totals.wakeup_latency.sum_ns),
+    ("preempt_waits", |totals| totals.preemption_wait.count()),
+    ("preempt_waits_ns", |totals| totals.preemption_wait.sum_ns),
+];
 
 /// Running totals of a workload, or what they grew by. Zeros are left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -66,9 +39,9 @@ pub struct Figures {
     /// Blocked, by [`Reason`].
     #[serde(skip_serializing_if = "is_nothing", serialize_with = "by_reason")]
     pub blocked_ns: [u64; REASON_SLOTS],
-    /// The rest, by [`Figure`].
-    #[serde(flatten, serialize_with = "by_figure")]
-    pub counts: [u64; Figure::ALL.len()],
+    /// By their place in the list of counts.
+    #[serde(flatten, serialize_with = "by_key")]
+    pub counts: [u64; COUNTS.len()],
     /// Threads alive at the reading.
     #[serde(skip_serializing_if = "is_zero")]
     pub threads: u64,
@@ -90,8 +63,8 @@ fn by_reason<S: Serializer>(numbers: &[u64; REASON_SLOTS], serializer: S) -> Res
     serializer.collect_map(Reason::ALL.map(Reason::name).into_iter().zip(numbers).filter(|(_, number)| **number > 0))
 }
 
-fn by_figure<S: Serializer>(numbers: &[u64; Figure::ALL.len()], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(Figure::ALL.map(Figure::name).into_iter().zip(numbers).filter(|(_, number)| **number > 0))
+fn by_key<S: Serializer>(numbers: &[u64; COUNTS.len()], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(COUNTS.iter().map(|(key, _)| key).zip(numbers).filter(|(_, number)| **number > 0))
 }
 
 impl Figures {
@@ -101,7 +74,7 @@ impl Figures {
             model: Some(model).filter(|model| *model != ModelName::Idle),
             on_cpu_ns: busy_cpus(&totals.on_cpu_ns_by_cpu).map(|(cpu, ns)| (cpu.0, ns)).collect(),
             blocked_ns: totals.times.blocked_ns,
-            counts: Figure::ALL.map(|figure| figure.of(totals)),
+            counts: COUNTS.map(|(_, count)| count(totals)),
             threads: totals.threads,
             processes: totals.processes,
         }
@@ -115,7 +88,7 @@ impl Figures {
         Figures {
             on_cpu_ns: grown.filter(|(_, ns)| *ns > 0).collect(),
             blocked_ns: std::array::from_fn(|reason| self.blocked_ns[reason].saturating_sub(before.blocked_ns[reason])),
-            counts: std::array::from_fn(|figure| self.counts[figure].saturating_sub(before.counts[figure])),
+            counts: std::array::from_fn(|row| self.counts[row].saturating_sub(before.counts[row])),
             ..*self
         }
     }

@@ -6,7 +6,7 @@
 mod colours;
 mod figures;
 
-pub use figures::{Figure, Figures};
+pub use figures::Figures;
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -3,11 +3,12 @@ use schedscope_ebpf::loss::Loss;
 use serde_json::Value;
 
 use super::*;
+use crate::capture::totals::Totals;
 
 /// A reading with `other` and one workload, in which CPU 0 has been busy for `busy_ns`.
 fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
-    let mut figures = Figures { on_cpu_ns: BTreeMap::from([(0, busy_ns)]), threads: 2, ..Figures::default() };
-    figures.counts[Figure::Voluntary as usize] = busy_ns / 10;
+    let totals = Totals { on_cpu_ns_by_cpu: vec![busy_ns], voluntary: busy_ns / 10, threads: 2, ..Totals::default() };
+    let figures = Figures::of(&totals, ModelName::Idle);
     let row = |name: &str, figures| Row {
         name: name.to_owned(),
         source: NameSource::Rule,

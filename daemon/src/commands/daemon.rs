@@ -198,7 +198,7 @@ impl Daemon {
     fn answer(&mut self, request: Request) {
         match request {
             Request::Metrics(reply) => drop(reply.send(self.scrape())),
-            Request::History(position, reply) => drop(reply.send(self.collector.history_after(position))),
+            Request::History(position, reply) => drop(reply.send(self.collector.history.after(position))),
             Request::Status(reply) => drop(reply.send(self.collector.status(self.tracer.programs()))),
             Request::Health(reply) => drop(reply.send(self.collector.last_reading.clone())),
         }

@@ -1,6 +1,6 @@
 //! `schedscope run`: one command and all its descendants, from the first instruction.
 
-use std::{process::ExitStatus, time::Duration};
+use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -72,7 +72,8 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
         }
     }
     let window_of = if args.wait_all { None } else { Some(leader) };
-    let subject = Subject { name, command: args.command, exit: exit_of(status), allowed_cpus: allowed };
+    let exit = Exit { code: status.code(), signal: status.signal() };
+    let subject = Subject { name, command: args.command, exit, allowed_cpus: allowed };
     let mut report = build(&session.finish(window_of, subject)?);
     // Whether every process of the command was waited for is not known.
     oracles.compare(&mut report, rusage, false);
@@ -90,11 +91,6 @@ async fn settle(session: &mut Session) -> anyhow::Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-}
-
-fn exit_of(status: ExitStatus) -> Exit {
-    use std::os::unix::process::ExitStatusExt;
-    Exit { code: status.code(), signal: status.signal() }
 }
 
 fn program_name(command: &[String]) -> String {

@@ -6,6 +6,7 @@ use super::labels::{Refusal, Stage};
 use crate::{
     capture::{
         interpreters::ByReason,
+        kernel::ProgramCost,
         python::GilKind,
         snapshot::{Cpu, Losses},
         totals::Totals,
@@ -79,19 +80,13 @@ pub struct CpuTotals {
     pub idle_ns: u64,
 }
 
-/// A BPF program, and what it cost while it was being measured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A BPF program.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Name as in [`schedscope_ebpf::abi::program`].
-    pub name: &'static str,
     /// It is loaded and attached.
     pub attached: bool,
-    /// Run time.
-    pub run_ns: u64,
-    /// Runs.
-    pub runs: u64,
-    /// Runs that the kernel skipped for recursion.
-    pub recursion_misses: u64,
+    /// What it cost while it was being measured.
+    pub cost: ProgramCost,
 }
 
 /// What collecting takes.

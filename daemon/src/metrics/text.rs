@@ -193,13 +193,13 @@ fn collection(text: &mut Text, exposition: &Exposition<'_>) {
 fn programs(text: &mut Text, programs: &[Program]) {
     let mut of_each = |metric, value: fn(&Program) -> u64| {
         text.family(metric, catalog::PROGRAMS, |family, name| {
-            family.add(&[name], programs.iter().find(|program| program.name == name).map_or(0, value));
+            family.add(&[name], programs.iter().find(|program| program.cost.name == name).map_or(0, value));
         });
     };
     of_each(&catalog::BPF_ATTACHED, |program| program.attached.into());
-    of_each(&catalog::BPF_RUN_SECONDS, |program| program.run_ns);
-    of_each(&catalog::BPF_RUNS, |program| program.runs);
-    of_each(&catalog::BPF_RECURSION_MISSES, |program| program.recursion_misses);
+    of_each(&catalog::BPF_RUN_SECONDS, |program| program.cost.run_ns);
+    of_each(&catalog::BPF_RUNS, |program| program.cost.runs);
+    of_each(&catalog::BPF_RECURSION_MISSES, |program| program.cost.recursion_misses);
 }
 
 struct Text {

@@ -15,7 +15,7 @@ use crate::{
     capture::{
         distribution::Distribution,
         run::Run,
-        snapshot::{Cpu, Losses, Thread, Times},
+        snapshot::{Cpu, Losses, Thread},
         timeline::{Column, Timeline},
         totals::{Totals, busy_cpus, effective_cpus},
     },
@@ -34,6 +34,7 @@ pub fn build(run: &Run) -> RunReport {
     let omitted = listed.len().saturating_sub(MAX_THREADS);
     listed.truncate(MAX_THREADS);
 
+    let (processes, thread_count) = run.tasks();
     let diagnosis = diagnose(&Window::of_run(run));
     RunReport {
         schema: SCHEMA.to_owned(),
@@ -41,14 +42,20 @@ pub fn build(run: &Run) -> RunReport {
         command: subject.command.clone(),
         wall_seconds: seconds(wall_ns),
         exit: subject.exit.clone(),
-        cpus: Cpus { online: count(run.online.len()), allowed: subject.allowed_cpus },
-        tasks: tasks(run),
+        cpus: Cpus { online: u32::try_from(run.online.len()).unwrap_or(u32::MAX), allowed: subject.allowed_cpus },
+        tasks: Tasks { processes, threads: thread_count, peak_threads: peak(threads), still_alive: totals.threads },
         parallelism: Parallelism {
             running_mean: per_wall(times.on_cpu_ns),
             demand_mean: per_wall(times.on_cpu_ns + times.runnable_ns()),
             effective_cpus: effective_cpus(&totals.on_cpu_ns_by_cpu),
         },
-        time_seconds: time_seconds(times),
+        time_seconds: TimeSeconds {
+            on_cpu: seconds(times.on_cpu_ns),
+            runnable: seconds(times.runnable_ns()),
+            runnable_after_wakeup: seconds(times.wakeup_wait_ns),
+            runnable_after_preemption: seconds(times.preempt_wait_ns),
+            blocked: seconds(times.blocked_total_ns()),
+        },
         blocked_seconds_by_reason: times.blocked_by_reason().map(|(reason, ns)| (reason.name().to_owned(), seconds(ns))).collect(),
         switches: Switches { voluntary: totals.voluntary, preempted: totals.preempted, yielded: totals.yielded },
         migrations: migrations(totals),
@@ -64,27 +71,14 @@ pub fn build(run: &Run) -> RunReport {
         check: compare::check(threads, totals, run.move_seconds),
         core_map: core_map(&run.timeline, &run.online),
         over_time: over_time(&run.timeline),
-        host: host(run),
+        host: Host {
+            foreign_on_cpu_seconds: seconds(run.foreign_on_cpu_ns()),
+            idle_seconds: seconds(run.host.idle_ns),
+            switches: run.host.switches,
+            switches_from_idle: run.host.switches_from_idle,
+            kernel: run.kernel.clone(),
+        },
     }
-}
-
-fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
-}
-
-fn time_seconds(times: &Times) -> TimeSeconds {
-    TimeSeconds {
-        on_cpu: seconds(times.on_cpu_ns),
-        runnable: seconds(times.runnable_ns()),
-        runnable_after_wakeup: seconds(times.wakeup_wait_ns),
-        runnable_after_preemption: seconds(times.preempt_wait_ns),
-        blocked: seconds(times.blocked_total_ns()),
-    }
-}
-
-fn tasks(run: &Run) -> Tasks {
-    let (processes, threads) = run.tasks();
-    Tasks { processes, threads, peak_threads: peak(&run.threads), still_alive: run.totals.threads }
 }
 
 /// Most threads alive at one time.
@@ -204,16 +198,6 @@ fn over_time(timeline: &Timeline) -> Option<OverTime> {
         on_cpu_seconds: columns.iter().map(|column| seconds(on_cpu_ns(column))).collect(),
         runnable_seconds: columns.iter().map(|column| seconds(column.runnable_ns)).collect(),
     })
-}
-
-fn host(run: &Run) -> Host {
-    Host {
-        foreign_on_cpu_seconds: seconds(run.foreign_on_cpu_ns()),
-        idle_seconds: seconds(run.host.idle_ns),
-        switches: run.host.switches,
-        switches_from_idle: run.host.switches_from_idle,
-        kernel: run.kernel.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ impl Picture {
     }
 
     pub(super) fn key(&self, thread: &ThreadReport) -> Option<Key> {
-        self.legend.key_of(thread)
+        let Legend { threads, task_of, keys, .. } = &self.legend;
+        let index = threads.iter().position(|known| known.tid == thread.tid && known.tgid == thread.tgid)?;
+        keys.get(&task_of[index]).copied()
     }
 
     /// The map with title, time axis and legend.
@@ -306,11 +308,6 @@ impl Legend {
     /// Key of the task that had most of a cell; `None` if it has no key.
     fn key_in_front(&self, cell: &Cell) -> Option<Key> {
         self.keys.get(&self.in_front(cell)?).copied()
-    }
-
-    fn key_of(&self, thread: &ThreadReport) -> Option<Key> {
-        let index = self.threads.iter().position(|known| known.tid == thread.tid && known.tgid == thread.tgid)?;
-        self.keys.get(&self.task_of[index]).copied()
     }
 
     /// The task that had most of a cell; of equals the one that comes first in the report.

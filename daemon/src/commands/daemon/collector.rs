@@ -35,7 +35,7 @@ use crate::{
     },
     serve::{
         handle::{self, LastReading, Status, WorkloadStatus},
-        history::{Answer, Figures, History, Position, Reading, Row},
+        history::{Figures, History, Reading, Row},
     },
 };
 
@@ -64,7 +64,7 @@ pub(super) struct Collector {
     interpreters: Interpreters,
     live: Live,
     totals: HostTotals,
-    history: History,
+    pub(super) history: History,
     collection: Collection,
     pub(super) cost: Cost,
     process: ProcessCollector,
@@ -100,7 +100,8 @@ impl Cost {
     fn of(&self, status: &ProgramStatus, costs: &[ProgramCost]) -> Program {
         let (run_ns, runs) = self.closed.get(status.name).copied().unwrap_or_default();
         let recursion_misses = costs.iter().find(|cost| cost.name == status.name).map_or(0, |cost| cost.recursion_misses);
-        Program { name: status.name, attached: status.failure.is_none(), run_ns, runs, recursion_misses }
+        let cost = ProgramCost { name: status.name, run_ns, runs, recursion_misses };
+        Program { attached: status.failure.is_none(), cost }
     }
 }
 
@@ -181,14 +182,12 @@ impl Collector {
             let totals = self.totals.workload(id).map(|totals| Figures::of(totals, model)).unwrap_or_default();
             Row { name: name.to_owned(), source, model, totals }
         };
-        let rows = self.scanner.table().iter().map(row).collect();
-        let reading = Reading::new(snapshot, &self.cpus(), rows);
-        self.history.push(reading);
-    }
-
-    /// What a page at this position has not seen.
-    pub(super) fn history_after(&self, position: Position) -> Answer {
-        self.history.after(position)
+        self.history.push(Reading {
+            taken_ns: snapshot.taken_ns,
+            idle_ns: self.cpus().iter().map(|cpu| (cpu.cpu.0, cpu.idle_ns)).collect(),
+            rows: self.scanner.table().iter().map(row).collect(),
+            losses: snapshot.losses(),
+        });
     }
 
     /// The content of `/status`.

@@ -9,6 +9,7 @@ use super::*;
 use crate::{
     capture::{
         distribution::tests::histogram,
+        kernel::ProgramCost,
         snapshot::{Losses, Times},
     },
     diagnose::ModelName,
@@ -74,7 +75,10 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
         ended: Residuals { compared: 12, differing: 2, voluntary: 3, involuntary: 4, migrations: 5, on_cpu_ns: 6_000 },
         waiting: Residuals { compared: 40, differing: 1, ..Residuals::default() },
         torn_records: 1,
-        programs: vec![Program { name: "sched_switch", attached: true, run_ns: 72_000, runs: 1000, recursion_misses: 0 }],
+        programs: vec![Program {
+            attached: true,
+            cost: ProgramCost { name: "sched_switch", run_ns: 72_000, runs: 1000, recursion_misses: 0 },
+        }],
         bpf_measured_ns: 1_000_000_000,
         workloads_folded: 2,
         collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0] },

@@ -17,12 +17,7 @@ use schedscope_ebpf::loss::Harm;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{
-    capture::snapshot::{Losses, Snapshot},
-    diagnose::ModelName,
-    label::NameSource,
-    metrics::exposition::CpuTotals,
-};
+use crate::{capture::snapshot::Losses, diagnose::ModelName, label::NameSource};
 use colours::{Colours, SAMPLES, Use};
 
 /// Bytes of samples kept at most. Twenty workloads on two CPUs take 2 KB a sample; every client that asks takes a copy.
@@ -52,14 +47,6 @@ pub struct Reading {
     pub rows: Vec<Row>,
     /// Observations that were missed since tracing began.
     pub losses: Losses,
-}
-
-impl Reading {
-    /// A reading, with CPUs as `/metrics` shows them.
-    pub fn new(snapshot: &Snapshot, cpus: &[CpuTotals], rows: Vec<Row>) -> Reading {
-        let idle_ns = cpus.iter().map(|cpu| (cpu.cpu.0, cpu.idle_ns)).collect();
-        Reading { taken_ns: snapshot.taken_ns, idle_ns, rows, losses: snapshot.losses() }
-    }
 }
 
 /// What grew between two readings.
@@ -211,6 +198,7 @@ impl History {
         let missing = if position.epoch == self.epoch { self.next.saturating_sub(position.next) } else { u64::MAX };
         let skipped = self.samples.len().saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
         let (taken_ns, idle_ns) = self.last.as_ref().map(|last| (last.taken_ns, last.idle_ns.clone())).unwrap_or_default();
+        let standing = |(id, row): (usize, &Row)| Standing { id, colour: self.colours.of(id), row: row.clone() };
         Answer {
             schema: "schedscope.history/1",
             epoch: self.epoch,
@@ -218,7 +206,7 @@ impl History {
             began_ns: self.began_ns,
             taken_ns,
             idle_ns,
-            workloads: self.standings(),
+            workloads: self.last.iter().flat_map(|last| &last.rows).enumerate().map(standing).collect(),
             missing: self.losses(Harm::Missing),
             repaired: self.losses(Harm::Repaired),
             details: self.losses(Harm::Details),
@@ -229,11 +217,6 @@ impl History {
     fn losses(&self, harm: Harm) -> BTreeMap<&'static str, u64> {
         let all = self.last.iter().flat_map(|last| last.losses.by_reason());
         all.filter(|(loss, count)| loss.harm() == harm && *count > 0).map(|(loss, count)| (loss.name(), count)).collect()
-    }
-
-    fn standings(&self) -> Vec<Standing> {
-        let standing = |(id, row): (usize, &Row)| Standing { id, colour: self.colours.of(id), row: row.clone() };
-        self.last.iter().flat_map(|last| &last.rows).enumerate().map(standing).collect()
     }
 }
 

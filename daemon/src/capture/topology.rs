@@ -2,10 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     path::{Path, PathBuf},
 };
 
+use anyhow::{Result, anyhow};
 use schedscope_ebpf::distance::CpuPlace;
 
 /// The CPUs of a host.
@@ -16,25 +16,18 @@ pub struct Topology {
     places: BTreeMap<u32, CpuPlace>,
 }
 
-/// sysfs does not tell the CPUs.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}; is /sys mounted?", path = path.display())]
-pub struct TopologyError {
-    path: PathBuf,
-    source: io::Error,
-}
-
 impl Topology {
     /// Reads the running host's topology.
-    pub fn read() -> Result<Topology, TopologyError> {
+    pub fn read() -> Result<Topology> {
         Topology::read_from(Path::new("/sys/devices/system"))
     }
 
     /// Reads a topology below `root`, laid out as `/sys/devices/system` is.
-    pub fn read_from(root: &Path) -> Result<Topology, TopologyError> {
+    pub fn read_from(root: &Path) -> Result<Topology> {
         let cpus = |file: &str| {
             let path = root.join("cpu").join(file);
-            std::fs::read_to_string(&path).map(|text| parse_list(&text)).map_err(|source| TopologyError { path, source })
+            let text = std::fs::read_to_string(&path);
+            text.map(|text| parse_list(&text)).map_err(|error| anyhow!("cannot read {}: {error}; is /sys mounted?", path.display()))
         };
         let online = cpus("online")?;
         // The map index is the CPU number, and numbers can have gaps.

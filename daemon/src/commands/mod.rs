@@ -24,7 +24,7 @@ fn require_host() -> anyhow::Result<Topology> {
     if let Some(lack) = preflight::first_fatal() {
         anyhow::bail!("{}", lack.detail);
     }
-    Ok(Topology::read()?)
+    Topology::read()
 }
 
 /// What becomes of the report, the same for every way to trace.

@@ -22,28 +22,18 @@ pub(super) struct PythonFile {
 impl Hints {
     /// From the path of the executable and the paths of all files mapped.
     pub(super) fn collect<'a>(executable: Option<&str>, mapped: impl Iterator<Item = &'a str>) -> Self {
-        let mut hints = Self::default();
-        if let Some(name) = executable.map(file_name) {
-            hints.is_other = name.starts_with("pypy") || name.starts_with("graalpy");
-            hints.add_cpython(interpreter(name));
-        }
-        for name in mapped.map(file_name) {
-            if name.starts_with("libpypy") || name.starts_with("libpythonvm") {
-                hints.is_other = true;
-            } else if name.starts_with("ld-musl-") || name.starts_with("libc.musl-") {
-                hints.is_musl = true;
-            } else {
-                hints.add_cpython(library(name).or_else(|| extension(name)));
-            }
-        }
-        hints
-    }
-
-    fn add_cpython(&mut self, file: Option<PythonFile>) {
-        let Some(file) = file else { return };
+        let executable = executable.map(file_name);
+        let mapped: Vec<&str> = mapped.map(file_name).collect();
+        let is_mapped = |one: &str, other: &str| mapped.iter().any(|name| name.starts_with(one) || name.starts_with(other));
+        let files = mapped.iter().filter_map(|name| library(name).or_else(|| extension(name)));
         // A name with a version says more than one without.
-        if self.cpython.as_ref().is_none_or(|known| known.version.is_none() && file.version.is_some()) {
-            self.cpython = Some(file);
+        let more =
+            |known: PythonFile, next: PythonFile| if known.version.is_none() && next.version.is_some() { next } else { known };
+        Hints {
+            cpython: executable.and_then(interpreter).into_iter().chain(files).reduce(more),
+            is_other: executable.is_some_and(|name| name.starts_with("pypy") || name.starts_with("graalpy"))
+                || is_mapped("libpypy", "libpythonvm"),
+            is_musl: is_mapped("ld-musl-", "libc.musl-"),
         }
     }
 }

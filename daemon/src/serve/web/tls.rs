@@ -9,7 +9,7 @@ use std::{
 use anyhow::Result;
 use tokio_rustls::rustls::{
     RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::{CryptoProvider, ring},
+    crypto::{CryptoProvider, SupportedKxGroup, ring},
     pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
     server::{WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
@@ -18,8 +18,9 @@ use webpki::{EndEntityCert, KeyUsage, ring::ECDSA_P256_SHA256};
 
 use super::file::{self, TlsSection};
 
-/// Names of key exchange groups in the file, and in rustls.
-const GROUPS: [(&str, &str); 3] = [("X25519", "X25519"), ("CurveP256", "secp256r1"), ("CurveP384", "secp384r1")];
+/// Key exchange groups by their names in the file.
+const GROUPS: [(&str, &dyn SupportedKxGroup); 3] =
+    [("X25519", ring::kx_group::X25519), ("CurveP256", ring::kx_group::SECP256R1), ("CurveP384", ring::kx_group::SECP384R1)];
 
 /// The configuration, and whether a client without a certificate is turned away.
 pub(super) fn server_config(section: &TlsSection) -> Result<(Arc<ServerConfig>, bool)> {
@@ -159,11 +160,8 @@ fn provider(section: &TlsSection) -> Result<CryptoProvider> {
     if !section.curve_preferences.is_empty() {
         let mut chosen = Vec::new();
         for name in &section.curve_preferences {
-            let group = GROUPS.iter().find(|(it, _)| it == name).and_then(|(_, group)| {
-                provider.kx_groups.iter().find(|it| format!("{:?}", it.name()).eq_ignore_ascii_case(group)).copied()
-            });
-            let known = GROUPS.map(|(name, _)| name.to_owned());
-            chosen.push(group.ok_or_else(|| unknown("curve_preferences", name, &known))?);
+            let group = GROUPS.iter().find(|(it, _)| it == name).map(|(_, group)| *group);
+            chosen.push(group.ok_or_else(|| unknown("curve_preferences", name, &GROUPS.map(|(name, _)| name.to_owned())))?);
         }
         provider.kx_groups = chosen;
     }

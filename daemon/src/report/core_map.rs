@@ -8,6 +8,7 @@ use super::{
     terminal::{Colour, FOREIGN, FOREIGN_GROUND, OTHER, TASKS},
     words::{clean, columns, duration, percent, sane, share},
 };
+use crate::units::rounded;
 
 /// Columns that are not part of the map: `  CPU 1023 ` before it and ` >99 %` behind.
 const MARGIN: usize = 17;
@@ -117,9 +118,7 @@ fn sign(cell: &Cell, column_seconds: f64, legend: &Legend, depth: ColourDepth) -
 
 /// A block as high as the share, never nothing.
 fn height(share: f64) -> char {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 8")]
-    let eighths = ((share * 8.0).round() as usize).max(1);
-    EIGHTHS[eighths - 1]
+    EIGHTHS[rounded(share * 8.0).max(1) - 1]
 }
 
 /// The time axis and its labels, for `columns` columns that stand for `seconds`.
@@ -133,12 +132,7 @@ fn axis(seconds: f64, columns: usize) -> [String; 2] {
     let mut written = 0;
     for tick in 0..=columns / TICK_SPACING + 1 {
         let time = tick as f64 * step;
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "not negative, and compared with `columns` next"
-        )]
-        let column = (time / seconds * columns as f64).round() as usize;
+        let column = rounded(time / seconds * columns as f64);
         if column >= columns {
             break;
         }
@@ -226,8 +220,7 @@ impl Grid {
         let start = index as f64 * bin;
         let end = (start + bin).min(self.seconds);
         let last = self.columns - 1;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and bounded by `last` next")]
-        let place = move |seconds: f64| ((seconds / column) as usize).min(last);
+        let place = move |seconds: f64| rounded((seconds / column).floor()).min(last);
         let (first_column, last_column) = (place(start), place(end));
         let weight = move |index: usize| {
             if first_column == last_column {

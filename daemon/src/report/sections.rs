@@ -13,7 +13,7 @@ use super::{
     terminal::{BLOCKED, Colour, RUNNABLE, RUNNING},
     words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share},
 };
-use crate::capture::python::GilKind;
+use crate::{capture::python::GilKind, units::rounded};
 
 /// A block of lines; empty if there is nothing to say.
 pub(super) type Block = Vec<String>;
@@ -202,8 +202,7 @@ fn time(report: &RunReport, options: &Options) -> Block {
 
 /// A bar for a share between 0 and 1; anything above 0 is visible.
 fn bar(share: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 8 * BAR")]
-    let eighths = (share * (8 * BAR) as f64).ceil() as usize;
+    let eighths = rounded((share * (8 * BAR) as f64).ceil());
     let mut bar = "█".repeat(eighths / 8);
     if !eighths.is_multiple_of(8) {
         bar.push(EIGHTHS[eighths % 8 - 1]);

@@ -2,6 +2,8 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::units::rounded;
+
 /// Most characters of a name that are printed.
 const NAME_CHARS: usize = 120;
 
@@ -97,9 +99,7 @@ pub(super) fn rate(count: u64, wall_seconds: f64) -> String {
     } else if rate < 9.95 {
         format!("{rate:.1}/s")
     } else {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates at a rate no machine has")]
-        let whole = rate.round() as u64;
-        format!("{}/s", grouped(whole))
+        format!("{}/s", grouped(rounded(rate) as u64))
     }
 }
 
@@ -111,8 +111,7 @@ pub(crate) fn duration(seconds: f64) -> String {
         return "0".to_owned();
     }
     if seconds >= 299.5 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates")]
-        let seconds = seconds.round() as u64;
+        let seconds = rounded(seconds) as u64;
         let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         return if hours > 0 { format!("{} h {minutes} min", grouped(hours)) } else { format!("{minutes} min {seconds} s") };
     }

@@ -11,18 +11,19 @@ use crate::{
     },
     diagnose::ModelName,
     label::NameSource,
-    values::names,
+    values::{names, values},
 };
 
-/// How a metric behaves over time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// Never goes down while the daemon runs.
-    Counter,
-    /// Goes up and down.
-    Gauge,
-    /// Cumulative buckets, a sum and a count.
-    Histogram,
+values! {
+    /// How a metric behaves over time.
+    pub enum Kind {
+        /// Never goes down while the daemon runs.
+        Counter = "counter",
+        /// Goes up and down.
+        Gauge = "gauge",
+        /// Cumulative buckets, a sum and a count.
+        Histogram = "histogram",
+    }
 }
 
 /// What a value counts, always in the base unit.

@@ -13,7 +13,7 @@ use prometheus::{TextEncoder, core::Collector, process_collector::ProcessCollect
 use schedscope_ebpf::{distance::Distance, residual::Residuals};
 
 use super::{
-    catalog::{self, Kind, Metric, Unit},
+    catalog::{self, Metric, Unit},
     exposition::{Exposition, Program, Workload},
     labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict},
 };
@@ -282,12 +282,7 @@ impl Family<'_> {
     fn begin(&mut self) {
         if !std::mem::replace(&mut self.is_begun, true) {
             let Metric { name, help, kind, .. } = self.metric;
-            let kind = match kind {
-                Kind::Counter => "counter",
-                Kind::Gauge => "gauge",
-                Kind::Histogram => "histogram",
-            };
-            self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+            self.push(format_args!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()));
         }
     }
 

@@ -93,26 +93,13 @@ values! {
     }
 }
 
-/// A file's contents as long as it is not changed: an inode number is only used again with another change time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FileKey {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
+/// Device, inode, size, and the times of its change and of its contents' in seconds and nanoseconds: the same as long as the file is
+/// not changed, since an inode number is only used again with another change time.
+type FileKey = (u64, u64, u64, [i64; 4]);
 
-impl FileKey {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            bytes: metadata.len(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
+fn file_key(metadata: &Metadata) -> FileKey {
+    let times = [metadata.ctime(), metadata.ctime_nsec(), metadata.mtime(), metadata.mtime_nsec()];
+    (metadata.dev(), metadata.ino(), metadata.len(), times)
 }
 
 /// Finds the interpreters of processes. Remembers files, never processes, so it need not be told that one ended.
@@ -201,13 +188,13 @@ impl Resolver {
         if !metadata.is_file() {
             return Ok(Verdict::Other);
         }
-        let key = FileKey::of(&metadata);
+        let key = file_key(&metadata);
         if let Some(known) = self.files.get(&key) {
             return Ok(known.clone());
         }
         let file = File::open(path)?;
         // What is remembered must be of the file that was read.
-        let key = FileKey::of(&file.metadata()?);
+        let key = file_key(&file.metadata()?);
         let verdict = image::read(&ReadCache::new(file));
         if self.files.len() >= FILES_MAX {
             self.files.clear();
@@ -360,11 +347,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "one").unwrap();
-        let before = FileKey::of(&fs::metadata(&file).unwrap());
+        let before = file_key(&fs::metadata(&file).unwrap());
         // The change time has the granularity of a timer tick.
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(&file, "two").unwrap();
-        assert_ne!(FileKey::of(&fs::metadata(&file).unwrap()), before);
+        assert_ne!(file_key(&fs::metadata(&file).unwrap()), before);
     }
 
     fn gil(start: u64) -> Gil {

@@ -15,7 +15,7 @@ use crate::{
     diagnose::ModelName,
     label::NameSource,
     metrics::{
-        catalog::{ALL, Bound},
+        catalog::{ALL, Bound, Kind},
         exposition::{Collection, CpuTotals},
     },
 };

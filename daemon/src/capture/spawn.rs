@@ -128,18 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn the_child_keeps_its_pid_through_the_exec() {
-        let gated = Gated::fork(&words(&["sh", "-c", "exit 7"])).unwrap();
-        let tgid = gated.tgid();
-        let mut child = gated.release().unwrap();
-        assert_eq!(Tgid(child.id()), tgid);
-        assert_eq!(exit_code(child.wait().unwrap()), 7);
-    }
-
-    #[test]
-    fn a_signal_becomes_a_code_above_128() {
-        let mut child = Gated::fork(&words(&["sh", "-c", "kill -TERM $$"])).unwrap().release().unwrap();
-        assert_eq!(exit_code(child.wait().unwrap()), 128 + libc::SIGTERM);
+    fn the_child_keeps_its_pid_through_the_exec_and_a_signal_becomes_a_code_above_128() {
+        for (script, code) in [("exit 7", 7), ("kill -TERM $$", 128 + libc::SIGTERM)] {
+            let gated = Gated::fork(&words(&["sh", "-c", script])).unwrap();
+            let tgid = gated.tgid();
+            let mut child = gated.release().unwrap();
+            assert_eq!(Tgid(child.id()), tgid);
+            assert_eq!(exit_code(child.wait().unwrap()), code);
+        }
     }
 
     #[test]

@@ -55,30 +55,26 @@ mod tests {
 
     #[test]
     fn this_process_is_known() {
-        let identity = read_identity(Tgid(std::process::id())).unwrap();
+        let own = Tgid(std::process::id());
+        let identity = read_identity(own).unwrap();
         let exe = std::env::current_exe().unwrap();
         assert_eq!(identity.exe.as_deref(), exe.to_str());
         assert!(!identity.is_kernel_thread);
         assert!(exe.file_name().unwrap().to_string_lossy().starts_with(&identity.comm[..identity.comm.len().min(8)]));
-    }
-
-    #[test]
-    fn a_process_that_ended_has_no_identity() {
-        let mut child = std::process::Command::new("true").spawn().unwrap();
-        child.wait().unwrap();
-        assert_eq!(read_identity(Tgid(child.id())), None);
-        assert!(CpuSet::of_process(Tgid(child.id())).is_none());
-    }
-
-    #[test]
-    fn affinity_is_that_of_the_scheduler() {
-        let set = CpuSet::of_process(Tgid(std::process::id())).unwrap();
-        let parallelism = std::thread::available_parallelism().unwrap().get();
+        let set = CpuSet::of_process(own).unwrap();
         // The standard library may see fewer, because of a cgroup quota, but never more.
-        assert!(set.count() as usize >= parallelism);
+        assert!(set.count() as usize >= std::thread::available_parallelism().unwrap().get());
         let mut union = CpuSet::default();
         union.add(&set);
         union.add(&set);
         assert_eq!(union, set);
+    }
+
+    #[test]
+    fn a_process_that_ended_is_not() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert_eq!(read_identity(Tgid(child.id())), None);
+        assert!(CpuSet::of_process(Tgid(child.id())).is_none());
     }
 }

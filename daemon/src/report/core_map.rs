@@ -260,9 +260,8 @@ struct Legend {
     by_process: bool,
     /// What each thread is coloured as: itself, or the first thread of its process. Indices into the report's map.
     task_of: Vec<usize>,
+    /// By task, the busiest first.
     keys: BTreeMap<usize, Key>,
-    /// Every key with its name, the busiest first.
-    entries: Vec<(Key, String)>,
     /// True if some cells belong to tasks without a key.
     has_others: bool,
 }
@@ -275,7 +274,6 @@ impl Legend {
             by_process: false,
             task_of: (0..map.threads.len()).collect(),
             keys: BTreeMap::new(),
-            entries: Vec::new(),
             has_others: false,
         };
         let mut tasks = legend.tasks_in_front(grid);
@@ -290,11 +288,8 @@ impl Legend {
         tasks.truncate(limit);
         // Those in front most often get the keys, in the order of the report: the busiest first.
         tasks.sort_unstable();
-        for ((index, task), letter) in tasks.into_iter().enumerate().zip('A'..='Z') {
-            let key = Key { letter, colour: TASKS[index % TASKS.len()] };
-            legend.keys.insert(task, key);
-            legend.entries.push((key, legend.name(task)));
-        }
+        let looks = ('A'..='Z').zip(TASKS.iter().cycle()).map(|(letter, colour)| Key { letter, colour: *colour });
+        legend.keys = tasks.into_iter().zip(looks).collect();
         legend
     }
 
@@ -338,8 +333,9 @@ impl Legend {
     fn lines(&self, options: &Options) -> Vec<String> {
         let colour = options.colour;
         // Each with its width, as escape sequences take none.
+        let names = self.keys.iter().map(|(task, key)| (key, self.name(*task)));
         let mut items: Vec<(String, usize)> =
-            self.entries.iter().map(|(key, name)| (format!("{} {name}", key.mark(colour)), columns(name) + 2)).collect();
+            names.map(|(key, name)| (format!("{} {name}", key.mark(colour)), columns(&name) + 2)).collect();
         let is_plain = colour == ColourDepth::None;
         let signs = if is_plain { ["*", "+", ".", "a"] } else { ["█", "█", "·", "▂▅█"] };
         let scale = if is_plain { "lower case: busy less than half the time" } else { "height: share of the time busy" };

@@ -124,7 +124,7 @@ fn a_cell_shared_with_others_has_a_grey_ground() {
 /// The legend's keys with their names.
 fn names(report: &RunReport) -> Vec<String> {
     let picture = Picture::of(report, &Options::default()).unwrap();
-    picture.legend.entries.iter().map(|(key, name)| format!("{} {name}", key.mark(PLAIN))).collect()
+    picture.legend.keys.iter().map(|(task, key)| format!("{} {}", key.mark(PLAIN), picture.legend.name(*task))).collect()
 }
 
 #[test]

@@ -13,7 +13,6 @@ use crate::workspace::{read_text, root};
 /// The page, from the root.
 const PAGE: &str = "docs/accuracy.md";
 
-/// Arguments of `accuracy`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Measure nothing; fail if the page lacks a workload or a kernel, or has a figure out of bounds.
@@ -24,7 +23,6 @@ pub(crate) struct Arguments {
     dry_run: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.check {
         return check();

@@ -14,7 +14,6 @@ use anyhow::Result;
 use crate::workspace::{build_release, require_root, root};
 use load::Load;
 
-/// What `cargo xtask bench` is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Repeats of every measurement; the median is reported.
@@ -28,7 +27,6 @@ pub(crate) struct Arguments {
     dry_run: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     require_root("bench")?;
     load::require()?;

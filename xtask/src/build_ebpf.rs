@@ -18,10 +18,8 @@ pub(crate) use toolchain::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain};
 /// The committed object, relative to the root. One serves x86-64 and aarch64: both are little-endian, and the programs read
 /// saved registers by offsets that the loader gives them.
 pub(crate) const OBJECT: &str = "ebpf/prebuilt/schedscope.bpf.o";
-/// The committed stamp.
 pub(crate) const STAMP: &str = "ebpf/prebuilt/STAMP";
 
-/// Arguments of `build-ebpf`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; fail if the committed object is not what the sources build.
@@ -29,7 +27,6 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let toolchain = Toolchain::find()?;
     if arguments.check { check(&toolchain) } else { write(&toolchain) }

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::{claims, workspace::root};
 
-/// Arguments of `generate`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Write nothing; fail if a file is not up to date.
@@ -15,7 +14,6 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.check { check() } else { write() }
 }

@@ -23,7 +23,6 @@ use outcome::{Counts, Line, Outcome};
 /// The daemon's page, which is tested in a browser.
 const PAGE_TESTS: &str = "kernel::page::";
 
-/// Arguments of `test`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Leave out what takes minutes: rebuilding the BPF object and the tests on running kernels.
@@ -36,12 +35,10 @@ struct Check {
     name: &'static str,
     /// Takes minutes, so `--skip-slow` leaves it out.
     is_slow: bool,
-    /// What the host must have.
     needs: &'static [Need],
     run: fn() -> Result<Outcome>,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let in_ci = env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
     let mut host = Host::detect();

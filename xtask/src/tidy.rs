@@ -35,7 +35,6 @@ impl SourceFile {
     }
 }
 
-/// Entry point of the command.
 pub(crate) fn run() -> Result<()> {
     let files = read_tree(root())?;
     let findings = check(root(), &files)?;

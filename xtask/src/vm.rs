@@ -28,7 +28,6 @@ const ALLOWANCE: Duration = Duration::from_secs(8 * 60);
 /// Kernels that it boots in any case: the oldest and the newest.
 const IN_ANY_CASE: usize = 2;
 
-/// Arguments of `vm`.
 #[derive(clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Arguments {
@@ -64,7 +63,6 @@ pub(crate) struct Arguments {
     guest: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.guest {
         return guest::run();
@@ -101,13 +99,10 @@ fn failed(results: &[KernelResult]) -> Vec<&'static str> {
 
 /// What a brief run came to.
 pub(crate) struct Brief {
-    /// Steps and tests that passed.
     pub passed: usize,
-    /// Those that failed.
     pub failed: usize,
     /// Why tests skipped themselves, and the kernels that there was no time for.
     pub skipped: Vec<String>,
-    /// Kernels that did not pass.
     pub kernels_failed: Vec<&'static str>,
 }
 

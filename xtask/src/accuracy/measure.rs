@@ -30,9 +30,7 @@ pub(super) const WORKLOADS: [&[&str]; 10] = [
 /// How long the process tree of `schedscope check` works.
 const CHECK_SECONDS: &str = "2";
 
-/// What was found on this host.
 pub(super) struct Host {
-    /// Date, UTC.
     pub(super) date: String,
     /// Of `schedscope check`.
     pub(super) check: Outcome,

@@ -30,7 +30,6 @@ const SETTLING: Duration = Duration::from_millis(300);
 /// How often to look for the lock in that time.
 const LOOKS: u32 = 10;
 
-/// One run of the load, traced.
 struct Run {
     programs: Vec<ProgramCost>,
     /// In the order of [`METERS`].

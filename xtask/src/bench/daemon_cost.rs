@@ -24,7 +24,6 @@ const WATCHED: Duration = Duration::from_secs(10);
 pub(super) struct DaemonCost {
     /// CPU seconds of user space per second.
     pub(super) cpu_share: f64,
-    /// Resident memory in MiB.
     pub(super) rss_mib: f64,
     /// Median scrape, in milliseconds, as a client sees it.
     pub(super) scrape_ms: f64,
@@ -36,9 +35,7 @@ pub(super) struct DaemonCost {
 
 /// Making the text of a scrape of 64 workloads on 64 CPUs (`daemon/benches/scrape.rs`), which no machine here has.
 pub(super) struct LargeScrape {
-    /// Median and quartiles in milliseconds.
     pub(super) ms: [f64; 3],
-    /// Its size.
     pub(super) mib: f64,
     /// The median, as a share of what the prometheus crate's encoder takes for the same text, in turns.
     pub(super) of_encoder: f64,

@@ -91,7 +91,6 @@ pub(super) struct Slowdown {
     pub(super) untraced_us: f64,
     /// The smallest and the largest ratio of two untraced runs: how noisy the machine is.
     pub(super) null_range: (f64, f64),
-    /// Pairs measured.
     pub(super) pairs: u32,
 }
 

@@ -12,7 +12,6 @@ use super::{
     load::{Load, Slowdown},
 };
 
-/// Everything the bench found.
 pub(super) struct Measured<'a> {
     pub(super) events: Programs,
     pub(super) rival: Option<Rival>,

@@ -12,12 +12,10 @@ use crate::workspace::{files_below, read_text};
 /// Modules that the compiler leaves out of the BPF target, as files and directories: an edit of them needs no new object.
 const HOST_ONLY: [&str; 2] = ["tests.rs", "tests"];
 
-/// Content of the stamp file.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     /// Digest of everything that goes into the object.
     pub sources: String,
-    /// Digest of the object.
     pub object: String,
     /// Versions of the tools that built it.
     pub versions: Vec<String>,

@@ -21,13 +21,10 @@ pub(crate) const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 /// Oldest compiler that aya-ebpf accepts, as major and minor.
 const OLDEST_RUST: (u32, u32) = (1, 87);
 
-/// What a build needs.
 pub(crate) struct Toolchain {
-    /// The compiler.
     pub rustc: PathBuf,
     /// Sources of the standard library, as the compiler names them and with symbolic links resolved.
     pub library_sources: [PathBuf; 2],
-    /// Links BPF objects.
     pub bpf_linker: PathBuf,
     /// The compiler's LLVM, which bpf-linker loads; none if it is linked statically.
     pub llvm: Option<PathBuf>,

@@ -54,7 +54,6 @@ impl Outcome {
         }
     }
 
-    /// For the table.
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Passed(_) => "passed",
@@ -64,7 +63,6 @@ impl Outcome {
     }
 }
 
-/// A check that was performed.
 pub(super) struct Line {
     pub name: &'static str,
     pub outcome: Outcome,

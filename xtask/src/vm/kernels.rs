@@ -24,7 +24,6 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub(crate) struct Kernel {
     /// Its first two numbers.
     pub version: &'static str,
-    /// Debian release that has it.
     pub suite: &'static str,
     /// That release gets security updates from an archive of its own.
     has_security: bool,
@@ -41,13 +40,10 @@ pub(crate) const KERNELS: [Kernel; 4] = [
 /// What the cache holds of a kernel.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Image {
-    /// Package that the image came from.
     pub package: String,
     /// Its version in Debian.
     pub version: String,
-    /// SHA-256 of the image.
     sha256: String,
-    /// The bootable image.
     #[serde(skip)]
     pub path: PathBuf,
 }

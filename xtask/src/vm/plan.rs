@@ -23,11 +23,9 @@ const USUAL_PIDS: &str = "echo 32768 > /proc/sys/kernel/pid_max";
 /// One command to run inside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Step {
-    /// Name in the report.
     pub name: String,
     /// What to make of it.
     pub expect: Expect,
-    /// Program and arguments.
     pub command: Vec<String>,
     /// After this time it is killed.
     pub timeout_seconds: u64,
@@ -51,7 +49,6 @@ pub(crate) enum Expect {
     },
     /// The same, and at least so many seconds on one CPU.
     OnCpu {
-        /// The CPU.
         cpu: u32,
         /// What the workload spends there.
         at_least_seconds: f64,
@@ -63,7 +60,6 @@ pub(crate) enum Expect {
         /// All threads of the workload, traced or not.
         threads: u64,
     },
-    /// A Rust test program.
     Tests,
 }
 
@@ -72,7 +68,6 @@ pub(crate) enum Expect {
 pub(crate) enum Message {
     /// It has booted this kernel.
     Ready {
-        /// `uname -r`.
         release: String,
     },
     /// A step has ended.
@@ -82,11 +77,9 @@ pub(crate) enum Message {
 /// How a step ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// The step's.
     pub name: String,
     /// `None` if it was killed or could not be started.
     pub exit_code: Option<i32>,
-    /// How long it took.
     pub wall_seconds: f64,
     /// The end of what it printed.
     pub output: String,

@@ -31,7 +31,6 @@ pub(crate) struct Finding<Residuals> {
     /// Our figure, the kernel's and the difference by quantity, as in the report of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub residuals: Option<Residuals>,
-    /// Observations lost.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_total: Option<u64>,
     /// Tests passed; absent where there were none, like the next two.
@@ -45,9 +44,7 @@ pub(crate) struct Finding<Residuals> {
     pub tests_skipped: Vec<String>,
     /// By the machine's clock.
     pub wall_seconds: f64,
-    /// It showed what it had to.
     pub passed: bool,
-    /// Why it did not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }

@@ -20,8 +20,9 @@ use anyhow::{Result, bail};
 
 use kernels::{Image, KERNELS};
 pub(crate) use machine::find_qemu;
-use matrix::{KernelResult, Matrix};
+use matrix::Matrix;
 pub(crate) use results::Finding;
+use results::KernelResult;
 
 /// What `cargo xtask test` may spend on machines before it boots no further kernel.
 const ALLOWANCE: Duration = Duration::from_secs(8 * 60);

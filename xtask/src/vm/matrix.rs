@@ -10,12 +10,12 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::{
-    budget::{Budget, Counts},
+    budget::Budget,
     initramfs::Programs,
     kernels::{Image, Kernel},
     machine::Machine,
     plan::{Message, Step},
-    results::{self, Finding},
+    results::{self, Finding, KernelResult},
     verdict::{self, Verdict},
 };
 use crate::workspace::target_dir;
@@ -27,40 +27,6 @@ const STEP_PATIENCE: Duration = Duration::from_secs(60);
 /// Attempts to boot a kernel. One that patches its own code while it boots may crash under emulation: of some twenty boots of 7.2 one
 /// ended in `update_rq_clock`. Nothing of schedscope has been loaded by then, so it is tried again, and said.
 const BOOTS: u32 = 3;
-
-/// What is known of a kernel after its run.
-pub(super) struct KernelResult {
-    pub kernel: &'static Kernel,
-    /// `uname -r`, once it has booted.
-    pub release: Option<String>,
-    pub verdicts: Vec<Verdict>,
-    /// Why the run did not come to its end.
-    broken: Option<String>,
-    /// Programs over their budget.
-    pub excesses: Vec<String>,
-    pub wall_seconds: f64,
-}
-
-impl KernelResult {
-    /// Steps that failed, plus the end that was not reached and every budget that was exceeded.
-    pub(super) fn failures(&self) -> usize {
-        let steps = self.verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
-        steps + usize::from(self.broken.is_some()) + self.excesses.len()
-    }
-
-    /// Steps that passed; the tests are counted one by one.
-    pub(super) fn successes(&self) -> usize {
-        let of = |verdict: &Verdict| {
-            if verdict.is_tests { verdict.tests_passed } else { usize::from(verdict.failure.is_none()) }
-        };
-        self.verdicts.iter().map(of).sum()
-    }
-
-    /// Programs that were loaded.
-    pub(super) fn programs(&self) -> Counts {
-        self.verdicts.iter().flat_map(|verdict| verdict.programs.clone()).collect()
-    }
-}
 
 /// Everything that is the same for all kernels.
 pub(super) struct Matrix {

@@ -67,9 +67,7 @@ pub(crate) enum Expect {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// It has booted this kernel.
-    Ready {
-        release: String,
-    },
+    Ready { release: String },
     /// A step has ended.
     Done(Outcome),
 }

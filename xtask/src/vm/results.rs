@@ -9,7 +9,6 @@ use serde_json::Value;
 use super::{
     budget::Counts,
     kernels::{self, Kernel},
-    matrix::KernelResult,
     plan::{Outcome, Step},
     verdict::Verdict,
 };
@@ -69,6 +68,40 @@ impl Finding<Value> {
             passed: verdict.failure.is_none(),
             failure: verdict.failure.clone(),
         }
+    }
+}
+
+/// What is known of a kernel after its run.
+pub(super) struct KernelResult {
+    pub kernel: &'static Kernel,
+    /// `uname -r`, once it has booted.
+    pub release: Option<String>,
+    pub verdicts: Vec<Verdict>,
+    /// Why the run did not come to its end.
+    pub broken: Option<String>,
+    /// Programs over their budget.
+    pub excesses: Vec<String>,
+    pub wall_seconds: f64,
+}
+
+impl KernelResult {
+    /// Steps that failed, plus the end that was not reached and every budget that was exceeded.
+    pub(super) fn failures(&self) -> usize {
+        let steps = self.verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
+        steps + usize::from(self.broken.is_some()) + self.excesses.len()
+    }
+
+    /// Steps that passed; the tests are counted one by one.
+    pub(super) fn successes(&self) -> usize {
+        let of = |verdict: &Verdict| {
+            if verdict.is_tests { verdict.tests_passed } else { usize::from(verdict.failure.is_none()) }
+        };
+        self.verdicts.iter().map(of).sum()
+    }
+
+    /// Programs that were loaded.
+    pub(super) fn programs(&self) -> Counts {
+        self.verdicts.iter().flat_map(|verdict| verdict.programs.clone()).collect()
     }
 }
 

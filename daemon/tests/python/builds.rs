@@ -30,12 +30,11 @@ fn is_root() -> bool {
 /// A CPython whose interpreter is in its executable, which can be copied.
 fn with_static_executable() -> Option<Python> {
     let is_static = |python: &Python| {
-        python.run(SPIN).try_resolve().is_ok_and(|found| found.is_some_and(|found| found.object == python.executable))
+        let executable = fs::canonicalize(&python.executable).ok()?;
+        let found = python.run(SPIN).try_resolve().ok()??;
+        (found.object == executable).then(|| Python { executable, ..python.clone() })
     };
-    let mut pythons = those(Python::is_supported, "CPython 3.7 or later").into_iter();
-    let found = pythons.find(|python| {
-        fs::canonicalize(&python.executable).is_ok_and(|path| is_static(&Python { executable: path, ..python.clone() }))
-    });
+    let found = those(Python::is_supported, "CPython 3.7 or later").iter().find_map(is_static);
     if found.is_none() {
         println!("skipped: no CPython with the interpreter in its executable");
     }

@@ -11,26 +11,28 @@ use schedscope::capture::{
     python::{Interpreter, Resolver, Unresolved},
     snapshot::Tgid,
 };
+use serde::Deserialize;
 
 /// Prints what the tests want to know of an interpreter; understood by every Python since 2.7.
 const DESCRIBE: &str = "
-import sys, sysconfig
+import json, sys, sysconfig
 v = sysconfig.get_config_var
-print(sys.implementation.name if hasattr(sys, 'implementation') else 'cpython')
-print('%d %d %d' % sys.version_info[:3])
-print(1 if v('Py_GIL_DISABLED') else 0)
-print(sys.executable)
-print(sys.prefix)
-print(v('LIBPL'))
-print(v('LIBDIR'))
-print(' '.join(v(name) or '' for name in ('LIBS', 'SYSLIBS', 'MODLIBS')))
+print(json.dumps({
+    'implementation': sys.implementation.name if hasattr(sys, 'implementation') else 'cpython',
+    'version': tuple(sys.version_info[:3]),
+    'is_free_threaded': bool(v('Py_GIL_DISABLED')),
+    'executable': sys.executable,
+    'prefix': sys.prefix,
+    'static_library_dir': str(v('LIBPL')),
+    'library_dir': str(v('LIBDIR')),
+    'linker_arguments': ' '.join(v(name) or '' for name in ('LIBS', 'SYSLIBS', 'MODLIBS')).split(),
+}))
 ";
 
 /// An interpreter, by its own account.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Python {
-    /// What to run.
-    pub(crate) program: PathBuf,
+    pub(crate) implementation: String,
     pub(crate) version: (u8, u8, u8),
     pub(crate) is_free_threaded: bool,
     pub(crate) executable: PathBuf,
@@ -40,28 +42,16 @@ pub(crate) struct Python {
     pub(crate) library_dir: PathBuf,
     /// What a program needs that the static library is linked into.
     pub(crate) linker_arguments: Vec<String>,
+    /// What to run.
+    #[serde(skip)]
+    pub(crate) program: PathBuf,
 }
 
 impl Python {
     fn describe(program: &Path) -> Option<Self> {
         let output = Command::new(program).args(["-c", DESCRIBE]).stderr(Stdio::null()).output().ok()?;
-        let text = String::from_utf8(output.stdout).ok()?;
-        let mut lines = text.lines();
-        let mut next = || lines.next();
-        if next()? != "cpython" {
-            return None;
-        }
-        let numbers: Vec<u8> = next()?.split(' ').map(|number| number.parse().unwrap()).collect();
-        Some(Self {
-            program: program.to_owned(),
-            version: (numbers[0], numbers[1], numbers[2]),
-            is_free_threaded: next()? == "1",
-            executable: next()?.into(),
-            prefix: next()?.into(),
-            static_library_dir: next()?.into(),
-            library_dir: next()?.into(),
-            linker_arguments: next()?.split_whitespace().map(ToOwned::to_owned).collect(),
-        })
+        let python: Python = serde_json::from_slice(&output.stdout).ok()?;
+        (python.implementation == "cpython").then(|| Self { program: program.to_owned(), ..python })
     }
 
     pub(crate) fn minor(&self) -> (u8, u8) {

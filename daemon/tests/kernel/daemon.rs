@@ -15,7 +15,7 @@ use super::{
     exact::{TICK_SECONDS, steal_seconds},
     host::{self, Guarded, comes_true, installed, privileged, send},
     leftovers::{assert_gone, wait_for_programs},
-    served::{Daemon, assert_never_down, count, request, rule, scrape, sum},
+    served::{Daemon, assert_never_down, request, rule, scrape, sum},
 };
 use procfs::process::Process;
 use tempfile::TempDir;
@@ -28,8 +28,8 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     let daemon = Daemon::start(&rule("spinner", &name));
     let spin = "printf \"$0\" > /proc/$$/comm; while :; do :; done";
     let spinner = Guarded::start("taskset", &["-c", "0", "sh", "-c", spin, &name]);
-    let on_cpu = |text: &str| sum(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
-    let demand = |text: &str| on_cpu(text) + sum(text, "schedscope_workload_runnable_seconds_total{workload=\"spinner\"");
+    let on_cpu = |text: &str| sum::<f64>(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
+    let demand = |text: &str| on_cpu(text) + sum::<f64>(text, "schedscope_workload_runnable_seconds_total{workload=\"spinner\"");
     assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
     sleep(Duration::from_millis(300));
 
@@ -55,7 +55,7 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
         (before, taken) = (text, now);
     }
     let blocked = "schedscope_workload_blocked_seconds_total{workload=\"spinner\"";
-    assert!(sum(&before, blocked) - sum(&first, blocked) < 0.01, "it never blocks");
+    assert!(sum::<f64>(&before, blocked) - sum::<f64>(&first, blocked) < 0.01, "it never blocks");
     let (ours, kernel) = (on_cpu(&before), kernel_seconds(&spinner));
     // Until its first scan the daemon counted it as `other`; and time passes between its reading and ours.
     let late = 0.02 + taken.0.elapsed().as_secs_f64();
@@ -96,7 +96,7 @@ fn prometheus_accepts_the_metrics_whatever_programs_are_called() {
     }
     let name = "a'} 1?# x\\\\\u{fffd}{b='";
     let series = format!("schedscope_workload_on_cpu_seconds_total{{workload=\"{name}\"");
-    assert!(comes_true(20, || sum(&daemon.get("/metrics"), &series) > 0.2), "{}", daemon.get("/metrics"));
+    assert!(comes_true(20, || sum::<f64>(&daemon.get("/metrics"), &series) > 0.2), "{}", daemon.get("/metrics"));
     assert_accepted(&daemon.get("/metrics"));
 }
 
@@ -119,11 +119,11 @@ fn a_daemon_answers_whoever_may_ask_and_ends_at_sigterm() {
     let attached = status["programs"].as_array().unwrap().iter().filter(|program| program["attached"] == true);
     assert!(attached.count() >= 7, "{status}");
 
-    let answer = request(daemon.address, "/metrics", "rebound.example.org").unwrap();
-    assert!(answer.starts_with("HTTP/1.1 421") && !answer.contains("schedscope_"), "{answer}");
+    let (status, body) = request(daemon.address, "/metrics", "rebound.example.org").unwrap();
+    assert!(status == 421 && !body.contains("schedscope_"), "{status}: {body}");
     let refused = "schedscope_scrapes_refused_total{reason=\"foreign_host\"}";
     // Scrapes may share a reading that was taken before.
-    assert!(comes_true(5, || count(&daemon.get("/metrics"), refused) == 1), "{}", daemon.get("/metrics"));
+    assert!(comes_true(5, || sum::<u64>(&daemon.get("/metrics"), refused) == 1), "{}", daemon.get("/metrics"));
 
     let programs = wait_for_programs(daemon.process.id());
     send(daemon.process.id(), libc::SIGTERM);

@@ -7,12 +7,13 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
+use schedscope::lab::daemon::free_address;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     host::{self, Guarded, comes_true, installed, privileged},
-    served::{free_address, try_get},
+    served::try_get,
 };
 
 /// An authority, and a certificate of it for localhost.
@@ -43,7 +44,7 @@ fn prometheus_scrapes_with_the_password_and_not_without() {
     let checked = Command::new("promtool").args(["check", "web-config"]).arg(&web).output().unwrap();
     assert!(checked.status.success(), "{checked:?}");
 
-    let port = free_address().port();
+    let port = free_address().unwrap().port();
     let mut command = Command::new(host::schedscope());
     // All addresses, which is refused without a web configuration.
     command.args(["daemon", "--listen", &format!("0.0.0.0:{port}"), "--web-config"]).arg(&web);
@@ -60,16 +61,15 @@ fn prometheus_scrapes_with_the_password_and_not_without() {
         job("wrong", "close sesame")
     );
     fs::write(dir.path().join("prometheus.yml"), config).unwrap();
-    let address = free_address();
+    let address = free_address().unwrap();
     let mut command = Command::new("prometheus");
     command.arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()));
     command.arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()));
     command.arg(format!("--web.listen-address={address}"));
     let _prometheus = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
     let value = |query: &str| -> Option<String> {
-        let answer = try_get(address, &format!("/api/v1/query?query={query}"))?;
-        let body: Value = serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()?;
-        body["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
+        let answer: Value = serde_json::from_str(&try_get(address, &format!("/api/v1/query?query={query}"))?).ok()?;
+        answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
     };
     assert!(comes_true(60, || value("up{job=%22right%22}").as_deref() == Some("1")), "it is not scraped");
     assert!(value("count(schedscope_workload_on_cpu_seconds_total)").is_some_and(|count| count != "0"));

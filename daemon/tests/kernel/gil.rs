@@ -3,10 +3,7 @@
 use schedscope::report::RunReport;
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    exact::foreign_share,
-    traced::{Traced, run_python, thread},
-};
+use super::traced::{Traced, is_disturbed, run_python, thread};
 
 /// Threads that compute for argument 1 seconds with a switch interval of argument 2. Each tells how long it neither ran nor waited for
 /// a CPU, by its own clocks and the kernel's account of it: a thread that only computes has nothing to wait for but the lock.
@@ -45,15 +42,6 @@ workers = [threading.Thread(target=work) for _ in range(4)]
 /// Above this share of the CPUs used by others threads do not get one as soon as they have the lock.
 const BUSY: f64 = 0.1;
 
-/// Whether others leave so little that something cannot be judged; says so.
-fn is_busy(report: &RunReport, unjudged: &str) -> bool {
-    let share = foreign_share(report);
-    if share > BUSY {
-        println!("skipped, since others used {:.0} % of the CPUs: {unjudged}", 100.0 * share);
-    }
-    share > BUSY
-}
-
 fn blocked(report: &RunReport, reason: Reason) -> f64 {
     report.threads.iter().filter_map(|thread| thread.blocked_seconds_by_reason.get(reason.name())).sum()
 }
@@ -82,7 +70,7 @@ fn each_threads_wait_for_the_lock_is_what_its_own_clocks_leave_over() {
         assert!((ours - theirs).abs() < 0.02 * theirs + 0.01, "thread {tid}: {ours} s by its waits, {theirs} s by its clocks");
         // Of three that take turns each waits twice as long as it runs, however little the three get of a busy host.
         assert!(theirs > thread.on_cpu_seconds, "{neither}: {thread:?}");
-        assert!(theirs > 0.8 || is_busy(&traced.report, "how long they wait"), "{neither}: {thread:?}");
+        assert!(theirs > 0.8 || is_disturbed(&traced.report, BUSY, "how long they wait"), "{neither}: {thread:?}");
     }
 }
 
@@ -103,7 +91,7 @@ fn the_switch_interval_is_the_one_that_was_set_and_hand_offs_come_that_often() {
         // Reading a file gives the lock up as well, which each thread does twice.
         assert!(mean_turn > 0.75 * interval, "{mean_turn} s for an interval of {interval} s: {gil:?}");
         assert!(workers_handoffs <= turns && workers_handoffs > 0.0, "{workers_handoffs} of {turns}: {gil:?}");
-        if is_busy(&traced.report, "how long turns are, and how many end with a hand-off that is counted") {
+        if is_disturbed(&traced.report, BUSY, "how long turns are, and how many end with a hand-off that is counted") {
             continue;
         }
         // A giver that is kept from the CPU looks after the other has the lock already.

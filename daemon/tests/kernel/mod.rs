@@ -13,7 +13,7 @@ mod accounts;
 mod attached;
 mod browser;
 mod exact;
-mod host;
+pub(crate) mod host;
 mod served;
 mod traced;
 

@@ -8,7 +8,7 @@ use schedscope::report::RunReport;
 use super::{
     exact::{STARVED, foreign_share},
     host::{cpus, privileged, workloads},
-    traced::{Traced, exact, run, run_python},
+    traced::{Traced, exact, is_disturbed, run, run_python},
 };
 
 /// Above this share of the CPUs used by others a lower bound of C means nothing.
@@ -58,11 +58,7 @@ fn figures(report: &RunReport) -> String {
 
 /// Whether others left too little for D to mean anything; says so.
 fn is_starved(report: &RunReport) -> bool {
-    let is_starved = foreign_share(report) > STARVED;
-    if is_starved {
-        println!("skipped, since others use this host: D and the model; {}", figures(report));
-    }
-    is_starved
+    is_disturbed(report, STARVED, &format!("D and the model; {}", figures(report)))
 }
 
 /// `count` workers that want a CPU all the time, and nobody else.
@@ -82,11 +78,11 @@ fn assert_parallel(report: &RunReport, count: u32, model: &str) {
 
 /// C is above this where nobody else wants the CPUs.
 fn judge_on_a_quiet_host(report: &RunReport, least: f64) {
-    if foreign_share(report) < QUIET {
-        assert!(report.parallelism.running_mean > least, "{}", figures(report));
-    } else {
-        println!("skipped, since this host is busy: C > {least}; {}", figures(report));
-    }
+    let figures = figures(report);
+    assert!(
+        report.parallelism.running_mean > least || is_disturbed(report, QUIET, &format!("C > {least}; {figures}")),
+        "{figures}"
+    );
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::{os::unix::fs::symlink, thread::sleep, time::Duration};
 
+use schedscope::lab::daemon::free_address;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     browser::Browser,
     host::{self, Guarded, comes_true, privileged},
-    served::{Daemon, free_address, rule, sum},
+    served::{Daemon, rule, sum},
 };
 
 /// What a hostile or careless person would name a workload, with all that a name may hold: double quotes are refused.
@@ -107,7 +108,7 @@ fn the_sums_are_those_of_metrics(daemon: &Daemon, browser: &mut Browser, worker:
 #[test]
 fn when_the_daemon_goes_the_page_says_so_and_when_it_is_back_it_goes_on() {
     let Some(mut browser) = privileged().and_then(|()| Browser::start(390, 800)) else { return };
-    let address = free_address();
+    let address = free_address().unwrap();
     let daemon = Daemon::start_at(address, "");
     browser.open(&format!("http://{address}/"));
     assert!(browser.shows("Number(document.getElementById('map').dataset.columns) >= 2"));

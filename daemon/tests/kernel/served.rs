@@ -3,12 +3,14 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream},
+    iter::Sum,
+    net::SocketAddr,
     process::{Command, Stdio},
+    str::FromStr,
     time::{Duration, Instant},
 };
 
+use schedscope::lab::daemon::free_address;
 use tempfile::TempDir;
 
 use super::host::{self, Guarded, comes_true};
@@ -28,7 +30,7 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// With this configuration.
     pub(crate) fn start(text: &str) -> Daemon {
-        Daemon::start_at(free_address(), text)
+        Daemon::start_at(free_address().unwrap(), text)
     }
 
     /// At an address that is known beforehand.
@@ -40,36 +42,28 @@ impl Daemon {
         command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
         let process = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
         let daemon = Daemon { process, address, _dir: dir };
-        assert!(comes_true(20, || try_get(address, "/healthz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200"))));
+        assert!(comes_true(20, || try_get(address, "/healthz").is_some()));
         daemon
     }
 
     /// The body of an answer.
     pub(crate) fn get(&self, path: &str) -> String {
-        let answer = try_get(self.address, path).expect("the daemon does not answer");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("no end of the headers");
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        body.to_owned()
+        try_get(self.address, path).expect("the daemon does not answer")
     }
 }
 
-/// Free until somebody takes it between here and there.
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
+/// The body of an answer whose status is 200.
 pub(crate) fn try_get(address: SocketAddr, path: &str) -> Option<String> {
-    request(address, path, "localhost")
+    request(address, path, "localhost").filter(|(status, _)| *status == 200).map(|(_, body)| body)
 }
 
-/// The answer to somebody who asks by this name.
-pub(crate) fn request(address: SocketAddr, path: &str, host: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(address).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(60))).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
+/// Status and body of the answer to somebody who asks by this name.
+pub(crate) fn request(address: SocketAddr, path: &str, host: &str) -> Option<(u16, String)> {
+    let config =
+        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(60))).http_status_as_error(false).proxy(None);
+    let asked = config.build().new_agent().get(format!("http://{address}{path}")).header("Host", host);
+    let mut answer = asked.call().ok()?;
+    Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
 }
 
 /// Series with their values.
@@ -78,17 +72,11 @@ pub(crate) fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
     lines.map(|line| line.rsplit_once(' ').map(|(series, value)| (series, value.parse().unwrap())).unwrap())
 }
 
-/// Sum of the series that begin so.
-pub(crate) fn sum(text: &str, series: &str) -> f64 {
-    samples(text).filter(|(name, _)| name.starts_with(series)).map(|(_, value)| value).sum()
-}
-
-/// The same of a metric that counts.
-pub(crate) fn count(text: &str, series: &str) -> u64 {
+/// Sum of the series that begin so: seconds, or an integer where the metric counts.
+pub(crate) fn sum<Number: FromStr + Sum>(text: &str, series: &str) -> Number {
+    let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse().ok());
     let lines = text.lines().filter(|line| line.starts_with(series));
-    lines
-        .map(|line| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or_else(|| panic!("{line}")))
-        .sum()
+    lines.map(|line| value(line).unwrap_or_else(|| panic!("{line}"))).sum()
 }
 
 /// What a daemon has counted of a workload.
@@ -104,8 +92,8 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn of(text: &str, workload: &str) -> Totals {
         let series = |metric: &str, labels: &str| format!("schedscope_workload_{metric}_total{{workload=\"{workload}\"{labels}");
-        let total = |metric: &str| count(text, &series(metric, ""));
-        let switches = |kind: &str| count(text, &series("context_switches", &format!(",kind=\"{kind}\"")));
+        let total = |metric: &str| sum(text, &series(metric, ""));
+        let switches = |kind: &str| sum::<u64>(text, &series("context_switches", &format!(",kind=\"{kind}\"")));
         Totals {
             processes: total("processes_started"),
             voluntary: switches("voluntary"),
@@ -118,12 +106,12 @@ impl Totals {
 
 /// Observations that a daemon says are lost for a reason.
 pub(crate) fn lost(text: &str, reason: &str) -> u64 {
-    count(text, &format!("schedscope_events_lost_total{{reason=\"{reason}\"}}"))
+    sum(text, &format!("schedscope_events_lost_total{{reason=\"{reason}\"}}"))
 }
 
 /// Threads alive in a workload.
 pub(crate) fn threads(text: &str, workload: &str) -> u64 {
-    count(text, &format!("schedscope_workload_threads{{workload=\"{workload}\"}}"))
+    sum(text, &format!("schedscope_workload_threads{{workload=\"{workload}\"}}"))
 }
 
 /// Names of the series that must never go down: counters, and the parts of histograms.

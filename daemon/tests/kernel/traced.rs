@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
-    exact::{assert_consistent, assert_exact},
+    exact::{assert_consistent, assert_exact, foreign_share},
     host::{self, Guarded},
 };
 
@@ -88,6 +88,15 @@ impl Traced {
         let workload = self.workload();
         workload["expected"][key].as_u64().unwrap_or_else(|| panic!("no {key} in {workload}"))
     }
+}
+
+/// Whether others used more than this share of the CPUs; if so, says what is not judged.
+pub(crate) fn is_disturbed(report: &RunReport, share: f64, unjudged: &str) -> bool {
+    let used = foreign_share(report);
+    if used > share {
+        println!("skipped, since others used {:.0} % of the CPUs: {unjudged}", 100.0 * used);
+    }
+    used > share
 }
 
 /// A thread of a report.

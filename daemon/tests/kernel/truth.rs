@@ -103,25 +103,18 @@ fn sleepers_block_and_nothing_else() {
 }
 
 #[test]
-fn ten_thousand_processes_are_all_traced() {
-    let Some(traced) = exact("fork-storm --count 10000 --parallel 4") else { return };
-    let tasks = &traced.report.tasks;
-    assert_eq!((tasks.processes, tasks.threads), (10_001, 10_001), "{tasks:?}");
-    assert!((2..=5).contains(&tasks.peak_threads), "{tasks:?}");
-}
-
-#[test]
-fn processes_that_execute_are_counted_once() {
-    let Some(traced) = exact("fork-storm --count 97 --exec") else { return };
-    assert_eq!(traced.report.tasks.processes, 98, "{:?}", traced.report.tasks);
-    assert_eq!(traced.report.threads.iter().filter(|thread| thread.comm == "true").count(), 97);
-}
-
-#[test]
-fn two_thousand_threads_fit() {
-    let Some(traced) = exact("many-threads --count 2000 --seconds 0.3") else { return };
-    let tasks = &traced.report.tasks;
-    assert_eq!((tasks.processes, tasks.threads, tasks.peak_threads), (1, 2001, traced.expected("peak_threads")), "{tasks:?}");
+fn every_process_and_thread_is_counted_once() {
+    for (arguments, processes, threads, peak_threads, executed) in [
+        ("fork-storm --count 10000 --parallel 4", 10_001, 10_001, 2..=5, 0),
+        ("fork-storm --count 97 --exec", 98, 98, 2..=98, 97),
+        ("many-threads --count 2000 --seconds 0.3", 1, 2001, 2001..=2001, 0),
+    ] {
+        let Some(traced) = exact(arguments) else { return };
+        let tasks = &traced.report.tasks;
+        assert_eq!((tasks.processes, tasks.threads), (processes, threads), "{arguments}: {tasks:?}");
+        assert!(peak_threads.contains(&tasks.peak_threads), "{arguments}: {tasks:?}");
+        assert_eq!(traced.report.threads.iter().filter(|thread| thread.comm == "true").count(), executed, "{arguments}");
+    }
 }
 
 #[test]

@@ -2,9 +2,7 @@ use std::{
     env, fs,
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
+    process::{Command, Stdio},
 };
 
 use schedscope::capture::{
@@ -12,6 +10,8 @@ use schedscope::capture::{
     snapshot::Tgid,
 };
 use serde::Deserialize;
+
+use crate::kernel::host::{Guarded, comes_true};
 
 /// Prints what the tests want to know of an interpreter; understood by every Python since 2.7.
 const DESCRIBE: &str = "
@@ -106,18 +106,17 @@ pub(crate) fn those(is_wanted: impl Fn(&Python) -> bool, what: &str) -> Vec<Pyth
     found
 }
 
-/// A process that ends with the test.
-pub(crate) struct Running(Child);
+/// An interpreter at work.
+pub(crate) struct Running(Guarded);
 
 impl Running {
     /// Starts it and waits for its first line.
     pub(crate) fn start(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let mut process = Guarded(command.stdout(Stdio::piped()).spawn().unwrap_or_else(|error| panic!("{command:?}: {error}")));
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let running = Self(child);
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "{command:?}");
-        running
+        Self(process)
     }
 
     pub(crate) fn tgid(&self) -> Tgid {
@@ -135,21 +134,7 @@ impl Running {
 
     /// What is found once `is_wanted` holds.
     pub(crate) fn resolve_until(&self, is_wanted: impl Fn(&Interpreter) -> bool) -> Interpreter {
-        let end = Instant::now() + Duration::from_secs(20);
-        while Instant::now() < end {
-            let interpreter = self.resolve();
-            if is_wanted(&interpreter) {
-                return interpreter;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        panic!("still {:?}", self.resolve());
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        assert!(comes_true(20, || is_wanted(&self.resolve())), "still {:?}", self.resolve());
+        self.resolve()
     }
 }

@@ -26,12 +26,16 @@ fn generated() -> Result<BTreeMap<PathBuf, String>> {
     Ok(files)
 }
 
+/// Those of which the tree has another text, or none.
+fn stale() -> Result<BTreeMap<PathBuf, String>> {
+    let mut files = generated()?;
+    files.retain(|path, text| fs::read_to_string(root().join(path)).map_or(true, |current| current != *text));
+    Ok(files)
+}
+
 fn write() -> Result<()> {
-    for (path, text) in generated()? {
+    for (path, text) in stale()? {
         let file = root().join(&path);
-        if fs::read_to_string(&file).is_ok_and(|current| current == text) {
-            continue;
-        }
         let parent = file.parent().context("a generated file has no directory")?;
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -42,13 +46,21 @@ fn write() -> Result<()> {
 
 /// Fails if the tree differs from what would be written.
 pub(crate) fn check() -> Result<()> {
-    let is_stale = |path: &PathBuf, text: &String| fs::read_to_string(root().join(path)).map_or(true, |current| current != *text);
-    let files = generated()?;
-    let stale: Vec<String> =
-        files.iter().filter(|(path, text)| is_stale(path, text)).map(|(path, _)| path.display().to_string()).collect();
+    let stale: Vec<String> = stale()?.keys().map(|path| path.display().to_string()).collect();
     if !stale.is_empty() {
         bail!("not up to date: {}; run `cargo xtask generate`", stale.join(", "));
     }
-    println!("{} generated files are up to date", files.len());
+    println!("the generated files are up to date");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    /// So that a plain `cargo test` notices.
+    #[test]
+    fn what_is_committed_is_what_is_generated() {
+        if let Err(error) = super::check() {
+            panic!("{error:#}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ pub mod kinds;
 mod states;
 pub mod table;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 pub(crate) use states::NOBODY;
 
@@ -168,7 +168,7 @@ impl Panel {
             "fieldConfig": { "defaults": self.defaults, "overrides": self.overrides },
             "options": self.options,
             "targets": targets,
-            "transformations": if self.columns.is_empty() { self.transformations.clone() } else { table::joined(&self.columns) },
+            "transformations": if self.columns.is_empty() { self.transformations.clone() } else { joined(&self.columns) },
             "transparent": false,
         });
         if self.kind == "state-timeline" {
@@ -205,4 +205,19 @@ impl Panel {
 /// Grafana's id of a query, which also names the column of its values in a table.
 fn letter(place: usize) -> String {
     char::from(b'A' + u8::try_from(place % 26).unwrap_or(0)).to_string()
+}
+
+/// Merges the answers to all queries into one table, its columns in order and under their headings.
+fn joined(columns: &[(String, &str)]) -> Value {
+    let renamed: Map<String, Value> = columns.iter().map(|(field, heading)| (field.clone(), (*heading).into())).collect();
+    let order: Map<String, Value> = columns.iter().enumerate().map(|(place, (field, _))| (field.clone(), place.into())).collect();
+    json!([
+        { "id": "merge", "options": {} },
+        {
+            "id": "organize",
+            "options": {
+                "excludeByName": { "Time": true, "Value": true }, "includeByName": {}, "indexByName": order, "renameByName": renamed,
+            },
+        },
+    ])
 }

@@ -1,6 +1,6 @@
 //! Tables of several queries, joined by the labels that they share.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::{Panel, Query, Unit, letter};
 
@@ -80,21 +80,6 @@ impl Panel {
         let url = format!("/d/{uid}?{cell}{kept}&var-datasource=${{datasource}}&${{__url_time_range}}");
         self.set(heading, &[("links", json!([{ "title": title, "url": url, "targetBlank": false }]))])
     }
-}
-
-/// Merges the answers to all queries into one table, its columns in order and under their headings.
-pub(super) fn joined(columns: &[(String, &str)]) -> Value {
-    let renamed: Map<String, Value> = columns.iter().map(|(field, heading)| (field.clone(), (*heading).into())).collect();
-    let order: Map<String, Value> = columns.iter().enumerate().map(|(place, (field, _))| (field.clone(), place.into())).collect();
-    json!([
-        { "id": "merge", "options": {} },
-        {
-            "id": "organize",
-            "options": {
-                "excludeByName": { "Time": true, "Value": true }, "includeByName": {}, "indexByName": order, "renameByName": renamed,
-            },
-        },
-    ])
 }
 
 /// Options of every table.

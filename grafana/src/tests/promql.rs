@@ -203,28 +203,16 @@ fn quotient(left: Quantity, right: Quantity) -> Result<Quantity, String> {
 fn ranged(function: &str, selector: &VectorSelector) -> Result<Shape, String> {
     let name = selector.name.as_deref().unwrap_or_default();
     let (metric, suffix) = series(name)?;
-    let is_rate = function == "rate";
+    let grown = |quantity| if function == "rate" { quotient(quantity, Quantity::Seconds) } else { Ok(quantity) };
     let quantity = match (function, suffix) {
         // Look-backs on purpose: daemons are known by their last day, and a phase of the lab can be shorter than a step.
         ("last_over_time", _) if metric.name == catalog::BUILD_INFO.name => Quantity::Number,
         ("max_over_time", _) if metric.name == foreign::LAB_PHASE.name => Quantity::Number,
         ("rate" | "increase", _) if metric.kind == Kind::Gauge => return Err(format!("{name} is no counter")),
         ("rate" | "increase", "_bucket") => Quantity::Number,
+        ("rate" | "increase", "_count") => grown(Quantity::Number)?,
         // Seconds per second have no unit: a mean number of threads, or CPUs.
-        ("rate" | "increase", "") if metric.unit == Unit::Seconds => {
-            if is_rate {
-                Quantity::Number
-            } else {
-                Quantity::Seconds
-            }
-        }
-        ("rate" | "increase", "" | "_count") => {
-            if is_rate {
-                Quantity::PerSecond
-            } else {
-                Quantity::Number
-            }
-        }
+        ("rate" | "increase", "") => grown(quantity_of(metric))?,
         _ => return Err(format!("{function} of {name} is not asked for here")),
     };
     matched(Shape { labels: labels_of(metric, suffix), quantity }, selector)

@@ -4,8 +4,6 @@ use std::{fs, path::PathBuf};
 
 use serde_yaml_ng::Value;
 
-use crate::generate;
-
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -19,13 +17,12 @@ fn texts(values: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn prometheus_reads_every_generated_rule() {
+fn prometheus_reads_every_rule() {
     let config = yaml("prometheus/prometheus.yml");
     assert_eq!(texts(&config["rule_files"]), ["rules/schedscope-*.yml"]);
-    let rules = generate().unwrap().into_iter().filter(|(path, _)| path.starts_with("grafana/prometheus/rules/"));
-    for (path, _) in rules {
-        let name = path.rsplit('/').next().unwrap();
-        assert!(name.strip_prefix("schedscope-").and_then(|rest| rest.strip_suffix(".yml")).is_some(), "{path}");
+    for file in fs::read_dir(directory().join("prometheus/rules")).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        assert!(name.strip_prefix("schedscope-").and_then(|rest| rest.strip_suffix(".yml")).is_some(), "{name}");
     }
     // An alert on targets that do not answer finds them by the job's name.
     assert!(config["scrape_configs"][0]["job_name"].as_str().unwrap().contains("schedscope"));

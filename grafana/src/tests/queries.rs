@@ -7,7 +7,8 @@ use schedscope::metrics::catalog::{self, Bound, PREFIX};
 
 use super::promql::{Checker, Quantity, metric_of, selectors};
 use crate::{
-    dashboards, foreign,
+    dashboards::{self, expressions},
+    foreign,
     panel::{
         Panel, Query, Unit,
         kinds::{latency_heatmap, lines, share_heatmap},
@@ -21,17 +22,6 @@ use crate::{
 const SINCE_START: &str = "Missing since start";
 /// Own cost is measured once a minute, so Grafana's interval can miss it.
 const FIXED_WINDOWS: [&str; 2] = [catalog::BPF_RUN_SECONDS.name, catalog::BPF_MEASURED.name];
-
-/// Every expression of a panel or an annotation, with a name for messages.
-fn expressions() -> Vec<(String, String)> {
-    let annotations = annotations().map(|annotation| (annotation.name.to_owned(), annotation.expr));
-    let all = dashboards::all();
-    let panels = all.iter().flat_map(|dashboard| dashboard.panels().map(move |panel| (dashboard, panel)));
-    let asked = panels.flat_map(|(dashboard, panel)| {
-        panel.queries.iter().map(move |query| (format!("{} / {}", dashboard.title, panel.title), query.expr.clone()))
-    });
-    annotations.into_iter().chain(asked).collect()
-}
 
 /// Labels that a legend names.
 fn named(legend: &str) -> impl Iterator<Item = &str> {

@@ -15,6 +15,12 @@ use crate::{
 /// Fires for what was counted before the first scrape as well, which no rate sees.
 const SINCE_START: &str = "SchedscopeThreadsNotTraced";
 
+/// Names and expressions of all rules.
+fn rules() -> Vec<(String, String)> {
+    let recordings = recordings().unwrap().into_iter().map(|recording| (recording.name, recording.expr));
+    recordings.chain(alerts().unwrap().into_iter().map(|alert| (alert.name, alert.expr))).collect()
+}
+
 /// A checker that knows every recorded series, each checked with those before it.
 fn checker() -> Checker {
     let mut checker = Checker::default();
@@ -53,8 +59,7 @@ fn alerts_read_what_exists_and_keep_the_host() {
 /// Prometheus does not know Grafana's variables.
 #[test]
 fn rules_have_no_variables_of_a_dashboard() {
-    let recordings = recordings().unwrap().into_iter().map(|recording| recording.expr);
-    for expr in recordings.chain(alerts().unwrap().into_iter().map(|alert| alert.expr)) {
+    for (_, expr) in rules() {
         assert!(!expr.contains('$') && !selectors(&expr).is_empty(), "{expr}");
     }
 }
@@ -64,12 +69,8 @@ fn every_rule_has_a_unit_test() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/prometheus/tests");
     let tests: String = fs::read_dir(directory).unwrap().map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
     let expected: BTreeSet<&str> = tests.lines().filter(|line| line.contains("expr:") || line.contains("lertname")).collect();
-    let is_tested = |name: &str| expected.iter().any(|line| line.contains(name));
-    for recording in recordings().unwrap() {
-        assert!(is_tested(&recording.name), "{} has no test", recording.name);
-    }
-    for alert in alerts().unwrap() {
-        assert!(is_tested(&alert.name), "{} has no test", alert.name);
+    for (name, _) in rules() {
+        assert!(expected.iter().any(|line| line.contains(&name)), "{name} has no test");
     }
 }
 
@@ -98,10 +99,7 @@ fn every_alert_has_a_runbook_where_it_says() {
 fn reasons_of_losses_are_those_of_their_harm() {
     let missing = reasons(|loss| loss.harm() == Harm::Missing);
     let lasting = reasons(|loss| matches!(loss, Loss::TaskTableFull | Loss::PidBeyondTable));
-    let recorded = recordings().unwrap().into_iter().map(|recording| (recording.name, recording.expr));
-    let rules: Vec<(String, String)> =
-        recorded.chain(alerts().unwrap().into_iter().map(|alert| (alert.name, alert.expr))).collect();
-    for (name, expr) in rules.iter().filter(|(_, expr)| expr.contains("schedscope_events_lost_total")) {
+    for (name, expr) in rules().iter().filter(|(_, expr)| expr.contains("schedscope_events_lost_total")) {
         assert!(expr.contains(if name == SINCE_START { &lasting } else { &missing }), "{name}: {expr}");
     }
 }

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use schedscope::{lab::serve::prometheus::Prometheus, metrics::catalog};
 use schedscope_grafana::{
+    dashboards,
     rules::{alerts, recordings},
     variables::annotations,
 };
@@ -47,7 +48,7 @@ fn every_expression_gives_data(scene: &Scene) {
     let choice = Choice::all("10s");
     let at_seconds = scene.gil.as_ref().unwrap_or(&scene.threads).last_seconds;
     let has_data = |expr: &str| scene.query(&choice.apply(expr), at_seconds).iter().any(|(_, value)| value.is_finite());
-    let all = expressions::all();
+    let all = dashboards::expressions();
     let silent: BTreeSet<&str> = all.iter().filter(|(_, expr)| !has_data(expr)).map(|(what, _)| what.as_str()).collect();
     println!("{} expressions asked, without data: {silent:?}", all.len());
     let excused = if scene.gil.is_some() { &[][..] } else { &NEEDS_PYTHON[..] };

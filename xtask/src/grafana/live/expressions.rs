@@ -4,7 +4,6 @@ use schedscope_grafana::{
     dashboards,
     panel::Panel,
     promql::{RANGE, RATE_INTERVAL, STEP},
-    variables::annotations,
 };
 
 /// What a reader has chosen.
@@ -37,18 +36,6 @@ impl Choice {
             .replace("$instance", &self.instance)
             .replace("$workload", &self.workload)
     }
-}
-
-/// Every expression of every dashboard, with its place.
-pub(super) fn all() -> Vec<(String, String)> {
-    let mut all: Vec<(String, String)> = annotations().map(|annotation| (annotation.name.to_owned(), annotation.expr)).into();
-    for dashboard in dashboards::all() {
-        for panel in dashboard.panels() {
-            let what = format!("{} / {}", dashboard.title, panel.title);
-            all.extend(panel.queries.iter().map(|query| (what.clone(), query.expr.clone())));
-        }
-    }
-    all
 }
 
 fn panel(dashboard: &str, title: &str) -> Panel {

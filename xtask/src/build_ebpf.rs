@@ -12,13 +12,8 @@ use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::{read_text, root};
-use stamp::Stamp;
+use stamp::{OBJECT, STAMP, Stamp};
 pub(crate) use toolchain::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain};
-
-/// The committed object, relative to the root. One serves x86-64 and aarch64: both are little-endian, and the programs read
-/// saved registers by offsets that the loader gives them.
-pub(crate) const OBJECT: &str = "ebpf/prebuilt/schedscope.bpf.o";
-pub(crate) const STAMP: &str = "ebpf/prebuilt/STAMP";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

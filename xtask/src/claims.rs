@@ -3,7 +3,7 @@
 //! The page is a function of its source, `claims.md`, of the claims with their tolerances, and of what `cargo xtask trace --docs`
 //! measured. So `cargo xtask generate --check` can tell without measuring that what it says is so.
 
-use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
@@ -14,7 +14,7 @@ use schedscope::lab::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{output, read_text, root};
+use crate::workspace::{date, read_text, root};
 
 /// The page, from the root.
 pub(crate) const PAGE: &str = "docs/claims/README.md";
@@ -43,7 +43,7 @@ struct Host {
 }
 
 fn today() -> String {
-    output(Command::new("date").args(["-u", "+%Y-%m-%d"])).map_or_else(|_| "an unknown day".to_owned(), |day| day.trim().to_owned())
+    date(SystemTime::now()).unwrap_or_else(|_| "an unknown day".to_owned())
 }
 
 /// The page of what was last measured for it.

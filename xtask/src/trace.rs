@@ -15,7 +15,7 @@ use schedscope::lab::{self, child::Stop, results::RESULTS, serve::NO_PROMETHEUS}
 
 use crate::{
     claims::{self, Measured},
-    workspace::{cargo, find_program, read_text, root, run as run_command, target_dir, tools_dir},
+    workspace::{cargo, find_program, is_root, read_text, root, run as run_command, target_dir, tools_dir},
 };
 
 /// Arguments of `trace`.
@@ -56,10 +56,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The lab, through sudo if need be.
 fn as_root(arguments: &Arguments) -> Result<Command> {
     let program = target_dir().join("release/schedscope");
-    // SAFETY: the call has no arguments and cannot fail.
-    let is_root = unsafe { libc::geteuid() } == 0;
     let mut pythons = arguments.lab.python.clone();
-    let mut command = if is_root {
+    let mut command = if is_root() {
         Command::new("env")
     } else {
         let sudo = find_program("sudo").filter(|sudo| std::io::stdin().is_terminal() || asks_for_no_password(sudo));

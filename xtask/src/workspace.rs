@@ -12,6 +12,9 @@ use std::{
 use anyhow::{Context, Result, bail};
 use ignore::WalkBuilder;
 
+/// Set for the tests that load BPF programs; without it they skip themselves.
+pub(crate) const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
+
 /// Top of the checkout that this program was built in.
 pub(crate) fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -45,9 +48,13 @@ pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries.into_iter().filter(is_file).map(ignore::DirEntry::into_path).collect())
 }
 
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// Fails, with the command to type, unless this process is root.
 pub(crate) fn require_root(xtask: &str) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
+    if !is_root() {
         bail!("this needs root: run `sudo -E env \"PATH=$PATH\" cargo xtask {xtask}`");
     }
     Ok(())

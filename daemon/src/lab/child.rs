@@ -116,6 +116,11 @@ impl Service {
         Ok(Service { child: spawn(command.stdout(file).stderr(errors))? })
     }
 
+    /// Id of the process, which leads a group of its own.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the first line that it prints, and returns it.
     pub(crate) fn first_line(&mut self) -> Result<String> {
         let stdout = self.child.stdout.take().context("its output was read before")?;

@@ -1,6 +1,7 @@
 //! A daemon beside the cells.
 
 use std::{
+    ffi::OsStr,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::Path,
     process::Command,
@@ -25,14 +26,10 @@ const CELL_LIMIT: Duration = Duration::from_secs(60);
 /// Cells worth looking at from outside, the best first.
 const SHOWN: [&str; 3] = ["hash-threads", "arithmetic-threads", "native-hash-threads"];
 
-/// Starts `schedscope daemon` and waits until it answers.
-pub(crate) fn start(program: &Path, listen: SocketAddr, configuration: Option<&Path>, stop: &Stop) -> Result<Service> {
+/// Starts `schedscope daemon` with further options and waits until it answers.
+pub fn start(program: &Path, listen: SocketAddr, options: &[&OsStr], stop: &Stop) -> Result<Service> {
     let mut command = Command::new(program);
-    command.args(["daemon", "--listen", &listen.to_string()]);
-    if let Some(file) = configuration {
-        command.arg("--config").arg(file);
-    }
-    let mut daemon = Service::start(&mut command)?;
+    let mut daemon = Service::start(command.args(["daemon", "--listen", &listen.to_string()]).args(options))?;
     let began = Instant::now();
     while answers(listen).is_err() {
         if daemon.has_ended() {
@@ -64,7 +61,7 @@ pub(crate) fn scrape(program: &Path, cells: &[Cell], stop: &Stop) -> Result<Stri
     let cell = SHOWN.iter().find_map(|id| runnable().find(|cell| cell.id == *id)).or_else(|| runnable().next());
     let cell = cell.context("there is no cell to look at")?;
     let address = free_address()?;
-    let _daemon = start(program, address, None, stop)?;
+    let _daemon = start(program, address, &[], stop)?;
     child::output(Command::new(&cell.program).args(&cell.arguments), CELL_LIMIT, stop)?;
     Http::new(address).text("/metrics")
 }

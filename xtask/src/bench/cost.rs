@@ -22,7 +22,10 @@ use schedscope_ebpf::{
     params::HAS_TASK_PT_REGS,
 };
 
-use super::{Quartiles, load::Load, median};
+use super::{
+    load::Load,
+    quartiles::{Quartiles, median},
+};
 use crate::workspace::find_program;
 
 /// In this time the interpreter has started and its lock is found.

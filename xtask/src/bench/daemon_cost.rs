@@ -1,22 +1,23 @@
 //! What the daemon itself takes while the host switches as fast as one CPU can.
 
 use std::{
-    os::unix::process::CommandExt,
+    net::SocketAddr,
     path::Path,
-    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use procfs::{CurrentSI, KernelStats, process::Process};
-use rustix::process::{Pid, Signal, kill_process_group};
+use schedscope::lab::{
+    child::{Service, Stop},
+    daemon::{self, free_address},
+    http::Http,
+};
 
-use super::{load::Load, median};
+use super::{load::Load, quartiles::median};
 use crate::workspace::{cargo, output};
 
-/// Where the bench has the daemon listen.
-const ADDRESS: &str = "127.0.0.1:9753";
 /// How long it is watched.
 const WATCHED: Duration = Duration::from_secs(10);
 
@@ -41,38 +42,17 @@ pub(super) struct LargeScrape {
     pub(super) of_encoder: f64,
 }
 
-/// A process, killed with its group when dropped.
-struct Group(Child);
-
-impl Group {
-    fn start(command: &mut Command) -> std::io::Result<Group> {
-        Ok(Group(command.process_group(0).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?))
-    }
-
-    fn process(&self) -> Result<Process> {
-        Ok(Process::new(self.0.id().try_into()?)?)
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        // The leader is not reaped yet, so the group is still its own. The load forks a partner.
-        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
-        let _ = self.0.wait();
-    }
-}
-
 pub(super) fn measure(binary: &Path) -> Result<DaemonCost> {
     let large = large_scrape()?;
-    let daemon = Group::start(Command::new(binary).args(["daemon", "--listen", ADDRESS])).context("cannot start the daemon")?;
-    wait_until_up()?;
-    let _load = Group::start(&mut Load::pipe(100_000_000).command(&[])).context("cannot start the load")?;
+    let address = free_address()?;
+    let daemon = daemon::start(binary, address, &[], &Stop::default())?;
+    let _load = Service::start(&mut Load::pipe(100_000_000).command(&[]))?;
     sleep(Duration::from_secs(1));
-    let process = daemon.process()?;
+    let process = Process::new(daemon.id().try_into()?)?;
     let (begin, cpu_before, switches_before) = (Instant::now(), cpu_seconds(&process)?, KernelStats::current()?.ctxt);
     let mut scrapes = Vec::new();
     while begin.elapsed() < WATCHED {
-        scrapes.push(scrape()?.as_secs_f64() * 1e3);
+        scrapes.push(scrape_seconds(address)? * 1e3);
         sleep(Duration::from_secs(1));
     }
     let seconds = begin.elapsed().as_secs_f64();
@@ -94,21 +74,11 @@ fn large_scrape() -> Result<LargeScrape> {
     Ok(LargeScrape { ms: [half, quarter, three_quarters], mib: bytes / f64::from(1 << 20), of_encoder })
 }
 
-fn wait_until_up() -> Result<()> {
-    for _ in 0..100 {
-        if scrape().is_ok() {
-            return Ok(());
-        }
-        sleep(Duration::from_millis(100));
-    }
-    bail!("the daemon does not answer on {ADDRESS}: does something else listen there?")
-}
-
-fn scrape() -> Result<Duration> {
+fn scrape_seconds(address: SocketAddr) -> Result<f64> {
+    let http = Http::new(address);
     let begin = Instant::now();
-    let mut response = ureq::get(format!("http://{ADDRESS}/metrics")).call().context("the daemon refused a scrape")?;
-    response.body_mut().read_to_vec()?;
-    Ok(begin.elapsed())
+    http.text("/metrics")?;
+    Ok(begin.elapsed().as_secs_f64())
 }
 
 /// Run time of all its threads by the scheduler's clock; ticks would be too coarse.

@@ -4,7 +4,7 @@ use std::{iter, num::NonZero, path::Path, process::Command, thread};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Quartiles, median};
+use super::quartiles::{Quartiles, median};
 use crate::workspace::find_program;
 
 /// Two threads that take the interpreter's lock from each other as often as they can.

@@ -6,9 +6,13 @@ use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::{OBJECT, STAMP, recipe};
+use super::recipe;
 use crate::workspace::{files_below, read_text};
 
+/// The committed object, relative to the root. One serves x86-64 and aarch64: both are little-endian, and the programs read
+/// saved registers by offsets that the loader gives them.
+pub(super) const OBJECT: &str = "ebpf/prebuilt/schedscope.bpf.o";
+pub(super) const STAMP: &str = "ebpf/prebuilt/STAMP";
 /// Modules that the compiler leaves out of the BPF target, as files and directories: an edit of them needs no new object.
 const HOST_ONLY: [&str; 2] = ["tests.rs", "tests"];
 

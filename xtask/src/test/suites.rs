@@ -12,10 +12,8 @@ use anyhow::{Context, Result};
 use serde_yaml_ng::Value;
 
 use super::outcome::{Counts, Outcome};
-use crate::workspace::{build_debug, cargo, files_below, find_program, output, read_text, root, run};
+use crate::workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, read_text, root, run};
 
-/// Set for the tests that load BPF programs; without it they skip themselves.
-const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// What a test prints when it finds that it can't run here.
 const SKIPPED: &str = "skipped: ";
 /// What a complete daemon exposes: the expectation of a test, so it is always up to date.

@@ -20,7 +20,8 @@ use schedscope::capture::kernel::{StatsGuard, enable_stats};
 use schedscope_ebpf::abi::program;
 use serde_json::{Value, value::RawValue};
 
-use super::plan::{EMULATED, Message, OWN_MACHINE, Outcome, PLAN, PRIVILEGED, REPORT, Step};
+use super::plan::{EMULATED, Message, OWN_MACHINE, Outcome, PLAN, REPORT, Step};
+use crate::workspace::PRIVILEGED;
 
 const OUTPUT: &str = "/tmp/output.txt";
 /// More than a failing test prints; a serial port of an emulated machine takes a second for 50 kB.

@@ -7,8 +7,6 @@ use serde::{Deserialize, Serialize};
 pub(crate) const PLAN: &str = "/plan.json";
 /// File that a traced step writes its report to.
 pub(crate) const REPORT: &str = "/tmp/report.json";
-/// Set for the tests that load BPF programs; without it they skip themselves.
-pub(crate) const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// Set for the tests where time is emulated: what takes seconds on a host takes minutes there.
 pub(crate) const EMULATED: &str = "SCHEDSCOPE_EMULATED";
 /// Set for the tests that change a whole machine: its CPUs, its process ids.
@@ -120,9 +118,8 @@ pub(crate) fn brief(tests: &[String]) -> Vec<Step> {
     let script = KNOWN.map(|(_, arguments)| format!("schedscope-workloads {arguments}")).join("; ");
     steps.push(traced("workloads of known truth", Expect::Exact, &script));
     steps.extend(placed());
-    let has_them = |path: &&String| path.rsplit('/').next().is_some_and(|name| name.starts_with("privileged"));
     let chosen = ["kernel::machine", "kernel::policies::runs_that_the_kernel_leaves_out"].map(ToOwned::to_owned);
-    steps.extend(tests.iter().filter(has_them).map(|path| test_program(path, &chosen)));
+    steps.extend(tests.iter().map(|path| test_program(path, &chosen)));
     steps.push(few_pids());
     steps
 }

@@ -229,7 +229,7 @@ fn batch(cells: &[Cell], number: usize) -> &[Cell] {
 fn start_daemon(tracer: &Tracer, cells: &[Cell], address: SocketAddr, stop: &Stop) -> Result<Service> {
     let file = tracer.directory.join("daemon.toml");
     embedded::put(&file, &names::configuration(cells))?;
-    daemon::start(&tracer.program, address, Some(&file), stop)
+    daemon::start(&tracer.program, address, &["--config".as_ref(), file.as_ref()], stop)
 }
 
 /// Prometheus, or what to do without it.

@@ -12,17 +12,19 @@ use std::{
 
 use schedscope::{
     lab::{
+        self,
         child::{Service, Stop},
         serve::prometheus::{Prometheus, Settings},
     },
     metrics::catalog,
 };
+use schedscope_grafana::dashboards;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     expressions::{self, Choice},
-    scene::{built, now_seconds, prometheus_where_allowed, query, wait_for_daemon, wait_until},
+    scene::{built, now_seconds, prometheus_where_allowed, query, wait_until},
 };
 
 /// Addresses reserved for documentation. Unlike loopback addresses they need `--allow-remote`.
@@ -46,7 +48,6 @@ fn watch_two_hosts(program: &Path) {
     let scratch = TempDir::new().unwrap();
     let addresses = ADDRESSES.map(|address| SocketAddr::new(address.parse().unwrap(), PORT));
     let [first, second] = [0, 1].map(|number| daemon(scratch.path(), number, addresses[number]));
-    addresses.into_iter().for_each(wait_for_daemon);
     let listen = SocketAddr::new(addresses[0].ip(), 9090);
     let settings = Settings { daemons: addresses.to_vec(), ..Settings::new(addresses[0], listen, 1) };
     let prometheus = Prometheus::start(program, &scratch.path().join("prometheus"), &settings, &Stop::default()).unwrap();
@@ -69,7 +70,7 @@ fn both_hosts_are_told_apart(prometheus: &Prometheus, instances: &[String; 2]) {
     let both: BTreeSet<&str> = instances.iter().map(String::as_str).collect();
     let now = now_seconds();
     let mut by_host = 0;
-    for (what, expr) in expressions::all().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
+    for (what, expr) in dashboards::expressions().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
         let series = query(prometheus, &Choice::all("10s").apply(expr), now);
         assert!(!series.is_empty(), "{what}: {expr}");
         let found = instances_of(&series);
@@ -89,7 +90,7 @@ fn both_hosts_are_told_apart(prometheus: &Prometheus, instances: &[String; 2]) {
 /// With one host chosen, nothing of the other shows.
 fn one_host_can_be_chosen(prometheus: &Prometheus, instance: &str) {
     let choice = Choice { instance: instance.to_owned(), ..Choice::all("10s") };
-    for (what, expr) in expressions::all().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
+    for (what, expr) in dashboards::expressions().iter().filter(|(what, _)| what.starts_with(DASHBOARD)) {
         let series = query(prometheus, &choice.apply(expr), now_seconds());
         let found = instances_of(&series);
         assert!(found.is_empty() || found == BTreeSet::from([instance]), "{what}: {found:?}");
@@ -117,8 +118,8 @@ fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Service {
     let rule = format!("[[workload]]\nname = \"fleet-{number}\"\nmatch = {{ exe = \"*/fleet-work\" }}\n");
     let file = scratch.join(format!("fleet-{number}.toml"));
     fs::write(&file, format!("[own_cost]\nwindow_seconds = 1\nevery_seconds = 4\n{rule}")).unwrap();
-    let mut command = Command::new(built("schedscope"));
-    Service::start(command.args(["daemon", "--allow-remote", "--listen", &address.to_string(), "--config"]).arg(file)).unwrap()
+    let options = ["--allow-remote".as_ref(), "--config".as_ref(), file.as_ref()];
+    lab::daemon::start(&built("schedscope"), address, &options, &Stop::default()).unwrap()
 }
 
 /// Moves this thread, and what it starts, into a new network namespace that has only the two addresses and ends with them.

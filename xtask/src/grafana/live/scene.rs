@@ -24,10 +24,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::expressions::{Choice, of_column, of_panel};
-use crate::workspace::{find_program, root, target_dir};
+use crate::workspace::{PRIVILEGED, find_program, root, target_dir};
 
-/// Set to run tests that load BPF programs.
-const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
 /// How many seconds each workload works.
 const SECONDS: &str = "20";
 /// The phase that the lab would name.
@@ -71,8 +69,7 @@ impl Scene {
         let scratch = TempDir::new().unwrap();
         let stop = Stop::default();
         let daemon_address = free_address().unwrap();
-        let daemon = start_daemon(scratch.path(), &daemon_address.to_string());
-        wait_for_daemon(daemon_address);
+        let daemon = start_daemon(scratch.path(), daemon_address, &stop);
         let phases = Phases::serve().unwrap();
         let store_address = free_address().unwrap();
         let store = Prometheus::receive(&program, &scratch.path().join("store"), store_address, &stop).unwrap();
@@ -182,7 +179,7 @@ fn link_python(link: &Path) -> bool {
     true
 }
 
-fn start_daemon(scratch: &Path, address: &str) -> Service {
+fn start_daemon(scratch: &Path, address: SocketAddr, stop: &Stop) -> Service {
     // The same program under two names, which rules tell apart.
     let rules = ["lab-threads", "lab-processes"].map(|name| {
         fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
@@ -192,8 +189,7 @@ fn start_daemon(scratch: &Path, address: &str) -> Service {
     let own_cost = "[own_cost]\nwindow_seconds = 1\nevery_seconds = 5\n";
     let config = scratch.join("schedscope.toml");
     fs::write(&config, format!("{own_cost}{gil}{}", rules.concat())).unwrap();
-    let mut command = Command::new(built("schedscope"));
-    Service::start(command.args(["daemon", "--listen", address, "--config"]).arg(config)).unwrap()
+    daemon::start(&built("schedscope"), address, &["--config".as_ref(), config.as_ref()], stop).unwrap()
 }
 
 /// Prometheus; `None`, with a message, if this host or its user cannot run the tests.
@@ -207,10 +203,6 @@ pub(super) fn prometheus_where_allowed() -> Option<PathBuf> {
         println!("skipped: no prometheus on the PATH");
     }
     program
-}
-
-pub(super) fn wait_for_daemon(address: SocketAddr) {
-    wait_until("the daemon answers", || daemon::answers(address).is_ok());
 }
 
 /// Waits for a condition; how long it took, in seconds.

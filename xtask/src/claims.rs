@@ -52,7 +52,6 @@ pub(crate) fn committed() -> Result<String> {
     Ok(page(&serde_json::from_str(&text).with_context(|| format!("cannot read {MEASURED}"))?))
 }
 
-/// The page.
 pub(crate) fn page(measured: &Measured) -> String {
     let Host { kernel, architecture, cpus, cpu_model } = &measured.host;
     let place = format!("Measured on {}: Linux {kernel}, {architecture}, {cpus} CPUs ({cpu_model}).", measured.date);

@@ -30,7 +30,6 @@ use panels::Page;
 /// From one look at the servers to the next.
 const POLL: Duration = Duration::from_millis(200);
 
-/// Arguments of `grafana`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Address of the running daemon.
@@ -53,7 +52,6 @@ pub(crate) struct Arguments {
     check: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let stop = Stop::install()?;
     let program = find_program("prometheus").context(NO_PROMETHEUS)?;

@@ -15,10 +15,9 @@ use schedscope::lab::{self, child::Stop, results::RESULTS, serve::NO_PROMETHEUS}
 
 use crate::{
     claims::{self, Measured},
-    workspace::{cargo, find_program, is_root, read_text, root, run as run_command, target_dir, tools_dir},
+    workspace::{cargo, find_program, is_root, python_itself, read_text, root, run as run_command, target_dir, tools_dir},
 };
 
-/// Arguments of `trace`.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -28,7 +27,6 @@ pub(crate) struct Arguments {
     docs: bool,
 }
 
-/// Entry point of the command.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.lab.serve {
         // Before minutes go into building.
@@ -69,7 +67,7 @@ fn as_root(arguments: &Arguments) -> Result<Command> {
         if pythons.is_empty() {
             pythons.extend(find_program("python3"));
         }
-        pythons = pythons.iter().map(|python| own_path(python)).collect();
+        pythons = pythons.into_iter().map(|python| python_itself(&python).unwrap_or(python)).collect();
         let mut command = Command::new(sudo);
         command.arg("env");
         command
@@ -79,7 +77,6 @@ fn as_root(arguments: &Arguments) -> Result<Command> {
     Ok(command)
 }
 
-/// Where the results go.
 fn directory(arguments: &Arguments) -> PathBuf {
     arguments.lab.output.clone().unwrap_or_else(|| target_dir().join("trace"))
 }
@@ -109,13 +106,6 @@ fn path_with_tools() -> OsString {
 fn asks_for_no_password(sudo: &Path) -> bool {
     let quiet = Command::new(sudo).args(["-n", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     quiet.is_ok_and(|status| status.success())
-}
-
-/// Where the interpreter itself is, asked as the user.
-fn own_path(python: &Path) -> PathBuf {
-    let output = Command::new(python).args(["-c", "import sys; print(sys.executable)"]).stderr(Stdio::null()).output();
-    let text = output.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
-    if text.trim().is_empty() { python.to_owned() } else { text.trim().into() }
 }
 
 /// Writes what was measured for docs/claims/, and the page that follows from it.

@@ -21,7 +21,6 @@ pub(crate) fn root() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
-/// Directory of build products.
 pub(crate) fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |dir| root().join(dir))
 }
@@ -115,6 +114,12 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     dirs.extend(cargo_home.map(|home| home.join("bin")));
     dirs.push(tools_dir().join("usr/bin"));
     dirs.into_iter().map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// The interpreter that a name or a version manager's script starts, by its own account.
+pub(crate) fn python_itself(python: &Path) -> Option<PathBuf> {
+    let path = output(Command::new(python).args(["-c", "import sys; print(sys.executable)"])).ok()?;
+    Some(PathBuf::from(path.trim())).filter(|path| path.is_file())
 }
 
 /// Where the tests unpack programs that they need and the system lacks.

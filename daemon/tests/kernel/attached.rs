@@ -16,7 +16,6 @@ use super::{
     traced::Running,
 };
 
-/// `schedscope attach` at work.
 pub(crate) struct Attached {
     pub(crate) tracer: Running,
 }
@@ -55,6 +54,11 @@ fn waits_for_events(pid: u32) -> bool {
 
 pub(crate) fn pid_of(child: &Child) -> libc::pid_t {
     child.id().cast_signed()
+}
+
+/// State of a process's first thread; `None` once it is reaped.
+pub(crate) fn state(pid: u32) -> Option<char> {
+    Process::new(pid.cast_signed()).and_then(|process| process.stat()).ok().map(|stat| stat.state)
 }
 
 /// Waits until every thread of a process is in this state, off its CPU included.

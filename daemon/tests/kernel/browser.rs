@@ -62,7 +62,6 @@ impl Browser {
         Some(browser)
     }
 
-    /// Calls a method of the protocol.
     fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last += 1;
         let mut message = json!({"id": self.last, "method": method, "params": params});
@@ -81,7 +80,6 @@ impl Browser {
         }
     }
 
-    /// Loads a page.
     pub(crate) fn open(&mut self, url: &str) {
         let result = self.call("Page.navigate", &json!({"url": url}));
         assert!(result["errorText"].is_null(), "{url}: {result}");
@@ -95,7 +93,6 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Whether an expression comes true.
     pub(crate) fn shows(&mut self, expression: &str) -> bool {
         comes_true(30, || self.evaluate(&format!("Boolean({expression})")) == true)
     }
@@ -117,7 +114,6 @@ impl Browser {
         }
     }
 
-    /// Presses a key.
     pub(crate) fn press(&mut self, key: &str) {
         for kind in ["keyDown", "keyUp"] {
             self.call("Input.dispatchKeyEvent", &json!({"type": kind, "key": key, "code": key}));

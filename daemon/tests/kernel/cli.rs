@@ -24,7 +24,6 @@ use super::{
 
 /// Our own failure under `run`, told apart from the command's codes.
 const OWN_FAILURE: i32 = 125;
-/// A user with no privileges.
 const NOBODY: u32 = 65_534;
 
 fn schedscope(arguments: &[&str]) -> Output {

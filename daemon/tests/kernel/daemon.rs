@@ -15,7 +15,7 @@ use super::{
     exact::{TICK_SECONDS, steal_seconds},
     host::{self, Guarded, comes_true, installed, privileged, send},
     leftovers::{assert_gone, wait_for_programs},
-    served::{Daemon, assert_never_down, request, rule, scrape, sum},
+    served::{Daemon, assert_never_down, request, rule, sum},
 };
 use procfs::process::Process;
 use tempfile::TempDir;
@@ -33,16 +33,21 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");
     sleep(Duration::from_millis(300));
 
+    // The reading was taken after the first of these moments and before the second.
+    let scrape = || {
+        let asked = Instant::now();
+        (daemon.get("/metrics"), (asked, Instant::now()))
+    };
     let kernels_before = kernel_seconds(&spinner);
     let steal_before = steal_seconds();
-    let (first, first_taken) = scrape(&daemon);
+    let (first, first_taken) = scrape();
     let kernels_after = kernel_seconds(&spinner);
     let (mut before, mut taken) = (first.clone(), first_taken);
     for number in 1..=30 {
         // Longer than scrapes share a reading.
         sleep(Duration::from_millis(300));
         let least = kernel_seconds(&spinner) - kernels_after - TICK_SECONDS;
-        let (text, now) = scrape(&daemon);
+        let (text, now) = scrape();
         // C is the kernel's at every scrape, though the thread may never switch; the kernel's own account is a tick old. Until it
         // switches, time that a hypervisor took from it is not told apart.
         let most = kernel_seconds(&spinner) - kernels_before + TICK_SECONDS + (steal_seconds() - steal_before);

@@ -96,7 +96,6 @@ impl Guarded {
         Guarded(Command::new(program).args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }
 
-    /// A shell.
     pub(crate) fn shell(script: &str) -> Guarded {
         Guarded::start("sh", &["-c", script])
     }
@@ -106,7 +105,6 @@ impl Guarded {
         Guarded::start(workloads(), &arguments.split(' ').collect::<Vec<_>>())
     }
 
-    /// Ends it.
     pub(crate) fn end(&mut self) {
         // It may have ended long since, as it should.
         let _ = self.0.kill();
@@ -134,7 +132,6 @@ impl DerefMut for Guarded {
     }
 }
 
-/// Sends a signal to a process.
 pub(crate) fn send(pid: u32, signal: i32) {
     // SAFETY: takes numbers only; the caller's child is not reaped yet, so the id is its own.
     assert_eq!(unsafe { libc::kill(pid.cast_signed(), signal) }, 0, "cannot send signal {signal} to {pid}");

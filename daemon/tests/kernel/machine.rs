@@ -12,7 +12,6 @@ use super::{
     served::{Daemon, Totals, lost, threads},
 };
 
-/// Threads that sleep.
 const SLEEPERS: u64 = 8;
 /// Longer than scrapes share a reading.
 const BETWEEN_SCRAPES: Duration = Duration::from_millis(400);

@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use super::{
     accounts::{Counters, counters, wait_with_usage},
+    attached::state,
     host::{Guarded, comes_true, privileged, send},
     served::{Daemon, Totals, assert_never_down, lost, rule, threads},
     traced::exact,
@@ -68,8 +69,7 @@ impl Storm {
 
     /// Waits until the shell is a zombie: reaping it is for later.
     fn assert_gone_by(&self) {
-        let stat = format!("/proc/{}/stat", self.shell.id());
-        assert!(comes_true(120, || fs::read_to_string(&stat).unwrap().contains(") Z ")), "the storm does not end");
+        assert!(comes_true(120, || state(self.shell.id()) == Some('Z')), "the storm does not end");
     }
 
     /// Compares what the daemons say now with the kernel's account of the whole tree.

@@ -2,11 +2,9 @@
 
 use std::{fs, process::Command, thread::sleep, time::Duration};
 
-use procfs::process::Process;
-
 use super::{
     accounts::counters,
-    attached::{Attached, wait_for_state},
+    attached::{Attached, state, wait_for_state},
     exact::{TICK_SECONDS, assert_consistent, assert_exact},
     host::{self, Guarded, comes_true, privileged, send},
     traced::thread,
@@ -53,10 +51,6 @@ impl Waiting {
     }
 }
 
-fn state(pid: u32) -> char {
-    Process::new(pid.cast_signed()).and_then(|process| process.stat()).unwrap().state
-}
-
 #[test]
 fn every_state_is_seeded_and_marked() {
     let Some(()) = privileged() else { return };
@@ -66,7 +60,7 @@ fn every_state_is_seeded_and_marked() {
     send(stopped.id(), libc::SIGSTOP);
     wait_for_state(&stopped, 'T');
     wait_for_state(&sleeping, 'S');
-    assert!(comes_true(10, || state(spinning.id()) == 'R'));
+    assert!(comes_true(10, || state(spinning.id()) == Some('R')));
 
     let attached = Attached::to(&[&sleeping, &spinning, &stopped]);
     let kernel_before = counters(&spinning).pop().unwrap();
@@ -114,7 +108,11 @@ fn a_process_in_uninterruptible_sleep_is_blocked_until_it_wakes() {
     let Some(()) = privileged() else { return };
     let waiting = Waiting::start();
     let parent = waiting.parent.cast_unsigned();
-    assert!(comes_true(10, || state(parent) == 'D'), "a process that waits for its vfork child is in state {}", state(parent));
+    assert!(
+        comes_true(10, || state(parent) == Some('D')),
+        "a process that waits for its vfork child is in state {:?}",
+        state(parent)
+    );
     let attached = Attached::to_ids(&[parent]);
     sleep(Duration::from_millis(300));
     waiting.end();
@@ -128,7 +126,7 @@ fn a_process_in_uninterruptible_sleep_is_blocked_until_it_wakes() {
 fn a_zombie_has_nothing_to_trace() {
     let Some(()) = privileged() else { return };
     let mut zombie = Guarded::start("true", &[]);
-    assert!(comes_true(10, || state(zombie.id()) == 'Z'));
+    assert!(comes_true(10, || state(zombie.id()) == Some('Z')));
     let mut sleeping = Guarded::start("sleep", &["60"]);
     wait_for_state(&sleeping, 'S');
 

@@ -7,7 +7,7 @@ use std::{
     net::SocketAddr,
     process::{Command, Stdio},
     str::FromStr,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use schedscope::lab::daemon::free_address;
@@ -20,7 +20,6 @@ pub(crate) fn rule(name: &str, comm: &str) -> String {
     format!("[[workload]]\nname = \"{name}\"\nmatch = {{ comm = \"{comm}\" }}\n")
 }
 
-/// A daemon that serves.
 pub(crate) struct Daemon {
     pub(crate) process: Guarded,
     pub(crate) address: SocketAddr,
@@ -28,7 +27,6 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    /// With this configuration.
     pub(crate) fn start(text: &str) -> Daemon {
         Daemon::start_at(free_address().unwrap(), text)
     }
@@ -114,34 +112,10 @@ pub(crate) fn threads(text: &str, workload: &str) -> u64 {
     sum(text, &format!("schedscope_workload_threads{{workload=\"{workload}\"}}"))
 }
 
-/// Names of the series that must never go down: counters, and the parts of histograms.
-pub(crate) fn counters(text: &str) -> HashSet<String> {
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    types
-        .flat_map(|(name, kind)| match kind {
-            "counter" => vec![name.to_owned()],
-            "histogram" => ["bucket", "sum", "count"].map(|part| format!("{name}_{part}")).to_vec(),
-            _ => Vec::new(),
-        })
-        .collect()
-}
-
-/// When a reading that was asked for was taken: after the first, before the second.
-#[derive(Clone, Copy)]
-pub(crate) struct Taken(pub(crate) Instant, pub(crate) Instant);
-
-/// A scrape and when it was taken.
-pub(crate) fn scrape(daemon: &Daemon) -> (String, Taken) {
-    let asked = Instant::now();
-    (daemon.get("/metrics"), Taken(asked, Instant::now()))
-}
-
 pub(crate) fn assert_never_down(before: &str, after: &str) {
     let after: HashMap<&str, f64> = samples(after).collect();
-    let counters = counters(before);
-    for (series, value) in
-        samples(before).filter(|(series, _)| series.split('{').next().is_some_and(|name| counters.contains(name)))
-    {
+    let gauges: HashSet<&str> = before.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" gauge")).collect();
+    for (series, value) in samples(before).filter(|(series, _)| !gauges.contains(series.split('{').next().unwrap())) {
         let later = after.get(series);
         assert!(later.is_some_and(|later| *later >= value), "{series} was {value} and is {later:?}");
     }

@@ -16,7 +16,6 @@ use super::{
     host::{self, Guarded},
 };
 
-/// `schedscope` at work.
 pub(crate) struct Running {
     process: Guarded,
     dir: TempDir,
@@ -42,7 +41,6 @@ impl Running {
         fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
     }
 
-    /// Waits for its end.
     pub(crate) fn end(mut self) -> Traced {
         let status = self.process.wait().unwrap();
         let (stdout, stderr) = (self.stdout(), self.read("stderr"));
@@ -73,7 +71,6 @@ pub(crate) struct Traced {
     pub stdout: String,
     /// What the tracer printed, and the command on its standard error.
     pub stderr: String,
-    /// How the tracer ended.
     pub status: ExitStatus,
 }
 
@@ -99,13 +96,11 @@ pub(crate) fn is_disturbed(report: &RunReport, share: f64, unjudged: &str) -> bo
     used > share
 }
 
-/// A thread of a report.
 pub(crate) fn thread(report: &RunReport, tid: u32) -> &ThreadReport {
     let found = report.threads.iter().find(|thread| thread.tid == tid);
     found.unwrap_or_else(|| panic!("thread {tid} is not in the report"))
 }
 
-/// Runs a command to its end.
 pub(crate) fn run(command: &[&str]) -> Traced {
     run_with(&[], command)
 }

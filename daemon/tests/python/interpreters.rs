@@ -106,7 +106,6 @@ pub(crate) fn those(is_wanted: impl Fn(&Python) -> bool, what: &str) -> Vec<Pyth
     found
 }
 
-/// An interpreter at work.
 pub(crate) struct Running(Guarded);
 
 impl Running {

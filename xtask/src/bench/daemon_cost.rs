@@ -21,7 +21,6 @@ use crate::workspace::{cargo, output};
 /// How long it is watched.
 const WATCHED: Duration = Duration::from_secs(10);
 
-/// The daemon under load.
 pub(super) struct DaemonCost {
     /// CPU seconds of user space per second.
     pub(super) cpu_share: f64,

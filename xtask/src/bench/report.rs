@@ -45,7 +45,6 @@ struct Row {
     goal: Option<(String, bool)>,
 }
 
-/// The whole page.
 pub(super) fn markdown(measured: &Measured<'_>) -> String {
     let cpus = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut text = format!(
@@ -70,7 +69,6 @@ fn processor() -> String {
     info.and_then(|info| Some(info.model_name(0)?.to_owned())).unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
-/// What an event costs.
 fn event_rows(measured: &Measured<'_>) -> Vec<Row> {
     let Measured { events, rival, reasons, .. } = measured;
     let row = |what: &str, Cost { ns, of_empty }: &Cost, goal_ns: f64| {

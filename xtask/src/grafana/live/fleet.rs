@@ -29,7 +29,6 @@ use super::{
 
 /// Addresses reserved for documentation. Unlike loopback addresses they need `--allow-remote`.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
-/// Default port of the daemon.
 const PORT: u16 = 9752;
 const DASHBOARD: &str = "schedscope: fleet";
 

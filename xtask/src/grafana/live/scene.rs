@@ -24,7 +24,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::expressions::{Choice, of_column, of_panel};
-use crate::workspace::{PRIVILEGED, find_program, root, target_dir};
+use crate::workspace::{PRIVILEGED, find_program, python_itself, root, target_dir};
 
 /// How many seconds each workload works.
 const SECONDS: &str = "20";
@@ -58,7 +58,6 @@ pub(super) struct Trace {
     pub(super) first_seconds: f64,
     /// A scrape in the middle that did not fail, as scrapes can on a busy host.
     pub(super) middle_seconds: f64,
-    /// The last one.
     pub(super) last_seconds: f64,
 }
 
@@ -102,7 +101,6 @@ impl Scene {
         Some(Scene { prometheus, store, instance, threads, processes, gil, end_seconds, _daemon: daemon, _scratch: scratch })
     }
 
-    /// Series with their values at a time.
     pub(super) fn query(&self, expr: &str, at_seconds: f64) -> Vec<(Value, f64)> {
         query(&self.prometheus, expr, at_seconds)
     }
@@ -167,15 +165,11 @@ impl Trace {
 
 /// Links to a Python under a name that its processes then have. A version manager's script would not do.
 fn link_python(link: &Path) -> bool {
-    let asked = find_program("python3").and_then(|python| {
-        Command::new(python).args(["-c", "import os, sys; print(os.path.realpath(sys.executable))"]).output().ok()
-    });
-    let path = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    if !Path::new(&path).is_file() {
+    let Some(python) = find_program("python3").and_then(|python| fs::canonicalize(python_itself(&python)?).ok()) else {
         println!("skipped: no python3 on the PATH, so nothing waits for an interpreter lock");
         return false;
-    }
-    std::os::unix::fs::symlink(path, link).unwrap();
+    };
+    std::os::unix::fs::symlink(python, link).unwrap();
     true
 }
 

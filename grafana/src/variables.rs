@@ -11,23 +11,37 @@ use crate::{
 
 /// Data source, job, instance and workload; each query is limited by the choices before it.
 pub(crate) fn variables() -> Vec<Value> {
-    let build = catalog::BUILD_INFO.name;
-    let workload = catalog::WORKLOAD_INFO.name;
-    vec![
-        json!({
-            "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "", "hide": 0,
-            "refresh": 1, "multi": false, "includeAll": false, "options": [], "skipUrlSync": false, "allowCustomValue": true,
-        }),
-        variable("job", "Job", &format!("label_values({build}, job)")),
-        variable("instance", "Instance", &format!("label_values({build}{{job=~\"$job\"}}, instance)")),
-        variable("workload", "Workload", &format!("label_values({workload}{{job=~\"$job\", instance=~\"$instance\"}}, workload)")),
-    ]
+    let source = json!({
+        "name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "", "hide": 0,
+        "refresh": 1, "multi": false, "includeAll": false, "options": [], "skipUrlSync": false, "allowCustomValue": true,
+    });
+    [source].into_iter().chain(choices().into_iter().map(variable)).collect()
 }
 
-fn variable(name: &str, label: &str, query: &str) -> Value {
+/// What the reader chooses: values of the label of that name.
+pub struct Choice {
+    /// Name of the variable and of the label.
+    pub name: &'static str,
+    heading: &'static str,
+    /// Series that have the label, limited by the choices before it.
+    pub series: String,
+}
+
+/// Every choice.
+pub fn choices() -> [Choice; 3] {
+    let (build, workload) = (catalog::BUILD_INFO.name, catalog::WORKLOAD_INFO.name);
+    [
+        ("job", "Job", build.to_owned()),
+        ("instance", "Instance", format!("{build}{{job=~\"$job\"}}")),
+        ("workload", "Workload", format!("{workload}{{job=~\"$job\", instance=~\"$instance\"}}")),
+    ]
+    .map(|(name, heading, series)| Choice { name, heading, series })
+}
+
+fn variable(Choice { name, heading, series }: Choice) -> Value {
     json!({
-        "name": name, "label": label, "type": "query", "datasource": datasource(),
-        "query": { "query": query, "refId": format!("variable-{name}"), "qryType": 1 },
+        "name": name, "label": heading, "type": "query", "datasource": datasource(),
+        "query": { "query": format!("label_values({series}, {name})"), "refId": format!("variable-{name}"), "qryType": 1 },
         // On every change of the time range, since workloads come and go.
         "refresh": 2,
         "sort": 1, "regex": "", "hide": 0, "multi": true, "includeAll": true, "allValue": ".+", "options": [],

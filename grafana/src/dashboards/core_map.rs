@@ -7,8 +7,7 @@ use crate::{
     dashboard::{Dashboard, Row},
     panel::{
         NOBODY, Panel, Unit,
-        kinds::{lines, owners, share_heatmap, share_matrix, shares_now, stacked, stat, whole_number},
-        table::table,
+        kinds::{lines, owners, share_heatmap, share_matrix, shares_now, stacked, stat, table, whole_number},
     },
     promql::{chosen, max, mean, rate, sum, top_ten},
 };

@@ -14,8 +14,7 @@ use crate::{
     foreign,
     panel::{
         Panel, Unit,
-        kinds::{alarm, lines, numbers_now, share_heatmap, stacked, stat, whole_number},
-        table::table,
+        kinds::{alarm, lines, numbers_now, share_heatmap, stacked, stat, table, whole_number},
     },
     promql::{chosen, count, max, of_daemons, quantile, rate, rate_of, sum, top_ten},
 };

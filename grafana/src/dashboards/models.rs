@@ -10,8 +10,7 @@ use crate::{
     dashboard::{Dashboard, Row},
     panel::{
         Panel, Unit,
-        kinds::{lines, numbers_now, stacked},
-        table::table,
+        kinds::{lines, numbers_now, stacked, table},
     },
     promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, sum},
 };

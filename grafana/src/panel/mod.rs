@@ -1,8 +1,7 @@
-//! A panel in Grafana's JSON model. [`kinds`] and [`table`] make the different kinds; [`states`] colours names.
+//! A panel in Grafana's JSON model. [`kinds`] makes the different kinds; [`states`] colours names.
 
 pub mod kinds;
 mod states;
-pub mod table;
 
 use serde_json::{Map, Value, json};
 

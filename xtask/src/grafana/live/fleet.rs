@@ -22,10 +22,7 @@ use schedscope_grafana::dashboards;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    expressions::{self, Choice},
-    scene::{built, now_seconds, prometheus_where_allowed, query, wait_until},
-};
+use super::scene::{Choice, built, now_seconds, of_panel, prometheus_where_allowed, query, wait_until};
 
 /// Addresses reserved for documentation. Unlike loopback addresses they need `--allow-remote`.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
@@ -104,7 +101,7 @@ fn instances_of(series: &[(Value, f64)]) -> BTreeSet<&str> {
 fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
     wait_until(&format!("{expected:?} hosts answer and do not answer"), || {
         let shown = ["Hosts that answer", "Silent hosts"].map(|panel| {
-            let exprs = expressions::of_panel(DASHBOARD, panel);
+            let exprs = of_panel(DASHBOARD, panel);
             query(prometheus, &Choice::all("10s").apply(&exprs[0]), now_seconds())[0].1.to_string()
         });
         shown == expected

@@ -10,10 +10,7 @@ use schedscope::lab::{
 };
 use tempfile::TempDir;
 
-use super::{
-    expressions::Choice,
-    scene::{built, prometheus_where_allowed, query},
-};
+use super::scene::{Choice, built, prometheus_where_allowed, query};
 
 #[test]
 fn the_dashboards_show_the_lab_with_models_and_phases() {

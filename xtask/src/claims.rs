@@ -3,7 +3,7 @@
 //! The page is a function of its source, `claims.md`, of the claims with their tolerances, and of what `cargo xtask trace --docs`
 //! measured. So `cargo xtask generate --check` can tell without measuring that what it says is so.
 
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
@@ -92,12 +92,7 @@ fn section(claim: &Claim, measured: &Measured) -> String {
         let names: Vec<&str> = same.iter().map(|one| one.runtime.as_str()).collect();
         format!("CPython {}: {}", names.join(" and "), said(same[0]))
     }));
-    let mut names: Vec<&str> = Vec::new();
-    for figure in judged.iter().flat_map(|one| &one.figures) {
-        if !names.contains(&figure.name.as_str()) {
-            names.push(&figure.name);
-        }
-    }
+    let names = distinct(judged.iter().flat_map(|one| &one.figures).map(|figure| figure.name.as_str()));
     let value = |runtime: &str, name: &str| {
         let figure = find(measured, claim, runtime)?.figures.iter().find(|figure| figure.name == name)?;
         let [median, min, max] = [figure.median, figure.min, figure.max].map(|value| figure.unit.write(value));
@@ -152,13 +147,13 @@ fn markdown(headings: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> S
 }
 
 fn runtimes(measured: &Measured) -> Vec<&str> {
-    let mut runtimes: Vec<&str> = Vec::new();
-    for judged in &measured.claims {
-        if !runtimes.contains(&judged.runtime.as_str()) {
-            runtimes.push(&judged.runtime);
-        }
-    }
-    runtimes
+    distinct(measured.claims.iter().map(|judged| judged.runtime.as_str()))
+}
+
+/// Each once, in the order in which they come first.
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| seen.insert(*name)).collect()
 }
 
 fn find<'a>(measured: &'a Measured, claim: &Claim, runtime: &str) -> Option<&'a Judgement> {

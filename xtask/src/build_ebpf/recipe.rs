@@ -54,7 +54,7 @@ pub(super) fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
     for setting in PROFILE {
         command.args(["--config", &format!("profile.bpf.{setting}")]);
     }
-    command.env("RUSTC", &toolchain.rustc);
+    command.env("RUSTC", &toolchain.compiler.rustc);
     // The BPF target and inline assembly for it are unstable; distributions ship no nightly compiler.
     command.env("RUSTC_BOOTSTRAP", "1");
     command.env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker);
@@ -76,7 +76,7 @@ fn flags(toolchain: &Toolchain, target: &Path) -> Result<Vec<String>> {
     flags.push(remap(root(), "/schedscope"));
     flags.push(remap(target, "/target"));
     flags.push(remap(&registry_sources()?, "/registry"));
-    for sources in &toolchain.library_sources {
+    for sources in &toolchain.compiler.library_sources {
         flags.push(remap(sources, "/rust"));
     }
     Ok(flags)

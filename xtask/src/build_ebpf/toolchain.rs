@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 
 use crate::workspace::{find_program, output};
 
@@ -22,9 +22,7 @@ pub(crate) const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 const OLDEST_RUST: (u32, u32) = (1, 87);
 
 pub(crate) struct Toolchain {
-    pub rustc: PathBuf,
-    /// Sources of the standard library, as the compiler names them and with symbolic links resolved.
-    pub library_sources: [PathBuf; 2],
+    pub compiler: Compiler,
     pub bpf_linker: PathBuf,
     /// The compiler's LLVM, which bpf-linker loads; none if it is linked statically.
     pub llvm: Option<PathBuf>,
@@ -36,10 +34,9 @@ impl Toolchain {
     /// Looks for a compiler, the distribution's first, then rustup's; the error says what to install.
     pub(crate) fn find() -> Result<Self> {
         let (compiler, linker) = (Compiler::find(), find_program("bpf-linker"));
-        let (Some(compiler), Some(bpf_linker)) = (&compiler, &linker) else {
-            bail!("{}", advice(compiler.is_none(), linker.is_none()));
-        };
-        let linker_version = output(Command::new(bpf_linker).arg("--version"))?;
+        let advice = advice(compiler.is_none(), linker.is_none());
+        let (compiler, bpf_linker) = compiler.zip(linker).context(advice)?;
+        let linker_version = output(Command::new(&bpf_linker).arg("--version"))?;
         Ok(Self {
             llvm: compiler.llvm_library()?,
             versions: vec![
@@ -47,9 +44,8 @@ impl Toolchain {
                 format!("LLVM {}", compiler.field("LLVM version: ")),
                 linker_version.trim().to_owned(),
             ],
-            rustc: compiler.rustc.clone(),
-            library_sources: compiler.library_sources.clone(),
-            bpf_linker: bpf_linker.clone(),
+            compiler,
+            bpf_linker,
         })
     }
 
@@ -60,10 +56,11 @@ impl Toolchain {
 }
 
 /// A compiler that is new enough and has its library sources.
-struct Compiler {
-    rustc: PathBuf,
+pub(crate) struct Compiler {
+    pub rustc: PathBuf,
     sysroot: PathBuf,
-    library_sources: [PathBuf; 2],
+    /// Sources of the standard library, as the compiler names them and with symbolic links resolved.
+    pub library_sources: [PathBuf; 2],
     /// What it prints for `-vV`.
     verbose: String,
 }
@@ -133,7 +130,7 @@ fn is_elf(path: &Path) -> bool {
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }
 
-fn advice(without_rustc: bool, without_linker: bool) -> anyhow::Error {
+fn advice(without_rustc: bool, without_linker: bool) -> String {
     let mut lines = vec!["the BPF programs cannot be built here".to_owned()];
     if without_rustc {
         lines.push("  no Rust compiler from 1.87 on with its library sources; install one of:".to_owned());
@@ -145,7 +142,7 @@ fn advice(without_rustc: bool, without_linker: bool) -> anyhow::Error {
         lines.push(format!("    cargo install bpf-linker@{BPF_LINKER} --locked"));
     }
     lines.push("nothing else needs it: `cargo build` uses the committed object".to_owned());
-    anyhow!(lines.join("\n"))
+    lines.join("\n")
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ const LOADER_HOME: &str = "daemon/src/capture/kernel/";
 /// Files of other projects, which stay as they are.
 const VENDORED: &str = "/vendor/";
 
-/// A text file of the repository.
 struct SourceFile {
     /// Relative to the root, with `/`.
     path: String,

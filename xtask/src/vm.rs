@@ -98,7 +98,6 @@ fn failed(results: &[KernelResult]) -> Vec<&'static str> {
     results.iter().filter(|result| result.failures() > 0).map(|result| result.kernel.version).collect()
 }
 
-/// What a brief run came to.
 pub(crate) struct Brief {
     pub passed: usize,
     pub failed: usize,

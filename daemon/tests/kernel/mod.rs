@@ -5,8 +5,7 @@
 //! - [`oracle`]: the same figures from other parts of the kernel: resource usage, perf events, `/proc`.
 //! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
 //! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
-//! - [`daemon`]: the daemon over HTTP; [`encrypted`]: with encryption and a password, to a real Prometheus; [`page`]: its page in a
-//!   browser.
+//! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
 //! - [`machine`]: what only a machine of its own allows.
 
 mod accounts;
@@ -21,7 +20,6 @@ mod cli;
 mod crowds;
 mod daemon;
 mod degraded;
-mod encrypted;
 mod gil;
 mod leftovers;
 mod machine;

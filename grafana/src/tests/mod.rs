@@ -2,10 +2,8 @@
 
 mod layout;
 mod promql;
-mod provisioning;
 mod queries;
 mod rules;
-mod schema;
 
 use serde_json::Value;
 

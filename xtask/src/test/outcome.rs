@@ -15,7 +15,6 @@ pub(super) struct Counts {
     pub skipped: Vec<String>,
 }
 
-/// How a check ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
     Passed(Counts),

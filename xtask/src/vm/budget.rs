@@ -18,7 +18,6 @@ const HEADER: &str = "\
 /// Instructions by program; `None` where the kernel does not tell.
 pub(crate) type Counts = BTreeMap<String, Option<u32>>;
 
-/// The budget of every kernel.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Budget {
     /// By how much a count may exceed it.

@@ -65,12 +65,12 @@ pub(crate) enum Expect {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Message {
     /// It has booted this kernel.
-    Ready { release: String },
-    /// A step has ended.
+    Ready {
+        release: String,
+    },
     Done(Outcome),
 }
 
-/// How a step ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     pub name: String,

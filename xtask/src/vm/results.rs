@@ -35,7 +35,6 @@ pub(crate) struct Finding<Residuals> {
     /// Tests passed; absent where there were none, like the next two.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tests_passed: Option<usize>,
-    /// Tests that failed, by name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests_failed: Vec<String>,
     /// Why tests skipped themselves.
@@ -142,7 +141,6 @@ pub(super) fn programs(results: &[KernelResult]) -> Table {
     table
 }
 
-/// One row per kernel.
 pub(super) fn summary(results: &[KernelResult]) -> Table {
     let mut table = table(["kernel", "release", "programs", "budget", "steps passed", "tests passed", "skipped", "time", "result"]);
     for result in results {

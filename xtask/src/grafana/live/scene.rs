@@ -37,12 +37,10 @@ pub(super) const PHASE: &str = "CPU-bound: test";
 /// Longest wait for a server or for rules, which are evaluated every 15 and 30 seconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Everything that was recorded.
 pub(super) struct Scene {
     pub(super) prometheus: Prometheus,
     /// A second one, to which the first writes its recorded series.
     pub(super) store: Prometheus,
-    /// Value of the `instance` label.
     pub(super) instance: String,
     pub(super) threads: Trace,
     pub(super) processes: Trace,
@@ -224,7 +222,6 @@ pub(super) fn now_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
-/// What a reader has chosen.
 pub(super) struct Choice {
     /// The rate interval that Grafana would fit to zoom and scrape interval.
     pub(super) window: String,
@@ -261,12 +258,10 @@ fn panel(dashboard: &str, title: &str) -> Panel {
     dashboard.panels().find(|known| known.title == title).expect("no such panel").clone()
 }
 
-/// The expressions of one panel.
 pub(super) fn of_panel(dashboard: &str, title: &str) -> Vec<String> {
     panel(dashboard, title).queries.into_iter().map(|query| query.expr).collect()
 }
 
-/// The expression of one column of a table.
 pub(super) fn of_column(dashboard: &str, table: &str, heading: &str) -> String {
     let mut queries = panel(dashboard, table).queries.into_iter();
     queries.find(|query| query.heading == Some(heading)).expect("no such column").expr

@@ -6,6 +6,7 @@ mod build_ebpf;
 mod claims;
 mod generate;
 mod grafana;
+mod outcome;
 mod test;
 mod tidy;
 mod trace;

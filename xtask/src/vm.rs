@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
+use crate::outcome::{Counts, Outcome};
 use kernels::{Image, KERNELS};
 pub(crate) use machine::find_qemu;
 use matrix::Matrix;
@@ -86,28 +87,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         matrix.try_kernel(kernel, image);
     }
     let results = matrix.conclude("results.json", arguments.keep)?;
-    let failed = failed(&results);
-    if !failed.is_empty() {
-        bail!("Linux {} did not pass", failed.join(", "));
-    }
-    Ok(())
+    failure(&results).map_or(Ok(()), |reason| bail!(reason))
 }
 
-/// Versions of the kernels that did not pass.
-fn failed(results: &[KernelResult]) -> Vec<&'static str> {
-    results.iter().filter(|result| result.failures() > 0).map(|result| result.kernel.version).collect()
-}
-
-pub(crate) struct Brief {
-    pub passed: usize,
-    pub failed: usize,
-    /// Why tests skipped themselves, and the kernels that there was no time for.
-    pub skipped: Vec<String>,
-    pub kernels_failed: Vec<&'static str>,
+/// Which kernels did not pass, if any.
+fn failure(results: &[KernelResult]) -> Option<String> {
+    let failed: Vec<_> = results.iter().filter(|result| result.failures() > 0).map(|result| result.kernel.version).collect();
+    (!failed.is_empty()).then(|| format!("Linux {} did not pass", failed.join(", ")))
 }
 
 /// The oldest and the newest kernel, then the others as long as there is time, judging by the kernels before them.
-pub(crate) fn run_briefly() -> Result<Brief> {
+pub(crate) fn run_briefly() -> Result<Outcome> {
     let start = Instant::now();
     let mut matrix = Matrix::prepare(false, plan::brief)?;
     let mut late = Vec::new();
@@ -129,10 +119,13 @@ pub(crate) fn run_briefly() -> Result<Brief> {
     }
     let results = matrix.conclude("results-brief.json", false)?;
     let skips = results.iter().flat_map(|result| &result.verdicts).flat_map(|verdict| verdict.tests_skipped.clone());
-    Ok(Brief {
+    let counts = Counts {
         passed: results.iter().map(KernelResult::successes).sum(),
         failed: results.iter().map(KernelResult::failures).sum(),
         skipped: skips.chain(late).collect(),
-        kernels_failed: failed(&results),
+    };
+    Ok(match failure(&results) {
+        Some(reason) => Outcome::Failed { counts, reason },
+        None => Outcome::Passed(counts),
     })
 }

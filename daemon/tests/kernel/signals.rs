@@ -63,7 +63,7 @@ fn a_command_that_ignores_ctrl_c_is_killed_at_the_second() {
     sleep(Duration::from_millis(200));
     send_to_group(running.id(), libc::SIGINT);
     sleep(Duration::from_millis(300));
-    assert_eq!(running.try_wait().unwrap(), None, "it did not wait for the command");
+    assert_eq!(running.process.try_wait().unwrap(), None, "it did not wait for the command");
     send_to_group(running.id(), libc::SIGINT);
     let traced = running.end();
     assert_eq!((traced.status.code(), traced.report.exit.signal), (Some(128 + libc::SIGKILL), Some(libc::SIGKILL)));
@@ -74,7 +74,7 @@ fn kill_9_leaves_no_program_in_the_kernel() {
     let Some(()) = privileged() else { return };
     let (mut running, command) = start("exec sleep 60");
     let mut daemon = Daemon::start("");
-    for process in [&mut *running, &mut *daemon.process] {
+    for process in [&mut running.process, &mut daemon.process] {
         let programs = wait_for_programs(process.id());
         process.kill().unwrap();
         process.wait().unwrap();

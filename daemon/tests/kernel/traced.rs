@@ -2,9 +2,8 @@
 
 use std::{
     fs::{self, File},
-    ops::{Deref, DerefMut},
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus},
+    process::{Command, ExitStatus},
 };
 
 use schedscope::report::{RunReport, schema::ThreadReport};
@@ -17,7 +16,7 @@ use super::{
 };
 
 pub(crate) struct Running {
-    process: Guarded,
+    pub(crate) process: Guarded,
     dir: TempDir,
 }
 
@@ -30,6 +29,10 @@ impl Running {
         command.arg(subcommand).arg("--json").arg(dir.path().join("report.json")).args(arguments).process_group(0);
         let process = Guarded(command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap());
         Running { process, dir }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// What the command has printed.
@@ -46,20 +49,6 @@ impl Running {
         let (stdout, stderr) = (self.stdout(), self.read("stderr"));
         let report = serde_json::from_str(&self.read("report.json"));
         Traced { report: report.unwrap_or_else(|error| panic!("{error}; {status}; {stderr}")), stdout, stderr, status }
-    }
-}
-
-impl Deref for Running {
-    type Target = Child;
-
-    fn deref(&self) -> &Child {
-        &self.process
-    }
-}
-
-impl DerefMut for Running {
-    fn deref_mut(&mut self) -> &mut Child {
-        &mut self.process
     }
 }
 

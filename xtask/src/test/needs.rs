@@ -5,10 +5,10 @@ use std::{path::Path, process::Command};
 use anyhow::{Context, Result, bail, ensure};
 use schedscope::capture::{kernel::enable_stats, preflight};
 
-use super::outcome::Outcome;
 use crate::{
     build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
     grafana::panels,
+    outcome::Outcome,
     vm,
     workspace::{cargo, find_program, output, require_root, run, tools_dir, unpack_package},
 };

@@ -11,8 +11,10 @@ use std::{
 use anyhow::{Context, Result};
 use serde_yaml_ng::Value;
 
-use super::outcome::{Counts, Outcome};
-use crate::workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, read_text, root, run};
+use crate::{
+    outcome::{Counts, Outcome},
+    workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, read_text, root, run},
+};
 
 /// What a test prints when it finds that it can't run here.
 const SKIPPED: &str = "skipped: ";

@@ -8,7 +8,7 @@ const WIDTH: u16 = 120;
 
 /// How many tests a check ran. A check that has no tests of its own counts as one.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     pub passed: usize,
     pub failed: usize,
     /// Why tests skipped themselves, one reason each.
@@ -16,7 +16,7 @@ pub(super) struct Counts {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Passed(Counts),
     Failed {
         counts: Counts,
@@ -31,19 +31,19 @@ pub(super) enum Outcome {
 
 impl Outcome {
     /// A check without tests of its own that passed.
-    pub(super) fn passed() -> Self {
+    pub(crate) fn passed() -> Self {
         Self::Passed(Counts { passed: 1, ..Counts::default() })
     }
 
     /// A check without tests of its own that failed.
-    pub(super) fn failed(error: &Error) -> Self {
+    pub(crate) fn failed(error: &Error) -> Self {
         eprintln!("error: {error:#}");
         let reason = error.to_string().lines().next().unwrap_or_default().to_owned();
         Self::Failed { counts: Counts { failed: 1, ..Counts::default() }, reason }
     }
 
     /// In CI, skipping what the host can run is a failure.
-    pub(super) fn without_avoidable_skips(self) -> Self {
+    pub(crate) fn without_avoidable_skips(self) -> Self {
         match self {
             Self::Skipped { reason, is_avoidable: true } => Self::Failed {
                 counts: Counts { failed: 1, ..Counts::default() },
@@ -53,7 +53,7 @@ impl Outcome {
         }
     }
 
-    pub(super) fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Passed(_) => "passed",
             Self::Failed { .. } => "FAILED",
@@ -62,14 +62,14 @@ impl Outcome {
     }
 }
 
-pub(super) struct Line {
+pub(crate) struct Line {
     pub name: &'static str,
     pub outcome: Outcome,
     pub seconds: f64,
 }
 
 /// What ran, how it ended, how long it took, and why anything is missing.
-pub(super) fn table(lines: &[Line]) -> String {
+pub(crate) fn table(lines: &[Line]) -> String {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic).set_width(WIDTH);
     table.set_header(["check", "result", "tests", "seconds", "note"]);
@@ -97,7 +97,7 @@ fn skips(counts: &Counts) -> String {
 }
 
 /// Totals over all tests; a check that did not run counts as one.
-pub(super) fn closing(lines: &[Line]) -> String {
+pub(crate) fn closing(lines: &[Line]) -> String {
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
     for line in lines {
         match &line.outcome {

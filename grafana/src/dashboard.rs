@@ -8,9 +8,9 @@ use crate::{
 };
 
 /// Tag by which the dashboards link to each other.
-pub const TAG: &str = "schedscope";
+pub(crate) const TAG: &str = "schedscope";
 /// Version of Grafana's dashboard model.
-pub const SCHEMA_VERSION: u32 = 42;
+const SCHEMA_VERSION: u32 = 42;
 const COLUMNS: u32 = 24;
 
 /// A dashboard under construction.
@@ -20,37 +20,30 @@ pub struct Dashboard {
     pub uid: &'static str,
     /// Title.
     pub title: &'static str,
-    /// What it answers.
-    pub description: &'static str,
-    /// Rows from top to bottom.
-    pub rows: Vec<Row>,
+    pub(crate) description: &'static str,
+    pub(crate) rows: Vec<Row>,
 }
 
-/// A titled group of panels.
+#[must_use]
 #[derive(Clone, Debug)]
-pub struct Row {
-    /// Title.
-    pub title: &'static str,
+pub(crate) struct Row {
+    pub(crate) title: &'static str,
     /// Folded until the reader opens it.
-    pub collapsed: bool,
-    /// Panels in reading order.
-    pub panels: Vec<Panel>,
+    pub(crate) collapsed: bool,
+    pub(crate) panels: Vec<Panel>,
 }
 
 impl Row {
-    /// A row that is open.
-    pub fn open(title: &'static str, panels: Vec<Panel>) -> Row {
+    pub(crate) fn open(title: &'static str, panels: Vec<Panel>) -> Row {
         Row { title, collapsed: false, panels }
     }
 
-    /// A row that is folded.
-    pub fn folded(title: &'static str, panels: Vec<Panel>) -> Row {
+    pub(crate) fn folded(title: &'static str, panels: Vec<Panel>) -> Row {
         Row { title, collapsed: true, panels }
     }
 
     /// Lays the panels out in lines of so many panels. Those of a line are equally wide, and as high as its highest.
-    #[must_use]
-    pub fn in_lines(self, counts: &[u32]) -> Row {
+    pub(crate) fn in_lines(self, counts: &[u32]) -> Row {
         let mut rest = self.panels.into_iter();
         let mut panels = Vec::new();
         for count in counts {

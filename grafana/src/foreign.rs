@@ -3,24 +3,19 @@
 
 use schedscope::metrics::catalog::{Bound, Kind, Label, Metric, Unit};
 
-/// Whether the last scrape worked.
-pub static UP: Metric = foreign("up", Kind::Gauge, Unit::Bool, "1 if the last scrape worked.", "Prometheus");
-/// How long a scrape took.
-pub static SCRAPE_DURATION: Metric =
+pub(crate) static UP: Metric = foreign("up", Kind::Gauge, Unit::Bool, "1 if the last scrape worked.", "Prometheus");
+pub(crate) static SCRAPE_DURATION: Metric =
     foreign("scrape_duration_seconds", Kind::Gauge, Unit::Seconds, "Duration of the last scrape.", "Prometheus");
-/// Start of the daemon.
-pub static PROCESS_START: Metric = foreign(
+pub(crate) static PROCESS_START: Metric = foreign(
     "process_start_time_seconds",
     Kind::Gauge,
     Unit::Seconds,
     "When the daemon started, in seconds since 1970.",
     "the process collector",
 );
-/// Memory of the daemon.
-pub static PROCESS_MEMORY: Metric =
+pub(crate) static PROCESS_MEMORY: Metric =
     foreign("process_resident_memory_bytes", Kind::Gauge, Unit::Count, "Memory of the daemon.", "the process collector");
-/// Open files of the daemon.
-pub static PROCESS_FILES: Metric =
+pub(crate) static PROCESS_FILES: Metric =
     foreign("process_open_fds", Kind::Gauge, Unit::Count, "Open files of the daemon.", "the process collector");
 
 /// What the lab runs now; served by `cargo xtask trace --serve`, and not by the daemon.

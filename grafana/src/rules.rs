@@ -36,25 +36,21 @@ impl Recording {
 /// An alert and its runbook.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Alert {
-    /// Name.
     #[serde(rename = "alert")]
-    pub name: String,
-    /// What fires it.
-    pub expr: String,
+    pub(crate) name: String,
+    pub(crate) expr: String,
     /// How long it must hold first.
     #[serde(rename = "for")]
-    pub hold: String,
-    /// How urgent it is.
-    pub labels: AlertLabels,
+    pub(crate) hold: String,
+    pub(crate) labels: AlertLabels,
     /// What it says.
     pub annotations: Annotations,
 }
 
-/// Labels that an alert adds.
 #[derive(Clone, Debug, Deserialize)]
-pub struct AlertLabels {
+pub(crate) struct AlertLabels {
     /// `warning`: figures are missing or users suffer. `info`: worth knowing when tuning.
-    pub severity: String,
+    pub(crate) severity: String,
 }
 
 /// Texts of an alert.
@@ -63,7 +59,7 @@ pub struct Annotations {
     /// One line, with Prometheus's templates.
     pub summary: String,
     /// What it means on the first line, then what to do, step by step.
-    pub description: String,
+    pub(crate) description: String,
     /// Its heading in `docs/alerts.md`.
     pub runbook: String,
 }

@@ -173,14 +173,12 @@ pub fn table(title: &'static str, labels: &[(&str, &'static str)]) -> Panel {
 /// What only tables have.
 impl Panel {
     /// Adds a column for a label that one of the queries has.
-    #[must_use]
     pub fn attribute(mut self, label: &str, heading: &'static str) -> Panel {
         self.columns.push((label.to_owned(), heading));
         self
     }
 
     /// Adds a column of numbers.
-    #[must_use]
     pub fn column(mut self, heading: &'static str, unit: Unit, expr: String) -> Panel {
         self.columns.push((format!("Value #{}", letter(self.queries.len())), heading));
         self.queries.push(Query { expr, legend: "", unit, heading: Some(heading) });
@@ -190,13 +188,11 @@ impl Panel {
     }
 
     /// Adds a column of means, such as C, whose second digit still counts.
-    #[must_use]
     pub fn mean(self, heading: &'static str, expr: String) -> Panel {
         self.column(heading, Unit::Short, expr).set(heading, &[("decimals", 2.into())])
     }
 
     /// Adds a column of shares from 0 to 1, coloured.
-    #[must_use]
     pub fn share(self, heading: &'static str, expr: String) -> Panel {
         let cell = json!({ "type": "color-background", "mode": "gradient" });
         let colour = json!({ "mode": "continuous-BlPu" });
@@ -205,20 +201,17 @@ impl Panel {
     }
 
     /// Lists the labels of one query, without its values.
-    #[must_use]
     pub fn listing(self, expr: String) -> Panel {
         let first = self.columns.first().map(|(_, heading)| (*heading, false));
         Panel { options: table_options(first), ..self.query(expr, "") }
     }
 
     /// Sorts the rows by a column, largest first.
-    #[must_use]
     pub fn sorted_by(self, heading: &str) -> Panel {
         Panel { options: table_options(Some((heading, true))), ..self }
     }
 
     /// Makes the cells of a column links to another dashboard, `variable` set to the cell's value.
-    #[must_use]
     pub fn linked(self, heading: &str, title: &str, uid: &str, variable: &str) -> Panel {
         let cell = format!("var-{variable}=${{__value.text:percentencode}}");
         // The reader's other choices go along.

@@ -47,7 +47,7 @@ pub struct Query {
     /// PromQL with Grafana's variables.
     pub expr: String,
     /// How its series are named, with labels in braces; nothing in a table.
-    pub legend: &'static str,
+    pub(crate) legend: &'static str,
     /// How its values are written.
     pub unit: Unit,
     /// The column of a table that it fills.
@@ -55,14 +55,15 @@ pub struct Query {
 }
 
 /// A panel under construction.
+#[must_use]
 #[derive(Clone, Debug, Default)]
 pub struct Panel {
     /// Title.
     pub title: &'static str,
     /// How to read it, as one or two sentences.
-    pub how_to_read: &'static str,
+    pub(crate) how_to_read: &'static str,
     /// Where to look next, as a sentence.
-    pub next: &'static str,
+    pub(crate) next: &'static str,
     /// What it asks.
     pub queries: Vec<Query>,
     /// Of a table: the fields as Grafana names them, and the headings that the reader sees.
@@ -101,19 +102,16 @@ impl Panel {
     }
 
     /// Says how to read it.
-    #[must_use]
     pub fn read(self, how_to_read: &'static str) -> Panel {
         Panel { how_to_read, ..self }
     }
 
     /// Says where to look next.
-    #[must_use]
     pub fn look_next(self, next: &'static str) -> Panel {
         Panel { next, ..self }
     }
 
     /// Adds a query whose series are named by `legend`.
-    #[must_use]
     pub fn query(mut self, expr: String, legend: &'static str) -> Panel {
         self.queries.push(Query { expr, legend, unit: self.unit, heading: None });
         self
@@ -133,13 +131,11 @@ impl Panel {
     }
 
     /// Sets the size in columns of 24 and rows of 30 pixels.
-    #[must_use]
     pub fn sized(self, width: u32, height: u32) -> Panel {
         Panel { width, height, ..self }
     }
 
     /// Once for each chosen value of a variable, side by side.
-    #[must_use]
     pub fn repeated_by(self, variable: &'static str) -> Panel {
         Panel { repeat: Some(variable), ..self }
     }

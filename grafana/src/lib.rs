@@ -44,5 +44,4 @@ pub fn generate() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

@@ -152,7 +152,6 @@ pub(crate) fn new_session() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a failed call is a failed test")]
     use super::*;
 
     #[test]

@@ -162,8 +162,6 @@ fn find<'a>(measured: &'a Measured, claim: &Claim, runtime: &str) -> Option<&'a 
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use schedscope::lab::claims::{Spread, Verdict};
 
     use super::*;

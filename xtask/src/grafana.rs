@@ -102,8 +102,6 @@ fn free(port: u16, option: &str) -> Result<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use schedscope::lab::serve::phases;
     use schedscope_grafana::foreign::LAB_PHASE;
 

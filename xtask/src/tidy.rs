@@ -129,7 +129,6 @@ fn links(root: &Path, files: &[SourceFile]) -> Result<Vec<String>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -43,7 +43,6 @@ fn wait_until(pid: u32, tid: u32, is_so: impl Fn(&str) -> bool) -> io::Result<()
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -119,7 +119,6 @@ pub fn exit_code(status: ExitStatus) -> i32 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -101,7 +101,6 @@ pub fn parse_list(text: &str) -> Vec<u32> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::fs;
 

@@ -1,7 +1,5 @@
 //! Windows to test with: programs written as text, and arbitrary ones.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::str::FromStr;
 
 use proptest::prelude::*;

@@ -74,8 +74,6 @@ pub fn free_address() -> Result<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     #[test]

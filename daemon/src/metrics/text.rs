@@ -353,5 +353,4 @@ impl fmt::Display for Number {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 mod tests;

@@ -75,7 +75,6 @@ pub(super) fn allowed() -> io::Result<Vec<usize>> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::oracle::host::HostStat;

@@ -27,7 +27,6 @@ fn parse(text: &str) -> Option<HostStat> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

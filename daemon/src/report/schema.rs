@@ -389,7 +389,6 @@ pub struct Host {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::OverTime;
 

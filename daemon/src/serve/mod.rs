@@ -18,5 +18,4 @@ pub use listen::{Listener, listen};
 pub use server::Server;
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

@@ -124,5 +124,4 @@ fn stamp(path: &Path) -> Stamp {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

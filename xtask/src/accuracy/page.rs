@@ -200,5 +200,4 @@ fn allowed(residual: &Residual) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests;

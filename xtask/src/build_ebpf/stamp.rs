@@ -97,7 +97,6 @@ fn digest_of_sources(root: &Path) -> Result<String> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::workspace::root;

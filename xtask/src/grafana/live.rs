@@ -2,8 +2,6 @@
 //!
 //! [`scene`] sets this up once, and what Prometheus answers is compared with what `schedscope run --json` measured of the same
 //! workloads.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
-
 mod fleet;
 mod lab;
 mod scene;

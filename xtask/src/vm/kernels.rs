@@ -200,7 +200,6 @@ fn dependency<'a>(description: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

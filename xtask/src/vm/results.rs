@@ -167,7 +167,6 @@ pub(super) fn summary(results: &[KernelResult]) -> Table {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use serde_json::json;
 

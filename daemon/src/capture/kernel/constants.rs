@@ -91,7 +91,6 @@ pub(super) fn filled(object: &[u8], values: &[(&'static str, u32)]) -> Result<Ve
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::collections::BTreeSet;
 

@@ -178,7 +178,6 @@ impl Records {
 const _: () = assert!(offset_of!(TaskRecord, task) % 8 == 0 && offset_of!(TaskRecord, start_ns) % 8 == 0);
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::os::fd::FromRawFd;
 

@@ -229,7 +229,6 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 pub(super) mod tests {
     use std::{fs, sync::LazyLock};
 

@@ -275,7 +275,6 @@ impl Memory for File {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 mod tests {
     use std::{
         ffi::CStr,

@@ -247,7 +247,6 @@ fn process_cpu_ns() -> u64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use schedscope_ebpf::{abi::Cell, task_clock::Phase};
 

@@ -111,8 +111,6 @@ fn provision(directory: &Path, scrape_seconds: u32) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use std::fs;
 
     use super::*;

@@ -52,8 +52,6 @@ pub(super) fn configuration(cells: &[Cell]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use crate::{config::Config, lab::cell::NATIVE, label::Identity};
 

@@ -61,8 +61,6 @@ async fn metrics(State(now): State<Arc<Mutex<Option<Phase>>>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
     use crate::lab::http::Http;
 

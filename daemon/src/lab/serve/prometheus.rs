@@ -176,8 +176,6 @@ fn remote_write(shipped: &str) -> Result<Yaml> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
     use super::*;
 
     fn shipped() -> Yaml {

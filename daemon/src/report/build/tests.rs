@@ -1,7 +1,5 @@
 //! Each figure of a report, from threads and totals made by hand.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use schedscope_ebpf::{
     abi::{CpuRecord, Histogram, KernelCounts},
     blocked::Reason,

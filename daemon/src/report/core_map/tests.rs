@@ -1,7 +1,5 @@
 //! What each cell looks like, what axis and legend say about it, and that no second is lost on the way.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use proptest::prelude::*;
 
 use super::{super::schema::CoreMapRow, *};

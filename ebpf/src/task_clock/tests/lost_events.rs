@@ -1,8 +1,6 @@
 //! Lives of which some events are not seen, beside the truth: a thread that the test schedules itself, a kernel that accounts for
 //! it, and an observer that asks the ledger as the hooks do.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use super::*;
 use proptest::prelude::*;
 

@@ -122,9 +122,6 @@ pub fn dashboards_markdown() -> String {
 }
 
 /// The text of `docs/alerts.md`.
-///
-/// # Errors
-/// If the files of rules cannot be read, which the tests rule out.
 pub fn alerts_markdown() -> Result<String, serde_yaml_ng::Error> {
     let recordings = rules::recordings()?;
     let recorded = recordings.iter().map(|recording| [code([recording.name.as_str()]), code(recording.labels())]);

@@ -25,9 +25,6 @@ pub mod rules;
 pub mod docs;
 
 /// Every generated file: its path from the root of the repository, and its text.
-///
-/// # Errors
-/// If the files of rules cannot be read, which the tests rule out.
 pub fn generate() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
     let dashboards = dashboards::all().into_iter();
     let mut files: Vec<(String, String)> =

@@ -9,11 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use serde_yaml_ng::Value;
 
 use crate::{
     outcome::{Counts, Outcome},
-    workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, read_text, root, run},
+    workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, root, run},
 };
 
 /// What a test prints when it finds that it can't run here.
@@ -126,30 +125,15 @@ fn for_each_line(pipe: Option<impl io::Read>, mut action: impl FnMut(&str)) -> R
     Ok(())
 }
 
-/// Has promtool check what a daemon exposes, and the configuration and rules that we ship.
+/// Has promtool check what a daemon exposes, the configuration that we ship with the rules that it names, and the tests of those.
 pub(super) fn promtool() -> Result<Outcome> {
-    let promtool = || find_program("promtool").map(Command::new).context("promtool is gone");
+    let (promtool, shipped) = (find_program("promtool").context("promtool is gone")?, root().join("grafana/prometheus"));
     let exposition = File::open(root().join(EXPOSITION)).with_context(|| format!("cannot read {EXPOSITION}"))?;
-    run(promtool()?.args(["check", "metrics"]).stdin(Stdio::from(exposition)))?;
-    let mut passed = 1;
-    for file in files_below(root())? {
-        if file.starts_with(root().join("grafana"))
-            && file.extension().is_some_and(|extension| extension == "yml" || extension == "yaml")
-            && let Some(subcommand) = promtool_subcommand(&read_text(&file)?)
-        {
-            run(promtool()?.args(subcommand).arg(&file))?;
-            passed += 1;
-        }
-    }
-    Ok(Outcome::Passed(Counts { passed, ..Counts::default() }))
-}
-
-/// What promtool can do with a file, by the keys at its top; nothing if the file is Grafana's.
-fn promtool_subcommand(yaml: &str) -> Option<[&'static str; 2]> {
-    let file: Value = serde_yaml_ng::from_str(yaml).ok()?;
-    let by_key = [("tests", ["test", "rules"]), ("scrape_configs", ["check", "config"]), ("groups", ["check", "rules"])];
-    let found = by_key.into_iter().find(|(key, _)| file.get(key).is_some());
-    found.filter(|_| file.get("apiVersion").is_none()).map(|(_, subcommand)| subcommand)
+    run(Command::new(&promtool).args(["check", "metrics"]).stdin(Stdio::from(exposition)))?;
+    run(Command::new(&promtool).args(["check", "config"]).arg(shipped.join("prometheus.yml")))?;
+    let tests = files_below(&shipped.join("tests"))?;
+    run(Command::new(&promtool).args(["test", "rules"]).args(&tests))?;
+    Ok(Outcome::Passed(Counts { passed: 2 + tests.len(), ..Counts::default() }))
 }
 
 #[cfg(test)]
@@ -186,13 +170,5 @@ mod tests {
             count_python(&mut counts, "Python 3.8", line);
         }
         assert_eq!(counts, Counts { passed: 2, failed: 1, skipped: vec!["Python 3.8: no sub-interpreters".into()] });
-    }
-
-    #[test]
-    fn promtool_checks_a_file_as_what_its_keys_say() {
-        assert_eq!(promtool_subcommand("rule_files:\n  - a.yml\nscrape_configs: []\n"), Some(["check", "config"]));
-        assert_eq!(promtool_subcommand("groups:\n  - name: a\n"), Some(["check", "rules"]));
-        assert_eq!(promtool_subcommand("rule_files: [a.yml]\ntests:\n"), Some(["test", "rules"]));
-        assert_eq!(promtool_subcommand("apiVersion: 1\ngroups: []\n"), None);
     }
 }

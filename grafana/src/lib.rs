@@ -24,20 +24,18 @@ pub mod rules;
 
 pub mod docs;
 
-/// Every generated file: its path from the root of the repository, and its text.
-pub fn generate() -> Result<Vec<(String, String)>, serde_yaml_ng::Error> {
+use std::collections::BTreeMap;
+
+/// Every generated file: its text by its path from the root of the repository.
+pub fn generate() -> Result<BTreeMap<String, String>, serde_yaml_ng::Error> {
     let dashboards = dashboards::all().into_iter();
-    let mut files: Vec<(String, String)> =
-        dashboards.map(|dashboard| (format!("grafana/dashboards/{}.json", dashboard.uid), dashboard.json_text())).collect();
-    files.extend(
-        [
-            ("docs/metrics.md", docs::metrics_markdown()),
-            ("docs/dashboards.md", docs::dashboards_markdown()),
-            ("docs/alerts.md", docs::alerts_markdown()?),
-        ]
-        .map(|(path, text)| (path.to_owned(), text)),
-    );
-    Ok(files)
+    let dashboards = dashboards.map(|dashboard| (format!("grafana/dashboards/{}.json", dashboard.uid), dashboard.json_text()));
+    let pages = [
+        ("docs/metrics.md", docs::metrics_markdown()),
+        ("docs/dashboards.md", docs::dashboards_markdown()),
+        ("docs/alerts.md", docs::alerts_markdown()?),
+    ];
+    Ok(dashboards.chain(pages.map(|(path, text)| (path.to_owned(), text))).collect())
 }
 
 #[cfg(test)]

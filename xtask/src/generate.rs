@@ -1,7 +1,7 @@
 //! `cargo xtask generate`: everything that follows from the metric catalog, and the page that follows from the claims and what was
 //! measured for them, so that nobody keeps them in step by hand.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail};
 
@@ -18,17 +18,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.check { check() } else { write() }
 }
 
-/// Texts by path from the root.
-fn generated() -> Result<BTreeMap<PathBuf, String>> {
-    let files = schedscope_grafana::generate().context("cannot make the rules")?;
-    let mut files: BTreeMap<PathBuf, String> = files.into_iter().map(|(path, text)| (path.into(), text)).collect();
-    files.insert(claims::PAGE.into(), claims::committed()?);
-    Ok(files)
-}
-
-/// Those of which the tree has another text, or none.
-fn stale() -> Result<BTreeMap<PathBuf, String>> {
-    let mut files = generated()?;
+/// Files of which the tree has another text than it should, or none: the right texts by path from the root.
+fn stale() -> Result<BTreeMap<String, String>> {
+    let mut files = schedscope_grafana::generate().context("cannot read the rules")?;
+    files.insert(claims::PAGE.to_owned(), claims::committed()?);
     files.retain(|path, text| fs::read_to_string(root().join(path)).map_or(true, |current| current != *text));
     Ok(files)
 }
@@ -39,16 +32,16 @@ fn write() -> Result<()> {
         let parent = file.parent().context("a generated file has no directory")?;
         fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        println!("wrote {}", path.display());
+        println!("wrote {path}");
     }
     Ok(())
 }
 
 /// Fails if the tree differs from what would be written.
 pub(crate) fn check() -> Result<()> {
-    let stale: Vec<String> = stale()?.keys().map(|path| path.display().to_string()).collect();
+    let stale = stale()?;
     if !stale.is_empty() {
-        bail!("not up to date: {}; run `cargo xtask generate`", stale.join(", "));
+        bail!("not up to date: {}; run `cargo xtask generate`", stale.into_keys().collect::<Vec<_>>().join(", "));
     }
     println!("the generated files are up to date");
     Ok(())

@@ -79,15 +79,23 @@ fn checks() -> [Check; 13] {
         quick("clippy", &[needs::CLIPPY], || {
             passes(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "--deny", "warnings"]))
         }),
-        quick("Rust tests", &[], rust_tests),
+        quick("Rust tests", &[], || suites::cargo_test(false, &["--workspace"], &[])),
         quick("Python tests", &[needs::PYTHON], suites::python_tests),
         quick("generated files", &[], || generate::check().map(|()| Outcome::passed())),
         quick("metrics and rules", &[needs::PROMTOOL], suites::promtool),
         quick("dashboards' page", &[needs::NODE], || panels::Page::build()?.check_types().map(|()| Outcome::passed())),
         slow("BPF object", &[needs::BPF_TOOLCHAIN], bpf_object),
-        slow("tests on the kernel", &[needs::BPF], kernel_tests),
-        slow("page in a browser", &[needs::BPF, needs::BROWSER], page_in_browser),
-        slow("dashboards on live data", &[needs::BPF, needs::PROMTOOL], live_dashboards),
+        // Without those of the page, which need more.
+        slow("tests on the kernel", &[needs::BPF], || {
+            suites::cargo_test(true, &["--package", "schedscope", "--test", "*"], &["--skip", PAGE_TESTS])
+        }),
+        slow("page in a browser", &[needs::BPF, needs::BROWSER], || {
+            suites::cargo_test(true, &["--package", "schedscope", "--test", "privileged"], &[PAGE_TESTS])
+        }),
+        // Prometheus scrapes the daemon while known workloads run; the package that has promtool has it too.
+        slow("dashboards on live data", &[needs::BPF, needs::PROMTOOL], || {
+            suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
+        }),
         // On machines of their own, so neither root nor BTF is needed here.
         slow("other kernels", &[needs::MACHINES], vm::run_briefly),
     ]
@@ -95,24 +103,6 @@ fn checks() -> [Check; 13] {
 
 fn passes(command: &mut Command) -> Result<Outcome> {
     run_command(command).map(|()| Outcome::passed())
-}
-
-fn rust_tests() -> Result<Outcome> {
-    suites::cargo_test(false, &["--workspace"], &[])
-}
-
-/// Without those of the page, which are a check of their own since they need more.
-fn kernel_tests() -> Result<Outcome> {
-    suites::cargo_test(true, &["--package", "schedscope", "--test", "*"], &["--skip", PAGE_TESTS])
-}
-
-fn page_in_browser() -> Result<Outcome> {
-    suites::cargo_test(true, &["--package", "schedscope", "--test", "privileged"], &[PAGE_TESTS])
-}
-
-/// Prometheus scrapes the daemon while known workloads run; the package that has promtool has it too.
-fn live_dashboards() -> Result<Outcome> {
-    suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
 }
 
 fn bpf_object() -> Result<Outcome> {

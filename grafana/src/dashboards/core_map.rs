@@ -7,7 +7,7 @@ use crate::{
     dashboard::{Dashboard, Row},
     panel::{
         NOBODY, Panel, Unit,
-        kinds::{lines, owners, share_heatmap, share_matrix, shares_now, stacked, stat, table, whole_number},
+        kinds::{bars, lines, owners, share_heatmap, share_matrix, stacked, stat, table, whole_number},
     },
     promql::{chosen, max, mean, rate, sum, top_ten},
 };
@@ -61,7 +61,7 @@ fn glance() -> Vec<Panel> {
             .read("Mean number of their threads running or waiting for a CPU: the CPUs they would use if they had them.")
             .look_next("D 50 % above C, or more: the core map shows who has the cores.")
             .query(demand(""), ""),
-        shares_now("Busiest cores now")
+        bars("Busiest cores now", Unit::Share)
             .read("Share of the last interval in which a core had something to run, counting every task; the ten busiest.")
             .look_next("A full core next to idle ones: work that does not spread. The core map shows whose.")
             .query(host_in_cpu(&top_ten(busy(CORE))), "{{cpu}}")

@@ -14,7 +14,7 @@ use crate::{
     foreign,
     panel::{
         Panel, Unit,
-        kinds::{alarm, lines, numbers_now, share_heatmap, stacked, stat, table, whole_number},
+        kinds::{alarm, bars, lines, share_heatmap, stacked, stat, table, whole_number},
     },
     promql::{chosen, count, max, of_daemons, quantile, rate, rate_of, sum, top_ten},
 };
@@ -65,7 +65,7 @@ fn hosts() -> Vec<Panel> {
             .read("Share of all CPUs with something to run.")
             .look_next("The table below breaks it down by host.")
             .query(format!("({}) / {}", busy_cpus(), cpus("")), ""),
-        numbers_now("Longest queues", Unit::Short)
+        bars("Longest queues", Unit::Short)
             .read("Hosts with the most waiting threads of the chosen workloads per CPU, over the last interval.")
             .look_next("Above 1: on average every CPU has another thread waiting. Open the host's core map from the table below.")
             .query(longest_queues(), "{{instance}}")
@@ -127,7 +127,7 @@ fn workloads() -> Vec<Panel> {
             .read("Threads of each workload waiting for a CPU on all chosen hosts; the ten largest at each point.")
             .look_next("Choose the workload at the top: the host table then shows where it waits.")
             .query(top_ten(runnable(WORKLOAD)), "{{workload}}"),
-        numbers_now("Hosts with each workload", Unit::Short)
+        bars("Hosts with each workload", Unit::Short)
             .read("Number of hosts where the workload has processes now; the ten with the most.")
             .look_next("Fewer than expected: did it end somewhere? The models dashboard shows its threads over time.")
             .query(top_ten(count(WORKLOAD, format_args!("{alive} > 0"))), "{{workload}}"),

@@ -7,7 +7,7 @@ use crate::{
     dashboard::{Dashboard, Row},
     panel::{
         Panel, Unit,
-        kinds::{latency_heatmap, lines, numbers_now, stacked},
+        kinds::{bars, latency_heatmap, lines, stacked},
     },
     promql::{bucket_increase, observations, quantile, rate, sum, top_ten},
 };
@@ -106,7 +106,7 @@ fn migrations() -> Vec<Panel> {
             .read("at_wakeup: a woken thread was put on another core. while_queued: a waiting thread was pulled to a freer core.")
             .look_next("at_wakeup: fewer, longer pieces of work help. while_queued: there are more runnable threads than cores.")
             .query(sum("cause", rate(metric)), "{{cause}}"),
-        numbers_now("Migrations per second of running", Unit::PerSecond)
+        bars("Migrations per second of running", Unit::PerSecond)
             .read("How often threads change core per second of running, over the last interval.")
             .look_next("Above a few hundred caches hardly warm up: see the distance beside it.")
             .query(format!("{} / ({} > 0.001)", sum(WORKLOAD, rate(metric)), running(WORKLOAD)), "{{workload}}"),

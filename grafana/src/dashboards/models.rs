@@ -10,7 +10,7 @@ use crate::{
     dashboard::{Dashboard, Row},
     panel::{
         Panel, Unit,
-        kinds::{lines, numbers_now, stacked, table},
+        kinds::{bars, lines, stacked, table},
     },
     promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, sum},
 };
@@ -182,7 +182,7 @@ fn costs() -> Vec<Panel> {
             .read("Moves of the workload's threads to another core, per second.")
             .look_next("The scheduler latency dashboard shows how far they go, and why.")
             .query(migrations.clone(), "{{workload}}"),
-        numbers_now("Migrations per second of running", Unit::PerSecond)
+        bars("Migrations per second of running", Unit::PerSecond)
             .read("How often threads change core per second of running, over the last interval.")
             .look_next("Above a few hundred caches hardly warm up: pin the threads, or use fewer of them, and compare C.")
             .query(format!("{migrations} / ({} > 0.001)", running(WORKLOAD)), "{{workload}}"),

@@ -128,18 +128,12 @@ pub fn share_matrix(title: &'static str, rows: &str, heading: &str, columns: &st
     }
 }
 
-/// Bars for the last value of each series, a full bar is 1.
-pub fn shares_now(title: &'static str) -> Panel {
-    bars(title, Unit::Share, json!({ "min": 0, "max": 1 }))
-}
-
-/// Bars for the last value of each series, the longest is full.
-pub fn numbers_now(title: &'static str, unit: Unit) -> Panel {
-    bars(title, unit, json!({ "min": 0 }))
-}
-
-fn bars(title: &'static str, unit: Unit, mut defaults: Value) -> Panel {
-    defaults["color"] = json!({ "mode": "continuous-BlPu" });
+/// Bars for the last value of each series. Of shares a full bar is 1, of other numbers the longest is full.
+pub fn bars(title: &'static str, unit: Unit) -> Panel {
+    let mut defaults = json!({ "min": 0, "color": { "mode": "continuous-BlPu" } });
+    if unit == Unit::Share {
+        defaults["max"] = 1.into();
+    }
     let options = json!({
         "displayMode": "gradient", "orientation": "horizontal", "valueMode": "color", "namePlacement": "auto",
         "showUnfilled": true, "sizing": "auto", "minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 300,

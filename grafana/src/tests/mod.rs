@@ -28,9 +28,9 @@ fn name<'a>(dashboard: &'a Value, panel: &'a Value) -> String {
 #[test]
 fn no_file_is_left_of_a_dashboard_that_is_gone() {
     let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/dashboards");
-    let generated: Vec<String> = generate().unwrap().into_iter().map(|(path, _)| path).collect();
+    let generated = generate().unwrap();
     for entry in std::fs::read_dir(directory).unwrap() {
         let file = format!("grafana/dashboards/{}", entry.unwrap().file_name().to_str().unwrap());
-        assert!(generated.contains(&file), "{file} is generated from nothing");
+        assert!(generated.contains_key(&file), "{file} is generated from nothing");
     }
 }

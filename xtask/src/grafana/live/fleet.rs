@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Result;
 use schedscope::{
     lab::{
         self,
@@ -23,6 +24,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::scene::{Choice, built, now_seconds, of_panel, prometheus_where_allowed, query, wait_until};
+use crate::workspace::output;
 
 /// Addresses reserved for documentation. Unlike loopback addresses they need `--allow-remote`.
 const ADDRESSES: [&str; 2] = ["192.0.2.1", "192.0.2.2"];
@@ -35,7 +37,7 @@ fn the_fleet_dashboard_tells_two_hosts_apart() {
     // Not on this thread, which may have to run other tests where it is.
     let ended = spawn(move || match enter_network() {
         Ok(()) => watch_two_hosts(&program),
-        Err(why) => println!("skipped: no network namespaces here: {why}"),
+        Err(why) => println!("skipped: no network namespaces here: {why:#}"),
     });
     ended.join().unwrap();
 }
@@ -119,19 +121,13 @@ fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Service {
 }
 
 /// Moves this thread, and what it starts, into a new network namespace that has only the two addresses and ends with them.
-fn enter_network() -> Result<(), String> {
+fn enter_network() -> Result<()> {
     // SAFETY: the call takes no pointer, and a network namespace belongs to a thread, so no other thread is affected.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-        return Err(std::io::Error::last_os_error().to_string());
+        return Err(std::io::Error::last_os_error().into());
     }
-    ip(&["link", "set", "lo", "up"])?;
-    ADDRESSES.into_iter().try_for_each(|address| ip(&["address", "add", address, "dev", "lo"]))
-}
-
-fn ip(arguments: &[&str]) -> Result<(), String> {
-    match Command::new("ip").args(arguments).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(format!("cannot run ip: {error}")),
-    }
+    output(Command::new("ip").args(["link", "set", "lo", "up"]))?;
+    ADDRESSES
+        .into_iter()
+        .try_for_each(|address| output(Command::new("ip").args(["address", "add", address, "dev", "lo"])).map(drop))
 }

@@ -12,7 +12,7 @@ mod report;
 
 use anyhow::Result;
 
-use crate::workspace::{build_release, require_root, root};
+use crate::workspace::{self, build_release, require_root};
 use load::Load;
 
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let text = report::markdown(&report::Measured { events, rival, reasons, slowdown, daemon, repeats, pipe: &pipe });
     println!("{text}");
     if !arguments.dry_run {
-        std::fs::write(root().join("docs/overhead.md"), text)?;
+        workspace::write("docs/overhead.md", text)?;
     }
     Ok(())
 }

@@ -7,11 +7,11 @@ mod recipe;
 mod stamp;
 mod toolchain;
 
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, path::Path};
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::workspace::{read_text, root};
+use crate::workspace::{self, read_text, root};
 use stamp::{OBJECT, STAMP, Stamp};
 pub(crate) use toolchain::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain};
 
@@ -30,8 +30,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn write(toolchain: &Toolchain) -> Result<()> {
     let object = recipe::build(toolchain)?;
     let stamp = Stamp::of(root(), &object, &toolchain.versions)?;
-    replace(&root().join(OBJECT), &object)?;
-    replace(&root().join(STAMP), stamp.to_string().as_bytes())?;
+    // The stamp comes last: if this is interrupted, it does not fit, and the tests say so.
+    workspace::write(OBJECT, &object)?;
+    workspace::write(STAMP, stamp.to_string())?;
     println!("{OBJECT}: {} bytes, built by {}", object.len(), toolchain.versions.join(", "));
     Ok(())
 }
@@ -56,17 +57,6 @@ pub(crate) fn incomparable(toolchain: &Toolchain) -> Result<Option<String>> {
     let committed: Stamp = read_text(&root().join(STAMP))?.parse()?;
     let (built_by, here) = (committed.versions.join(", "), toolchain.versions.join(", "));
     Ok((built_by != here).then(|| format!("{OBJECT} was built by {built_by}; this host has {here}, which gives other bytes")))
-}
-
-/// Writes through a temporary file, so that an interrupted run leaves the old content.
-fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let parent = path.parent().context("the path has no directory")?;
-    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-    let permissions = fs::Permissions::from_mode(0o644);
-    let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(parent)?;
-    file.write_all(content)?;
-    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{claims, workspace::root};
+use crate::{
+    claims,
+    workspace::{self, root},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -28,10 +31,7 @@ fn stale() -> Result<BTreeMap<String, String>> {
 
 fn write() -> Result<()> {
     for (path, text) in stale()? {
-        let file = root().join(&path);
-        let parent = file.parent().context("a generated file has no directory")?;
-        fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
-        fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        workspace::write(&path, text)?;
         println!("wrote {path}");
     }
     Ok(())

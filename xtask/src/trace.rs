@@ -3,7 +3,6 @@
 use std::{
     env,
     ffi::OsString,
-    fs,
     io::IsTerminal,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
@@ -15,7 +14,7 @@ use schedscope::lab::{self, child::Stop, results::RESULTS, serve::NO_PROMETHEUS}
 
 use crate::{
     claims::{self, Measured},
-    workspace::{cargo, find_program, is_root, python_itself, read_text, root, run as run_command, target_dir, tools_dir},
+    workspace::{self, cargo, find_program, is_root, python_itself, read_text, run as run_command, target_dir, tools_dir},
 };
 
 #[derive(clap::Args)]
@@ -114,7 +113,7 @@ fn write_claims(results: &Path) -> Result<()> {
     let measured: Measured = serde_json::from_str(&results).context("cannot read the results")?;
     let text = serde_json::to_string_pretty(&measured)? + "\n";
     for (path, text) in [(claims::MEASURED, text), (claims::PAGE, claims::page(&measured))] {
-        fs::write(root().join(path), text).with_context(|| format!("cannot write {path}"))?;
+        workspace::write(path, text)?;
         println!("Written: {path}");
     }
     Ok(())

@@ -37,6 +37,11 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// Writes a file of the checkout, given by its path from the root.
+pub(crate) fn write(path: &str, content: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(root().join(path), content).with_context(|| format!("cannot write {path}"))
+}
+
 /// Files below a directory, in order of their paths, without those that git ignores and without symbolic links.
 pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut walk = WalkBuilder::new(dir);

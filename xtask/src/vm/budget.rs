@@ -1,11 +1,11 @@
 //! How many instructions the verifier may walk per program and kernel: growth that nobody intended ends at a limit on some kernel.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::workspace::{read_text, root};
+use crate::workspace::{self, read_text, root};
 
 /// The committed budget, relative to the root.
 const FILE: &str = "ebpf/verifier-budget.toml";
@@ -32,8 +32,7 @@ impl Budget {
     }
 
     pub(super) fn write(&self) -> Result<()> {
-        let text = format!("{HEADER}{}", toml::to_string(self)?);
-        fs::write(root().join(FILE), text).with_context(|| format!("cannot write {FILE}"))
+        workspace::write(FILE, format!("{HEADER}{}", toml::to_string(self)?))
     }
 
     /// Takes what was counted as the budget of a kernel.

@@ -11,8 +11,7 @@ use procfs::process::Process;
 use schedscope::report::RunReport;
 
 use super::{
-    host::{self, Guarded, comes_true},
-    leftovers::wait_for_programs,
+    host::{self, Guarded, comes_true, wait_for_programs},
     traced::Running,
 };
 

@@ -20,8 +20,7 @@ use tempfile::TempDir;
 
 use super::{
     exact::{TICK_SECONDS, steal_seconds},
-    host::{self, Guarded, comes_true, installed, privileged, send},
-    leftovers::{assert_gone, wait_for_programs},
+    host::{self, Guarded, assert_gone, comes_true, installed, privileged, send, wait_for_programs},
     served::{Daemon, assert_never_down, request, rule, sum, try_get},
 };
 

@@ -1,14 +1,19 @@
 //! What this host has, and whether it may be used. Whoever asks for what is not there gets `None`, and the reason is printed.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::OsStr,
+    fs,
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use schedscope::capture::kernel::host_programs;
+use schedscope_ebpf::abi::program;
 
 /// Set by whoever wants these tests run.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
@@ -149,4 +154,30 @@ pub(crate) fn comes_true(seconds: u64, mut question: impl FnMut() -> bool) -> bo
         }
         sleep(Duration::from_millis(5));
     }
+}
+
+/// Ids of the programs that a process holds or has attached.
+fn programs_of(pid: u32) -> BTreeSet<u32> {
+    let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fdinfo")) else { return BTreeSet::new() };
+    let texts = entries.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    texts.filter_map(|text| text.lines().find_map(|line| line.strip_prefix("prog_id:")?.trim().parse().ok())).collect()
+}
+
+/// Waits until a tracer has attached its programs, and returns their ids.
+pub(crate) fn wait_for_programs(pid: u32) -> BTreeSet<u32> {
+    let mut programs = BTreeSet::new();
+    let complete = comes_true(20, || {
+        programs = programs_of(pid);
+        programs.len() >= program::HOOKS.len()
+    });
+    assert!(complete, "the tracer {pid} has attached {programs:?} only");
+    programs
+}
+
+/// Fails if any of the programs is still in the kernel. Links are freed a moment after their last user has gone.
+pub(crate) fn assert_gone(programs: &BTreeSet<u32>) {
+    assert!(programs.len() >= program::HOOKS.len(), "{programs:?}");
+    // Asked again if one goes away while it is looked at.
+    let left = || host_programs().map(|all| all.into_iter().filter(|left| programs.contains(&left.id)).collect::<Vec<_>>());
+    assert!(comes_true(5, || left().is_ok_and(|left| left.is_empty())), "these programs stay in the kernel: {:?}", left());
 }

@@ -4,7 +4,7 @@
 //! - [`truth`]: workloads whose tasks, switches and migrations are known beforehand.
 //! - [`oracle`]: the same figures from other parts of the kernel: resource usage, perf events, `/proc`.
 //! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
-//! - [`cli`], [`signals`], [`leftovers`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
+//! - [`cli`], [`signals`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
 //! - [`machine`]: what only a machine of its own allows.
 
@@ -21,7 +21,6 @@ mod crowds;
 mod daemon;
 mod degraded;
 mod gil;
-mod leftovers;
 mod machine;
 mod models;
 mod oracle;

@@ -4,8 +4,7 @@ use std::{thread::sleep, time::Duration};
 
 use super::{
     attached::{Attached, state},
-    host::{Guarded, comes_true, privileged, send},
-    leftovers::{assert_gone, wait_for_programs},
+    host::{Guarded, assert_gone, comes_true, privileged, send, wait_for_programs},
     served::Daemon,
     traced::Running,
 };

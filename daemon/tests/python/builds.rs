@@ -41,12 +41,6 @@ fn with_static_executable() -> Option<Python> {
     found
 }
 
-fn run_copy(copy: &Path, python: &Python) -> Command {
-    let mut command = Command::new(copy);
-    command.env("PYTHONHOME", &python.prefix).args(["-c", SPIN]);
-    command
-}
-
 #[test]
 fn stripped_and_removed() {
     let Some(python) = with_static_executable() else { return };
@@ -56,7 +50,7 @@ fn stripped_and_removed() {
     if !Command::new("strip").arg("--strip-all").arg(&copy).status().is_ok_and(|status| status.success()) {
         println!("without being stripped: no strip");
     }
-    let process = Running::start(&mut run_copy(&copy, &python));
+    let process = Running::start(Command::new(&copy).env("PYTHONHOME", &python.prefix).args(["-c", SPIN]));
     let found = process.resolve();
     assert_eq!((found.object.as_path(), found.found), (copy.as_path(), Found::Symbol));
     assert_waits_for_the_gil(&process, &found);

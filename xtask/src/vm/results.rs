@@ -21,29 +21,21 @@ pub(crate) struct Finding<Residuals> {
     pub kernel: String,
     pub step: String,
     pub command: Vec<String>,
-    /// Threads compared with the kernel; absent where none was traced, like the next three.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Threads compared with the kernel; nothing where none was traced, like the next three.
     pub threads: Option<u64>,
     /// Threads of which a count differs from the kernel's.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub threads_differing: Option<u64>,
     /// Our figure, the kernel's and the difference by quantity, as in the report of a run.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub residuals: Option<Residuals>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_total: Option<u64>,
-    /// Tests passed; absent where there were none, like the next two.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Tests passed; nothing where there were none.
     pub tests_passed: Option<usize>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests_failed: Vec<String>,
     /// Why tests skipped themselves.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tests_skipped: Vec<String>,
     /// By the machine's clock.
     pub wall_seconds: f64,
     pub passed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
 }
 
@@ -186,6 +178,6 @@ mod tests {
         assert_eq!((&finding["kernel"], &finding["step"]), (&json!("6.1"), &json!("mixed")));
         assert_eq!((&finding["threads"], &finding["loss_total"], &finding["passed"]), (&json!(3), &json!(0), &json!(true)));
         assert_eq!(finding["residuals"], residuals);
-        assert!(finding.get("tests_passed").is_none());
+        assert!(finding["tests_passed"].is_null());
     }
 }

@@ -20,7 +20,7 @@ use tempfile::TempDir;
 
 use super::{
     exact::{TICK_SECONDS, steal_seconds},
-    host::{self, Guarded, assert_gone, comes_true, installed, privileged, send, wait_for_programs},
+    host::{self, Guarded, assert_gone, comes_true, installed, privileged, send, shell_called, wait_for_programs},
     served::{Daemon, assert_never_down, request, rule, sum, try_get},
 };
 
@@ -30,8 +30,9 @@ fn a_thread_that_never_blocks_is_seen_at_every_scrape() {
     // The name is one that no other run of these tests uses.
     let name = format!("spin-{}", std::process::id());
     let daemon = Daemon::start(&rule("spinner", &name));
-    let spin = "printf \"$0\" > /proc/$$/comm; while :; do :; done";
-    let spinner = Guarded::start("taskset", &["-c", "0", "sh", "-c", spin, &name]);
+    let dir = TempDir::new().unwrap();
+    let shell = shell_called(&name, dir.path());
+    let spinner = Guarded::start("taskset", &["-c", "0", shell.to_str().unwrap(), "-c", "while :; do :; done"]);
     let on_cpu = |text: &str| sum::<f64>(text, "schedscope_workload_on_cpu_seconds_total{workload=\"spinner\"");
     let demand = |text: &str| on_cpu(text) + sum::<f64>(text, "schedscope_workload_runnable_seconds_total{workload=\"spinner\"");
     assert!(comes_true(20, || on_cpu(&daemon.get("/metrics")) > 0.5), "the rule does not name the spinner");

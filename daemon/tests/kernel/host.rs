@@ -6,6 +6,7 @@ use std::{
     ffi::OsStr,
     fs,
     ops::{Deref, DerefMut},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
@@ -84,6 +85,14 @@ pub(crate) fn schedscope() -> PathBuf {
 /// The generators of known workloads; `cargo build --workspace --bins` makes them.
 pub(crate) fn workloads() -> String {
     built("schedscope-workloads").into_os_string().into_string().unwrap()
+}
+
+/// The shell under a name of its own in this directory, by which a rule can tell it. It has the name from its exec on: a daemon that
+/// looked at it before it gave itself one would not look again for a minute.
+pub(crate) fn shell_called(name: &str, dir: &Path) -> PathBuf {
+    let link = dir.join(name);
+    symlink(fs::canonicalize("/bin/sh").unwrap(), &link).unwrap();
+    link
 }
 
 /// Where cargo built it, else by its name alone: a virtual machine has it on its path.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::Write,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use super::{
     accounts::{Counters, counters, wait_with_usage},
     attached::state,
-    host::{Guarded, comes_true, privileged, send},
+    host::{Guarded, comes_true, privileged, send, shell_called},
     served::{Daemon, Totals, assert_never_down, lost, rule, threads},
     traced::exact,
 };
@@ -47,20 +47,17 @@ struct Storm {
 impl Storm {
     /// Waits until each daemon counts the shell under its name; it is then asleep.
     fn ready(daemons: &[&Daemon], forks: u64) -> Storm {
-        let script = format!(
-            "printf '{}' > /proc/$$/comm; echo; read line; i=0; while [ $i -lt {forks} ]; do (:); i=$((i+1)); done",
-            storm_name()
-        );
-        let mut shell = Command::new("sh");
-        let mut shell = shell.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        BufReader::new(shell.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let script = format!("read line; i=0; while [ $i -lt {forks} ]; do (:); i=$((i+1)); done");
+        let dir = TempDir::new().unwrap();
+        let mut shell = Command::new(shell_called(&storm_name(), dir.path()));
+        let shell = Guarded(shell.args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap());
         let before = |daemon: &&Daemon| {
             assert!(comes_true(20, || threads(&daemon.get("/metrics"), "storm") > 0), "the rule does not name the storm");
             sleep(Duration::from_millis(300));
             Totals::of(&daemon.get("/metrics"), "storm")
         };
         let before = daemons.iter().map(before).collect();
-        Storm { kernel_before: counters(&shell).pop().unwrap(), shell: Guarded(shell), forks, before }
+        Storm { kernel_before: counters(&shell).pop().unwrap(), shell, forks, before }
     }
 
     fn begin(&mut self) {

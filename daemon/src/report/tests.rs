@@ -1,6 +1,5 @@
 //! The whole report: two golden samples, and what must hold of any.
 
-
 use proptest::prelude::*;
 use serde_json::Value;
 

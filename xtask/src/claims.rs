@@ -62,7 +62,7 @@ pub(crate) fn page(measured: &Measured) -> String {
     }
     for (name, value) in TOLERANCES {
         text = text.replace(&format!("{{{name}}}"), &value.to_string());
-        text = text.replace(&format!("{{{name} %}}"), &Unit::Percent.write(*value));
+        text = text.replace(&format!("{{{name} %}}"), &format!("{:.0} %", 100.0 * value));
     }
     text
 }

@@ -18,7 +18,7 @@ use crate::lab::units::{
 
 /// What a claim has that says nothing else.
 const CLAIM: Claim =
-    Claim { id: "", sentence: "", if_it_holds: "", if_not: "", gate: Gate::Event, cells: &[], also: &[], judge: |_| None };
+    Claim { id: "", sentence: "", if_it_holds: "", if_not: "", gate: Gate::Events, cells: &[], also: &[], judge: |_| None };
 
 /// What all claims that something speeds up have in common.
 const IN_PARALLEL: Claim = Claim { gate: Gate::Demand, ..CLAIM };

@@ -324,7 +324,7 @@ proptest! {
             run.lost = lost;
         }
         for (claim, verdict) in bench.verdicts() {
-            let needs_none = Claim::find(&claim).is_some_and(|claim| claim.gate == Gate::Event);
+            let needs_none = Claim::find(&claim).is_some_and(|claim| claim.gate == Gate::Events);
             prop_assert_eq!(verdict == Verdict::Inconclusive, !needs_none && claim != WITHOUT_GIL, "{}", claim);
         }
     }

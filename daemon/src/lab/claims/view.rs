@@ -24,7 +24,7 @@ const WAITED_SECONDS: f64 = 0.001;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gate {
     /// Whether something happened at all: nothing disturbs that.
-    Event,
+    Events,
     /// Demand, and the part of the time spent waiting for a lock.
     Demand,
     /// Time that mostly goes into waiting, or a large quotient of times.
@@ -37,7 +37,7 @@ impl Gate {
     /// Most of the CPUs that other programs may take.
     fn foreign_max(self) -> f64 {
         match self {
-            Gate::Event => f64::INFINITY,
+            Gate::Events => f64::INFINITY,
             Gate::Demand => FOREIGN_MAX_DEMAND,
             Gate::Waiting => FOREIGN_MAX_WAITING,
             Gate::Speed => FOREIGN_MAX_SPEED,
@@ -195,7 +195,7 @@ impl<'a> View<'a> {
 
     /// Why nothing may be said about these cells, if so.
     pub(super) fn obstacle(&self, gate: Gate, cells: &[CellRun]) -> Option<String> {
-        if gate == Gate::Event {
+        if gate == Gate::Events {
             return None;
         }
         if let Some(cell) = cells.iter().find(|cell| cell.figures.lost > 0) {

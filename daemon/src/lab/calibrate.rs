@@ -1,12 +1,12 @@
 //! How fast this machine is, so that a cell takes as long as it should, on a slow one as on a fast one.
 
-use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 
 use super::{
+    cell::Cell,
     child::{self, Stop, last_line},
-    runtime::{Listed, Runtime},
     sample::Workload,
 };
 
@@ -18,18 +18,13 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Units of work per second that one worker does, by task.
 pub(crate) type Rates = BTreeMap<String, f64>;
 
-/// Runs the serial cell of each task for a moment, untraced.
-pub(crate) fn rates<'a>(
-    runtime: &Runtime,
-    serial_cells: impl IntoIterator<Item = &'a Listed>,
-    extra: &[OsString],
-    stop: &Stop,
-) -> Result<Rates> {
+/// Runs these cells for a moment, untraced.
+pub(crate) fn rates<'a>(serial_cells: impl IntoIterator<Item = &'a Cell>, extra: &[OsString], stop: &Stop) -> Result<Rates> {
     let mut rates = Rates::new();
     for cell in serial_cells {
-        let mut command = runtime.command(&cell.args);
-        let output = child::output(command.args(["--seconds", SECONDS]).args(extra), LIMIT, stop)
-            .with_context(|| format!("cannot calibrate {}", cell.id))?;
+        let mut command = Command::new(&cell.program);
+        command.args(&cell.arguments).args(["--seconds", SECONDS]).args(extra);
+        let output = child::output(&mut command, LIMIT, stop).with_context(|| format!("cannot calibrate {}", cell.id))?;
         if !output.status.success() {
             bail!("cannot calibrate {}: {}", cell.id, last_line(&output.stderr));
         }

@@ -44,8 +44,9 @@ impl Kind {
     }
 }
 
-/// One cell, ready to be run.
-#[derive(Clone, Debug, Default, Serialize)]
+/// One cell, ready to be run. Its runtime lists it, and the plan adds how much work it does.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Cell {
     /// Its name in its runtime's list.
     pub id: String,
@@ -70,7 +71,7 @@ pub struct Cell {
     #[serde(skip)]
     pub arguments: Vec<OsString>,
     /// Why the runtime cannot run it.
-    #[serde(skip)]
+    #[serde(skip_serializing)]
     pub skipped: Option<String>,
 }
 

@@ -17,6 +17,8 @@ use super::{
     sample::{Sample, Workload},
 };
 
+/// The tracer's report of a run, until it is read.
+const REPORT: &str = "run.json";
 /// How long a cell may take; the longest takes some ten seconds.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -30,23 +32,26 @@ pub struct Tracer {
 }
 
 impl Tracer {
-    /// Runs the cell once more. That it can't run or fails is part of the row; an error is something else.
-    pub fn run(&self, row: &mut Row, stop: &Stop) -> Result<()> {
+    /// Runs the cell once more. That it can't run or fails is part of the row.
+    pub fn run(&self, row: &mut Row, stop: &Stop) {
         if let Some(why) = &row.cell.skipped {
             row.problem = Some(Problem::Skipped(why.clone()));
-            return Ok(());
+            return;
         }
-        let file = tempfile::NamedTempFile::new_in(&self.directory).context("cannot create a temporary file")?;
+        let file = self.directory.join(REPORT);
         let mut command = Command::new(&self.program);
-        command.args(["run", "--quiet", "--name", &row.cell.label(), "--json"]).arg(file.path()).arg("--");
+        command.args(["run", "--quiet", "--name", &row.cell.label(), "--json"]).arg(&file).arg("--");
         command.arg(&row.cell.program).args(&row.cell.arguments);
         let before = host_ticks();
         let output = child::output(&mut command, LIMIT, stop);
         let steal_share = steal_share(before, host_ticks());
+        let report = fs::read(&file).unwrap_or_default();
+        // The tracer wrote none if it failed.
+        let _ = fs::remove_file(&file);
         if stop.is_requested() && !output.as_ref().is_ok_and(|output| output.status.success()) {
-            return Ok(());
+            return;
         }
-        match output.and_then(|output| sample(&output, &fs::read(file.path())?, steal_share)) {
+        match output.and_then(|output| sample(&output, &report, steal_share)) {
             Ok(Sample { workload: Workload { skipped: Some(why), .. }, .. }) => row.problem = Some(Problem::Skipped(why)),
             Ok(sample) => {
                 row.runs.push(Figures::of(&sample));
@@ -54,7 +59,6 @@ impl Tracer {
             }
             Err(error) => row.problem = Some(Problem::Failed(format!("{error:#}"))),
         }
-        Ok(())
     }
 }
 

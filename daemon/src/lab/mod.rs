@@ -58,7 +58,7 @@ pub struct Arguments {
     /// Python to run the cells with; may be given several times [default: python3]
     #[arg(long, value_name = "PATH")]
     pub python: Vec<PathBuf>,
-    /// Run only the cells whose names match, such as 'arithmetic-*' or 'native-*', and their serial twins
+    /// Run only the cells whose names match, such as 'arithmetic-*' or 'native-*', and their serial twins. With --quick they do less work
     #[arg(long, value_name = "GLOB", value_parser = Glob::new)]
     pub cells: Option<Glob>,
     /// Run each cell N times and take the median [default: 3 for cells that a claim rests on, else 1; with --quick 1]
@@ -84,7 +84,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let stop = Stop::install()?;
     let scale = if arguments.quick { Scale::Quick } else { Scale::Full };
     let pattern = arguments.cells.as_ref().map(Glob::compile_matcher);
-    let is_selected = |id: &str| pattern.as_ref().is_none_or(|pattern| pattern.is_match(id));
     let output = arguments.output.clone().unwrap_or_else(|| DIRECTORY.into());
     let directory = std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?;
     let scripts = directory.join("workloads");
@@ -113,10 +112,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Vec::new()
     } else {
         eprintln!("Finding out how fast this machine is ...");
-        plan::cells(&runtimes, &bench, &is_selected, &stop)?
+        plan::cells(&runtimes, &bench, pattern.as_ref(), &stop)?
     };
-    if let Some(pattern) = arguments.cells.as_ref().filter(|_| !cells.iter().any(|cell| is_selected(&cell.id))) {
-        bail!("no cell matches {pattern}; examples of names: arithmetic-threads, native-hash-processes");
+    if let Some(pattern) = pattern.as_ref().filter(|pattern| !cells.iter().any(|cell| pattern.is_match(&cell.id))) {
+        bail!("no cell matches {}; examples of names: arithmetic-threads, native-hash-processes", pattern.glob());
     }
     let is_swept = arguments.sweep || !arguments.quick && !arguments.serve && arguments.cells.is_none();
     let sweep_cells = if is_swept { sweep::cells(&runtimes, cpus) } else { Vec::new() };
@@ -177,7 +176,7 @@ fn measure_all(
             if let Some(serving) = &mut serving {
                 serving.begin(&row.cell, stop)?;
             }
-            tracer.run(row, stop)?;
+            tracer.run(row, stop);
             if let Some(serving) = &mut serving {
                 serving.show(row, stop)?;
             }
@@ -203,13 +202,10 @@ fn show(lab: &Findings) {
     if lab.rows.is_empty() {
         return;
     }
-    say(&core_maps::compact(&lab.rows, &options));
-    say(&format!("{}\n\n{}", lab.place(), table::text(&lab.rows)));
-    say(&claims::text(&lab.judged));
-    say(&estimates::text(&lab.estimates));
-    if !lab.shown.is_empty() {
-        say(&serve::compare::text(&lab.shown));
-    }
+    let table = format!("{}\n\n{}", lab.place(), table::text(&lab.rows));
+    let shown = if lab.shown.is_empty() { String::new() } else { serve::compare::text(&lab.shown) };
+    let texts = [core_maps::compact(&lab.rows, &options), table, claims::text(&lab.judged), estimates::text(&lab.estimates), shown];
+    texts.iter().filter(|text| !text.is_empty()).for_each(|text| say(text));
 }
 
 /// Prints to standard output. A reader that went away, such as `head`, is no reason to fail.

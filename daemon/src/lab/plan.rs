@@ -7,13 +7,14 @@ use std::{
 };
 
 use anyhow::Result;
+use globset::GlobMatcher;
 
 use super::{
     calibrate::{self, Rates},
-    cell::{Cell, Kind, NATIVE},
+    cell::{Cell, Kind},
     child::Stop,
     claims::{self, CALIBRATION},
-    runtime::{Listed, Runtime},
+    runtime::Runtime,
 };
 
 /// As many units as keep one worker busy for [`Scale::serial_seconds`] on this machine, whatever the scale.
@@ -54,6 +55,8 @@ const TASKS: [(&str, [&str; 2]); 25] = [
 ];
 /// What [`TASKS`] calls the native task `sleep`, which is not the Python one.
 const NATIVE_SLEEP: &str = "native-sleep";
+/// Native tasks and the Python tasks that they are the control for, below which they stand in the table.
+const CONTROLS: [(&str, &str); 2] = [("spin", "arithmetic"), ("sleep", "download")];
 /// Workers of the native sleep: the textbook's number of downloads.
 const DOWNLOADS: usize = 4;
 
@@ -98,7 +101,7 @@ impl Scale {
         if self == Scale::Quick { 0.6 } else { 1.0 }
     }
 
-    /// Whether a cell is in it.
+    /// Whether a cell is in it, if the user names none.
     fn has(self, id: &str) -> bool {
         self == Scale::Full || BRIEF_EXTRA.contains(&id) || claims::is_needed(id)
     }
@@ -117,28 +120,27 @@ pub(crate) struct Bench {
     pub(crate) directory: PathBuf,
 }
 
-/// All cells to run: the calibration, then task by task, so that what is compared is measured close together.
-pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, is_selected: &dyn Fn(&str) -> bool, stop: &Stop) -> Result<Vec<Cell>> {
+/// All cells to run: the calibration, then task by task, so that what is compared is measured close together. A pattern selects
+/// among all cells, whatever the scale.
+pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, pattern: Option<&GlobMatcher>, stop: &Stop) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for runtime in runtimes {
         if let Some(why) = &runtime.unusable {
             let [id, task, model] = ["all", "any", "all cells"].map(str::to_owned);
-            cells.push(Cell { id, task, model, runtime: runtime.name.clone(), skipped: Some(why.clone()), ..Cell::default() });
+            cells.push(Cell { task, model, skipped: Some(why.clone()), ..runtime.cell(id, [""; 0]) });
             continue;
         }
         let mut listed = runtime.list(stop)?;
         listed.extend(variants(&listed));
-        let mut wanted = with_twins(&listed, is_selected);
-        wanted.retain(|cell| bench.scale.has(&cell.id));
-        let needs_rate = |cell: &&Listed| {
-            cell.model == "serial"
-                && options(cell, bench.scale).contains("{units}")
-                && wanted.iter().any(|wanted| wanted.task == cell.task)
+        let wanted: Vec<&Cell> = match pattern {
+            Some(pattern) => with_twins(&listed, |id| pattern.is_match(id)),
+            None => listed.iter().filter(|cell| bench.scale.has(&cell.id)).collect(),
         };
-        let calibrated = listed.iter().filter(needs_rate);
+        let needs_rate = |cell: &&Cell| cell.model == "serial" && options(cell, bench.scale).contains("{units}");
+        let calibrated = listed.iter().filter(needs_rate).filter(|cell| wanted.iter().any(|wanted| wanted.task == cell.task));
         let extra: &[OsString] = if runtime.is_native() { &[] } else { &["--directory".into(), bench.directory.clone().into()] };
-        let rates = calibrate::rates(runtime, calibrated, extra, stop)?;
-        cells.extend(wanted.iter().map(|listed| cell(runtime, listed, bench, &rates)));
+        let rates = calibrate::rates(calibrated, extra, stop)?;
+        cells.extend(wanted.into_iter().map(|cell| sized(cell.clone(), bench, &rates)));
         if runtime.is_native() {
             cells.push(calibration(runtime, bench));
         }
@@ -154,109 +156,90 @@ pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, is_selected: &dyn Fn(&s
 }
 
 /// Cells that the lab makes of others by an option.
-fn variants(listed: &[Listed]) -> Vec<Listed> {
+fn variants(listed: &[Cell]) -> Vec<Cell> {
     let Some(threads) = listed.iter().find(|cell| cell.id == THREADS) else { return Vec::new() };
-    let variant = |(name, seconds): (&str, &str)| Listed {
+    let variant = |(name, seconds): (&str, &str)| Cell {
         id: format!("{THREADS}-interval-{name}"),
         model: format!("{}, {name}", threads.model),
-        args: [&threads.args[..], &["--switch-interval".to_owned(), seconds.to_owned()]].concat(),
+        arguments: [&threads.arguments[..], &["--switch-interval".into(), seconds.into()]].concat(),
         ..threads.clone()
     };
     INTERVALS.into_iter().map(variant).collect()
 }
 
 /// The selected cells and the serial twins that their speed-ups need.
-fn with_twins<'a>(listed: &'a [Listed], is_selected: &dyn Fn(&str) -> bool) -> Vec<&'a Listed> {
+fn with_twins(listed: &[Cell], is_selected: impl Fn(&str) -> bool) -> Vec<&Cell> {
     let selected = listed.iter().filter(|cell| is_selected(&cell.id));
     let twins: BTreeSet<&String> = selected.filter_map(|cell| cell.serial_twin.as_ref()).collect();
     listed.iter().filter(|cell| is_selected(&cell.id) || twins.contains(&cell.id)).collect()
 }
 
-fn cell(runtime: &Runtime, listed: &Listed, bench: &Bench, rates: &Rates) -> Cell {
-    let workers = workers(listed, bench.cpus);
-    let task = match listed.task.as_str() {
-        // Native cells stand below the Python task that they are the control for.
-        "spin" if listed.is_native => "arithmetic",
-        "sleep" if listed.is_native => "download",
-        task => task,
-    };
-    Cell {
-        id: listed.id.clone(),
-        runtime: runtime.name.clone(),
-        kind: listed.kind,
-        task: task.to_owned(),
-        model: listed.model.clone(),
-        workers,
-        // Cells about one claim have no serial twin: what they name is only the cell to compare them with.
-        serial_twin: listed.serial_twin.clone().filter(|_| listed.kind != Kind::Workers),
-        unit: listed.unit.clone(),
-        program: runtime.program.clone(),
-        arguments: runtime.arguments([listed.args.clone(), parameters(listed, workers, bench, rates)].concat()),
-        skipped: listed.skipped.clone(),
-    }
-}
-
-fn workers(listed: &Listed, cpus: usize) -> usize {
-    match listed.kind {
-        _ if listed.model == "serial" => 1,
-        Kind::Cpu => cpus.clamp(*CPU_WORKERS.start(), *CPU_WORKERS.end()),
-        _ if listed.is_native => DOWNLOADS,
-        _ => listed.workers.unwrap_or(1),
-    }
-}
-
 /// The row of [`TASKS`]; empty where the task decides for itself.
-fn options(listed: &Listed, scale: Scale) -> &'static str {
-    let task = if listed.is_native && listed.task == "sleep" { NATIVE_SLEEP } else { &listed.task };
+fn options(cell: &Cell, scale: Scale) -> &'static str {
+    let task = if cell.is_native() && cell.task == "sleep" { NATIVE_SLEEP } else { &cell.task };
     TASKS.iter().find(|(name, _)| *name == task).map_or("", |(_, [quick, full])| if scale == Scale::Quick { quick } else { full })
 }
 
-/// What to give the cell besides its name.
-fn parameters(listed: &Listed, workers: usize, bench: &Bench, rates: &Rates) -> Vec<String> {
-    let mut parameters = Vec::new();
-    if listed.model != "serial" && !matches!(listed.kind, Kind::Latency | Kind::Workers) {
-        parameters.extend(["--workers".to_owned(), workers.to_string()]);
+/// The cell with its number of workers and its amount of work.
+fn sized(mut cell: Cell, bench: &Bench, rates: &Rates) -> Cell {
+    cell.workers = match cell.kind {
+        _ if cell.model == "serial" => 1,
+        Kind::Cpu => bench.cpus.clamp(*CPU_WORKERS.start(), *CPU_WORKERS.end()),
+        _ if cell.is_native() => DOWNLOADS,
+        _ => cell.workers,
+    };
+    if cell.model != "serial" && !matches!(cell.kind, Kind::Latency | Kind::Workers) {
+        cell.arguments.extend(["--workers".into(), cell.workers.to_string().into()]);
     }
-    let rate = rates.get(&listed.task).copied().unwrap_or(0.0);
-    parameters.extend(options(listed, bench.scale).split_whitespace().map(|word| match word {
-        "{units}" => format!("{:.0}", (rate * bench.scale.serial_seconds()).max(UNITS_MIN)),
-        "{directory}" => bench.directory.display().to_string(),
-        "{url}" => bench.url.clone(),
-        word => word.to_owned(),
+    let rate = rates.get(&cell.task).copied().unwrap_or(0.0);
+    cell.arguments.extend(options(&cell, bench.scale).split_whitespace().map(|word| match word {
+        "{units}" => format!("{:.0}", (rate * bench.scale.serial_seconds()).max(UNITS_MIN)).into(),
+        "{directory}" => bench.directory.clone().into(),
+        "{url}" => bench.url.clone().into(),
+        word => word.into(),
     }));
-    parameters
+    if cell.kind == Kind::Workers {
+        // Cells about one claim have no serial twin: what they name is only the cell to compare them with.
+        cell.serial_twin = None;
+    }
+    if let Some((_, python)) = CONTROLS.iter().find(|(native, _)| cell.is_native() && *native == cell.task) {
+        (*python).clone_into(&mut cell.task);
+    }
+    cell
 }
 
 /// Runs whatever was selected, as the verdicts depend on it. For a time, as CPUs differ in speed and shares of work would end one
 /// after the other.
 fn calibration(runtime: &Runtime, bench: &Bench) -> Cell {
-    let call = format!("native --task spin --model threads --workers {} --seconds {}", bench.cpus, bench.scale.serial_seconds());
+    let (cpus, seconds) = (bench.cpus, bench.scale.serial_seconds());
+    let call = format!("native --task spin --model threads --workers {cpus} --seconds {seconds}");
     Cell {
-        id: CALIBRATION.to_owned(),
-        runtime: NATIVE.to_owned(),
         kind: Kind::Calibration,
         task: "spin".to_owned(),
         model: "one thread per CPU".to_owned(),
-        workers: bench.cpus,
-        program: runtime.program.clone(),
-        arguments: runtime.arguments(call.split(' ')),
-        ..Cell::default()
+        workers: cpus,
+        ..runtime.cell(CALIBRATION.to_owned(), call.split(' '))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::cell::NATIVE;
 
-    fn listed(id: &str, twin: &str) -> Listed {
+    fn cell(id: &str, twin: &str) -> Cell {
         let [task, model] = ["arithmetic", "threads"].map(str::to_owned);
-        Listed { id: id.to_owned(), task, model, serial_twin: Some(twin.to_owned()), workers: Some(2), ..Listed::default() }
+        Cell { id: id.to_owned(), task, model, serial_twin: Some(twin.to_owned()), workers: 2, ..Cell::default() }
+    }
+
+    fn bench(cpus: usize) -> Bench {
+        Bench { scale: Scale::Full, cpus, url: "http://127.0.0.1:1/".into(), directory: "a b".into() }
     }
 
     #[test]
     fn a_selected_cell_brings_its_twin() {
-        let list = [listed("a-serial", "a-serial"), listed("a-threads", "a-serial"), listed("b-threads", "b-serial")];
-        let ids = |part: &str| with_twins(&list, &|id| id.contains(part)).iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
+        let list = [cell("a-serial", "a-serial"), cell("a-threads", "a-serial"), cell("b-threads", "b-serial")];
+        let ids = |part: &str| with_twins(&list, |id| id.contains(part)).iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids("a-th"), ["a-serial", "a-threads"]);
         assert_eq!(ids("b-"), ["b-threads"]);
         assert!(ids("c").is_empty());
@@ -264,16 +247,15 @@ mod tests {
 
     #[test]
     fn a_model_does_the_work_of_its_serial_twin() {
-        let bench = Bench { scale: Scale::Full, cpus: 3, url: "http://127.0.0.1:1/".into(), directory: "a b".into() };
         let rates = Rates::from(TASKS.map(|(task, _)| (task.to_owned(), 1234.5)));
         let given = |task: &str, model: &str| {
-            let is_native = task == NATIVE_SLEEP;
-            let task = task.trim_start_matches("native-").to_owned();
-            parameters(&Listed { task, is_native, model: model.to_owned(), ..listed("a", "a") }, 4, &bench, &rates)
+            let runtime = if task == NATIVE_SLEEP { NATIVE } else { "3.11.7" };
+            let [task, runtime, model] = [task.trim_start_matches("native-"), runtime, model].map(str::to_owned);
+            sized(Cell { runtime, task, model, ..cell("a", "a") }, &bench(3), &rates).arguments
         };
         for (task, _) in TASKS {
             let (serial, threads) = (given(task, "serial"), given(task, "threads"));
-            assert_eq!((&threads[..2], &threads[2..]), (&["--workers".to_owned(), "4".to_owned()][..], &serial[..]), "{task}");
+            assert!(threads[0] == "--workers" && threads[1] == "4" && threads[2..] == serial, "{task}: {serial:?} {threads:?}");
         }
         assert_eq!(given("file-read", "serial"), ["--work", "1234", "--directory", "a b"]);
         assert_eq!(given("fetch", "serial"), ["--work", "128", "--url", "http://127.0.0.1:1/"]);
@@ -282,7 +264,7 @@ mod tests {
 
     #[test]
     fn demand_shows_on_a_small_machine_and_the_table_fits_a_large_one() {
-        let cell = listed("a-threads", "a-serial");
-        assert_eq!([1, 2, 6, 64].map(|cpus| workers(&cell, cpus)), [4, 4, 6, 8]);
+        let workers = |cpus| sized(cell("a-threads", "a-serial"), &bench(cpus), &Rates::new()).workers;
+        assert_eq!([1, 2, 6, 64].map(workers), [4, 4, 6, 8]);
     }
 }

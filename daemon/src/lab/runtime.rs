@@ -8,11 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    cell::{Kind, NATIVE},
+    cell::{Cell, NATIVE},
     child::{self, Stop, last_line},
 };
 
@@ -38,33 +37,6 @@ pub struct Runtime {
     pub prefix: Vec<OsString>,
     /// Why nothing runs on it.
     pub unusable: Option<String>,
-}
-
-/// A line of a runtime's list of cells.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Listed {
-    /// Its name.
-    pub(crate) id: String,
-    /// On what it works.
-    pub(crate) model: String,
-    /// What it does.
-    pub(crate) task: String,
-    /// What kind of work that is.
-    pub(crate) kind: Kind,
-    /// The cell to compare with.
-    pub(crate) serial_twin: Option<String>,
-    /// What one unit of work is.
-    pub(crate) unit: Option<String>,
-    /// Workers if nothing else is asked for.
-    pub(crate) workers: Option<usize>,
-    /// Why it can't be run.
-    pub(crate) skipped: Option<String>,
-    /// Arguments that run it: for a Python cell its name.
-    pub(crate) args: Vec<String>,
-    /// Whether it is a native cell.
-    #[serde(skip)]
-    pub(crate) is_native: bool,
 }
 
 /// The interpreters asked for, or `python3`. An interpreter that was asked for must work; without the default one the lab does
@@ -140,11 +112,6 @@ impl Runtime {
         self.name == NATIVE
     }
 
-    /// What runs it with these arguments: the program's arguments.
-    pub fn arguments<I: Into<OsString>>(&self, arguments: impl IntoIterator<Item = I>) -> Vec<OsString> {
-        self.prefix.iter().cloned().chain(arguments.into_iter().map(Into::into)).collect()
-    }
-
     /// A command that runs it with these arguments.
     pub(crate) fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(&self.program);
@@ -152,25 +119,30 @@ impl Runtime {
         command
     }
 
+    /// A cell that it runs with these arguments.
+    pub fn cell<I: Into<OsString>>(&self, id: String, arguments: impl IntoIterator<Item = I>) -> Cell {
+        let arguments = self.prefix.iter().cloned().chain(arguments.into_iter().map(Into::into)).collect();
+        Cell { id, runtime: self.name.clone(), program: self.program.clone(), arguments, ..Cell::default() }
+    }
+
     /// The cells it offers, without those that are for tests.
-    pub(crate) fn list(&self, stop: &Stop) -> Result<Vec<Listed>> {
+    pub(crate) fn list(&self, stop: &Stop) -> Result<Vec<Cell>> {
         let arguments: &[&str] = if self.is_native() { &["list", "--json"] } else { &["--list"] };
         let output = child::output(&mut self.command(arguments), LIMIT, stop)?;
         if !output.status.success() {
             bail!("{} cannot list its cells: {}", self.name, last_line(&output.stderr));
         }
-        let mut cells: Vec<Value> =
+        let cells: Vec<Value> =
             serde_json::from_slice(&output.stdout).with_context(|| format!("cannot read the list of cells of {}", self.name))?;
-        cells.retain(|cell| cell["kind"] != "truth");
-        let listed = |cell| {
-            let mut listed: Listed = serde_json::from_value(cell)?;
-            listed.is_native = self.is_native();
-            if listed.args.is_empty() {
-                listed.args = vec![listed.id.clone()];
-            }
-            Ok(listed)
-        };
-        cells.into_iter().map(listed).collect()
+        let cells = cells.into_iter().filter(|cell| cell["kind"] != "truth").map(|mut listed| {
+            // A native cell says what calls it; a Python cell is called by its name.
+            let arguments: Option<Vec<String>> = serde_json::from_value(listed["args"].take())?;
+            let listed: Cell = serde_json::from_value(listed)?;
+            let Cell { runtime, program, arguments, .. } =
+                self.cell(String::new(), arguments.unwrap_or_else(|| vec![listed.id.clone()]));
+            Ok(Cell { runtime, program, arguments, ..listed })
+        });
+        cells.collect()
     }
 }
 

@@ -47,15 +47,10 @@ pub(crate) fn cells(runtimes: &[Runtime], cpus: usize) -> Vec<Cell> {
     let mut cells = Vec::new();
     for runtime in runtimes.iter().filter(|runtime| runtime.unusable.is_none()) {
         for (model, call) in if runtime.is_native() { &NATIVE[..] } else { &PYTHON } {
-            cells.extend(counts(cpus).map(|workers| Cell {
-                id: format!("sweep-{}-{workers}", model.replace(' ', "-")),
-                runtime: runtime.name.clone(),
-                task: "sweep".to_owned(),
-                model: (*model).to_owned(),
-                workers,
-                program: runtime.program.clone(),
-                arguments: runtime.arguments(format!("{call} --seconds {SECONDS} --workers {workers}").split(' ')),
-                ..Cell::default()
+            cells.extend(counts(cpus).map(|workers| {
+                let id = format!("sweep-{}-{workers}", model.replace(' ', "-"));
+                let call = format!("{call} --seconds {SECONDS} --workers {workers}");
+                Cell { task: "sweep".to_owned(), model: (*model).to_owned(), workers, ..runtime.cell(id, call.split(' ')) }
             }));
         }
     }

@@ -59,7 +59,6 @@ pub const NO_PROMETHEUS: &str =
 /// Everything that serves.
 pub struct Serving {
     tracer: Tracer,
-    directory: PathBuf,
     /// In the order in which they are run; those of one batch are known to the daemon at the same time.
     cells: Vec<Cell>,
     batch: usize,
@@ -74,7 +73,7 @@ pub struct Serving {
 impl Serving {
     /// Starts everything. What is left behind is in the tracer's directory.
     pub fn start(prometheus: &Path, tracer: &Tracer, cells: &[Cell], stop: &Stop) -> Result<Serving> {
-        let directory = tracer.directory.clone();
+        let directory = &tracer.directory;
         let cells = names::give(cells, &directory.join("programs"))?;
         let address = conventional(DAEMON_PORT)?;
         let daemon = start_daemon(tracer, batch(&cells, 0), address, stop)?;
@@ -90,10 +89,8 @@ impl Serving {
         if grafana.is_none() {
             embedded::write(DASHBOARDS, &directory.join("dashboards"))?;
         }
-        let tracer = tracer.clone();
         let serving = Serving {
-            tracer,
-            directory,
+            tracer: tracer.clone(),
             cells,
             batch: 0,
             daemon: Some(daemon),
@@ -109,7 +106,7 @@ impl Serving {
 
     fn what_to_open(&self) -> String {
         let grafana = self.grafana.as_ref().map(Grafana::url);
-        what_to_open(grafana.as_deref(), &self.prometheus.url(), &self.directory.join("dashboards"))
+        what_to_open(grafana.as_deref(), &self.prometheus.url(), &self.tracer.directory.join("dashboards"))
     }
 
     /// The cells, each with a program of its own.
@@ -159,7 +156,7 @@ impl Serving {
         let began = Instant::now();
         while began.elapsed() < VISIBLE && !stop.is_requested() && shown.failed.is_none() {
             let mut row = Row::new(long.clone());
-            self.tracer.run(&mut row, stop)?;
+            self.tracer.run(&mut row, stop);
             shown.add(row);
         }
         // One more scrape, which sees the end.
@@ -189,7 +186,7 @@ impl Serving {
     pub fn hold(mut self, stop: &Stop) -> Result<()> {
         println!("\n{}", self.what_to_open());
         println!("Choose the last {} min: the marks at the top say what ran when.", self.minutes());
-        println!("\nCtrl-C ends it; what was recorded stays in {}.", self.directory.join("prometheus").display());
+        println!("\nCtrl-C ends it; what was recorded stays in {}.", self.tracer.directory.join("prometheus").display());
         while !stop.is_requested() {
             sleep(POLL);
             self.check_alive()?;
@@ -217,7 +214,7 @@ impl Serving {
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        give_to_user(&self.directory);
+        give_to_user(&self.tracer.directory);
     }
 }
 

@@ -23,7 +23,7 @@ fn the_dashboards_show_the_lab_with_models_and_phases() {
     for cell in serving.cells().to_vec() {
         let mut row = Row::new(cell);
         serving.begin(&row.cell, &stop).unwrap();
-        tracer.run(&mut row, &stop).unwrap();
+        tracer.run(&mut row, &stop);
         assert!(row.has_succeeded(), "{}: {}", row.cell.label(), row.last_line());
         serving.show(&row, &stop).unwrap();
     }
@@ -47,14 +47,10 @@ fn the_dashboards_show_the_lab_with_models_and_phases() {
 /// Threads and processes in the native program, and in Python where there is one.
 fn cells(tracer: &Tracer, stop: &Stop) -> Vec<Cell> {
     let cell = |runtime: &Runtime, id: String, model: &str, arguments: &[&str]| Cell {
-        id,
-        runtime: runtime.name.clone(),
         task: "arithmetic".to_owned(),
         model: model.to_owned(),
         workers: 4,
-        program: runtime.program.clone(),
-        arguments: runtime.arguments(arguments.iter().copied().chain(["--workers", "4"])),
-        ..Cell::default()
+        ..runtime.cell(id, arguments.iter().copied().chain(["--workers", "4"]))
     };
     let native = Runtime::native(tracer.program.clone());
     let mut cells = ["threads", "processes"]

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn every_cell_can_be_called_as_the_list_says() {
         for cell in cells::all() {
-            let line = std::iter::once("schedscope-workloads").chain(cell.args.iter().copied());
+            let line = std::iter::once("schedscope-workloads").chain(cell.args.iter().map(String::as_str));
             assert!(Args::try_parse_from(line).is_ok(), "{}", cell.id);
         }
     }

@@ -1,24 +1,25 @@
 //! The table of cells: native models, and workloads with known truth.
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::job::Model;
+use crate::job::{Model, name_of};
 use crate::tasks::TaskKind;
 
 /// One row of the list. `args` is what to give this program to run the cell with its defaults.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Cell {
     pub(crate) id: String,
-    model: &'static str,
-    task: &'static str,
+    model: String,
+    task: String,
     /// "cpu", "io" or "truth".
     kind: &'static str,
     /// The cell with the same total work on one worker; speed-ups are measured against it.
     serial_twin: Option<String>,
     unit: Option<&'static str>,
     default_work: Option<u64>,
-    pub(crate) args: Vec<&'static str>,
+    pub(crate) args: Vec<String>,
 }
 
 /// Workloads with known truth: subcommand and model.
@@ -37,27 +38,27 @@ const TRUTHS: [(&str, &str); 10] = [
 
 /// All cells.
 pub(crate) fn all() -> Vec<Cell> {
-    let native = TaskKind::ALL.into_iter().flat_map(|task| {
-        Model::ALL.into_iter().filter(move |model| model.can_do(task)).map(move |model| Cell {
+    let native = TaskKind::value_variants().iter().flat_map(|&task| {
+        Model::value_variants().iter().filter(move |model| model.can_do(task)).map(move |&model| Cell {
             id: model.cell_id(task),
-            model: model.name(),
-            task: task.name(),
+            model: name_of(&model),
+            task: name_of(&task),
             kind: task.kind(),
             serial_twin: Some(Model::Serial.cell_id(task)),
             unit: Some(task.unit()),
             default_work: Some(task.default_work()),
-            args: vec!["native", "--task", task.name(), "--model", model.name()],
+            args: ["native", "--task", &name_of(&task), "--model", &name_of(&model)].map(str::to_owned).to_vec(),
         })
     });
     let truths = TRUTHS.into_iter().map(|(name, model)| Cell {
         id: name.to_owned(),
-        model,
-        task: name,
+        model: model.to_owned(),
+        task: name.to_owned(),
         kind: "truth",
         serial_twin: None,
         unit: None,
         default_work: None,
-        args: vec![name],
+        args: vec![name.to_owned()],
     });
     native.chain(truths).collect()
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::report::{WorkerReport, seconds};
@@ -10,7 +11,7 @@ use crate::sys;
 use crate::tasks::TaskKind;
 
 /// How the workers are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Model {
     /// All work in the main thread.
     Serial,
@@ -21,27 +22,20 @@ pub enum Model {
 }
 
 impl Model {
-    /// All models, in the order of the list.
-    pub(crate) const ALL: [Self; 3] = [Self::Serial, Self::Threads, Self::Processes];
-
-    /// Its name on the command line and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Serial => "serial",
-            Self::Threads => "threads",
-            Self::Processes => "processes",
-        }
-    }
-
     /// The name of the cell that does the task on this model.
     pub(crate) fn cell_id(self, task: TaskKind) -> String {
-        format!("native-{}-{}", task.name(), self.name())
+        format!("native-{}-{}", name_of(&task), name_of(&self))
     }
 
     /// Whether the task makes sense on this model: processes don't share the lock of `mutex`.
     pub(crate) fn can_do(self, task: TaskKind) -> bool {
         !(self == Self::Processes && task == TaskKind::Mutex)
     }
+}
+
+/// The name of a task or a model on the command line, which is its name in lists and reports too.
+pub(crate) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 /// What a native cell is asked to do: the arguments of `native`.
@@ -71,7 +65,7 @@ pub struct NativeArgs {
 }
 
 /// How workers are confined to CPUs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Pin {
     /// Each worker to a CPU of its own; they wrap round when there are more workers than CPUs.
@@ -97,7 +91,7 @@ impl Job {
     /// Runs the worker's life: first instruction, name, preparation, ready, go, work.
     pub(crate) fn run(&self, ready_and_wait: impl FnOnce(u64) -> Result<()>) -> Result<WorkerReport> {
         let first_ns = sys::monotonic_ns();
-        sys::name_thread(&format!("{}-{}", self.task.name(), self.index));
+        sys::name_thread(&format!("{}-{}", name_of(&self.task), self.index));
         self.pin()?;
         let mut unit = self.task.unit_of_work(Duration::from_secs_f64(self.pause_seconds));
         ready_and_wait(first_ns)?;
@@ -120,12 +114,11 @@ impl Job {
 
     fn pin(&self) -> Result<()> {
         let Some(pin) = self.pin else { return Ok(()) };
-        let usable = sys::usable_cpus().context("cannot read the CPU affinity")?;
-        let cpu = match pin {
+        let usable = sys::usable_cpus()?;
+        sys::pin_to(match pin {
             Pin::One => usable[0],
             Pin::Spread => usable[self.index % usable.len()],
-        };
-        sys::pin_to(cpu).with_context(|| format!("cannot confine a worker to CPU {cpu}"))
+        })
     }
 }
 

@@ -15,7 +15,6 @@
 mod again;
 mod args;
 mod cells;
-mod gate;
 mod job;
 mod models;
 mod processes;
@@ -29,6 +28,7 @@ use anyhow::{Context, Result};
 
 pub use crate::again::Again;
 pub use crate::args::{Args, Command};
+pub use crate::report::median;
 
 /// Runs a command; what it prints is one line of JSON about what it did.
 ///

@@ -2,14 +2,13 @@
 //!
 //! All workers get ready, wait for each other, and begin together, so the time of work holds no time of starting.
 
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 
 use anyhow::{Context, Result, bail};
 
 use crate::again::Again;
-use crate::gate::Gate;
-use crate::job::{Job, Model, NativeArgs, jobs};
+use crate::job::{Job, Model, NativeArgs, jobs, name_of};
 use crate::processes;
 use crate::report::{ModelRun, Report, Stopwatch};
 use crate::sys;
@@ -18,15 +17,15 @@ use crate::sys;
 pub(crate) fn run(args: &NativeArgs, again: Again) -> Result<Report> {
     let NativeArgs { task, model, .. } = *args;
     if !model.can_do(task) {
-        bail!("processes do not share the lock of `{}`; take --model threads", task.name());
+        bail!("processes do not share the lock of `{}`; take --model threads", name_of(&task));
     }
-    let jobs = jobs(args, sys::usable_cpus().context("cannot read the CPU affinity")?.len());
+    let jobs = jobs(args, sys::usable_cpus()?.len());
     let run = match model {
         Model::Serial => run_serial(&jobs),
         Model::Threads => run_threads(&jobs),
         Model::Processes => processes::run(&jobs, again),
     }?;
-    Ok(Report::of_model(model.cell_id(task), model.name(), task, &run))
+    Ok(Report::of_model(model, task, &run))
 }
 
 fn run_serial(jobs: &[Job]) -> Result<ModelRun> {
@@ -43,7 +42,7 @@ fn run_serial(jobs: &[Job]) -> Result<ModelRun> {
 }
 
 fn run_threads(jobs: &[Job]) -> Result<ModelRun> {
-    let gate = Gate::default();
+    let gate = OnceLock::new();
     let (ready, all_ready) = mpsc::channel();
     let mut watch = Stopwatch::start();
     thread::scope(|scope| {
@@ -61,7 +60,7 @@ fn run_threads(jobs: &[Job]) -> Result<ModelRun> {
             match thread::Builder::new().spawn_scoped(scope, body) {
                 Ok(handle) => threads.push(handle),
                 Err(error) => {
-                    gate.open();
+                    gate.get_or_init(|| ());
                     return Err(error).context("cannot start a thread; raise `ulimit -u` or start fewer workers");
                 }
             }
@@ -70,7 +69,7 @@ fn run_threads(jobs: &[Job]) -> Result<ModelRun> {
         drop(ready);
         let ready_count = all_ready.iter().take(jobs.len()).count();
         let pss_bytes = if ready_count == jobs.len() { watch.measure_memory() } else { None };
-        gate.open();
+        gate.get_or_init(|| ());
         let mut workers = Vec::new();
         for handle in threads {
             workers.push(handle.join().map_err(|_| anyhow::anyhow!("a worker thread panicked"))??);

@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use procfs::process::{Process, all_processes};
 use serde::{Deserialize, Serialize};
 
+use crate::job::{Model, name_of};
 use crate::sys;
+use crate::tasks::TaskKind;
 
 /// Name and version of the form.
 const SCHEMA: &str = "schedscope.workload/1";
@@ -51,15 +53,15 @@ fn migrations_in(text: &str) -> Option<u64> {
 }
 
 /// The line that a run prints.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     pub(crate) schema: &'static str,
     /// The cell's name in the list.
     pub(crate) cell: String,
     /// Serial, threads or processes.
-    pub(crate) model: &'static str,
+    pub(crate) model: String,
     /// What was done.
-    pub(crate) task: &'static str,
+    pub(crate) task: String,
     /// What one unit of `work` is.
     pub(crate) unit: &'static str,
     /// Number of workers.
@@ -89,59 +91,36 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// The report of a workload with known truth, where times matter little and the counts are all.
-    pub(crate) fn of_truth(
-        cell: &'static str,
-        model: &'static str,
-        unit: &'static str,
-        workers: usize,
-        work: u64,
-        wall_ns: u64,
-    ) -> Self {
-        Self {
-            schema: SCHEMA,
-            cell: cell.to_owned(),
-            model,
-            task: cell,
-            unit,
-            workers,
-            work,
-            work_by_worker: Vec::new(),
-            wall_seconds: seconds(wall_ns),
-            start_seconds: None,
-            work_seconds: seconds(wall_ns),
-            window_monotonic_ns: None,
-            pss_bytes: None,
-            interpreter: None,
-            expected: None,
-            kernel: Vec::new(),
-        }
+    /// The report of a workload with known truth that ends now. Its times matter little and the counts are all.
+    pub(crate) fn of_truth(cell: &str, model: &str, unit: &'static str, workers: usize, work: u64, started_ns: u64) -> Self {
+        let wall_seconds = seconds(sys::monotonic_ns() - started_ns);
+        let [model, cell, task] = [model, cell, cell].map(str::to_owned);
+        let work_seconds = wall_seconds;
+        Self { schema: SCHEMA, cell, model, task, unit, workers, work, wall_seconds, work_seconds, ..Self::default() }
     }
 
     /// The report of a model: what its workers said, and when each was started.
-    pub(crate) fn of_model(cell: String, model: &'static str, task: crate::tasks::TaskKind, run: &ModelRun) -> Self {
+    pub(crate) fn of_model(model: Model, task: TaskKind, run: &ModelRun) -> Self {
         let begin = run.workers.iter().map(|worker| worker.begin_ns);
         let end = run.workers.iter().map(|worker| worker.end_ns);
         let (first_begin, last_begin) = (begin.clone().min().unwrap_or(0), begin.max().unwrap_or(0));
         let (first_end, last_end) = (end.clone().min().unwrap_or(0), end.max().unwrap_or(0));
-        let starts = run.starts_ns.iter().zip(&run.workers).map(|(start, worker)| worker.first_ns.saturating_sub(*start));
+        let starts = run.starts_ns.iter().zip(&run.workers).map(|(start, worker)| seconds(worker.first_ns.saturating_sub(*start)));
         Self {
             schema: SCHEMA,
-            cell,
-            model,
-            task: task.name(),
+            cell: model.cell_id(task),
+            model: name_of(&model),
+            task: name_of(&task),
             unit: task.unit(),
             workers: run.workers.len(),
             work: run.workers.iter().map(|worker| worker.work).sum(),
             work_by_worker: run.workers.iter().map(|worker| worker.work).collect(),
             wall_seconds: seconds(run.wall_ns),
-            start_seconds: median(starts.collect()).map(seconds),
+            start_seconds: median(starts),
             work_seconds: seconds(last_end.saturating_sub(first_begin)),
             window_monotonic_ns: (last_begin < first_end).then_some([last_begin, first_end]),
             pss_bytes: run.pss_bytes,
-            interpreter: None,
-            expected: None,
-            kernel: Vec::new(),
+            ..Self::default()
         }
     }
 }
@@ -196,11 +175,12 @@ pub(crate) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
-/// The middle value; of an even number the mean of the middle two.
-fn median(mut values: Vec<u64>) -> Option<u64> {
-    values.sort_unstable();
-    let upper = *values.get(values.len() / 2)?;
-    if values.len() % 2 == 1 { Some(upper) } else { Some(upper.midpoint(values[values.len() / 2 - 1])) }
+/// The middle value, or the mean of the two; `None` of nothing.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len().checked_sub(1)? / 2;
+    Some(f64::midpoint(values[middle], values[values.len() / 2]))
 }
 
 /// PSS of this process and all its descendants; `None` if one of them could not be read.

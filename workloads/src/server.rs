@@ -9,18 +9,17 @@
 //! `python/server.py` answers the same.
 
 use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{Method, Uri, header::CONNECTION};
 use sha2::{Digest, Sha256};
+use tokio::{net::TcpListener, runtime, task::spawn_blocking};
 
-/// More than any client's request head; a longer one is cut off.
-const HEAD_BYTES_MAX: u64 = 16 << 10;
-/// More than the lab uploads.
-const BODY_BYTES_MAX: u64 = 1 << 20;
 /// Links of a page.
 const LINKS_MAX: u32 = 100_000;
 
@@ -28,66 +27,27 @@ const LINKS_MAX: u32 = 100_000;
 ///
 /// The first line it prints is its address.
 pub(crate) fn serve(delay_ms: u64) -> Result<()> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen")?;
-    let address = listener.local_addr().context("cannot read the port")?;
-    println!("http://{address}/");
-    std::io::stdout().flush().context("cannot print the address")?;
     let delay = Duration::from_millis(delay_ms);
-    for stream in listener.incoming() {
-        // One failed connection (a client that went away, too many files) must not end the service.
-        let Ok(stream) = stream else { continue };
-        let started = thread::Builder::new().name("http".to_owned()).stack_size(64 << 10).spawn(move || answer(&stream, delay));
-        if let Err(error) = started {
-            eprintln!("cannot answer a request: {error}");
-        }
-    }
-    Ok(())
+    let answer = move |method: Method, uri: Uri, body: Bytes| async move {
+        let body = answer_to(&method, uri.path(), &body);
+        // A thread of its own, as the runtime's timers count whole milliseconds.
+        let _ = spawn_blocking(move || thread::sleep(delay)).await;
+        ([(CONNECTION, "close")], body)
+    };
+    runtime::Builder::new_current_thread().enable_io().build().context("cannot start")?.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
+        println!("http://{}/", listener.local_addr().context("cannot read the port")?);
+        Ok(axum::serve(listener, Router::new().fallback(answer)).await?)
+    })
 }
 
-/// Reads one request, waits, and answers; whatever fails is the client's loss alone.
-fn answer(mut stream: &TcpStream, delay: Duration) {
-    if let Some(body) = answer_to(BufReader::new(stream.take(HEAD_BYTES_MAX + BODY_BYTES_MAX))) {
-        thread::sleep(delay);
-        let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-        let _ = stream.write_all((head + &body).as_bytes());
+/// The body of the answer.
+fn answer_to(method: &Method, path: &str, body: &[u8]) -> String {
+    if method == Method::POST {
+        return format!("{:x}\n", Sha256::digest(body));
     }
-}
-
-/// The body of the answer, once the request is there as a whole; none if it ends before.
-fn answer_to(mut request: impl BufRead) -> Option<String> {
-    let first = line(&mut request)?;
-    let mut body_bytes = 0;
-    loop {
-        let header = line(&mut request)?;
-        match header.split_once(':') {
-            None if header.is_empty() => break,
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                body_bytes = value.trim().parse().ok().filter(|bytes| *bytes <= BODY_BYTES_MAX)?;
-            }
-            _ => {}
-        }
-    }
-    let mut body = Vec::new();
-    if request.take(body_bytes).read_to_end(&mut body).ok()? as u64 != body_bytes {
-        return None;
-    }
-    if first.starts_with("POST ") {
-        return Some(format!("{:x}\n", Sha256::digest(&body)));
-    }
-    Some(links_wanted(&first).map_or_else(|| "hello from the lab\n".to_owned(), page_with))
-}
-
-/// How many links a page is to have, by the request's first line.
-fn links_wanted(first: &str) -> Option<u32> {
-    let links = first.strip_prefix("GET /links/")?.split(' ').next()?.parse().ok()?;
-    (links <= LINKS_MAX).then_some(links)
-}
-
-/// The next line without its end; none if there is no further one.
-fn line(request: &mut impl BufRead) -> Option<String> {
-    let mut line = String::new();
-    request.read_line(&mut line).ok()?;
-    line.strip_suffix('\n').map(|line| line.trim_end_matches('\r').to_owned())
+    let links = path.strip_prefix("/links/").and_then(|links| links.parse().ok()).filter(|links| *links <= LINKS_MAX);
+    links.map_or_else(|| "hello from the lab\n".to_owned(), page_with)
 }
 
 /// A page with that many links.
@@ -105,21 +65,10 @@ mod tests {
 
     #[test]
     fn answers_are_what_was_asked_for() {
-        let answer = |request: &str| answer_to(request.as_bytes());
-        assert_eq!(answer("GET / HTTP/1.1\r\n\r\n").as_deref(), Some("hello from the lab\n"));
-        let page = answer("GET /links/3 HTTP/1.0\r\nHost: lab\r\n\r\n");
-        assert_eq!(page.map(|page| page.matches(r#"<a href="/item/"#).count()), Some(3));
+        assert_eq!(answer_to(&Method::GET, "/", b""), "hello from the lab\n");
+        assert_eq!(answer_to(&Method::GET, "/links/3", b"").matches(r#"<a href="/item/"#).count(), 3);
         // The example of FIPS 180-2.
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\n";
-        assert_eq!(answer("POST / HTTP/1.1\r\nContent-length: 3\r\n\r\nabc").as_deref(), Some(digest));
-    }
-
-    #[test]
-    fn what_is_not_whole_gets_no_answer() {
-        for request in ["", "GET / HTTP/1.1\r\nHost: lab\r\n", "POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc"] {
-            assert_eq!(answer_to(request.as_bytes()), None, "{request:?}");
-        }
-        let huge = format!("POST / HTTP/1.1\r\nContent-Length: {}\r\n\r\n", BODY_BYTES_MAX + 1);
-        assert_eq!(answer_to(huge.as_bytes()), None);
+        assert_eq!(answer_to(&Method::POST, "/", b"abc"), digest);
     }
 }

@@ -35,20 +35,6 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
-    /// All tasks, in the order of the list.
-    pub(crate) const ALL: [Self; 5] = [Self::Spin, Self::Factorial, Self::Hash, Self::Sleep, Self::Mutex];
-
-    /// Its name on the command line and in reports.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Spin => "spin",
-            Self::Factorial => "factorial",
-            Self::Hash => "hash",
-            Self::Sleep => "sleep",
-            Self::Mutex => "mutex",
-        }
-    }
-
     /// Whether it computes or waits.
     pub(crate) fn kind(self) -> &'static str {
         if self == Self::Sleep { "io" } else { "cpu" }
@@ -124,7 +110,6 @@ fn factorial(n: u32) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::ValueEnum;
 
     #[test]
     fn factorials_are_right() {
@@ -134,14 +119,5 @@ mod tests {
         assert_eq!(factorial(20), [176_640_000, 432_902_008, 2]);
         // 25! = 15511210043330985984000000.
         assert_eq!(factorial(25), [984_000_000, 43_330_985, 15_511_210]);
-    }
-
-    #[test]
-    fn list_and_command_line_name_the_same_tasks() {
-        let on_command_line: Vec<_> = TaskKind::value_variants().iter().filter_map(ValueEnum::to_possible_value).collect();
-        assert_eq!(on_command_line.len(), TaskKind::ALL.len());
-        for (task, value) in TaskKind::ALL.iter().zip(&on_command_line) {
-            assert_eq!(task.name(), value.get_name());
-        }
     }
 }

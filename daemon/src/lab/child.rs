@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process_group, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// From one look at the stop flag to the next; rare enough not to disturb what is measured.
@@ -48,7 +49,7 @@ impl Stop {
 pub(crate) fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Result<Output> {
     let name = command.get_program().to_string_lossy().into_owned();
     let child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
-    let group = child.id();
+    let group = Pid::from_child(&child);
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || sender.send(child.wait_with_output()));
     let began = Instant::now();
@@ -60,9 +61,10 @@ pub(crate) fn output(command: &mut Command, limit: Duration, stop: &Stop) -> Res
         }
         let is_late = began.elapsed() > limit;
         if is_late || stop.is_requested() {
-            signal_group(group, SIGTERM);
+            // The group's leader is not reaped yet, or its pipes are still open and so the group is not empty: its id is its own.
+            let _ = kill_process_group(group, Signal::TERM);
             if receiver.recv_timeout(GRACE).is_err() {
-                signal_group(group, libc::SIGKILL);
+                let _ = kill_process_group(group, Signal::KILL);
                 let _ = receiver.recv_timeout(GRACE);
             }
             bail!(if is_late { format!("did not end within {} s", limit.as_secs()) } else { "interrupted".to_owned() });
@@ -81,21 +83,8 @@ fn spawn(command: &mut Command) -> Result<Child> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.process_group(0).stdin(Stdio::null());
     // SAFETY: the closure runs between fork and exec and makes one system call, which is safe there.
-    unsafe {
-        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, SIGTERM) {
-            0 => Ok(()),
-            _ => Err(std::io::Error::last_os_error()),
-        });
-    }
+    unsafe { command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::TERM))?)) };
     command.spawn().with_context(|| format!("cannot start {name}"))
-}
-
-fn signal_group(group: u32, signal: libc::c_int) {
-    if let Ok(group) = libc::pid_t::try_from(group) {
-        // SAFETY: a system call without memory. The group's leader is our child and not reaped yet, or its pipes are still open and
-        // so the group is not empty: its id has not been given to others.
-        unsafe { libc::kill(-group, signal) };
-    }
 }
 
 /// A program that serves until it is dropped.
@@ -153,13 +142,14 @@ impl Drop for Service {
         if self.has_ended() {
             return;
         }
-        signal_group(self.child.id(), SIGTERM);
+        let group = Pid::from_child(&self.child);
+        let _ = kill_process_group(group, Signal::TERM);
         let deadline = Instant::now() + GRACE;
         while !self.has_ended() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }
         if !self.has_ended() {
-            signal_group(self.child.id(), libc::SIGKILL);
+            let _ = kill_process_group(group, Signal::KILL);
             let _ = self.child.wait();
         }
     }
@@ -167,6 +157,8 @@ impl Drop for Service {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::test_kill_process_group;
+
     use super::*;
 
     #[test]
@@ -179,10 +171,8 @@ mod tests {
         let error = output(command.args(["-c", script, "sh"]).arg(file.path()), POLL * 2, &Stop::default()).unwrap_err();
         assert!(error.to_string().contains("did not end within"), "{error}");
         assert!(began.elapsed() < GRACE * 3);
-        let group: libc::pid_t = fs::read_to_string(file.path()).unwrap().trim().parse().unwrap();
-        // SAFETY: a system call without memory; signal 0 only asks.
-        let is_gone = || unsafe { libc::kill(-group, 0) } != 0;
-        while !is_gone() {
+        let group = Pid::from_raw(fs::read_to_string(file.path()).unwrap().trim().parse().unwrap()).unwrap();
+        while test_kill_process_group(group).is_ok() {
             assert!(began.elapsed() < GRACE * 5, "the group is still there");
             thread::sleep(POLL);
         }

@@ -5,9 +5,10 @@
 
 use std::fmt::Write;
 
+use schedscope_workloads::median;
 use serde::{Deserialize, Serialize};
 
-use super::{cell::Row, figures::median, units::percent};
+use super::{cell::Row, units::percent};
 use crate::report::words::duration;
 
 /// Cells that start workers which do nothing: what processes cost more than threads.

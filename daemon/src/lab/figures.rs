@@ -1,5 +1,6 @@
 //! The figures of a cell. Pure.
 
+use schedscope_workloads::median;
 use serde::Serialize;
 
 use super::sample::Sample;
@@ -165,14 +166,6 @@ impl Figures {
     }
 }
 
-/// The middle value, or the mean of the two; `None` of nothing.
-pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len().checked_sub(1)? / 2;
-    Some(f64::midpoint(values[middle], values[values.len() / 2]))
-}
-
 /// A quotient that is a number.
 fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
     (divisor > 0.0).then(|| dividend / divisor).filter(|quotient| quotient.is_finite())
@@ -180,23 +173,11 @@ fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::{
         lab::sample::Workload,
         report::{RunReport, schema::OverTime},
     };
-
-    proptest! {
-        #[test]
-        fn half_of_the_values_lie_on_either_side_of_the_median(values in prop::collection::vec(-1e9..1e9_f64, 1..20)) {
-            let middle = median(values.iter().copied()).unwrap();
-            let below = values.iter().filter(|value| **value < middle).count();
-            let above = values.iter().filter(|value| **value > middle).count();
-            prop_assert!(below <= values.len() / 2 && above <= values.len() / 2);
-        }
-    }
 
     #[test]
     fn several_runs_give_medians_and_the_sum_of_what_was_lost() {

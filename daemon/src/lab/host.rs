@@ -9,8 +9,7 @@ use super::child::last_line;
 
 /// Lets the tracer examine the host; prints what is degraded.
 pub(crate) fn examine(tracer: &Path) -> Result<()> {
-    // SAFETY: the call has no arguments and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !rustix::process::geteuid().is_root() {
         bail!("loading BPF programs needs root: run it again with sudo");
     }
     let output = Command::new(tracer).arg("doctor").output().context("cannot run `schedscope doctor`")?;

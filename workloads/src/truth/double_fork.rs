@@ -1,8 +1,11 @@
 //! A daemon that detaches: fork, new session, fork again. The grandchild becomes init's, yet it is still our workload.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write, pipe};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::setsid;
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 use serde_json::json;
 
 use crate::report::{self, Report, seconds as to_seconds};
@@ -23,9 +26,7 @@ pub(crate) fn run(seconds: f64, leave: bool) -> Result<()> {
         }
         Fork::Parent => {
             drop(to);
-            if sys::wait_any().context("cannot wait for the child")?.1 != 0 {
-                bail!("the child could not detach");
-            }
+            sys::reap().context("the child could not detach")?;
             // With `leave` the first line says that the daemon runs; else there is only its report.
             let mut text = String::new();
             from.read_to_string(&mut text).context("cannot read from the daemon")?;
@@ -41,12 +42,12 @@ pub(crate) fn run(seconds: f64, leave: bool) -> Result<()> {
 /// The child: becomes a session leader, forks the daemon, and ends, so that init adopts the daemon.
 fn detach(seconds: f64, started_ns: u64, leave: bool, mut to: std::io::PipeWriter) -> Result<()> {
     sys::name_thread("detach");
-    sys::new_session().context("cannot make a session")?;
+    setsid().context("cannot make a session")?;
     if let Fork::Parent = sys::fork().context("cannot fork the daemon")? {
         return Ok(());
     }
     sys::name_thread("daemon");
-    let mut report = Report::of_truth("double-fork", "processes", "100,000 multiplications", 1, 0, 0);
+    let mut report = Report::of_truth("double-fork", "processes", "100,000 multiplications", 1, 0, started_ns);
     report.expected = Some(json!({ "forks": 2, "tid_of_daemon": sys::thread_id(), "on_cpu_seconds_at_least": seconds * 0.5 }));
     let first_ns = sys::monotonic_ns();
     report.start_seconds = Some(to_seconds(first_ns - started_ns));
@@ -54,7 +55,7 @@ fn detach(seconds: f64, started_ns: u64, leave: bool, mut to: std::io::PipeWrite
         writeln!(to, "{}", serde_json::to_string(&report)?)?;
         // Our end of the pipe must close for the parent to stop reading.
         drop(to);
-        sys::silence_streams().context("cannot let go of the standard streams")?;
+        silence_streams().context("cannot let go of the standard streams")?;
         None
     } else {
         Some(to)
@@ -70,4 +71,12 @@ fn detach(seconds: f64, started_ns: u64, leave: bool, mut to: std::io::PipeWrite
         writeln!(to, "{}", serde_json::to_string(&report)?)?;
     }
     sys::exit_now(0)
+}
+
+/// Points standard input, output and error to `/dev/null`, as a daemon does: nobody shall wait for them to close.
+fn silence_streams() -> Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    dup2_stdin(&null)?;
+    dup2_stdout(&null)?;
+    Ok(dup2_stderr(&null)?)
 }

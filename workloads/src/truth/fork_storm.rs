@@ -2,10 +2,10 @@
 
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::report::{Report, seconds};
+use crate::report::Report;
 use crate::sys::{self, Fork};
 
 /// What the children execute when they are to execute something.
@@ -15,29 +15,29 @@ const PROGRAM: &str = "/bin/true";
 pub(crate) fn run(count: u64, parallel: u32, exec: bool) -> Result<Report> {
     sys::name_thread("storm");
     let started_ns = sys::monotonic_ns();
-    let (mut alive, mut ended) = (0_u32, 0_u64);
-    for _ in 0..count {
-        if alive == parallel {
-            reap(&mut alive, &mut ended)?;
+    let parallel = u64::from(parallel);
+    for number in 0..count {
+        if number >= parallel {
+            sys::reap()?;
         }
         start(exec)?;
-        alive += 1;
     }
-    while alive > 0 {
-        reap(&mut alive, &mut ended)?;
+    for _ in 0..parallel.min(count) {
+        sys::reap()?;
     }
-    let wall_ns = sys::monotonic_ns() - started_ns;
     let workers = usize::try_from(parallel).unwrap_or(usize::MAX);
-    let mut report = Report::of_truth("fork-storm", "processes", "one process", workers, ended, wall_ns);
-    report.start_seconds = (ended > 0).then(|| seconds(wall_ns) / ended as f64);
+    let report = Report::of_truth("fork-storm", "processes", "one process", workers, count, started_ns);
     let execs = if exec { count } else { 0 };
-    report.expected = Some(json!({ "forks": count, "execs": execs, "exits": count + 1 }));
-    Ok(report)
+    Ok(Report {
+        start_seconds: (count > 0).then(|| report.wall_seconds / count as f64),
+        expected: Some(json!({ "forks": count, "execs": execs, "exits": count + 1 })),
+        ..report
+    })
 }
 
 fn start(exec: bool) -> Result<()> {
     if exec {
-        // `wait_any` reaps it; dropping the handle neither waits nor kills.
+        // `sys::reap` waits for it; dropping the handle neither waits nor kills.
         let _child: Child =
             Command::new(PROGRAM).stdin(Stdio::null()).spawn().with_context(|| format!("cannot execute {PROGRAM}"))?;
         return Ok(());
@@ -46,14 +46,4 @@ fn start(exec: bool) -> Result<()> {
         Fork::Child => sys::exit_now(0),
         Fork::Parent => Ok(()),
     }
-}
-
-fn reap(alive: &mut u32, ended: &mut u64) -> Result<()> {
-    let (pid, status) = sys::wait_any().context("cannot wait for a child")?;
-    if status != 0 {
-        bail!("child {pid} failed (wait status {status:#x})");
-    }
-    *alive -= 1;
-    *ended += 1;
-    Ok(())
 }

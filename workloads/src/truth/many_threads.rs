@@ -1,14 +1,13 @@
 //! Many threads alive at the same time: the tracer's per-task memory must hold them all.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 
-use crate::gate::Gate;
 use crate::report::{Report, seconds as to_seconds};
 use crate::sys::{self, Fork};
 
@@ -24,11 +23,11 @@ pub(crate) fn run(count: usize, seconds: f64) -> Result<Report> {
         thread::sleep(Duration::from_secs_f64(seconds));
         Ok(())
     })?;
-    let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth("many-threads", "threads", "one thread", count, count as u64, wall_ns);
-    report.start_seconds = (count > 0).then(|| to_seconds(alive_ns - started_ns) / count as f64);
-    report.expected = Some(json!({ "threads": count + 1, "peak_threads": count + 1 }));
-    Ok(report)
+    Ok(Report {
+        start_seconds: (count > 0).then(|| to_seconds(alive_ns - started_ns) / count as f64),
+        expected: Some(json!({ "threads": count + 1, "peak_threads": count + 1 })),
+        ..Report::of_truth("many-threads", "threads", "one thread", count, count as u64, started_ns)
+    })
 }
 
 /// Runs it in several processes, which are all there at once, and reports.
@@ -52,16 +51,13 @@ pub(crate) fn as_processes(count: usize, processes: u32, seconds: f64) -> Result
     thread::sleep(Duration::from_secs_f64(seconds));
     drop(go_to);
     for _ in 0..processes {
-        let (pid, status) = sys::wait_any().context("cannot wait for a child")?;
-        if status != 0 {
-            bail!("child {pid} failed (wait status {status:#x})");
-        }
+        sys::reap()?;
     }
-    let wall_ns = sys::monotonic_ns() - started_ns;
     let threads = processes as usize * (count + 1) + 1;
-    let mut report = Report::of_truth("many-threads", "hybrid", "one thread", threads, threads as u64, wall_ns);
-    report.expected = Some(json!({ "processes": processes + 1, "threads": threads, "peak_threads": threads }));
-    Ok(report)
+    Ok(Report {
+        expected: Some(json!({ "processes": processes + 1, "threads": threads, "peak_threads": threads })),
+        ..Report::of_truth("many-threads", "hybrid", "one thread", threads, threads as u64, started_ns)
+    })
 }
 
 /// One of the processes: says when its threads are there, and ends them when the other end of `go` is closed.
@@ -74,7 +70,7 @@ fn wait_for_go(count: usize, mut ready: PipeWriter, mut go: PipeReader) -> Resul
 
 /// Starts the threads, calls `meanwhile` when all are there, and ends them.
 fn all_at_once(count: usize, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
-    let gate = Gate::default();
+    let gate = OnceLock::new();
     let (ready, all_ready) = mpsc::channel();
     thread::scope(|scope| {
         for index in 0..count {
@@ -86,13 +82,13 @@ fn all_at_once(count: usize, meanwhile: impl FnOnce() -> Result<()>) -> Result<(
                 gate.wait();
             };
             if let Err(error) = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, body) {
-                gate.open();
+                gate.get_or_init(|| ());
                 return Err(error).with_context(|| format!("cannot start thread {index}; raise `ulimit -u` or lower --count"));
             }
         }
         all_ready.iter().take(count).for_each(drop);
         let result = meanwhile();
-        gate.open();
+        gate.get_or_init(|| ());
         result
     })
 }

@@ -6,16 +6,17 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
+use rustix::thread::sched_yield;
 use serde_json::json;
 
-use super::{first_cpu, ping_pong};
+use super::{first_cpu, joined, ping_pong};
 use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
 use crate::tasks::multiply;
 
 /// What a part of the mixture did: its name, its own count, and the kernel's counters of its thread.
-type Part = (&'static str, u64, Option<KernelCounts>);
+type Part = (&'static str, u64, KernelCounts);
 
 /// Runs it and reports.
 pub(crate) fn run(seconds: f64) -> Result<Report> {
@@ -25,14 +26,14 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
     let repeat = move |name: &'static str, step: fn()| -> Result<Part> {
         sys::name_thread(name);
         if name == "mix-yield" {
-            sys::pin_to(cpu).context("cannot confine a thread to one CPU")?;
+            sys::pin_to(cpu)?;
         }
         let mut count = 0;
         while goes_on() {
             step();
             count += 1;
         }
-        Ok((name, count, Some(KernelCounts::of_this_thread())))
+        Ok((name, count, KernelCounts::of_this_thread()))
     };
     let mut handles = vec![spawn(move || {
         repeat("mix-spin", || {
@@ -43,22 +44,22 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
         handles.push(spawn(move || repeat("mix-sleep", || thread::sleep(Duration::from_millis(5))))?);
     }
     for _ in 0..2 {
-        handles.push(spawn(move || repeat("mix-yield", sys::yield_now))?);
+        handles.push(spawn(move || repeat("mix-yield", sched_yield))?);
     }
     handles.push(spawn(move || games(cpu, goes_on))?);
     handles.push(spawn(move || children(goes_on))?);
     let mut parts = Vec::new();
     for handle in handles {
-        parts.push(handle.join().map_err(|_| anyhow!("a part panicked"))??);
+        parts.push(joined(handle.join())??);
     }
-    let wall_ns = sys::monotonic_ns() - started_ns;
     let work = parts.iter().map(|(_, count, _)| count).sum();
-    let mut report = Report::of_truth("mixed", "mixed", "one step of any part", parts.len(), work, wall_ns);
-    report.work_by_worker = parts.iter().map(|(_, count, _)| *count).collect();
     let of = |wanted: &str| parts.iter().filter(|(name, ..)| *name == wanted).map(|(_, count, _)| count).sum::<u64>();
-    report.expected = Some(json!({ "sleeps": of("mix-sleep"), "yields": of("mix-yield"), "children": of("mix-children") }));
-    report.kernel = parts.into_iter().filter_map(|(_, _, counts)| counts).collect();
-    Ok(report)
+    Ok(Report {
+        work_by_worker: parts.iter().map(|(_, count, _)| *count).collect(),
+        expected: Some(json!({ "sleeps": of("mix-sleep"), "yields": of("mix-yield"), "children": of("mix-children") })),
+        kernel: parts.iter().map(|(_, _, counts)| counts.clone()).collect(),
+        ..Report::of_truth("mixed", "mixed", "one step of any part", parts.len(), work, started_ns)
+    })
 }
 
 fn spawn(body: impl FnOnce() -> Result<Part> + Send + 'static) -> Result<thread::JoinHandle<Result<Part>>> {
@@ -68,13 +69,13 @@ fn spawn(body: impl FnOnce() -> Result<Part> + Send + 'static) -> Result<thread:
 /// Games of ping-pong, fifty passes each; the players inherit the CPU of this thread.
 fn games(cpu: usize, goes_on: impl Fn() -> bool) -> Result<Part> {
     sys::name_thread("mix-games");
-    sys::pin_to(cpu).context("cannot confine a thread to one CPU")?;
+    sys::pin_to(cpu)?;
     let mut count = 0;
     while goes_on() {
         ping_pong::as_threads(25)?;
         count += 1;
     }
-    Ok(("mix-games", count, Some(KernelCounts::of_this_thread())))
+    Ok(("mix-games", count, KernelCounts::of_this_thread()))
 }
 
 /// Child processes, one after the other.
@@ -85,5 +86,5 @@ fn children(goes_on: impl Fn() -> bool) -> Result<Part> {
         let status = Command::new("/bin/true").stdin(Stdio::null()).status().context("cannot execute /bin/true")?;
         count += u64::from(status.success());
     }
-    Ok(("mix-children", count, Some(KernelCounts::of_this_thread())))
+    Ok(("mix-children", count, KernelCounts::of_this_thread()))
 }

@@ -14,12 +14,18 @@ pub(crate) mod ping_pong;
 pub(crate) mod sleepers;
 pub(crate) mod yield_loop;
 
-use anyhow::{Context, Result};
+use std::thread;
+
+use anyhow::{Context, Result, anyhow};
 
 use crate::sys;
 
 /// The first CPU that we may use.
 fn first_cpu() -> Result<usize> {
-    let cpus = sys::usable_cpus().context("cannot read the CPU affinity")?;
-    cpus.first().copied().context("this process may use no CPU at all")
+    sys::usable_cpus()?.first().copied().context("this process may use no CPU at all")
+}
+
+/// What a thread returned that has been joined.
+fn joined<T>(result: thread::Result<T>) -> Result<T> {
+    result.map_err(|_| anyhow!("a thread panicked"))
 }

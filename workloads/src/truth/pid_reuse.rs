@@ -1,6 +1,7 @@
 //! Processes that have the same id one after the other: what a tracer keeps by id must not pass from one to the next.
 
 use anyhow::{Context, Result, bail};
+use rustix::process::Pid;
 use serde_json::json;
 
 use crate::report::Report;
@@ -19,7 +20,7 @@ pub(crate) fn run(count: u64) -> Result<Report> {
         // Any id that is free again.
         let pid = match sys::fork().context("cannot fork")? {
             Fork::Child => sys::exit_now(0),
-            Fork::Parent => sys::wait_any().context("cannot wait for a child")?.0,
+            Fork::Parent => sys::reap()?,
         };
         forks += 1;
         done = again_and_again(pid, count)?;
@@ -31,14 +32,14 @@ pub(crate) fn run(count: u64) -> Result<Report> {
     if done < count {
         bail!("somebody else takes every id that is tried");
     }
-    let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth("pid-reuse", "processes", "one process", 1, forks, wall_ns);
-    report.expected = Some(json!({ "forks": forks, "same_pid": count }));
-    Ok(report)
+    Ok(Report {
+        expected: Some(json!({ "forks": forks, "same_pid": count })),
+        ..Report::of_truth("pid-reuse", "processes", "one process", 1, forks, started_ns)
+    })
 }
 
 /// Forks children with this id, each after the end of the one before; returns how many there were before somebody took the id.
-fn again_and_again(pid: i32, count: u64) -> Result<u64> {
+fn again_and_again(pid: Pid, count: u64) -> Result<u64> {
     for turn in 0..count {
         match sys::fork_as(pid) {
             // Odd ones sleep once, so that neighbours differ in what there is to count.
@@ -49,9 +50,9 @@ fn again_and_again(pid: i32, count: u64) -> Result<u64> {
                 sys::exit_now(0)
             }
             Ok(Fork::Parent) => {
-                let (ended, status) = sys::wait_any().context("cannot wait for a child")?;
-                if (ended, status) != (pid, 0) {
-                    bail!("child {ended} failed (wait status {status:#x})");
+                let ended = sys::reap()?;
+                if ended != pid {
+                    bail!("child {ended} ended instead of {pid}");
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(turn),

@@ -9,10 +9,10 @@
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::first_cpu;
+use super::{first_cpu, joined};
 use crate::report::{KernelCounts, Report};
 use crate::sys::{self, Fork};
 
@@ -45,16 +45,16 @@ pub(crate) fn run(switches: u64, processes: bool, normal_policy: bool) -> Result
     if !normal_policy {
         sys::batch_policy().context("cannot set the scheduling policy SCHED_BATCH")?;
     }
-    sys::pin_to(first_cpu()?).context("cannot confine the process to one CPU")?;
+    sys::pin_to(first_cpu()?)?;
     let rounds = switches.div_ceil(2);
     let started_ns = sys::monotonic_ns();
     let kernel = if processes { as_processes(rounds) } else { as_threads(rounds) }?;
     let model = if processes { "processes" } else { "threads" };
-    let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth("ping-pong", model, "one pass of a byte", 2, 2 * rounds, wall_ns);
-    report.expected = Some(json!({ "switches_at_least": 2 * rounds - 2 }));
-    report.kernel = kernel;
-    Ok(report)
+    Ok(Report {
+        expected: Some(json!({ "switches_at_least": 2 * rounds - 2 })),
+        kernel,
+        ..Report::of_truth("ping-pong", model, "one pass of a byte", 2, 2 * rounds, started_ns)
+    })
 }
 
 /// The one who serves and the one who receives, with two pipes between them.
@@ -71,8 +71,7 @@ pub(super) fn as_threads(rounds: u64) -> Result<Vec<KernelCounts>> {
     let (server, receiver) = players()?;
     let other = thread::Builder::new().spawn(move || receiver.play("pong", rounds, false)).context("cannot start a thread")?;
     let this = thread::Builder::new().spawn(move || server.play("ping", rounds, true)).context("cannot start a thread")?;
-    let join = |handle: thread::JoinHandle<Result<KernelCounts>>| handle.join().map_err(|_| anyhow!("a player panicked"))?;
-    Ok(vec![join(this)?, join(other)?])
+    Ok(vec![joined(this.join())??, joined(other.join())??])
 }
 
 fn as_processes(rounds: u64) -> Result<Vec<KernelCounts>> {
@@ -90,9 +89,7 @@ fn as_processes(rounds: u64) -> Result<Vec<KernelCounts>> {
             let own = server.play("ping", rounds, true)?;
             let mut text = String::new();
             counts_from.read_to_string(&mut text).context("cannot read the other player's counters")?;
-            if sys::wait_any().context("cannot wait for the other player")?.1 != 0 {
-                bail!("the other player failed");
-            }
+            sys::reap()?;
             Ok(vec![own, serde_json::from_str(&text).context("the other player sent no counters")?])
         }
     }

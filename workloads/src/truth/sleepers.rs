@@ -3,9 +3,10 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::joined;
 use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
 
@@ -28,15 +29,14 @@ pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {
         let builder = thread::Builder::new().stack_size(STACK_BYTES);
         handles.push(builder.spawn(move || body(index)).context("cannot start a thread; raise `ulimit -u` or lower --count")?);
     }
-    let mut report = Report::of_truth("sleepers", "threads", "one sleep", count, 0, 0);
+    let (mut work_by_worker, mut kernel) = (Vec::new(), Vec::new());
     for handle in handles {
-        let (sleeps, counts) = handle.join().map_err(|_| anyhow!("a sleeper panicked"))?;
-        report.work_by_worker.push(sleeps);
-        report.kernel.push(counts);
+        let (sleeps, counts) = joined(handle.join())?;
+        work_by_worker.push(sleeps);
+        kernel.push(counts);
     }
-    report.work = report.work_by_worker.iter().sum();
-    report.wall_seconds = to_seconds(sys::monotonic_ns() - started_ns);
-    report.work_seconds = report.wall_seconds;
-    report.expected = Some(json!({ "voluntary_at_least": report.work }));
-    Ok(report)
+    let work = work_by_worker.iter().sum();
+    let expected = Some(json!({ "voluntary_at_least": work }));
+    let report = Report::of_truth("sleepers", "threads", "one sleep", count, work, started_ns);
+    Ok(Report { work_by_worker, expected, kernel, ..report })
 }

@@ -3,21 +3,22 @@
 //! A yield is a switch that the kernel counts as involuntary although the thread asked for it. The scheduler may pick
 //! the same thread again, so the number of yields bounds the switches from above (plus ordinary preemptions).
 
+use std::sync::OnceLock;
 use std::thread;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
+use rustix::thread::sched_yield;
 use serde_json::json;
 
-use super::first_cpu;
-use crate::gate::Gate;
+use super::{first_cpu, joined};
 use crate::report::{KernelCounts, Report};
 use crate::sys;
 
 /// Runs it and reports.
 pub(crate) fn run(count: u64, threads: u16) -> Result<Report> {
-    sys::pin_to(first_cpu()?).context("cannot confine the process to one CPU")?;
+    sys::pin_to(first_cpu()?)?;
     let started_ns = sys::monotonic_ns();
-    let gate = Gate::default();
+    let gate = OnceLock::new();
     let kernel = thread::scope(|scope| -> Result<Vec<KernelCounts>> {
         let mut handles = Vec::new();
         for index in 0..threads {
@@ -25,17 +26,17 @@ pub(crate) fn run(count: u64, threads: u16) -> Result<Report> {
             handles.push(scope.spawn(move || {
                 sys::name_thread(&format!("yield-{index}"));
                 gate.wait();
-                (0..count).for_each(|_| sys::yield_now());
+                (0..count).for_each(|_| sched_yield());
                 KernelCounts::of_this_thread()
             }));
         }
-        gate.open();
-        handles.into_iter().map(|handle| handle.join().map_err(|_| anyhow!("a thread panicked"))).collect()
+        gate.get_or_init(|| ());
+        handles.into_iter().map(|handle| joined(handle.join())).collect()
     })?;
     let yields = count * u64::from(threads);
-    let wall_ns = sys::monotonic_ns() - started_ns;
-    let mut report = Report::of_truth("yield-loop", "threads", "one sched_yield", threads.into(), yields, wall_ns);
-    report.expected = Some(json!({ "yields": yields, "migrations_by_worker": 0 }));
-    report.kernel = kernel;
-    Ok(report)
+    Ok(Report {
+        expected: Some(json!({ "yields": yields, "migrations_by_worker": 0 })),
+        kernel,
+        ..Report::of_truth("yield-loop", "threads", "one sched_yield", threads.into(), yields, started_ns)
+    })
 }

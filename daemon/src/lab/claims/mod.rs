@@ -8,11 +8,11 @@ mod text;
 mod tolerances;
 mod view;
 
+use schedscope_workloads::median;
 use serde::{Deserialize, Serialize};
 
 use super::{
     cell::{Problem, Row},
-    figures::median,
     units::Unit,
 };
 pub use rules::ALL;

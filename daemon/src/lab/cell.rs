@@ -1,6 +1,6 @@
 //! A cell of the lab: one task on one concurrency model on one runtime, and what came of it.
 
-use std::{collections::HashMap, ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -151,17 +151,18 @@ impl Row {
     }
 }
 
+/// The row of a cell.
+pub(crate) fn find<'a>(rows: &'a [Row], runtime: &str, id: &str) -> Option<&'a Row> {
+    rows.iter().find(|row| row.cell.runtime == runtime && row.cell.id == id)
+}
+
 /// Adds the speed-ups, which need the serial twins: each run is compared with the twin's run of the same round, which was made
 /// close to it in time.
 pub(crate) fn add_speed_ups(rows: &mut [Row]) {
-    let key = |runtime: &str, id: &str| (runtime.to_owned(), id.to_owned());
-    let succeeded = rows.iter().filter(|row| row.has_succeeded());
-    let twins: HashMap<_, Vec<Figures>> = succeeded.map(|row| (key(&row.cell.runtime, &row.cell.id), row.runs.clone())).collect();
-    for Row { cell, runs, .. } in rows {
-        let twin = cell.serial_twin.as_ref().and_then(|twin| twins.get(&key(&cell.runtime, twin)));
-        for (run, twin) in runs.iter_mut().zip(twin.into_iter().flatten()) {
-            run.compare_with(twin);
-        }
+    let twin = |cell: &Cell| find(rows, &cell.runtime, cell.serial_twin.as_ref()?).filter(|twin| twin.has_succeeded());
+    let twins: Vec<Vec<Figures>> = rows.iter().map(|row| twin(&row.cell).map_or_else(Vec::new, |twin| twin.runs.clone())).collect();
+    for (row, twin) in rows.iter_mut().zip(&twins) {
+        row.runs.iter_mut().zip(twin).for_each(|(run, twin)| run.compare_with(twin));
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn compact(rows: &[Row], options: &Options) -> String {
     let mut text = String::from(
         "Core maps: a line per core, time from left to right, a colour or letter per thread; grey or +: other programs.\n",
     );
-    each(rows, options, |title, lines| {
+    for (title, lines) in maps(rows, options) {
         let cores: Vec<&String> = lines.iter().filter(|line| line.starts_with(ROW_PREFIX)).collect();
         let _ = writeln!(text, "{title}");
         for line in cores.iter().take(ROWS_MAX) {
@@ -25,22 +25,19 @@ pub(crate) fn compact(rows: &[Row], options: &Options) -> String {
         if cores.len() > ROWS_MAX {
             let _ = writeln!(text, "  and {} more", cores.len() - ROWS_MAX);
         }
-    });
+    }
     text
 }
 
 /// For the file: with time axis and legend.
 pub(crate) fn full(rows: &[Row], options: &Options) -> String {
     let mut text = String::new();
-    each(rows, options, |title, lines| {
+    for (title, lines) in maps(rows, options) {
         let _ = writeln!(text, "{title}\n{}\n", lines.join("\n"));
-    });
+    }
     text
 }
 
-fn each(rows: &[Row], options: &Options, mut show: impl FnMut(&str, &[String])) {
-    for row in rows {
-        let Some(lines) = row.report().and_then(|report| core_map::render(report, options)) else { continue };
-        show(&table::summary(row), &lines);
-    }
+fn maps(rows: &[Row], options: &Options) -> impl Iterator<Item = (String, Vec<String>)> {
+    rows.iter().filter_map(|row| Some((table::summary(row), core_map::render(row.report()?, options)?)))
 }

@@ -3,43 +3,36 @@
 use std::{
     ffi::OsStr,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::Command,
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 
 use super::{
     cell::Cell,
-    child::{self, Service, Stop},
+    child::{self, Stop},
     http::Http,
+    measure::Tracer,
+    server::Server,
 };
 
+/// File for what it prints.
+pub const LOG: &str = "daemon.log";
 /// How long the daemon may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// From one look at it to the next.
-const POLL: Duration = Duration::from_millis(50);
 /// How long the cell beside it may take.
 const CELL_LIMIT: Duration = Duration::from_secs(60);
 /// Cells worth looking at from outside, the best first.
 const SHOWN: [&str; 3] = ["hash-threads", "arithmetic-threads", "native-hash-threads"];
 
-/// Starts `schedscope daemon` with further options and waits until it answers.
-pub fn start(program: &Path, listen: SocketAddr, options: &[&OsStr], stop: &Stop) -> Result<Service> {
+/// Starts `schedscope daemon` with further options and waits until it answers; what it prints goes into `log`.
+pub fn start(program: &Path, log: PathBuf, listen: SocketAddr, options: &[&OsStr], stop: &Stop) -> Result<Server> {
     let mut command = Command::new(program);
-    let mut daemon = Service::start(command.args(["daemon", "--listen", &listen.to_string()]).args(options))?;
-    let began = Instant::now();
-    while answers(listen).is_err() {
-        if daemon.has_ended() {
-            bail!("`schedscope daemon` did not start: {}", daemon.last_words());
-        }
-        if began.elapsed() > START_LIMIT || stop.is_requested() {
-            bail!("`schedscope daemon` does not answer on {listen}");
-        }
-        thread::sleep(POLL);
-    }
+    command.args(["daemon", "--listen", &listen.to_string()]).args(options);
+    let mut daemon = Server::start("`schedscope daemon`", &mut command, listen, log)?;
+    daemon.wait(START_LIMIT, "does not answer", stop, |_| answers(listen).is_ok())?;
     Ok(daemon)
 }
 
@@ -56,12 +49,12 @@ pub fn answers(address: SocketAddr) -> Result<()> {
 }
 
 /// Starts the daemon, runs a cell beside it, and returns the text of `/metrics`.
-pub(crate) fn scrape(program: &Path, cells: &[Cell], stop: &Stop) -> Result<String> {
+pub(crate) fn scrape(tracer: &Tracer, cells: &[Cell], stop: &Stop) -> Result<String> {
     let runnable = || cells.iter().filter(|cell| cell.skipped.is_none());
     let cell = SHOWN.iter().find_map(|id| runnable().find(|cell| cell.id == *id)).or_else(|| runnable().next());
     let cell = cell.context("there is no cell to look at")?;
     let address = free_address()?;
-    let _daemon = start(program, address, &[], stop)?;
+    let _daemon = start(&tracer.program, tracer.directory.join(LOG), address, &[], stop)?;
     child::output(Command::new(&cell.program).args(&cell.arguments), CELL_LIMIT, stop)?;
     Http::new(address).text("/metrics")
 }

@@ -8,7 +8,10 @@ use std::fmt::Write;
 use schedscope_workloads::median;
 use serde::{Deserialize, Serialize};
 
-use super::{cell::Row, units::percent};
+use super::{
+    cell::{self, Row},
+    units::percent,
+};
 use crate::report::words::duration;
 
 /// Cells that start workers which do nothing: what processes cost more than threads.
@@ -49,7 +52,7 @@ pub(crate) fn of(rows: &[Row]) -> Vec<Compared> {
 }
 
 fn compared(rows: &[Row], threads: &Row) -> Option<Compared> {
-    let find = |id: &str| rows.iter().find(|row| row.cell.runtime == threads.cell.runtime && row.cell.id == id);
+    let find = |id: &str| cell::find(rows, &threads.cell.runtime, id);
     let processes = find(&format!("{}-processes-fork", threads.cell.task))?;
     // Cells about one claim run for a time, so that there is nothing to compare.
     threads.cell.serial_twin.as_ref()?;

@@ -26,6 +26,7 @@ pub mod results;
 pub mod runtime;
 mod sample;
 pub mod serve;
+pub mod server;
 mod sweep;
 mod table;
 pub mod units;
@@ -130,7 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         _ if !is_complete => Err(anyhow::anyhow!("interrupted")),
         _ if arguments.sweep => Ok(None),
         Some(serving) => serving.metrics().map(Some),
-        None => daemon::scrape(&tracer.program, &cells, &stop).map(Some),
+        None => daemon::scrape(&tracer, &cells, &stop).map(Some),
     };
     drop(server);
     let shown = serving.as_ref().map_or_else(Vec::new, |serving| serving.shown().to_vec());

@@ -1,6 +1,6 @@
 //! One page with the core maps of all cells in colour; it needs nothing but a browser.
 
-use std::fmt::Write;
+use std::{fmt::Write, ops::Range};
 
 use crate::report::{
     RunReport,
@@ -20,6 +20,8 @@ const COLUMNS: usize = 240;
 const ROW_HEIGHT: usize = 26;
 /// Units of a full bar.
 const BAR_HEIGHT: f64 = 22.0;
+/// Units of the lowest bar that is drawn.
+const HEIGHT_MIN: f64 = 0.25;
 /// Cores that are drawn: the busiest, on a machine that has more.
 const CORES_MAX: usize = 16;
 /// Colours of threads, the busiest first; distinct to the colour-blind too (after Okabe and Ito).
@@ -98,63 +100,40 @@ fn busiest(map: &CoreMap) -> Vec<&CoreMapRow> {
 
 /// Per colour the bars of one core: those of one column stand on each other, neighbours of the same height are one.
 fn paths(row: &CoreMapRow, merged: usize, columns: usize, bin_seconds: f64) -> Vec<(&'static str, String)> {
-    let mut bars: Vec<(&'static str, Vec<Bar>)> = Vec::new();
-    for column in 0..columns {
-        let range = column * merged..(column + 1) * merged;
-        let scale = BAR_HEIGHT / (merged as f64 * bin_seconds);
-        let mut foot = BAR_HEIGHT;
-        let mut seconds = [0.0; COLOURS.len() + 2];
-        for (thread, used) in row.bins.get(range.start..row.bins.len().min(range.end)).into_iter().flatten().flatten() {
-            seconds[(*thread).min(COLOURS.len())] += used;
-        }
-        seconds[COLOURS.len() + 1] = row.foreign.get(range.start..row.foreign.len().min(range.end)).into_iter().flatten().sum();
-        for (colour, seconds) in COLOURS.into_iter().chain([OTHER, FOREIGN]).zip(seconds) {
-            let height = (seconds * scale).min(foot);
-            if height < 0.25 {
-                continue;
+    let scale = BAR_HEIGHT / (merged as f64 * bin_seconds);
+    let stacks: Vec<_> = (0..columns).map(|column| stack(row, column * merged..(column + 1) * merged, scale)).collect();
+    let path = |index: usize| {
+        let (mut path, mut left) = (String::new(), 0);
+        for same in stacks.chunk_by(|a, b| a[index] == b[index]) {
+            let ((top, height), length) = (same[0][index], same.len());
+            if height > 0.0 {
+                let _ = write!(path, "M{left} {top}h{length}v{height}h-{length}z");
             }
-            let bar = Bar { column, length: 1, top: tenths(foot - height), height: tenths(height) };
-            foot -= height;
-            match bars.iter_mut().find(|(known, _)| *known == colour) {
-                Some((_, list)) => bar.join(list),
-                None => bars.push((colour, vec![bar])),
-            }
+            left += length;
         }
-    }
-    bars.into_iter().map(|(colour, list)| (colour, list.iter().map(Bar::path).collect())).collect()
+        path
+    };
+    let all = COLOURS.into_iter().chain([OTHER, FOREIGN]).enumerate().map(|(index, colour)| (colour, path(index)));
+    all.filter(|(_, path)| !path.is_empty()).collect()
 }
 
-/// A bar, vertically in tenths of a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bar {
-    column: usize,
-    length: usize,
-    top: u32,
-    height: u32,
-}
-
-impl Bar {
-    /// Makes the last bar of the list longer if this one continues it.
-    fn join(self, bars: &mut Vec<Bar>) {
-        match bars.last_mut() {
-            Some(before)
-                if before.column + before.length == self.column && (before.top, before.height) == (self.top, self.height) =>
-            {
-                before.length += 1;
-            }
-            _ => bars.push(self),
+/// Top and height of the bars in one column, in tenths of a unit: for each colour, for other threads and for other programs.
+fn stack(row: &CoreMapRow, bins: Range<usize>, scale: f64) -> [(f64, f64); COLOURS.len() + 2] {
+    let mut seconds = [0.0; COLOURS.len() + 2];
+    for (thread, used) in row.bins.get(bins.start..row.bins.len().min(bins.end)).into_iter().flatten().flatten() {
+        seconds[(*thread).min(COLOURS.len())] += used;
+    }
+    seconds[COLOURS.len() + 1] = row.foreign.get(bins.start..row.foreign.len().min(bins.end)).into_iter().flatten().sum();
+    let tenths = |value: f64| (value * 10.0).round() / 10.0;
+    let mut foot = BAR_HEIGHT;
+    seconds.map(|seconds| {
+        let height = (seconds * scale).min(foot);
+        if height < HEIGHT_MIN {
+            return (0.0, 0.0);
         }
-    }
-
-    fn path(&self) -> String {
-        let tenth = |value: u32| format!("{}.{}", value / 10, value % 10);
-        format!("M{} {}h{}v{}h-{}z", self.column, tenth(self.top), self.length, tenth(self.height), self.length)
-    }
-}
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and ten times the height of a bar")]
-fn tenths(value: f64) -> u32 {
-    (value * 10.0).round() as u32
+        foot -= height;
+        (tenths(foot), tenths(height))
+    })
 }
 
 fn legend(map: &CoreMap) -> String {

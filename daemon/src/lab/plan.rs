@@ -17,44 +17,6 @@ use super::{
     runtime::Runtime,
 };
 
-/// As many units as keep one worker busy for [`Scale::serial_seconds`] on this machine, whatever the scale.
-const CALIBRATED: [&str; 2] = ["--work {units}"; 2];
-/// The same for a task that needs files.
-const CALIBRATED_ON_DISK: [&str; 2] = ["--work {units} --directory {directory}"; 2];
-/// Requests to the lab's own HTTP server.
-const REQUESTS: [&str; 2] = ["--work 64 --url {url}", "--work 128 --url {url}"];
-/// The options that say how much of a task a cell does, in the short lab and in the full one. Tasks that are not here decide for
-/// themselves. `{units}`, `{directory}` and `{url}` stand for what is known only when the lab runs.
-const TASKS: [(&str, [&str; 2]); 25] = [
-    ("factorial", CALIBRATED),
-    ("arithmetic", CALIBRATED),
-    ("hash", CALIBRATED),
-    ("json", CALIBRATED),
-    ("regex", CALIBRATED),
-    ("big-int", CALIBRATED),
-    ("zlib", CALIBRATED),
-    ("lzma", CALIBRATED),
-    ("blur", CALIBRATED),
-    ("pbkdf2", CALIBRATED),
-    ("cipher", CALIBRATED),
-    ("monte-carlo", CALIBRATED),
-    ("database", CALIBRATED_ON_DISK),
-    ("file-read", CALIBRATED_ON_DISK),
-    ("file-write", CALIBRATED_ON_DISK),
-    ("download", ["--pause 0.25", "--pause 1"]),
-    ("print-numbers", ["--pause 0.1", "--pause 0.5"]),
-    ("sleep", ["--work 128", "--work 192"]),
-    ("request", ["--work 128", "--work 192"]),
-    ("fetch", REQUESTS),
-    ("upload", REQUESTS),
-    ("scrape", REQUESTS),
-    ("spin", CALIBRATED),
-    ("mutex", CALIBRATED),
-    // The control for the downloads.
-    (NATIVE_SLEEP, ["--work 4 --pause 0.25", "--work 4 --pause 1"]),
-];
-/// What [`TASKS`] calls the native task `sleep`, which is not the Python one.
-const NATIVE_SLEEP: &str = "native-sleep";
 /// Native tasks and the Python tasks that they are the control for, below which they stand in the table.
 const CONTROLS: [(&str, &str); 2] = [("spin", "arithmetic"), ("sleep", "download")];
 /// Workers of the native sleep: the textbook's number of downloads.
@@ -174,10 +136,32 @@ fn with_twins(listed: &[Cell], is_selected: impl Fn(&str) -> bool) -> Vec<&Cell>
     listed.iter().filter(|cell| is_selected(&cell.id) || twins.contains(&cell.id)).collect()
 }
 
-/// The row of [`TASKS`]; empty where the task decides for itself.
+/// The options that say how much of its task a cell does; none where the task decides for itself. `{units}` are as many as keep one
+/// worker busy for [`Scale::serial_seconds`] on this machine; they, `{directory}` and `{url}` are known only when the lab runs.
 fn options(cell: &Cell, scale: Scale) -> &'static str {
-    let task = if cell.is_native() && cell.task == "sleep" { NATIVE_SLEEP } else { &cell.task };
-    TASKS.iter().find(|(name, _)| *name == task).map_or("", |(_, [quick, full])| if scale == Scale::Quick { quick } else { full })
+    let is_quick = scale == Scale::Quick;
+    match cell.task.as_str() {
+        // The control for the downloads.
+        "sleep" if cell.is_native() => {
+            if is_quick {
+                "--work 4 --pause 0.25"
+            } else {
+                "--work 4 --pause 1"
+            }
+        }
+        "factorial" | "arithmetic" | "hash" | "json" | "regex" | "big-int" | "zlib" | "lzma" | "blur" | "pbkdf2" | "cipher"
+        | "monte-carlo" | "spin" | "mutex" => "--work {units}",
+        "database" | "file-read" | "file-write" => "--work {units} --directory {directory}",
+        "download" if is_quick => "--pause 0.25",
+        "download" => "--pause 1",
+        "print-numbers" if is_quick => "--pause 0.1",
+        "print-numbers" => "--pause 0.5",
+        "sleep" | "request" if is_quick => "--work 128",
+        "sleep" | "request" => "--work 192",
+        "fetch" | "upload" | "scrape" if is_quick => "--work 64 --url {url}",
+        "fetch" | "upload" | "scrape" => "--work 128 --url {url}",
+        _ => "",
+    }
 }
 
 /// The cell with its number of workers and its amount of work.
@@ -247,19 +231,19 @@ mod tests {
 
     #[test]
     fn a_model_does_the_work_of_its_serial_twin() {
-        let rates = Rates::from(TASKS.map(|(task, _)| (task.to_owned(), 1234.5)));
-        let given = |task: &str, model: &str| {
-            let runtime = if task == NATIVE_SLEEP { NATIVE } else { "3.11.7" };
-            let [task, runtime, model] = [task.trim_start_matches("native-"), runtime, model].map(str::to_owned);
+        let rates = Rates::from(["blur", "file-read"].map(|task| (task.to_owned(), 1234.5)));
+        let given = |runtime: &str, task: &str, model: &str| {
+            let [task, runtime, model] = [task, runtime, model].map(str::to_owned);
             sized(Cell { runtime, task, model, ..cell("a", "a") }, &bench(3), &rates).arguments
         };
-        for (task, _) in TASKS {
-            let (serial, threads) = (given(task, "serial"), given(task, "threads"));
+        for (runtime, task) in [("3.11.7", "blur"), ("3.11.7", "file-read"), ("3.11.7", "sleep"), (NATIVE, "sleep")] {
+            let (serial, threads) = (given(runtime, task, "serial"), given(runtime, task, "threads"));
             assert!(threads[0] == "--workers" && threads[1] == "4" && threads[2..] == serial, "{task}: {serial:?} {threads:?}");
         }
-        assert_eq!(given("file-read", "serial"), ["--work", "1234", "--directory", "a b"]);
-        assert_eq!(given("fetch", "serial"), ["--work", "128", "--url", "http://127.0.0.1:1/"]);
-        assert!(given("crash", "serial").is_empty());
+        let given = |task| given("3.11.7", task, "serial");
+        assert_eq!(given("file-read"), ["--work", "1234", "--directory", "a b"]);
+        assert_eq!(given("fetch"), ["--work", "128", "--url", "http://127.0.0.1:1/"]);
+        assert!(given("crash").is_empty());
     }
 
     #[test]

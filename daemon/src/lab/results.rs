@@ -27,7 +27,7 @@ const SERVED_SCHEMA: &str = "schedscope.lab-served/1";
 pub const RESULTS: &str = "results.json";
 /// Everything else that the lab leaves in its directory.
 const LEFT_BEHIND: &str = "cells workloads table.txt table.md core-maps.txt core-maps.html sweep.json sweep.csv sweep.txt \
-    served.json metrics.prom run.json daemon.toml programs prometheus grafana dashboards";
+    served.json metrics.prom run.json daemon.log daemon.toml programs prometheus grafana dashboards";
 
 /// What a run of the lab came to.
 pub(crate) struct Findings {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::{Value, json};
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
@@ -36,7 +36,7 @@ const NATIVE: [(&str, &str); 1] = [("native threads", "native --task spin --mode
 /// Size of a chart in dots: two to a column, four to a line.
 const CHART: (u32, u32) = (44, 24);
 /// Columns from one chart to the next: the chart itself and the label of its axis.
-const CHART_WIDTH: usize = 32;
+const CHART_WIDTH: u16 = 32;
 /// Charts side by side, so that a terminal of 130 columns can show them.
 const CHARTS: usize = 4;
 /// Other programs are mentioned if they took more than this part of the CPUs.
@@ -78,27 +78,17 @@ impl Point<'_> {
 }
 
 /// A figure of a point: its name in the data, its heading in the table, and how it is written there.
-struct Column {
-    name: &'static str,
-    heading: &'static str,
-    unit: Unit,
-    value: fn(&Point) -> f64,
-}
-
-const fn column(name: &'static str, heading: &'static str, unit: Unit, value: fn(&Point) -> f64) -> Column {
-    Column { name, heading, unit, value }
-}
-
+type Column = (&'static str, &'static str, Unit, fn(&Point) -> f64);
 const COLUMNS: [Column; 9] = [
-    column("running_per_worker", "C/n", Unit::Plain, |point| point.per_worker(point.figures.running_mean)),
-    column("demand_per_worker", "D/n", Unit::Plain, |point| point.per_worker(point.figures.demand_mean)),
-    column("speed_up", "speed-up", Unit::Factor, |point| point.speed_up),
-    column("voluntary_per_second", "vol/s", Unit::Rate, |point| point.figures.voluntary_per_second),
-    column("preempted_per_second", "preempt/s", Unit::Rate, |point| point.figures.preempted_per_second),
-    column("gil_share", "GIL", Unit::Percent, |point| point.figures.gil_share),
-    column("queued_share", "CPU queue", Unit::Percent, |point| point.figures.queued_share),
-    column("preemption_wait_p50_seconds", "turn", Unit::Seconds, |point| point.figures.preemption_wait_p50_seconds),
-    column("foreign_share", "others", Unit::Percent, |point| point.figures.foreign_share),
+    ("running_per_worker", "C/n", Unit::Plain, |point| point.per_worker(point.figures.running_mean)),
+    ("demand_per_worker", "D/n", Unit::Plain, |point| point.per_worker(point.figures.demand_mean)),
+    ("speed_up", "speed-up", Unit::Factor, |point| point.speed_up),
+    ("voluntary_per_second", "vol/s", Unit::Rate, |point| point.figures.voluntary_per_second),
+    ("preempted_per_second", "preempt/s", Unit::Rate, |point| point.figures.preempted_per_second),
+    ("gil_share", "GIL", Unit::Percent, |point| point.figures.gil_share),
+    ("queued_share", "CPU queue", Unit::Percent, |point| point.figures.queued_share),
+    ("preemption_wait_p50_seconds", "turn", Unit::Seconds, |point| point.figures.preemption_wait_p50_seconds),
+    ("foreign_share", "others", Unit::Percent, |point| point.figures.foreign_share),
 ];
 /// What the headings mean.
 const LEGEND: &str = "\
@@ -137,8 +127,8 @@ pub(crate) fn points(rows: &[Row]) -> (Vec<Point<'_>>, Vec<String>) {
 pub(crate) fn json(points: &[Point], missing: &[String], cpus: usize) -> Value {
     let points = points.iter().map(|point| {
         let mut value = json!({ "runtime": point.cell.runtime, "model": point.cell.model, "workers": point.cell.workers });
-        for column in &COLUMNS {
-            value[column.name] = json!((column.value)(point));
+        for (name, _, _, figure) in COLUMNS {
+            value[name] = json!(figure(point));
         }
         value
     });
@@ -147,9 +137,9 @@ pub(crate) fn json(points: &[Point], missing: &[String], cpus: usize) -> Value {
 
 /// The data as lines of comma-separated values.
 pub(crate) fn csv(points: &[Point]) -> String {
-    let mut text = format!("runtime,model,workers,{}\n", COLUMNS.map(|column| column.name).join(","));
+    let mut text = format!("runtime,model,workers,{}\n", COLUMNS.map(|(name, ..)| name).join(","));
     for point in points {
-        let numbers: Vec<String> = COLUMNS.iter().map(|column| format!("{:.6}", (column.value)(point))).collect();
+        let numbers = COLUMNS.map(|(_, _, _, figure)| format!("{:.6}", figure(point)));
         let _ = writeln!(text, "{},{},{},{}", point.cell.runtime, point.cell.model, point.cell.workers, numbers.join(","));
     }
     text
@@ -182,20 +172,16 @@ pub(crate) fn text(points: &[Point], missing: &[String], cpus: usize) -> String 
 
 /// The charts of one quantity side by side, the number of workers doubling from left to right.
 fn charts(series: &[&[Point]], value: fn(&Point) -> f64, top: f64) -> String {
-    let mut lines: Vec<String> = Vec::new();
-    for (index, points) in series.iter().enumerate() {
-        let name = format!("{} {}", points[0].cell.runtime, points[0].cell.model);
-        let chart = chart(points, value, top);
-        for (line, text) in std::iter::once(name.as_str()).chain(chart.lines()).enumerate() {
-            if lines.len() <= line {
-                lines.push(String::new());
-            }
-            let gap = (index * CHART_WIDTH).saturating_sub(lines[line].chars().count());
-            lines[line] += &" ".repeat(gap);
-            lines[line] += text;
-        }
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.add_row(series.iter().map(|points| {
+        let Cell { runtime, model, .. } = points[0].cell;
+        format!("{runtime} {model}\n{}", chart(points, value, top).trim_end())
+    }));
+    for column in table.column_iter_mut() {
+        column.set_padding((2, 0)).set_constraint(ColumnConstraint::Absolute(Width::Fixed(CHART_WIDTH)));
     }
-    lines.iter().fold(String::new(), |text, line| text + "  " + line.trim_end() + "\n")
+    table.trim_fmt() + "\n"
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a chart has fewer dots than an f32 tells apart")]
@@ -218,10 +204,10 @@ fn chart(points: &[Point], value: fn(&Point) -> f64, top: f64) -> String {
 fn table(points: &[Point]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
-    table.set_header(["workers", "on", "n"].into_iter().chain(COLUMNS.map(|column| column.heading)));
+    table.set_header(["workers", "on", "n"].into_iter().chain(COLUMNS.map(|(_, heading, ..)| heading)));
     for point in points {
         let Cell { model, runtime, workers, .. } = point.cell;
-        let figures = COLUMNS.iter().map(|column| column.unit.write((column.value)(point)));
+        let figures = COLUMNS.map(|(_, _, unit, figure)| unit.write(figure(point)));
         table.add_row([model.clone(), runtime.clone(), workers.to_string()].into_iter().chain(figures));
     }
     for column in table.column_iter_mut().skip(2) {

@@ -44,7 +44,8 @@ pub(super) struct LargeScrape {
 pub(super) fn measure(binary: &Path) -> Result<DaemonCost> {
     let large = large_scrape()?;
     let address = free_address()?;
-    let daemon = daemon::start(binary, address, &[], &Stop::default())?;
+    let scratch = tempfile::tempdir()?;
+    let daemon = daemon::start(binary, scratch.path().join(daemon::LOG), address, &[], &Stop::default())?;
     let _load = Service::start(&mut Load::pipe(100_000_000).command(&[]))?;
     sleep(Duration::from_secs(1));
     let process = Process::new(daemon.id().try_into()?)?;

@@ -12,7 +12,7 @@ use schedscope_workloads::median;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cell::{Problem, Row},
+    cell::{Problem, Row, find},
     units::Unit,
 };
 pub use rules::ALL;
@@ -153,7 +153,7 @@ pub(crate) fn of(rows: &[Row], cpus: usize) -> Vec<Judgement> {
 
 /// One claim on one runtime; `None` if its cells were not asked for.
 fn judge(claim: &Claim, rows: &[Row], runtime: &str, cpus: usize) -> Option<Judgement> {
-    let find = |id: &str| rows.iter().find(|row| row.cell.runtime == runtime && row.cell.id == id);
+    let find = |id: &str| find(rows, runtime, id);
     let needed: Vec<&Row> = claim.cells.iter().map(|id| find(id)).collect::<Option<_>>()?;
     let ran = |id: &&str| find(id).is_some_and(Row::has_succeeded);
     let mut judgement = Judgement {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::tolerances::{CALIBRATION_MIN, FOREIGN_MAX_DEMAND, FOREIGN_MAX_SPEED, FOREIGN_MAX_WAITING, STEAL_MAX};
 use crate::{
     lab::{
-        cell::{NATIVE, Row},
+        cell::{NATIVE, Row, find},
         figures::Figures,
         sample::Sample,
         units::{Unit, percent},
@@ -173,7 +173,7 @@ impl<'a> View<'a> {
     }
 
     fn find(&self, runtime: &str, id: &str) -> Option<CellRun<'a>> {
-        let row = self.rows.iter().find(|row| row.cell.runtime == runtime && row.cell.id == id)?;
+        let row = find(self.rows, runtime, id)?;
         let figures = row.runs.get(self.round).filter(|_| row.problem.is_none())?;
         Some(CellRun { row, figures, sample: row.samples.get(self.round) })
     }

@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Context, Result};
 
-use super::logged::Logged;
 use crate::lab::{
     child::Stop,
     embedded::{self, DASHBOARDS},
     http::Http,
+    server::Server,
 };
 
 /// Its first start fills a database, which takes a while.
@@ -37,7 +37,7 @@ pub struct Source {
 }
 
 /// A running Grafana with the shipped dashboards.
-pub struct Grafana(Logged);
+pub struct Grafana(Server);
 
 impl Grafana {
     /// Starts it, with all its files in `directory`, and waits until it has every dashboard.
@@ -63,7 +63,7 @@ impl Grafana {
             ("GF_PATHS_PLUGINS", directory.join("plugins")),
             ("GF_PATHS_PROVISIONING", directory.join("provisioning")),
         ]);
-        let mut server = Logged::start("Grafana", &mut command, listen, directory.join("grafana.log"))?;
+        let mut server = Server::start("Grafana", &mut command, listen, directory.join("grafana.log"))?;
         server.wait(START_LIMIT, "does not show the dashboards", stop, has_dashboards)?;
         Ok(Grafana(server))
     }

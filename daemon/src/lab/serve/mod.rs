@@ -6,7 +6,6 @@
 pub mod background;
 pub(crate) mod compare;
 pub mod grafana;
-mod logged;
 mod names;
 pub mod phases;
 pub mod prometheus;
@@ -20,16 +19,17 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::{
     cell::{Cell, Kind, Row},
-    child::{Service, Stop},
+    child::Stop,
     daemon::{self, free_address},
     embedded::{self, DASHBOARDS},
     host::give_to_user,
     http::Http,
     measure::Tracer,
+    server::Server,
 };
 pub use compare::Shown;
 use grafana::{Grafana, Source};
@@ -62,7 +62,7 @@ pub struct Serving {
     /// In the order in which they are run; those of one batch are known to the daemon at the same time.
     cells: Vec<Cell>,
     batch: usize,
-    daemon: Option<Service>,
+    daemon: Option<Server>,
     address: SocketAddr,
     prometheus: Prometheus,
     grafana: Option<Grafana>,
@@ -202,11 +202,7 @@ impl Serving {
     }
 
     fn check_alive(&mut self) -> Result<()> {
-        if let Some(daemon) = &mut self.daemon
-            && daemon.has_ended()
-        {
-            bail!("`schedscope daemon` ended: {}", daemon.last_words());
-        }
+        self.daemon.as_mut().map_or(Ok(()), Server::check_alive)?;
         self.prometheus.check_alive()?;
         self.grafana.as_mut().map_or(Ok(()), Grafana::check_alive)
     }
@@ -223,10 +219,11 @@ fn batch(cells: &[Cell], number: usize) -> &[Cell] {
     cells.chunks(names::NAMES).nth(number).unwrap_or_default()
 }
 
-fn start_daemon(tracer: &Tracer, cells: &[Cell], address: SocketAddr, stop: &Stop) -> Result<Service> {
+fn start_daemon(tracer: &Tracer, cells: &[Cell], address: SocketAddr, stop: &Stop) -> Result<Server> {
     let file = tracer.directory.join("daemon.toml");
     embedded::put(&file, &names::configuration(cells))?;
-    daemon::start(&tracer.program, address, &["--config".as_ref(), file.as_ref()], stop)
+    let log = tracer.directory.join(daemon::LOG);
+    daemon::start(&tracer.program, log, address, &["--config".as_ref(), file.as_ref()], stop)
 }
 
 /// Prometheus, or what to do without it.

@@ -11,8 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
 
-use super::logged::Logged;
-use crate::lab::{child::Stop, embedded, http::Http};
+use crate::lab::{child::Stop, embedded, http::Http, server::Server};
 
 /// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -45,7 +44,7 @@ impl Settings {
 }
 
 /// A running Prometheus.
-pub struct Prometheus(Logged);
+pub struct Prometheus(Server);
 
 impl Prometheus {
     /// Starts it, with all its files in `directory`, and waits until it has scraped every daemon once.
@@ -79,7 +78,7 @@ impl Prometheus {
             .arg(directory.join("data"))
             .args(["--web.listen-address", &listen.to_string()])
             .args(options);
-        Ok(Prometheus(Logged::start("Prometheus", &mut command, listen, directory.join("prometheus.log"))?))
+        Ok(Prometheus(Server::start("Prometheus", &mut command, listen, directory.join("prometheus.log"))?))
     }
 
     /// Its address for a browser.

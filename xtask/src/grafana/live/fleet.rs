@@ -16,6 +16,7 @@ use schedscope::{
         self,
         child::{Service, Stop},
         serve::prometheus::{Prometheus, Settings},
+        server::Server,
     },
     metrics::catalog,
 };
@@ -111,13 +112,13 @@ fn wait_until_answering(prometheus: &Prometheus, expected: [&str; 2]) -> f64 {
 }
 
 /// Names the same program differently from the other daemon.
-fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Service {
+fn daemon(scratch: &Path, number: usize, address: SocketAddr) -> Server {
     fs::copy(built("schedscope-workloads"), scratch.join("fleet-work")).unwrap();
     let rule = format!("[[workload]]\nname = \"fleet-{number}\"\nmatch = {{ exe = \"*/fleet-work\" }}\n");
     let file = scratch.join(format!("fleet-{number}.toml"));
     fs::write(&file, format!("[own_cost]\nwindow_seconds = 1\nevery_seconds = 4\n{rule}")).unwrap();
     let options = ["--allow-remote".as_ref(), "--config".as_ref(), file.as_ref()];
-    lab::daemon::start(&built("schedscope"), address, &options, &Stop::default()).unwrap()
+    lab::daemon::start(&built("schedscope"), scratch.join(format!("{number}.log")), address, &options, &Stop::default()).unwrap()
 }
 
 /// Moves this thread, and what it starts, into a new network namespace that has only the two addresses and ends with them.

@@ -17,6 +17,7 @@ use schedscope::{
             phases::{Phase, Phases},
             prometheus::{Prometheus, Settings},
         },
+        server::Server,
     },
     report::RunReport,
 };
@@ -48,7 +49,7 @@ pub(super) struct Scene {
     pub(super) gil: Option<Trace>,
     /// When every rule had been evaluated, in Unix time.
     pub(super) end_seconds: f64,
-    _daemon: Service,
+    _daemon: Server,
     _scratch: TempDir,
 }
 
@@ -175,7 +176,7 @@ fn link_python(link: &Path) -> bool {
     true
 }
 
-fn start_daemon(scratch: &Path, address: SocketAddr, stop: &Stop) -> Service {
+fn start_daemon(scratch: &Path, address: SocketAddr, stop: &Stop) -> Server {
     // The same program under two names, which rules tell apart.
     let rules = ["lab-threads", "lab-processes"].map(|name| {
         fs::copy(built("schedscope-workloads"), scratch.join(name)).unwrap();
@@ -185,7 +186,7 @@ fn start_daemon(scratch: &Path, address: SocketAddr, stop: &Stop) -> Service {
     let own_cost = "[own_cost]\nwindow_seconds = 1\nevery_seconds = 5\n";
     let config = scratch.join("schedscope.toml");
     fs::write(&config, format!("{own_cost}{gil}{}", rules.concat())).unwrap();
-    daemon::start(&built("schedscope"), address, &["--config".as_ref(), config.as_ref()], stop).unwrap()
+    daemon::start(&built("schedscope"), scratch.join(daemon::LOG), address, &["--config".as_ref(), config.as_ref()], stop).unwrap()
 }
 
 /// Prometheus; `None`, with a message, if this host or its user cannot run the tests.

@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Result, bail};
 
-use crate::lab::{
-    child::{Service, Stop},
+use super::{
+    child::{Service, Stop, last_line},
     http::Http,
 };
 
@@ -20,21 +20,26 @@ use crate::lab::{
 const POLL: Duration = Duration::from_millis(100);
 
 /// A running server.
-pub(super) struct Logged {
+pub struct Server {
     name: &'static str,
     service: Service,
-    pub(super) http: Http,
+    pub(crate) http: Http,
     log: PathBuf,
 }
 
-impl Logged {
+impl Server {
     /// Starts it; what it prints goes into `log`.
-    pub(super) fn start(name: &'static str, command: &mut Command, listen: SocketAddr, log: PathBuf) -> Result<Logged> {
-        Ok(Logged { name, service: Service::logging(command, &log)?, http: Http::new(listen), log })
+    pub(crate) fn start(name: &'static str, command: &mut Command, listen: SocketAddr, log: PathBuf) -> Result<Server> {
+        Ok(Server { name, service: Service::logging(command, &log)?, http: Http::new(listen), log })
+    }
+
+    /// Id of the process.
+    pub fn id(&self) -> u32 {
+        self.service.id()
     }
 
     /// Fails if it has ended.
-    pub(super) fn check_alive(&mut self) -> Result<()> {
+    pub(crate) fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
             bail!("{} ended: {}", self.name, last_error(&self.log));
         }
@@ -42,7 +47,7 @@ impl Logged {
     }
 
     /// Waits until `is_so`; after `limit` it fails and says what was not so.
-    pub(super) fn wait(&mut self, limit: Duration, failure: &str, stop: &Stop, is_so: impl Fn(&Http) -> bool) -> Result<()> {
+    pub(crate) fn wait(&mut self, limit: Duration, failure: &str, stop: &Stop, is_so: impl Fn(&Http) -> bool) -> Result<()> {
         let began = Instant::now();
         while !is_so(&self.http) {
             self.check_alive()?;
@@ -62,5 +67,5 @@ impl Logged {
 fn last_error(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let is_error = |line: &&str| line.contains("level=error") || line.contains("level=ERROR") || line.contains("err=");
-    text.lines().rfind(is_error).or_else(|| text.lines().last()).unwrap_or_default().to_owned()
+    text.lines().rfind(is_error).map_or_else(|| last_line(text.as_bytes()), str::to_owned)
 }

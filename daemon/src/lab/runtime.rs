@@ -18,9 +18,10 @@ use super::{
 /// How long an interpreter may take to say what it is.
 const LIMIT: Duration = Duration::from_secs(20);
 /// Asks for the interpreter's own path, as version managers put shell scripts before it, which would be traced as dozens of
-/// processes. The version of a free-threaded build ends in `t`, as its executable does.
+/// processes. The version of a free-threaded build ends in `t`, as its executable does. The cells need Python 3.8.
 const WHO_ARE_YOU: &str = "import sys, sysconfig, platform; print(sys.executable); \
-    print(platform.python_version() + ('t' if sysconfig.get_config_var('Py_GIL_DISABLED') else ''))";
+    print(platform.python_version() + ('t' if sysconfig.get_config_var('Py_GIL_DISABLED') else '')); \
+    print(sys.version_info >= (3, 8))";
 /// The interpreter that runs the cells if no other is named.
 const DEFAULT_PYTHON: &str = "python3";
 /// What to do without one.
@@ -71,27 +72,15 @@ fn python(path: &Path, script: &Path, stop: &Stop) -> Result<Runtime> {
         bail!("{shown} does not work as a Python: {}; {NO_PYTHON}", last_line(&output.stderr));
     }
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut lines = text.lines();
-    let (Some(executable), Some(version)) = (lines.next(), lines.next()) else {
+    let [executable, version, is_new_enough] = text.lines().collect::<Vec<_>>()[..] else {
         bail!("{shown} does not answer as a Python does; {NO_PYTHON}")
     };
-    let mut runtime = Runtime {
+    Ok(Runtime {
         name: version.to_owned(),
         program: if executable.is_empty() { path.to_owned() } else { executable.into() },
         prefix: vec![script.into()],
-        unusable: None,
-    };
-    if !is_new_enough(version) {
-        runtime.unusable = Some(format!("Python {version} is too old: the cells need 3.8"));
-    }
-    Ok(runtime)
-}
-
-/// True for Python 3.8 and later.
-fn is_new_enough(version: &str) -> bool {
-    let mut numbers = version.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    version >= (3, 8)
+        unusable: (is_new_enough != "True").then(|| format!("Python {version} is too old: the cells need 3.8")),
+    })
 }
 
 impl Runtime {
@@ -143,25 +132,5 @@ impl Runtime {
             Ok(Cell { runtime, program, arguments, ..listed })
         });
         cells.collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_are_compared_as_numbers() {
-        for (version, expected) in [
-            ("2.7.18", false),
-            ("3.7.16", false),
-            ("3.8.0", true),
-            ("3.13.0rc1", true),
-            ("3.14.0t", true),
-            ("4.0", true),
-            ("", false),
-        ] {
-            assert_eq!(is_new_enough(version), expected, "{version}");
-        }
     }
 }

@@ -7,9 +7,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::{
     cell::{Cell, Problem, Row},
     figures::Figures,
-    units::{factor, mebibytes, percent, rate},
+    units::{factor, mebibytes, percent},
 };
-use crate::report::words::duration;
+use crate::report::words::{duration, per_second};
 
 /// A heading, and what stands below it.
 type Column = (&'static str, fn(&Cell, &Figures) -> String);
@@ -22,9 +22,9 @@ const COLUMNS: [Column; 13] = [
     ("D", |_, figures| format!("{:.2}", figures.demand_mean)),
     ("CPUs", |_, figures| format!("{:.1}", figures.effective_cpus)),
     ("GIL", |cell, figures| maybe(Some(figures.gil_share).filter(|_| !cell.is_native()), percent)),
-    ("vol/s", |_, figures| rate(figures.voluntary_per_second)),
-    ("preempt/s", |_, figures| rate(figures.preempted_per_second)),
-    ("migr/s", |_, figures| rate(figures.migrations_per_second)),
+    ("vol/s", |_, figures| per_second(figures.voluntary_per_second)),
+    ("preempt/s", |_, figures| per_second(figures.preempted_per_second)),
+    ("migr/s", |_, figures| per_second(figures.migrations_per_second)),
     ("p99 wake", |_, figures| maybe(figures.wakeup_latency_p99_seconds, duration)),
     ("PSS", |_, figures| maybe(figures.pss_bytes, mebibytes)),
     ("start", |cell, figures| maybe(figures.start_seconds.filter(|_| cell.model != "serial"), duration)),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::report::words::{duration, grouped};
+use crate::report::words::{duration, per_second};
 
 /// How a figure is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ impl Unit {
             Unit::Plain => format!("{value:.2}"),
             Unit::Seconds => duration(value),
             Unit::Count => format!("{value:.0}"),
-            Unit::Rate => rate(value),
+            Unit::Rate => per_second(value),
             Unit::Factor => factor(value),
             Unit::Percent if value > 0.0 && value < 0.0995 => format!("{:.1} %", 100.0 * value),
             Unit::Percent => percent(value),
@@ -60,16 +60,6 @@ pub(crate) fn factor(value: f64) -> String {
     }
 }
 
-/// A number per second; below ten with a decimal, as there the difference between one and two matters.
-pub(crate) fn rate(value: f64) -> String {
-    if value < 9.95 && value > 0.0 {
-        return format!("{value:.1}");
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative; saturates at a rate no machine has")]
-    let whole = value.round() as u64;
-    grouped(whole)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,10 +69,6 @@ mod tests {
         assert_eq!(
             [1.234, 0.0995, 0.0994, 0.0234, 0.009_95, 0.009_94, 0.00234].map(factor),
             ["1.23x", "0.10x", "0.099x", "0.023x", "0.010x", "0.0099x", "0.0023x"]
-        );
-        assert_eq!(
-            [0.0, 0.26, 9.94, 9.95, 999.0, 1234.4, 1_234_567.0].map(rate),
-            ["0", "0.3", "9.9", "10", "999", "1,234", "1,234,567"]
         );
         assert_eq!(
             [0.0, 0.0123, 0.0994, 0.0996, 0.734].map(|part| Unit::Percent.write(part)),

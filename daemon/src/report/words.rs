@@ -91,15 +91,19 @@ pub(super) fn rate(count: u64, wall_seconds: f64) -> String {
     if wall == 0.0 {
         return String::new();
     }
-    let rate = count as f64 / wall;
+    format!("{}/s", per_second(count as f64 / wall))
+}
+
+/// A number per second: `1,030`, `0.4`; below ten with a decimal, as there the difference between one and two matters.
+pub(crate) fn per_second(rate: f64) -> String {
     if rate == 0.0 {
-        "0/s".to_owned()
+        "0".to_owned()
     } else if rate < 0.05 {
-        "<0.1/s".to_owned()
+        "<0.1".to_owned()
     } else if rate < 9.95 {
-        format!("{rate:.1}/s")
+        format!("{rate:.1}")
     } else {
-        format!("{}/s", grouped(rounded(rate) as u64))
+        grouped(rounded(rate) as u64)
     }
 }
 

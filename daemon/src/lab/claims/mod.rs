@@ -44,7 +44,7 @@ pub struct Claim {
 }
 
 /// The answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// It is so.
@@ -52,6 +52,7 @@ pub enum Verdict {
     /// It is not.
     DoesNotHold,
     /// This machine was not fit to judge, or the figures lie between.
+    #[default]
     Inconclusive,
     /// This interpreter cannot run what it takes.
     Skipped,
@@ -85,7 +86,7 @@ pub struct Spread {
 }
 
 /// A claim with its verdict on one runtime.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Judgement {
     /// The claim's key.
     pub claim: String,
@@ -159,13 +160,8 @@ fn judge(claim: &Claim, rows: &[Row], runtime: &str, cpus: usize) -> Option<Judg
     let mut judgement = Judgement {
         claim: claim.id.to_owned(),
         runtime: runtime.to_owned(),
-        verdict: Verdict::Inconclusive,
-        why: None,
-        nuance: String::new(),
-        figures: Vec::new(),
-        rounds_used: 0,
-        rounds: 0,
         cells: claim.all_cells().filter(ran).map(str::to_owned).collect(),
+        ..Judgement::default()
     };
     let mut rounds = usize::MAX;
     for row in needed {

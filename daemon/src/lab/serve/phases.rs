@@ -1,12 +1,10 @@
 //! What the lab runs now, for Prometheus: one series while a cell runs, none between two cells.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::net::SocketAddr;
 
 use anyhow::Result;
-use axum::{Router, extract::State, routing::get};
+use axum::{Router, routing::get};
+use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::background::Background;
 
@@ -28,15 +26,18 @@ pub struct Phase {
 
 /// A server on the loopback address that says which phase it is.
 pub struct Phases {
-    now: Arc<Mutex<Option<Phase>>>,
+    now: IntGaugeVec,
     server: Background,
 }
 
 impl Phases {
     /// Starts it on any free port.
     pub fn serve() -> Result<Phases> {
-        let now = Arc::default();
-        let router = Router::new().route("/metrics", get(metrics)).with_state(Arc::clone(&now));
+        let now = IntGaugeVec::new(Opts::new(METRIC, HELP), &LABELS)?;
+        let registry = Registry::new();
+        registry.register(Box::new(now.clone()))?;
+        let metrics = async move || TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default();
+        let router = Router::new().route("/metrics", get(metrics));
         Ok(Phases { now, server: Background::serve(SocketAddr::from(([127, 0, 0, 1], 0)), router)? })
     }
 
@@ -47,16 +48,11 @@ impl Phases {
 
     /// From now on it is this phase, or none.
     pub fn set(&self, phase: Option<Phase>) {
-        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        self.now.reset();
+        if let Some(Phase { workload, phase }) = phase {
+            self.now.with_label_values(&[workload, phase]).set(1);
+        }
     }
-}
-
-async fn metrics(State(now): State<Arc<Mutex<Option<Phase>>>>) -> String {
-    let phase = now.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let Some(Phase { workload, phase }) = phase else { return String::new() };
-    let [workload_label, phase_label] = LABELS;
-    // Names of cells and tasks are plain text, which Rust quotes as Prometheus does.
-    format!("# HELP {METRIC} {HELP}\n# TYPE {METRIC} gauge\n{METRIC}{{{workload_label}={workload:?},{phase_label}={phase:?}}} 1\n")
 }
 
 #[cfg(test)]
@@ -71,7 +67,7 @@ mod tests {
         assert_eq!(served(), "");
         let phase = Phase { workload: "native \"hash\"".to_owned(), phase: "CPU-bound: hash".to_owned() };
         phases.set(Some(phase));
-        let expected = r#"schedscope_lab_phase_info{workload="native \"hash\"",phase="CPU-bound: hash"} 1"#;
+        let expected = r#"schedscope_lab_phase_info{phase="CPU-bound: hash",workload="native \"hash\""} 1"#;
         assert_eq!(served().lines().last(), Some(expected));
         phases.set(None);
         assert_eq!(served(), "");

@@ -11,7 +11,7 @@ use std::{
 
 use schedscope::{
     lab::{
-        child::{Service, Stop},
+        child::Stop,
         daemon::{self, free_address},
         serve::{
             phases::{Phase, Phases},

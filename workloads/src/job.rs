@@ -89,12 +89,12 @@ pub(crate) struct Job {
 
 impl Job {
     /// Runs the worker's life: first instruction, name, preparation, ready, go, work.
-    pub(crate) fn run(&self, ready_and_wait: impl FnOnce(u64) -> Result<()>) -> Result<WorkerReport> {
+    pub(crate) fn run(&self, ready_and_wait: impl FnOnce() -> Result<()>) -> Result<WorkerReport> {
         let first_ns = sys::monotonic_ns();
         sys::name_thread(&format!("{}-{}", name_of(&self.task), self.index));
         self.pin()?;
         let mut unit = self.task.unit_of_work(Duration::from_secs_f64(self.pause_seconds));
-        ready_and_wait(first_ns)?;
+        ready_and_wait()?;
         let begin_ns = sys::monotonic_ns();
         let mut work = 0;
         while self.goes_on(work, begin_ns) {

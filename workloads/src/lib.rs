@@ -10,7 +10,7 @@
 //! `schedscope workload` and the program `schedscope-workloads`, which the tests use, offer the same commands.
 //!
 //! Reading order: [`args`] (command line), [`cells`] (the table), [`tasks`] (a unit of work), [`job`], [`models`],
-//! [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (the only unsafe code), [`server`] (HTTP).
+//! [`threads`], [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (the only unsafe code), [`server`] (HTTP).
 
 mod again;
 mod args;
@@ -22,6 +22,7 @@ mod report;
 mod server;
 mod sys;
 mod tasks;
+mod threads;
 mod truth;
 
 use anyhow::{Context, Result};

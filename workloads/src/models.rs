@@ -2,16 +2,14 @@
 //!
 //! All workers get ready, wait for each other, and begin together, so the time of work holds no time of starting.
 
-use std::sync::{OnceLock, mpsc};
-use std::thread;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::again::Again;
 use crate::job::{Job, Model, NativeArgs, jobs, name_of};
 use crate::processes;
 use crate::report::{ModelRun, Report, Stopwatch};
 use crate::sys;
+use crate::threads::together;
 
 /// Runs one native cell.
 pub(crate) fn run(args: &NativeArgs, again: Again) -> Result<Report> {
@@ -33,7 +31,7 @@ fn run_serial(jobs: &[Job]) -> Result<ModelRun> {
     let (mut pss_bytes, mut starts_ns, mut workers) = (None, Vec::new(), Vec::new());
     for job in jobs {
         starts_ns.push(sys::monotonic_ns());
-        workers.push(job.run(|_| {
+        workers.push(job.run(|| {
             pss_bytes = watch.measure_memory();
             Ok(())
         })?);
@@ -42,38 +40,18 @@ fn run_serial(jobs: &[Job]) -> Result<ModelRun> {
 }
 
 fn run_threads(jobs: &[Job]) -> Result<ModelRun> {
-    let gate = OnceLock::new();
-    let (ready, all_ready) = mpsc::channel();
     let mut watch = Stopwatch::start();
-    thread::scope(|scope| {
-        let (mut starts_ns, mut threads) = (Vec::new(), Vec::new());
-        for job in jobs {
-            let (ready, gate) = (ready.clone(), &gate);
-            starts_ns.push(sys::monotonic_ns());
-            let body = move || {
-                job.run(|_| {
-                    ready.send(()).context("the main thread is gone")?;
-                    gate.wait();
-                    Ok(())
-                })
-            };
-            match thread::Builder::new().spawn_scoped(scope, body) {
-                Ok(handle) => threads.push(handle),
-                Err(error) => {
-                    gate.get_or_init(|| ());
-                    return Err(error).context("cannot start a thread; raise `ulimit -u` or start fewer workers");
-                }
-            }
-        }
-        // A worker that failed drops its sender, so this ends in any case.
-        drop(ready);
-        let ready_count = all_ready.iter().take(jobs.len()).count();
-        let pss_bytes = if ready_count == jobs.len() { watch.measure_memory() } else { None };
-        gate.get_or_init(|| ());
-        let mut workers = Vec::new();
-        for handle in threads {
-            workers.push(handle.join().map_err(|_| anyhow::anyhow!("a worker thread panicked"))??);
-        }
-        Ok(ModelRun { wall_ns: watch.elapsed_ns(), pss_bytes, starts_ns, workers })
-    })
+    let mut pss_bytes = None;
+    let work = |index: usize, wait: &dyn Fn()| {
+        jobs[index].run(|| {
+            wait();
+            Ok(())
+        })
+    };
+    let (starts_ns, reports) = together(jobs.len(), work, || {
+        pss_bytes = watch.measure_memory();
+        Ok(())
+    })?;
+    let workers = reports.into_iter().collect::<Result<_>>()?;
+    Ok(ModelRun { wall_ns: watch.elapsed_ns(), pss_bytes, starts_ns, workers })
 }

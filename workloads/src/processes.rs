@@ -80,7 +80,7 @@ pub(crate) fn run(jobs: &[Job], again: Again) -> Result<ModelRun> {
 /// The worker's side.
 pub(crate) fn worker_main(job: &str) -> Result<()> {
     let job: Job = serde_json::from_str(job).context("--job is not a job")?;
-    let report = job.run(|_| {
+    let report = job.run(|| {
         writeln!(stdout(), "ready").context("the parent is gone")?;
         let mut signal = String::new();
         if stdin().read_line(&mut signal).context("cannot read the start signal")? == 0 {

@@ -43,7 +43,7 @@ fn every_model_does_exactly_the_work_asked_for() {
         assert_eq!(report["cell"], format!("native-{task}-{model}"));
         assert_eq!(number(&report["workers"]), workers);
         assert_eq!(number(&report["work"]), 11);
-        assert!(report["pss_bytes"].as_u64().unwrap() > 100_000);
+        assert!((100_000..1_000_000_000).contains(&number(&report["pss_bytes"])));
         assert!(report["wall_seconds"].as_f64().unwrap() >= report["work_seconds"].as_f64().unwrap());
     }
 }
@@ -124,10 +124,7 @@ fn daemon_reports_or_is_left_behind() {
 
 #[test]
 fn exec_from_a_thread_goes_on_as_the_same_process() {
-    let child = Command::new(PROGRAM).args(["exec-from-thread", "--work", "3"]).stdout(Stdio::piped()).spawn().unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let report = report(&["exec-from-thread", "--work", "3"]);
     assert_eq!((&report["cell"], number(&report["work"])), (&Value::from("native-spin-serial"), 3));
 }
 

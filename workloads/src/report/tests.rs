@@ -2,12 +2,6 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
-fn own_memory_is_plausible() {
-    let bytes = tree_pss_bytes().unwrap();
-    assert!((100_000..1_000_000_000).contains(&bytes), "{bytes}");
-}
-
-#[test]
 fn migrations_are_found_in_the_kernels_text() {
     let text = "worker (12, #threads: 2)\n---\nse.load.weight  :  1048576\nse.nr_migrations     :      37\nnr_switches : 4\n";
     assert_eq!(migrations_in(text), Some(37));

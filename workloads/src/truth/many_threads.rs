@@ -1,7 +1,6 @@
 //! Many threads alive at the same time: the tracer's per-task memory must hold them all.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -10,9 +9,7 @@ use serde_json::json;
 
 use crate::report::{Report, seconds as to_seconds};
 use crate::sys::{self, Fork};
-
-/// Enough for a thread that only waits; the default of 2 MiB each would need gigabytes of address space.
-const STACK_BYTES: usize = 64 << 10;
+use crate::threads::together;
 
 /// Runs it in this process and reports.
 pub(crate) fn run(count: usize, seconds: f64) -> Result<Report> {
@@ -70,25 +67,9 @@ fn wait_for_go(count: usize, mut ready: PipeWriter, mut go: PipeReader) -> Resul
 
 /// Starts the threads, calls `meanwhile` when all are there, and ends them.
 fn all_at_once(count: usize, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
-    let gate = OnceLock::new();
-    let (ready, all_ready) = mpsc::channel();
-    thread::scope(|scope| {
-        for index in 0..count {
-            let (gate, ready) = (&gate, ready.clone());
-            let body = move || {
-                sys::name_thread(&format!("many-{index}"));
-                // The receiver outlives the scope, so sending cannot fail.
-                let _ = ready.send(());
-                gate.wait();
-            };
-            if let Err(error) = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, body) {
-                gate.get_or_init(|| ());
-                return Err(error).with_context(|| format!("cannot start thread {index}; raise `ulimit -u` or lower --count"));
-            }
-        }
-        all_ready.iter().take(count).for_each(drop);
-        let result = meanwhile();
-        gate.get_or_init(|| ());
-        result
-    })
+    let body = |index: usize, wait: &dyn Fn()| {
+        sys::name_thread(&format!("many-{index}"));
+        wait();
+    };
+    together(count, body, meanwhile).map(drop)
 }

@@ -10,10 +10,11 @@ use anyhow::{Context, Result};
 use rustix::thread::sched_yield;
 use serde_json::json;
 
-use super::{first_cpu, joined, ping_pong};
+use super::{first_cpu, ping_pong};
 use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
 use crate::tasks::multiply;
+use crate::threads::joined;
 
 /// What a part of the mixture did: its name, its own count, and the kernel's counters of its thread.
 type Part = (&'static str, u64, KernelCounts);

@@ -14,18 +14,11 @@ pub(crate) mod ping_pong;
 pub(crate) mod sleepers;
 pub(crate) mod yield_loop;
 
-use std::thread;
-
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::sys;
 
 /// The first CPU that we may use.
 fn first_cpu() -> Result<usize> {
     sys::usable_cpus()?.first().copied().context("this process may use no CPU at all")
-}
-
-/// What a thread returned that has been joined.
-fn joined<T>(result: thread::Result<T>) -> Result<T> {
-    result.map_err(|_| anyhow!("a thread panicked"))
 }

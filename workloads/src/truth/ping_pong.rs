@@ -12,9 +12,10 @@ use std::thread;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::{first_cpu, joined};
+use super::first_cpu;
 use crate::report::{KernelCounts, Report};
 use crate::sys::{self, Fork};
+use crate::threads::joined;
 
 /// One end: read a byte, write a byte.
 struct Player {

@@ -6,11 +6,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::joined;
 use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
-
-const STACK_BYTES: usize = 64 << 10;
+use crate::threads::{STACK_BYTES, joined};
 
 /// Runs it and reports.
 pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {

@@ -3,36 +3,26 @@
 //! A yield is a switch that the kernel counts as involuntary although the thread asked for it. The scheduler may pick
 //! the same thread again, so the number of yields bounds the switches from above (plus ordinary preemptions).
 
-use std::sync::OnceLock;
-use std::thread;
-
 use anyhow::Result;
 use rustix::thread::sched_yield;
 use serde_json::json;
 
-use super::{first_cpu, joined};
+use super::first_cpu;
 use crate::report::{KernelCounts, Report};
 use crate::sys;
+use crate::threads::together;
 
 /// Runs it and reports.
 pub(crate) fn run(count: u64, threads: u16) -> Result<Report> {
     sys::pin_to(first_cpu()?)?;
     let started_ns = sys::monotonic_ns();
-    let gate = OnceLock::new();
-    let kernel = thread::scope(|scope| -> Result<Vec<KernelCounts>> {
-        let mut handles = Vec::new();
-        for index in 0..threads {
-            let gate = &gate;
-            handles.push(scope.spawn(move || {
-                sys::name_thread(&format!("yield-{index}"));
-                gate.wait();
-                (0..count).for_each(|_| sched_yield());
-                KernelCounts::of_this_thread()
-            }));
-        }
-        gate.get_or_init(|| ());
-        handles.into_iter().map(|handle| joined(handle.join())).collect()
-    })?;
+    let body = |index: usize, wait: &dyn Fn()| {
+        sys::name_thread(&format!("yield-{index}"));
+        wait();
+        (0..count).for_each(|_| sched_yield());
+        KernelCounts::of_this_thread()
+    };
+    let (_, kernel) = together(threads.into(), body, || Ok(()))?;
     let yields = count * u64::from(threads);
     Ok(Report {
         expected: Some(json!({ "yields": yields, "migrations_by_worker": 0 })),

@@ -11,7 +11,7 @@ use crate::sys;
 use crate::tasks::TaskKind;
 
 /// How the workers are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Model {
     /// All work in the main thread.
     Serial,
@@ -39,7 +39,7 @@ pub(crate) fn name_of(value: &impl ValueEnum) -> String {
 }
 
 /// What a native cell is asked to do: the arguments of `native`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args, Serialize, Deserialize)]
 pub struct NativeArgs {
     /// What to do.
     #[arg(long)]
@@ -77,23 +77,21 @@ pub enum Pin {
 /// What one worker is to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Job {
-    pub(crate) task: TaskKind,
+    /// What all workers do together.
+    cell: NativeArgs,
     /// Which of the workers it is, from 0.
-    pub(crate) index: usize,
-    /// Units to do, unless `seconds` is set.
-    work: u64,
-    seconds: Option<f64>,
-    pause_seconds: f64,
-    pin: Option<Pin>,
+    index: usize,
+    /// Units that it does, unless the cell works for a time.
+    share: u64,
 }
 
 impl Job {
     /// Runs the worker's life: first instruction, name, preparation, ready, go, work.
     pub(crate) fn run(&self, ready_and_wait: impl FnOnce() -> Result<()>) -> Result<WorkerReport> {
         let first_ns = sys::monotonic_ns();
-        sys::name_thread(&format!("{}-{}", name_of(&self.task), self.index));
+        sys::name_thread(&format!("{}-{}", name_of(&self.cell.task), self.index));
         self.pin()?;
-        let mut unit = self.task.unit_of_work(Duration::from_secs_f64(self.pause_seconds));
+        let mut unit = self.cell.task.unit_of_work(Duration::from_secs_f64(self.cell.pause));
         ready_and_wait()?;
         let begin_ns = sys::monotonic_ns();
         let mut work = 0;
@@ -106,14 +104,14 @@ impl Job {
 
     /// True until the share is done (fixed work) or the time is up (fixed time).
     fn goes_on(&self, done: u64, begin_ns: u64) -> bool {
-        match self.seconds {
-            None => done < self.work,
+        match self.cell.seconds {
+            None => done < self.share,
             Some(limit) => seconds(sys::monotonic_ns() - begin_ns) < limit,
         }
     }
 
     fn pin(&self) -> Result<()> {
-        let Some(pin) = self.pin else { return Ok(()) };
+        let Some(pin) = self.cell.pin else { return Ok(()) };
         let usable = sys::usable_cpus()?;
         sys::pin_to(match pin {
             Pin::One => usable[0],
@@ -131,7 +129,7 @@ pub(crate) fn jobs(args: &NativeArgs, cpus: usize) -> Vec<Job> {
     };
     shares(args.work.unwrap_or(args.task.default_work()), workers)
         .enumerate()
-        .map(|(index, work)| Job { task: args.task, index, work, seconds: args.seconds, pause_seconds: args.pause, pin: args.pin })
+        .map(|(index, share)| Job { cell: args.clone(), index, share })
         .collect()
 }
 

@@ -1,14 +1,14 @@
-//! Threads that get ready, wait for each other, and go on together.
+//! Starting threads, by themselves or so that they wait for each other and go on together.
 
 use std::sync::{OnceLock, mpsc};
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::sys;
 
 /// Enough for what these threads do; thousands with the default of 2 MiB each would need gigabytes of address space.
-pub(crate) const STACK_BYTES: usize = 64 << 10;
+const STACK_BYTES: usize = 64 << 10;
 
 /// Runs `body` on so many threads. Each calls the function that it is given when it is ready; once all have, `meanwhile` runs, and
 /// then all go on. Returns when each was started, and what it returned.
@@ -46,6 +46,11 @@ pub(crate) fn together<T: Send>(
         let returned: Result<Vec<T>> = threads.into_iter().map(|thread| joined(thread.join())).collect();
         Ok((starts_ns, returned?))
     })
+}
+
+/// Starts a thread.
+pub(crate) fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
+    thread::Builder::new().stack_size(STACK_BYTES).spawn(body).context("cannot start a thread; raise `ulimit -u` or start fewer")
 }
 
 /// What a thread returned that has been joined.

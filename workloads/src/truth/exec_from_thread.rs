@@ -7,11 +7,12 @@ use std::os::unix::process::CommandExt;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use crate::again::Again;
 use crate::sys;
 use crate::tasks::multiply;
+use crate::threads::{joined, spawn};
 
 /// Replaces the process; returns only if that failed.
 pub(crate) fn run(work: u64, again: Again) -> Result<()> {
@@ -19,26 +20,21 @@ pub(crate) fn run(work: u64, again: Again) -> Result<()> {
     command.args(["native", "--task", "spin", "--model", "serial", "--work", &work.to_string()]);
     // Bystanders in each state: one runs, one sleeps. Both vanish in the exec.
     for (name, runs) in [("bystander-run", true), ("bystander-slp", false)] {
-        thread::Builder::new()
-            .spawn(move || {
-                sys::name_thread(name);
-                loop {
-                    if runs {
-                        multiply(100_000, 1);
-                    } else {
-                        thread::sleep(Duration::from_millis(1));
-                    }
+        spawn(move || {
+            sys::name_thread(name);
+            loop {
+                if runs {
+                    multiply(100_000, 1);
+                } else {
+                    thread::sleep(Duration::from_millis(1));
                 }
-            })
-            .context("cannot start a thread")?;
+            }
+        })?;
     }
-    let executor = thread::Builder::new()
-        .spawn(move || {
-            sys::name_thread("executor");
-            thread::sleep(Duration::from_millis(20));
-            command.exec()
-        })
-        .context("cannot start a thread")?;
-    let error = executor.join().map_err(|_| anyhow!("the executing thread panicked"))?;
-    Err(error).context("cannot execute this program again")
+    let executor = spawn(move || {
+        sys::name_thread("executor");
+        thread::sleep(Duration::from_millis(20));
+        command.exec()
+    })?;
+    Err(joined(executor.join())?).context("cannot execute this program again")
 }

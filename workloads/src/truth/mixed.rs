@@ -14,7 +14,7 @@ use super::{first_cpu, ping_pong};
 use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
 use crate::tasks::multiply;
-use crate::threads::joined;
+use crate::threads::{joined, spawn};
 
 /// What a part of the mixture did: its name, its own count, and the kernel's counters of its thread.
 type Part = (&'static str, u64, KernelCounts);
@@ -61,10 +61,6 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
         kernel: parts.iter().map(|(_, _, counts)| counts.clone()).collect(),
         ..Report::of_truth("mixed", "mixed", "one step of any part", parts.len(), work, started_ns)
     })
-}
-
-fn spawn(body: impl FnOnce() -> Result<Part> + Send + 'static) -> Result<thread::JoinHandle<Result<Part>>> {
-    thread::Builder::new().spawn(body).context("cannot start a thread")
 }
 
 /// Games of ping-pong, fifty passes each; the players inherit the CPU of this thread.

@@ -7,7 +7,6 @@
 //! starting and ending.
 
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::thread;
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -15,7 +14,7 @@ use serde_json::json;
 use super::first_cpu;
 use crate::report::{KernelCounts, Report};
 use crate::sys::{self, Fork};
-use crate::threads::joined;
+use crate::threads::{joined, spawn};
 
 /// One end: read a byte, write a byte.
 struct Player {
@@ -70,8 +69,8 @@ fn players() -> Result<(Player, Player)> {
 /// Plays a game of two threads.
 pub(super) fn as_threads(rounds: u64) -> Result<Vec<KernelCounts>> {
     let (server, receiver) = players()?;
-    let other = thread::Builder::new().spawn(move || receiver.play("pong", rounds, false)).context("cannot start a thread")?;
-    let this = thread::Builder::new().spawn(move || server.play("ping", rounds, true)).context("cannot start a thread")?;
+    let other = spawn(move || receiver.play("pong", rounds, false))?;
+    let this = spawn(move || server.play("ping", rounds, true))?;
     Ok(vec![joined(this.join())??, joined(other.join())??])
 }
 

@@ -3,12 +3,12 @@
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 
 use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
-use crate::threads::{STACK_BYTES, joined};
+use crate::threads::{joined, spawn};
 
 /// Runs it and reports.
 pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {
@@ -22,11 +22,7 @@ pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {
         }
         (sleeps, KernelCounts::of_this_thread())
     };
-    let mut handles = Vec::new();
-    for index in 0..count {
-        let builder = thread::Builder::new().stack_size(STACK_BYTES);
-        handles.push(builder.spawn(move || body(index)).context("cannot start a thread; raise `ulimit -u` or lower --count")?);
-    }
+    let handles = (0..count).map(|index| spawn(move || body(index))).collect::<Result<Vec<_>>>()?;
     let (mut work_by_worker, mut kernel) = (Vec::new(), Vec::new());
     for handle in handles {
         let (sleeps, counts) = joined(handle.join())?;

@@ -124,12 +124,10 @@ pub const ALL: [Claim; 17] = [
         cells: &["arithmetic-serial", "arithmetic-threads"],
         judge: |view| {
             let (serial, threads) = (view.cell("arithmetic-serial")?, view.cell("arithmetic-threads")?);
-            let ruling = if view.can_tell_speed(&[serial, threads]) {
-                judge_speed_up(threads.figures.work_speed_up?, view.ideal(threads.workers()), true)
-            } else if is_bound(threads) {
-                Ruling::Holds
-            } else {
-                Ruling::Unfit(view.obstacle_to_speed(&[serial, threads]))
+            let ruling = match view.obstacle(Gate::Speed, &[serial, threads]) {
+                None => judge_speed_up(threads.figures.work_speed_up?, view.ideal(threads.workers()), true),
+                Some(_) if is_bound(threads) => Ruling::Holds,
+                Some(why) => Ruling::Unfit(why),
             };
             speed_reading(view, ruling, serial, threads)
         },
@@ -483,14 +481,11 @@ fn unresolved() -> String {
 
 fn parallel(view: &View, serial: &str, parallel: &str) -> Option<Reading> {
     let (serial, workers) = (view.cell(serial)?, view.cell(parallel)?);
-    let ruling = if view.can_tell_speed(&[serial, workers]) {
-        judge_speed_up(workers.figures.work_speed_up?, view.ideal(workers.workers()), false)
-    } else if workers.is_gil_unresolved() {
-        Ruling::Unfit(unresolved())
-    } else if is_free(workers) {
-        Ruling::Holds
-    } else {
-        Ruling::Unfit(view.obstacle_to_speed(&[serial, workers]))
+    let ruling = match view.obstacle(Gate::Speed, &[serial, workers]) {
+        None => judge_speed_up(workers.figures.work_speed_up?, view.ideal(workers.workers()), false),
+        Some(_) if workers.is_gil_unresolved() => Ruling::Unfit(unresolved()),
+        Some(_) if is_free(workers) => Ruling::Holds,
+        Some(why) => Ruling::Unfit(why),
     };
     speed_reading(view, ruling, serial, workers)
 }

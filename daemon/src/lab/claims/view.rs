@@ -188,11 +188,6 @@ impl<'a> View<'a> {
         self.obstacle(Gate::Speed, cells).is_none()
     }
 
-    /// Why it cannot.
-    pub(super) fn obstacle_to_speed(&self, cells: &[CellRun]) -> String {
-        self.obstacle(Gate::Speed, cells).unwrap_or_default()
-    }
-
     /// Why nothing may be said about these cells, if so.
     pub(super) fn obstacle(&self, gate: Gate, cells: &[CellRun]) -> Option<String> {
         if gate == Gate::Events {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     cell::{self, Row},
+    claims::FOREIGN_MAX_SPEED,
     units::percent,
 };
 use crate::report::words::duration;
@@ -18,8 +19,6 @@ use crate::report::words::duration;
 const START: [&str; 2] = ["startup-threads", "startup-processes-fork"];
 /// Workers that such a cell starts besides, so that none pays for what only the first one needs.
 const FIRST_WORKERS: usize = 1;
-/// Part of the CPUs that others may take before the machine's noise says more than the estimate.
-const FOREIGN_MAX: f64 = 0.05;
 
 /// One cell of threads bound by the GIL and its twin on processes; medians over the rounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,7 +93,7 @@ pub(crate) fn text(compared: &[Compared]) -> String {
     }
     let mut text = String::from("What processes would take, estimated from the threads' run alone, and what they took:\n");
     for one in compared {
-        let is_quiet = one.foreign_share <= FOREIGN_MAX;
+        let is_quiet = one.foreign_share <= FOREIGN_MAX_SPEED;
         let noise =
             if is_quiet { String::new() } else { format!(" (other programs took {} of the CPUs)", percent(one.foreign_share)) };
         let _ = writeln!(

@@ -10,6 +10,7 @@ use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
 use super::{
     cell::{Cell, Problem, Row},
+    claims::FOREIGN_MAX_SPEED,
     figures::Figures,
     runtime::Runtime,
     units::{Unit, percent},
@@ -39,8 +40,6 @@ const CHART: (u32, u32) = (44, 24);
 const CHART_WIDTH: u16 = 32;
 /// Charts side by side, so that a terminal of 130 columns can show them.
 const CHARTS: usize = 4;
-/// Other programs are mentioned if they took more than this part of the CPUs.
-const FOREIGN_NOTABLE: f64 = 0.05;
 
 /// The cells of the sweep, model by model.
 pub(crate) fn cells(runtimes: &[Runtime], cpus: usize) -> Vec<Cell> {
@@ -157,7 +156,7 @@ pub(crate) fn text(points: &[Point], missing: &[String], cpus: usize) -> String 
     }
     let _ = writeln!(text, "\n{}\n\n{LEGEND}", table(points));
     let foreign = points.iter().map(|point| point.figures.foreign_share).fold(0.0, f64::max);
-    if foreign > FOREIGN_NOTABLE {
+    if foreign > FOREIGN_MAX_SPEED {
         let _ = writeln!(
             text,
             "Other programs took up to {} of the CPUs: D per worker is still right, C and the speed-ups are too low.",

@@ -18,6 +18,7 @@ use super::{
 pub use rules::ALL;
 pub use text::remarks;
 pub(crate) use text::{lines, text};
+pub(crate) use tolerances::FOREIGN_MAX_SPEED;
 pub use tolerances::TOLERANCES;
 pub(crate) use view::CALIBRATION;
 pub use view::Gate;

@@ -2,7 +2,7 @@
 
 macro_rules! tolerances {
     ($($(#[$doc:meta])+ $name:ident = $value:literal;)+) => {
-        $($(#[$doc])+ pub(super) const $name: f64 = $value;)+
+        $($(#[$doc])+ pub(crate) const $name: f64 = $value;)+
 
         /// All tolerances by name, so that the rules can be put into words.
         pub const TOLERANCES: &[(&str, f64)] = &[$((stringify!($name), $name)),+];

@@ -1,11 +1,6 @@
 //! A Prometheus of the lab's own: the shipped configuration, rules and alerts, with the daemon's address put in.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -16,6 +11,8 @@ use crate::lab::{child::Stop, embedded, http::Http, server::Server};
 /// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
+/// The configuration's file.
+const CONFIGURATION: &str = "prometheus.yml";
 /// The block of the shipped configuration that stays a comment until there is a second store.
 const REMOTE_WRITE: &str = "remote_write:";
 
@@ -49,9 +46,9 @@ pub struct Prometheus(Server);
 impl Prometheus {
     /// Starts it, with all its files in `directory`, and waits until it has scraped every daemon once.
     pub fn start(program: &Path, directory: &Path, settings: &Settings, stop: &Stop) -> Result<Prometheus> {
-        let configuration = write_configuration(directory, settings)?;
-        let mut prometheus = Prometheus::launch(program, directory, &configuration, settings.listen, &[])?;
-        prometheus.wait_until_ready(stop)?;
+        embedded::write(embedded::RULES, &directory.join("rules"))?;
+        embedded::put(&directory.join(CONFIGURATION), &configured(embedded::PROMETHEUS, settings)?)?;
+        let mut prometheus = Prometheus::launch(program, directory, settings.listen, &[], stop)?;
         let scraped = prometheus
             .0
             .wait(START_LIMIT, "does not reach the daemon", stop, |http| targets(http).is_ok_and(|targets| all_up(&targets)));
@@ -61,24 +58,23 @@ impl Prometheus {
 
     /// Starts one that scrapes nothing and takes what others write to it.
     pub fn receive(program: &Path, directory: &Path, listen: SocketAddr, stop: &Stop) -> Result<Prometheus> {
-        embedded::write(&[("prometheus.yml", "scrape_configs: []\n")], directory)?;
-        let configuration = directory.join("prometheus.yml");
-        let options = ["--web.enable-remote-write-receiver"];
-        let mut prometheus = Prometheus::launch(program, directory, &configuration, listen, &options)?;
-        prometheus.wait_until_ready(stop)?;
-        Ok(prometheus)
+        embedded::write(&[(CONFIGURATION, "scrape_configs: []\n")], directory)?;
+        Prometheus::launch(program, directory, listen, &["--web.enable-remote-write-receiver"], stop)
     }
 
-    fn launch(program: &Path, directory: &Path, configuration: &Path, listen: SocketAddr, options: &[&str]) -> Result<Prometheus> {
+    /// Starts it with the configuration in `directory`, and waits until it answers.
+    fn launch(program: &Path, directory: &Path, listen: SocketAddr, options: &[&str], stop: &Stop) -> Result<Prometheus> {
         let mut command = Command::new(program);
         command
             .arg("--config.file")
-            .arg(configuration)
+            .arg(directory.join(CONFIGURATION))
             .arg("--storage.tsdb.path")
             .arg(directory.join("data"))
             .args(["--web.listen-address", &listen.to_string()])
             .args(options);
-        Ok(Prometheus(Server::start("Prometheus", &mut command, listen, directory.join("prometheus.log"))?))
+        let mut server = Server::start("Prometheus", &mut command, listen, directory.join("prometheus.log"))?;
+        server.wait(START_LIMIT, "does not answer", stop, |http| http.text("/-/ready").is_ok())?;
+        Ok(Prometheus(server))
     }
 
     /// Its address for a browser.
@@ -99,10 +95,6 @@ impl Prometheus {
         }
         Ok(answer["data"].take())
     }
-
-    fn wait_until_ready(&mut self, stop: &Stop) -> Result<()> {
-        self.0.wait(START_LIMIT, "does not answer", stop, |http| http.text("/-/ready").is_ok())
-    }
 }
 
 fn targets(http: &Http) -> Result<Vec<Value>> {
@@ -118,14 +110,6 @@ fn all_up(targets: &[Value]) -> bool {
 fn errors(targets: &[Value]) -> String {
     let errors = targets.iter().filter_map(|target| target["lastError"].as_str().filter(|error| !error.is_empty()));
     errors.collect::<Vec<_>>().join("; ")
-}
-
-/// Writes the configuration and the rules beside it.
-fn write_configuration(directory: &Path, settings: &Settings) -> Result<PathBuf> {
-    embedded::write(embedded::RULES, &directory.join("rules"))?;
-    let file = directory.join("prometheus.yml");
-    embedded::put(&file, &configured(embedded::PROMETHEUS, settings)?)?;
-    Ok(file)
 }
 
 /// The configuration with addresses and the scrape interval put in.

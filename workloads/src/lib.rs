@@ -30,6 +30,7 @@ use anyhow::{Context, Result};
 pub use crate::again::Again;
 pub use crate::args::{Args, Command};
 pub use crate::report::median;
+pub use crate::server::late_answers;
 
 /// Runs a command; what it prints is one line of JSON about what it did.
 ///

@@ -27,18 +27,22 @@ const LINKS_MAX: u32 = 100_000;
 ///
 /// The first line it prints is its address.
 pub(crate) fn serve(delay_ms: u64) -> Result<()> {
-    let delay = Duration::from_millis(delay_ms);
+    runtime::Builder::new_current_thread().enable_io().build().context("cannot start")?.block_on(async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
+        println!("http://{}/", listener.local_addr().context("cannot read the port")?);
+        Ok(axum::serve(listener, late_answers(Duration::from_millis(delay_ms))).await?)
+    })
+}
+
+/// Answers every request after the delay.
+pub fn late_answers(delay: Duration) -> Router {
     let answer = move |method: Method, uri: Uri, body: Bytes| async move {
         let body = answer_to(&method, uri.path(), &body);
         // A thread of its own, as the runtime's timers count whole milliseconds.
         let _ = spawn_blocking(move || thread::sleep(delay)).await;
         ([(CONNECTION, "close")], body)
     };
-    runtime::Builder::new_current_thread().enable_io().build().context("cannot start")?.block_on(async {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen")?;
-        println!("http://{}/", listener.local_addr().context("cannot read the port")?);
-        Ok(axum::serve(listener, Router::new().fallback(answer)).await?)
-    })
+    Router::new().fallback(answer)
 }
 
 /// The body of the answer.

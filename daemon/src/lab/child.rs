@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
     os::unix::process::CommandExt,
     path::Path,
     process::{Child, Command, Output, Stdio},
@@ -93,12 +92,12 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a service that prints little.
+    /// Starts a service whose output nobody reads.
     pub fn start(command: &mut Command) -> Result<Service> {
-        Ok(Service { child: spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))? })
+        Ok(Service { child: spawn(command.stdout(Stdio::null()).stderr(Stdio::null()))? })
     }
 
-    /// Starts a service that prints more than a pipe holds, into a file.
+    /// Starts a service that prints into a file.
     pub(crate) fn logging(command: &mut Command, log: &Path) -> Result<Service> {
         let file = fs::File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         let errors = file.try_clone().with_context(|| format!("cannot write {}", log.display()))?;
@@ -106,29 +105,8 @@ impl Service {
     }
 
     /// Id of the process, which leads a group of its own.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Waits for the first line that it prints, and returns it.
-    pub(crate) fn first_line(&mut self) -> Result<String> {
-        let stdout = self.child.stdout.take().context("its output was read before")?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        if line.trim().is_empty() {
-            bail!("it ended: {}", self.last_words());
-        }
-        Ok(line.trim().to_owned())
-    }
-
-    /// Why it ended, in its own words; waits until it has.
-    pub(crate) fn last_words(&mut self) -> String {
-        let mut text = Vec::new();
-        if let Some(mut stderr) = self.child.stderr.take() {
-            // What can't be read is not worth a second error.
-            let _ = stderr.read_to_end(&mut text);
-        }
-        last_line(&text)
     }
 
     /// True if it ended by itself.
@@ -195,11 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_service_says_where_it_serves_or_why_it_does_not() {
-        let started = |script| Service::start(Command::new("sh").args(["-c", script])).unwrap();
-        assert_eq!(started("echo http://somewhere; sleep 300").first_line().unwrap(), "http://somewhere");
-        let error = started("echo no port >&2").first_line().unwrap_err();
-        assert_eq!(error.to_string(), "it ended: no port");
+    fn the_last_line_says_what_went_wrong() {
         assert_eq!(last_line(b"Traceback:\n  deep\nOSError: no\n\n"), "OSError: no");
         assert_eq!(last_line(b""), "it gives no reason");
     }

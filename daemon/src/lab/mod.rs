@@ -31,24 +31,32 @@ mod sweep;
 mod table;
 pub mod units;
 
-use std::{io::Write, path::PathBuf, time::Instant};
+use std::{
+    io::Write,
+    net::Ipv4Addr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use globset::Glob;
+use schedscope_workloads::late_answers;
 
 use crate::report::Options;
 use cell::{Cell, Problem, Row, add_speed_ups};
-use child::{Service, Stop};
+use child::Stop;
 use embedded::{LAB_SCRIPT, SCRIPTS};
 use measure::Tracer;
 use plan::{Bench, Scale};
 use progress::Progress;
 use results::Findings;
 use runtime::Runtime;
-use serve::{Serving, find_prometheus};
+use serve::{Serving, background::Background, find_prometheus};
 
 /// Where the results go if the user does not say.
 const DIRECTORY: &str = "schedscope-lab";
+/// How long the lab's own HTTP server takes to answer the cells that fetch, upload and scrape.
+const ANSWER_DELAY: Duration = Duration::from_millis(10);
 
 /// Arguments of `schedscope lab`.
 #[derive(Clone, Debug, clap::Args)]
@@ -104,8 +112,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let tracer = Tracer { program: program.clone(), directory: directory.clone() };
     let native = Runtime::native(program);
-    let mut server = Service::start(&mut native.command(["serve-http", "--delay-ms", "10"]))?;
-    let url = server.first_line().context("the local HTTP server did not start")?;
+    let server = Background::serve((Ipv4Addr::LOCALHOST, 0).into(), late_answers(ANSWER_DELAY))?;
+    let url = format!("http://{}/", server.address());
     runtimes.push(native);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let bench = Bench { scale, cpus, url, directory: directory.clone() };

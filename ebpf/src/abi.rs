@@ -13,6 +13,7 @@ use crate::{
     loss::LOSS_SLOTS,
     switch_clock::SwitchClock,
     task_clock::TaskClock,
+    wait_account::WaitAccount,
 };
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
@@ -39,7 +40,7 @@ pub mod program {
     /// Empty programs and the hooks they can be attached to: what the kernel's own metering of a program costs.
     pub const METERS: [(&str, &str); 2] = [("meter_switch", SCHED_SWITCH), ("meter_waking", SCHED_WAKING)];
 
-    /// Attached to the hook of its name only while figures are being checked: a woken task has been queued.
+    /// Attached to the hook of its name only while figures are verified: a woken task has been queued.
     pub const SCHED_WAKEUP: &str = "sched_wakeup";
 
     /// Every program attached to a tracepoint of the same name.
@@ -78,12 +79,27 @@ pub mod map {
     /// `HashMap<u32, u32>` by tgid: workload that the iterator gives to the threads of a process.
     pub const SEED_TGIDS: &str = "SEED_TGIDS";
 
+    /// `Array<WaitAccount>` by slot while figures are verified, else one entry.
+    pub const WAIT_ACCOUNTS: &str = "WAIT_ACCOUNTS";
+
     /// `Array<Residuals>`, one entry: what the iterator found when it compared waiting threads with the kernel.
     pub const WAITING: &str = "WAITING";
 
     /// Every map with a name of ours; the compiler adds `.rodata`.
-    pub const ALL: [&str; 11] =
-        [SLOT_OF_PID, SLOT_OF_TASK, TASKS, FREE_SLOTS, DEAD_SLOTS, CELLS, CPUS, THREAD_CPU, PLACES, SEED_TGIDS, WAITING];
+    pub const ALL: [&str; 12] = [
+        SLOT_OF_PID,
+        SLOT_OF_TASK,
+        TASKS,
+        FREE_SLOTS,
+        DEAD_SLOTS,
+        CELLS,
+        CPUS,
+        THREAD_CPU,
+        PLACES,
+        SEED_TGIDS,
+        WAIT_ACCOUNTS,
+        WAITING,
+    ];
 }
 
 /// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
@@ -128,20 +144,6 @@ pub struct Ending {
     pub migrations: u64,
 }
 
-/// Migrations beyond the first between two runs of a thread: a counter that looks when a thread gets a CPU sees only one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Moves {
-    /// Switches of the thread, and one, at its last migration; 0 before the first. Does not change while it waits.
-    pub at_switch: u32,
-    /// Migrations beyond the first.
-    pub again: u32,
-    /// Migrations of which no event was seen.
-    pub unseen: u32,
-    /// Moves from queue to queue while it slept: since 6.12 a thread that sleeps may stay queued for a while.
-    pub asleep: u32,
-}
-
 /// One traced thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C, align(64))]
@@ -155,9 +157,7 @@ pub struct TaskRecord {
     /// See [`TaskClock`].
     pub clock: TaskClock,
     /// What it waits for while blocked: a [`crate::blocked::Reason`].
-    pub reason: u16,
-    /// 1 from a preemption on its way to sleep until the end of the run after it, see [`Drowsy`].
-    pub is_drowsy: u16,
+    pub reason: u32,
     /// Thread id.
     pub tid: u32,
     /// Closed time on a CPU.
@@ -200,8 +200,12 @@ pub struct TaskRecord {
     pub comm: [u8; 16],
     /// See [`Ending`].
     pub at_exit: Ending,
-    /// See [`Moves`].
-    pub moves: Moves,
+    /// Switches of the thread, and one, at its last migration; 0 before the first. Does not change while it waits.
+    pub switches_at_migration: u32,
+    /// Migrations beyond the first between two runs: a counter that looks when a thread gets a CPU sees only one.
+    pub migrations_again: u32,
+    /// Migrations of which no event was seen.
+    pub migrations_unseen: u64,
     /// Where its process keeps the locks of its Python interpreters. Written by user space, inherited through fork, cleared at exec.
     pub gil: [AddressRange; gil::RANGES],
     /// Times it blocked in epoll.
@@ -217,23 +221,6 @@ pub struct TaskRecord {
     pub gil_interval_ns: u64,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
-    /// See [`Drowsy`].
-    pub drowsy: Drowsy,
-}
-
-/// Preemptions of a thread that had already set its state to sleep.
-///
-/// The kernel's `sched_info_depart` marks only a task in the running state as queued, and its `sched_info_arrive` passes over one
-/// that is not marked: unless a move has marked it meanwhile, the run that follows is missing in `pcount`, and the wait before it in
-/// `run_delay`. Such a run leaves `last_arrival` as it was, by which it is told. Older kernels (5.10) count every arrival.
-/// <https://github.com/torvalds/linux/blob/v6.12/kernel/sched/stats.h>
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Drowsy {
-    /// The kernel's `sched_info.last_arrival` at the last such preemption.
-    pub last_arrival_ns: u64,
-    /// Runs that the kernel did not count.
-    pub uncounted_runs: u64,
 }
 
 /// What a migration interrupted.
@@ -290,16 +277,8 @@ pub struct Cell {
     pub wakeup_latency: Histogram,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Histogram,
-    /// Switches in `preempted` of threads that were about to wait: the kernel does not count the wait that follows as run delay.
-    pub preempted_drowsy: u64,
     /// Waits of which no event told the begin; they are in the sums above and in no distribution.
     pub unobserved_wait_ns: u64,
-    /// First waking to the end of the wake-up, while [`program::SCHED_WAKEUP`] is attached.
-    pub queueing_ns: u64,
-    /// Wake-ups in `queueing_ns`.
-    pub queueings: u64,
-    /// The longest of them.
-    pub queueing_max_ns: u64,
 }
 
 /// One CPU, all tasks.
@@ -333,6 +312,7 @@ const _: () = {
     assert!(size_of::<TaskClock>() == 40);
     // The two lines that every switch writes: the clock, and the counters.
     assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, blocked_ns) == 128);
+    assert!(size_of::<WaitAccount>() == 168);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));

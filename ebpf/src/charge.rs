@@ -2,6 +2,7 @@
 
 use core::arch::asm;
 
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use schedscope_ebpf::{
     abi::{Cause, Cell, CpuRecord, Histogram, TaskRecord},
     blocked::REASON_SLOTS,
@@ -12,7 +13,7 @@ use schedscope_ebpf::{
 };
 
 use crate::{
-    kernel_types::{TASK_SLOTS, THREAD_CPUS, WORKLOADS},
+    kernel_types::{TASK_SLOTS, THREAD_CPUS, Task, WORKLOADS},
     maps::{CELLS, CPUS, PLACES, THREAD_CPU},
 };
 
@@ -22,6 +23,21 @@ pub(crate) fn this_cpu(cpu: u32) -> Option<&'static mut CpuRecord> {
     // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest. Only the clock in it is
     // also written by others, under the lock of the CPU's run queue like every writing of it.
     CPUS.get_ptr_mut(cpu).map(|record| unsafe { &mut *record })
+}
+
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
+/// lock is held.
+#[inline(always)]
+pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
+    let rq_clock_ns = task.rq_clock_ns();
+    if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
+        // A new offset may be smaller than the last one.
+        return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };
+    }
+    // SAFETY: a helper without preconditions.
+    let now_ns = unsafe { bpf_ktime_get_ns() };
+    let now_ns = rq_clock_ns.map_or(now_ns, |rq_clock_ns| cpu.clock.measure(rq_clock_ns, now_ns));
+    if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
 }
 
 /// The counters of a workload on the CPU this program runs on.

@@ -56,6 +56,7 @@ constants! {
     TASK_RUNTIME
     TASK_RUN_DELAY
     TASK_LAST_ARRIVAL
+    TASK_LAST_QUEUED
     TASK_IOWAIT_WORD
     TASK_IOWAIT_MASK
     TASK_CFS_RQ
@@ -74,6 +75,7 @@ constants! {
     WORKLOADS
     TASK_SLOTS
     THREAD_CPUS
+    HAS_WAIT_ACCOUNTS
 }
 
 /// A type that a member of a kernel struct can have.
@@ -247,10 +249,26 @@ impl Task {
         if TASK_RUN_DELAY.load() == ABSENT { None } else { Some(self.load(TASK_RUN_DELAY)) }
     }
 
-    /// `sched_info.last_arrival`, the last switch-in that the kernel counted; `None` without `CONFIG_SCHED_INFO`.
+    /// `sched_info.last_arrival`, the last switch-in that the kernel counted; 0 without `CONFIG_SCHED_INFO`.
     #[inline(always)]
-    pub(crate) fn last_arrival_ns(self) -> Option<u64> {
-        if TASK_LAST_ARRIVAL.load() == ABSENT { None } else { Some(self.load(TASK_LAST_ARRIVAL)) }
+    pub(crate) fn last_arrival_ns(self) -> u64 {
+        if TASK_LAST_ARRIVAL.load() == ABSENT { 0 } else { self.load(TASK_LAST_ARRIVAL) }
+    }
+
+    /// How long ago the kernel stamped it as queued (`sched_info.last_queued`), by the clock of its run queue; 0 if it has no stamp.
+    #[inline(always)]
+    pub(crate) fn stamped_ago_ns(self) -> u64 {
+        if TASK_LAST_QUEUED.load() == ABSENT {
+            return 0;
+        }
+        let stamp_ns: u64 = self.load(TASK_LAST_QUEUED);
+        if stamp_ns == 0 { 0 } else { self.rq_clock_ns().unwrap_or(0).saturating_sub(stamp_ns) }
+    }
+
+    /// Asleep, and still on a queue.
+    #[inline(always)]
+    pub(crate) fn sleeps_queued(self) -> bool {
+        TASK_SCHED_DELAYED.load() != ABSENT && self.load::<u8, _>(TASK_SCHED_DELAYED) != 0
     }
 
     /// Clock of the run queue that the task is on, up to date in `sched_switch`; `None` without `CONFIG_FAIR_GROUP_SCHED`.

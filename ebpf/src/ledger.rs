@@ -5,15 +5,16 @@ use crate::{
     task_clock::Phase,
 };
 
-/// Settles at a thread's end what its waits were longer or shorter by; shorter at most by what they were.
+/// Settles at a thread's end what its waits were longer or shorter by; shorter at most by what they were. Returns by how much they
+/// changed.
 #[inline(always)]
-pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) {
+pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) -> i64 {
     let carry_ns = record.clock.take_carry();
     let mut excess_ns = carry_ns.unsigned_abs();
     if carry_ns >= 0 {
         record.preempt_wait_ns += excess_ns;
         cell.preempt_wait_ns += excess_ns;
-        return;
+        return carry_ns;
     }
     let waits = [(&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns), (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns)];
     for (of_thread, of_workload) in waits {
@@ -22,17 +23,18 @@ pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) {
         *of_workload -= cut_ns;
         excess_ns -= cut_ns;
     }
+    carry_ns + excess_ns.cast_signed()
 }
 
 /// Notes which of a thread's migrations are not the first since it last ran.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "it is compared with the number before it, and 2^32 switches apart is far")]
-pub fn note_move(record: &mut TaskRecord) {
+pub fn note_migration(record: &mut TaskRecord) {
     let at_switch = (record.voluntary + record.preempted + record.yielded) as u32 + 1;
-    if record.moves.at_switch == at_switch {
-        record.moves.again += 1;
+    if record.switches_at_migration == at_switch {
+        record.migrations_again += 1;
     }
-    record.moves.at_switch = at_switch;
+    record.switches_at_migration = at_switch;
 }
 
 /// How long the kernel had the thread queued in a wait of which an event was missed: what `run_delay` has grown by since the arrival
@@ -44,20 +46,6 @@ pub fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
     let accounted_ns = record.kernel_before.run_delay_ns + record.wakeup_wait_ns + record.preempt_wait_ns;
     let beyond_ns = delay_ns.saturating_sub(accounted_ns);
     if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
-}
-
-/// A thread that has set its state to sleep is preempted; `last_arrival_ns` is the kernel's.
-#[inline(always)]
-pub fn fall_drowsy(record: &mut TaskRecord, last_arrival_ns: u64) {
-    record.is_drowsy = 1;
-    record.drowsy.last_arrival_ns = last_arrival_ns;
-}
-
-/// The run after [`fall_drowsy`] ends; a wait that follows may be drowsy again.
-#[inline(always)]
-pub fn end_drowsy_run(record: &mut TaskRecord, last_arrival_ns: u64) {
-    record.is_drowsy = 0;
-    record.drowsy.uncounted_runs += u64::from(last_arrival_ns == record.drowsy.last_arrival_ns);
 }
 
 #[cfg(test)]
@@ -82,11 +70,12 @@ mod tests {
             record.clock.carry_ns = carry_ns;
             (record.preempt_wait_ns, record.wakeup_wait_ns) = (preempted_ns, woken_ns);
             (cell.preempt_wait_ns, cell.wakeup_wait_ns) = (preempted_ns + others_preempted_ns, woken_ns + others_woken_ns);
-            settle_end(&mut record, &mut cell);
+            let settled_ns = settle_end(&mut record, &mut cell);
             prop_assert_eq!(cell.preempt_wait_ns - record.preempt_wait_ns, others_preempted_ns);
             prop_assert_eq!(cell.wakeup_wait_ns - record.wakeup_wait_ns, others_woken_ns);
             let (before, after) = (preempted_ns + woken_ns, record.preempt_wait_ns + record.wakeup_wait_ns);
             prop_assert_eq!(after, before.saturating_add_signed(carry_ns));
+            prop_assert_eq!(after, before.wrapping_add_signed(settled_ns));
             prop_assert_eq!(record.clock.carry_ns, 0);
         }
     }
@@ -94,31 +83,18 @@ mod tests {
     #[test]
     fn only_a_second_move_between_two_switches_is_another_one() {
         let (mut record, _) = blank();
-        note_move(&mut record);
-        assert_eq!(record.moves.again, 0);
-        note_move(&mut record);
-        note_move(&mut record);
-        assert_eq!(record.moves.again, 2);
+        note_migration(&mut record);
+        assert_eq!(record.migrations_again, 0);
+        note_migration(&mut record);
+        note_migration(&mut record);
+        assert_eq!(record.migrations_again, 2);
         record.voluntary += 1;
-        note_move(&mut record);
+        note_migration(&mut record);
         record.preempted += 1;
-        note_move(&mut record);
+        note_migration(&mut record);
         record.yielded += 1;
-        note_move(&mut record);
-        assert_eq!(record.moves.again, 2);
-    }
-
-    #[test]
-    fn a_run_is_uncounted_if_the_kernel_knows_of_no_arrival_since_the_drowsy_preemption() {
-        let (mut record, _) = blank();
-        fall_drowsy(&mut record, 70);
-        assert_eq!((record.is_drowsy, record.drowsy.uncounted_runs), (1, 0), "not before the run is over");
-        end_drowsy_run(&mut record, 70);
-        assert_eq!((record.is_drowsy, record.drowsy.uncounted_runs), (0, 1));
-        // Moved to another queue while it waited, or on a kernel that counts every arrival.
-        fall_drowsy(&mut record, 70);
-        end_drowsy_run(&mut record, 95);
-        assert_eq!((record.is_drowsy, record.drowsy.uncounted_runs), (0, 1));
+        note_migration(&mut record);
+        assert_eq!(record.migrations_again, 2);
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`residual`]: our counts of a thread against the kernel's.
+//! - [`wait_account`]: what tells a thread's waits from the kernel's run delay.
 //! - [`unseen_switches`]: switches hidden from tracing, by the run queue's own count.
 //! - [`blocked`]: why a thread left the CPU.
 //! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
@@ -27,6 +28,7 @@ pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;
 pub mod unseen_switches;
+pub mod wait_account;
 
 pub mod blocked;
 pub mod bucket;

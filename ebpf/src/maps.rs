@@ -1,6 +1,6 @@
 //! State of the programs. Sizes here are placeholders: the loader sets every size from the machine.
 //!
-//! Memory on a host with `C` CPUs, `T` task slots and `P` pids: P x 4 + T x 512 + T x 24 (hash and queues) + C x W x 5.9 KiB for `W`
+//! Memory on a host with `C` CPUs, `T` task slots and `P` pids: P x 4 + T x 640 + T x 24 (hash and queues) + C x W x 5.9 KiB for `W`
 //! workloads, + C x T x 8 where threads are broken down by core. With 2 CPUs, 32,768 pids, 16,384 slots and 4 workloads: 9 MiB.
 
 use aya_ebpf::{
@@ -12,6 +12,7 @@ use schedscope_ebpf::{
     abi::{Cell, CpuRecord, PIDS_PER_ENTRY, TaskRecord},
     distance::CpuPlace,
     residual::Residuals,
+    wait_account::WaitAccount,
 };
 
 /// Written at fork and exec, and by the iterator, or by user space where there is none; read at every switch.
@@ -50,6 +51,10 @@ pub(crate) static PLACES: Array<CpuPlace> = Array::with_max_entries(1, 0);
 
 #[map]
 pub(crate) static SEED_TGIDS: HashMap<u32, u32> = HashMap::with_max_entries(1, 0);
+
+/// As large as [`TASKS`] while figures are verified. User space zeroes a slot's account before it frees the slot.
+#[map]
+pub(crate) static WAIT_ACCOUNTS: Array<WaitAccount> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
 /// Zeroed by user space before it runs the iterator, which alone writes it.
 #[map]

@@ -50,6 +50,7 @@ pub const FIELDS: &[Field] = &[
     // Needs CONFIG_SCHED_INFO.
     optional("TASK_RUN_DELAY", "task_struct", &[&["sched_info", "run_delay"]]),
     optional("TASK_LAST_ARRIVAL", "task_struct", &[&["sched_info", "last_arrival"]]),
+    optional("TASK_LAST_QUEUED", "task_struct", &[&["sched_info", "last_queued"]]),
     // To the run queue, where the kernel schedules groups (CONFIG_FAIR_GROUP_SCHED).
     optional("TASK_CFS_RQ", "task_struct", &[&["se", "cfs_rq"]]),
     optional("CFS_RQ_RQ", "cfs_rq", &[&["rq"]]),
@@ -87,12 +88,23 @@ pub const WORKLOADS: &str = "WORKLOADS";
 pub const TASK_SLOTS: &str = "TASK_SLOTS";
 /// Number of possible CPUs, or 0 if threads are not broken down by core.
 pub const THREAD_CPUS: &str = "THREAD_CPUS";
+/// 1 while figures are verified: the programs keep a [`crate::wait_account::WaitAccount`] of every thread.
+pub const HAS_WAIT_ACCOUNTS: &str = "HAS_WAIT_ACCOUNTS";
 /// Most CPUs that a thread can be broken down by; bounds a loop for the verifier.
 pub const MAX_THREAD_CPUS: u32 = 512;
 
 /// Every constant that is not the offset of one of [`FIELDS`].
-pub const OTHERS: &[&str] =
-    &[TASK_IOWAIT_WORD, TASK_IOWAIT_MASK, HAS_PREV_STATE, HAS_TASK_PT_REGS, SYSCALL_YIELD, WORKLOADS, TASK_SLOTS, THREAD_CPUS];
+pub const OTHERS: &[&str] = &[
+    TASK_IOWAIT_WORD,
+    TASK_IOWAIT_MASK,
+    HAS_PREV_STATE,
+    HAS_TASK_PT_REGS,
+    SYSCALL_YIELD,
+    WORKLOADS,
+    TASK_SLOTS,
+    THREAD_CPUS,
+    HAS_WAIT_ACCOUNTS,
+];
 
 /// The names of all constants, by number.
 pub fn constants() -> impl Iterator<Item = &'static str> {

@@ -25,20 +25,71 @@ pub struct Residuals {
     pub on_cpu_ns: u64,
 }
 
+/// The figures of a thread that are compared: ours, or what the kernel's have grown by since it was registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// `nvcsw`.
+    pub voluntary: u64,
+    /// `nivcsw`.
+    pub involuntary: u64,
+    /// `se.nr_migrations`.
+    pub migrations: u64,
+    /// `se.sum_exec_runtime`.
+    pub on_cpu_ns: u64,
+}
+
+impl Figures {
+    /// Ours.
+    #[inline(always)]
+    pub fn of(record: &TaskRecord) -> Figures {
+        Figures {
+            voluntary: record.voluntary,
+            involuntary: record.preempted + record.yielded,
+            migrations: record.migrations[0] + record.migrations[1],
+            on_cpu_ns: record.on_cpu_ns,
+        }
+    }
+
+    /// The kernel's, which are `now`.
+    #[inline(always)]
+    pub fn grown(record: &TaskRecord, now: &KernelCounts) -> Figures {
+        let before = &record.kernel_before;
+        Figures {
+            voluntary: now.voluntary.wrapping_sub(before.voluntary),
+            involuntary: now.involuntary.wrapping_sub(before.involuntary),
+            migrations: now.migrations.wrapping_sub(before.migrations),
+            on_cpu_ns: now.runtime_ns.wrapping_sub(before.runtime_ns),
+        }
+    }
+
+    /// Whether the counts are equal.
+    pub fn has_same_counts(&self, other: &Figures) -> bool {
+        (self.voluntary, self.involuntary, self.migrations) == (other.voluntary, other.involuntary, other.migrations)
+    }
+
+    /// Adds another thread's.
+    pub fn add(&mut self, other: &Figures) {
+        self.voluntary = self.voluntary.wrapping_add(other.voluntary);
+        self.involuntary = self.involuntary.wrapping_add(other.involuntary);
+        self.migrations = self.migrations.wrapping_add(other.migrations);
+        self.on_cpu_ns = self.on_cpu_ns.wrapping_add(other.on_cpu_ns);
+    }
+}
+
 impl Residuals {
     /// Takes one thread in, of which the kernel says `now`.
     #[inline(always)]
     pub fn add(&mut self, record: &TaskRecord, now: &KernelCounts) {
-        let before = &record.kernel_before;
-        let voluntary = record.voluntary.abs_diff(now.voluntary.wrapping_sub(before.voluntary));
-        let involuntary = (record.preempted + record.yielded).abs_diff(now.involuntary.wrapping_sub(before.involuntary));
-        let migrations = (record.migrations[0] + record.migrations[1]).abs_diff(now.migrations.wrapping_sub(before.migrations));
+        let (ours, kernel) = (Figures::of(record), Figures::grown(record, now));
+        let voluntary = ours.voluntary.abs_diff(kernel.voluntary);
+        let involuntary = ours.involuntary.abs_diff(kernel.involuntary);
+        let migrations = ours.migrations.abs_diff(kernel.migrations);
         self.compared += 1;
         self.differing += u64::from(voluntary + involuntary + migrations != 0);
         self.voluntary += voluntary;
         self.involuntary += involuntary;
         self.migrations += migrations;
-        self.on_cpu_ns += record.on_cpu_ns.abs_diff(now.runtime_ns.wrapping_sub(before.runtime_ns));
+        self.on_cpu_ns += ours.on_cpu_ns.abs_diff(kernel.on_cpu_ns);
     }
 
     /// Takes other threads in.

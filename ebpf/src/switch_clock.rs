@@ -24,6 +24,8 @@ pub struct SwitchClock {
 const HOLDS_NS: u64 = 1_000_000;
 /// A growth that corrections cannot explain is believed if the next measurement is within this of it: then a clock was set.
 const JUMP_NS: u64 = 1_000_000;
+/// What the first offset of a CPU may be wrong by before it is measured again: a CPU that stood still for longer is told by [`JUMP_NS`].
+pub const OFFSET_ERROR_NS: u64 = JUMP_NS;
 /// What corrections may move the offset by in any case between two measurements.
 const DRIFT_NS: u64 = 500;
 

@@ -6,7 +6,7 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{Drowsy, Ending, KernelCounts, Moves, OFFERED, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Ending, KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     gil::{AddressRange, RANGES},
     loss::Loss,
@@ -15,6 +15,7 @@ use schedscope_ebpf::{
 };
 
 use crate::{
+    accounts,
     charge::lose_on,
     kernel_types::{TASK_SLOTS, THREAD_CPUS, Task},
     maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASKS, THREAD_CPU},
@@ -129,6 +130,7 @@ fn take_slot(cpu: u32) -> Option<u32> {
         return None;
     };
     lose_on(cpu, Loss::ThreadDetailEvicted);
+    accounts::clear(slot);
     for cpu in 0..MAX_THREAD_CPUS {
         if cpu >= THREAD_CPUS.load() {
             break;
@@ -199,8 +201,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.workload = workload;
     new.task = task.address();
     new.clock = TaskClock::starting(phase, now_ns);
-    new.reason = Reason::Unknown as u16;
-    new.is_drowsy = 0;
+    new.reason = Reason::Unknown as u32;
     new.tid = tid;
     new.on_cpu_ns = 0;
     new.wakeup_wait_ns = 0;
@@ -222,7 +223,9 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
     new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
-    new.moves = Moves { at_switch: 0, again: 0, unseen: 0, asleep: 0 };
+    new.switches_at_migration = 0;
+    new.migrations_again = 0;
+    new.migrations_unseen = 0;
     new.gil = [AddressRange::EMPTY; RANGES];
     new.epoll_waits = 0;
     new.gil_waits = 0;
@@ -230,7 +233,6 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.gil_handoffs = 0;
     new.on_cpu_at_gil_ns = 0;
     new.gil_interval_ns = 0;
-    new.drowsy = Drowsy { last_arrival_ns: 0, uncounted_runs: 0 };
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {

@@ -60,8 +60,10 @@ pub struct Run {
     pub timeline: Timeline,
     /// Host counters over the window.
     pub host: HostCounters,
-    /// How long it takes to move a thread to another CPU, if that was measured.
-    pub move_seconds: Option<f64>,
+    /// Whether every thread has a [`WaitAccount`], or why not.
+    ///
+    /// [`WaitAccount`]: schedscope_ebpf::wait_account::WaitAccount
+    pub wait_accounts: Result<(), String>,
     /// Kernel release.
     pub kernel: String,
 }
@@ -104,4 +106,38 @@ pub struct HostSwitches {
     pub seen: u64,
     /// Hidden from it, by the kernel's own count, up to the last time that a task left a CPU which had not come onto it last.
     pub unseen: u64,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::capture::snapshot::Snapshot;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A run of two seconds on CPUs 0 and 2, looked at when it was over.
+    pub(crate) fn run_of(threads: Vec<Thread>) -> Run {
+        let subject = Subject {
+            name: "web".to_owned(),
+            command: vec!["./web".to_owned(), "-v".to_owned()],
+            exit: Exit { code: Some(3), signal: None },
+            allowed_cpus: 1,
+        };
+        Run {
+            subject,
+            begin_ns: SECOND,
+            end_ns: 3 * SECOND,
+            taken_ns: 4 * SECOND,
+            online: vec![0, 2],
+            totals: Totals::default(),
+            threads,
+            threads_forgotten: 0,
+            interpreters: Interpreters::default(),
+            losses: Losses::default(),
+            timeline: Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
+            host: HostCounters::default(),
+            wait_accounts: Ok(()),
+            kernel: "6.18.0".to_owned(),
+        }
+    }
 }

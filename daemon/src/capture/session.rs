@@ -12,7 +12,7 @@ use super::{
     snapshot::{Snapshot, Tgid, Thread, WorkloadId},
     timeline::Timeline,
     topology::Topology,
-    totals::{Aggregate, Totals},
+    totals::Aggregate,
 };
 
 /// The traced workload; number 0 stays empty.
@@ -42,20 +42,33 @@ pub struct Session {
     alive: usize,
     /// When the host's tasks were listed last.
     listed: Instant,
-    move_seconds: Option<f64>,
+    wait_accounts: Result<(), String>,
 }
 
 impl Session {
     /// Attaches the programs; nothing is traced yet.
     pub fn start(topology: Topology) -> Result<Session, KernelError> {
-        Session::start_without(&[], topology)
+        Session::with(&[], false, topology)
+    }
+
+    /// The same, and measures what tells waits from the kernel's run delay, which makes every switch and wake-up of the host dearer.
+    pub fn start_verifying(topology: Topology) -> Result<Session, KernelError> {
+        Session::with(&[], true, topology)
     }
 
     /// The same as on a kernel that has not got these programs: to see what is reported there.
     pub fn start_without(without: &[&str], topology: Topology) -> Result<Session, KernelError> {
-        let sizes = Sizes { workloads: 2, tasks: TASKS, thread_by_core: true };
+        Session::with(without, false, topology)
+    }
+
+    fn with(without: &[&str], wait_accounts: bool, topology: Topology) -> Result<Session, KernelError> {
+        let sizes = Sizes { workloads: 2, tasks: TASKS, thread_by_core: true, wait_accounts };
         let mut tracer = Tracer::start_without(without, sizes, &topology)?;
         let first = tracer.snapshot(Depth::Threads)?;
+        let wait_accounts = match tracer.programs().iter().find(|program| program.name == program::SCHED_WAKEUP) {
+            Some(queued) => queued.failure.clone().map_or(Ok(()), Err),
+            None => Err("measured with --check".to_owned()),
+        };
         Ok(Session {
             tracer,
             topology,
@@ -68,20 +81,13 @@ impl Session {
             host_before: host(&first),
             alive: 0,
             listed: Instant::now(),
-            move_seconds: None,
+            wait_accounts,
         })
     }
 
-    /// Measures how long woken threads take to be queued, for the bound of run delay; costs another program at each wake-up.
-    /// `move_seconds` is how long it takes to move a thread, if that was measured.
-    pub fn measure_queueing(&mut self, move_seconds: Option<f64>) -> Result<(), KernelError> {
-        self.move_seconds = move_seconds;
-        self.tracer.measure_queueing()
-    }
-
-    /// How long it takes to move a thread to another CPU, if that was measured.
-    pub fn move_seconds(&self) -> Option<f64> {
-        self.move_seconds
+    /// Whether every thread has a wait account, or why not.
+    pub fn wait_accounts(&self) -> &Result<(), String> {
+        &self.wait_accounts
     }
 
     /// Switches of the host since the programs were attached.
@@ -94,13 +100,12 @@ impl Session {
         sum
     }
 
-    /// Takes a sample; every thread alive and the totals up to now.
-    pub fn inspect(&mut self) -> Result<(Vec<Thread>, Totals), KernelError> {
+    /// Takes a sample; every thread alive.
+    pub fn inspect(&mut self) -> Result<Vec<Thread>, KernelError> {
         let snapshot = self.tracer.last_snapshot()?;
-        self.aggregate.update(&snapshot);
         let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
         self.take(snapshot);
-        Ok((threads, self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default()))
+        Ok(threads)
     }
 
     /// Begins to trace these processes and all their descendants.
@@ -193,7 +198,7 @@ impl Session {
                 switches: host_after.switches - self.host_before.switches,
                 switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
             },
-            move_seconds: self.move_seconds,
+            wait_accounts: self.wait_accounts,
             kernel: kernel_release_name(),
         })
     }

@@ -8,6 +8,7 @@ use schedscope_ebpf::{
     blocked::{REASON_SLOTS, Reason},
     loss::{Harm, LOSS_SLOTS, Loss},
     task_clock::{Closed, Phase},
+    wait_account::WaitAccount,
 };
 
 /// Logical CPU number as the kernel counts them.
@@ -33,6 +34,8 @@ pub struct Thread {
     pub record: TaskRecord,
     /// Closed on-CPU nanoseconds by CPU, indexed by CPU number; empty without the thread-by-core map.
     pub on_cpu_ns_by_cpu: Vec<u64>,
+    /// What tells its waits from the kernel's run delay; only while figures are verified.
+    pub wait_account: Option<WaitAccount>,
 }
 
 /// Everything read at one moment.
@@ -112,7 +115,7 @@ impl Thread {
 
     /// Place of what it waits for in the counters by reason.
     pub fn reason_index(&self) -> usize {
-        usize::from(self.record.reason) % REASON_SLOTS
+        self.record.reason as usize % REASON_SLOTS
     }
 
     /// Length of its life under observation: to its end if it has ended, else to `now_ns`.

@@ -80,16 +80,8 @@ pub struct Totals {
     pub wakeup_latency: Distribution,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Distribution,
-    /// Switches in `preempted` of threads that were about to wait.
-    pub preempted_drowsy: u64,
     /// Waits of which no event told the begin: in the times, in no distribution.
     pub unobserved_wait_ns: u64,
-    /// From waking to being queued, if that was measured.
-    pub queueing_ns: u64,
-    /// Wake-ups in `queueing_ns`.
-    pub queueings: u64,
-    /// The longest of them.
-    pub queueing_max_ns: u64,
 }
 
 impl Totals {
@@ -142,11 +134,7 @@ impl Totals {
             totals.timeslice.add(&cell.timeslice);
             totals.wakeup_latency.add(&cell.wakeup_latency);
             totals.preemption_wait.add(&cell.preemption_wait);
-            totals.preempted_drowsy += cell.preempted_drowsy;
             totals.unobserved_wait_ns += cell.unobserved_wait_ns;
-            totals.queueing_ns += cell.queueing_ns;
-            totals.queueings += cell.queueings;
-            totals.queueing_max_ns = totals.queueing_max_ns.max(cell.queueing_max_ns);
         }
         totals
     }

@@ -1,7 +1,8 @@
 use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{abi::Cause, blocked::state, ledger::note_move, loss::Loss};
+use schedscope_ebpf::{abi::Cause, ledger::note_migration, loss::Loss};
 
 use crate::{
+    accounts,
     charge::{add_migrations, cell, lose_on},
     kernel_types::Task,
     tasks::find,
@@ -21,11 +22,8 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     if from == to {
         return 0;
     }
-    note_move(traced.record);
-    let state = task.state();
-    if state != 0 && state & state::WAKING == 0 {
-        traced.record.moves.asleep += 1;
-    }
+    note_migration(traced.record);
+    accounts::migrates(task, traced.slot, &traced.record.clock);
     let cause = if traced.record.clock.is_placement() { Cause::AtWakeup } else { Cause::WhileQueued };
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };

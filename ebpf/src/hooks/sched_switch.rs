@@ -1,22 +1,23 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_user},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
 use schedscope_ebpf::{
-    abi::{Cause, Cell, CpuRecord, TaskRecord},
+    abi::{Cause, Cell, TaskRecord},
     blocked::{self, Reason, UNTOLD, class},
     cpu_account::Switched,
     gil::{self, GilWait},
-    ledger::{self, settle_end, unaccounted_delay},
+    ledger::{settle_end, unaccounted_delay},
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
 
 use crate::{
-    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, this_cpu},
+    accounts,
+    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, this_cpu, time_of_switch},
     kernel_types::{HAS_PREV_STATE, Registers, Task, class_of},
     tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
@@ -51,22 +52,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     if let Some(traced) = find_by(next, next_tid) {
         switch_in(cpu, next, traced, now_ns);
     }
+    accounts::switched(prev, next);
     0
-}
-
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
-/// lock is held.
-#[inline(always)]
-pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
-    let rq_clock_ns = task.rq_clock_ns();
-    if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
-        // A new offset may be smaller than the last one.
-        return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };
-    }
-    // SAFETY: a helper without preconditions.
-    let now_ns = unsafe { bpf_ktime_get_ns() };
-    let now_ns = rq_clock_ns.map_or(now_ns, |rq_clock_ns| cpu.clock.measure(rq_clock_ns, now_ns));
-    if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns }
 }
 
 #[inline(always)]
@@ -94,27 +81,20 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             irregular_switch_out(record, cell, now_ns, departure, &KernelGrowth { runtime_ns: grown_ns, run_delay_ns: queued_ns });
         on_cpu(record, cell, slot, cpu, on_cpu_ns, false);
     }
-    if record.is_drowsy != 0 {
-        end_drowsy_run(prev, record);
-    }
     match departure {
         Departure::Blocked => {
             record.voluntary += 1;
             cell.voluntary += 1;
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
             let class = class_of(syscall);
-            record.reason = u16::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
-            if class & !class::REASON != 0 || record.reason == Reason::Futex as u16 && record.gil[0].end != 0 {
+            record.reason = u32::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
+            if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
                 look_closer(prev, record, cell, now_ns, class);
             }
         }
         Departure::Preempted => {
             record.preempted += 1;
             cell.preempted += 1;
-            if prev_state != 0 {
-                cell.preempted_drowsy += 1;
-                fall_drowsy(prev, record);
-            }
         }
         Departure::Yielded => {
             record.yielded += 1;
@@ -123,8 +103,8 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         Departure::Dead => {
             record.voluntary += 1;
             cell.voluntary += 1;
-            record.reason = Reason::Other as u16;
-            settle_end(record, cell);
+            record.reason = Reason::Other as u32;
+            accounts::settled(slot, settle_end(record, cell));
             record.kernel_after = prev.counts();
             prev.read_comm(&mut record.comm);
         }
@@ -132,7 +112,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     // What the kernel has counted and we have not: its event was not seen.
     let unseen = prev.migrations().wrapping_sub(record.migrations_expected);
     if unseen != 0 {
-        record.moves.unseen += unseen as u32;
+        record.migrations_unseen += unseen;
         add_migrations(record, cell, Cause::WhileQueued, from, cpu, unseen);
         lose_on(cpu, Loss::MigrationUnseen);
     }
@@ -145,8 +125,8 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
 fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
     let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
     if class & !class::REASON != 0 {
-        if record.reason == Reason::Poll as u16 {
-            record.reason = u16::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
+        if record.reason == Reason::Poll as u32 {
+            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
             record.epoll_waits += u64::from(class & class::EPOLL != 0);
         }
         return;
@@ -155,7 +135,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
     if !record.gil.iter().any(|range| range.contains(address)) {
         return;
     }
-    record.reason = Reason::Gil as u16;
+    record.reason = Reason::Gil as u32;
     record.gil_waits += 1;
     record.gil_turns += u64::from(record.on_cpu_ns - record.on_cpu_at_gil_ns > gil::TURN_NS);
     record.on_cpu_at_gil_ns = record.on_cpu_ns;
@@ -177,22 +157,6 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
                 }
             }
         }
-    }
-}
-
-/// Preempted on its way to sleep: a rare case, as the one below.
-#[inline(never)]
-fn fall_drowsy(prev: Task, record: &mut TaskRecord) {
-    if let Some(last_arrival_ns) = prev.last_arrival_ns() {
-        ledger::fall_drowsy(record, last_arrival_ns);
-    }
-}
-
-/// The end of the run after that.
-#[inline(never)]
-fn end_drowsy_run(prev: Task, record: &mut TaskRecord) {
-    if let Some(last_arrival_ns) = prev.last_arrival_ns() {
-        ledger::end_drowsy_run(record, last_arrival_ns);
     }
 }
 

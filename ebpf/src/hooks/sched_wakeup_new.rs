@@ -1,7 +1,11 @@
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
-use super::sched_switch::time_of_switch;
-use crate::{charge::this_cpu, kernel_types::Task, tasks::find};
+use crate::{
+    accounts,
+    charge::{this_cpu, time_of_switch},
+    kernel_types::Task,
+    tasks::find,
+};
 
 /// A forked thread becomes runnable: its life begins.
 ///
@@ -20,6 +24,7 @@ fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
         if traced.record.clock.wakeup_new(now_ns) {
             traced.record.start_ns = now_ns;
         }
+        accounts::forked(task, traced.slot, now_ns);
     }
     0
 }

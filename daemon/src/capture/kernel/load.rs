@@ -35,7 +35,19 @@ pub struct Sizes {
     pub tasks: u32,
     /// Keep every thread's time on every core.
     pub thread_by_core: bool,
+    /// Keep what tells every thread's waits from the kernel's run delay, which costs another program at each wake-up.
+    pub wait_accounts: bool,
 }
+
+/// The object in the kernel.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    /// Constants of optional fields that this kernel has not got.
+    pub(super) absent: Vec<&'static str>,
+}
+
+/// Without these fields nothing tells when the kernel has queued a thread.
+const QUEUEING_FIELDS: [&str; 4] = ["TASK_LAST_QUEUED", "TASK_CFS_RQ", "CFS_RQ_RQ", "RQ_CLOCK"];
 
 /// A program and whether it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +61,7 @@ pub struct ProgramStatus {
 }
 
 /// Loads the object into the kernel, attached to nothing. The abilities named in `without` are taken as absent.
-pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Ebpf, KernelError> {
+pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Loaded, KernelError> {
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let possible = topology.possible();
     let cells = possible * sizes.workloads;
@@ -69,6 +81,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         (params::WORKLOADS, sizes.workloads),
         (params::TASK_SLOTS, slots),
         (params::THREAD_CPUS, thread_cpus),
+        (params::HAS_WAIT_ACCOUNTS, u32::from(sizes.wait_accounts)),
     ]);
 
     let mut loader = EbpfLoader::new();
@@ -83,11 +96,13 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::CPUS, possible)
         .map_max_entries(map::THREAD_CPU, (thread_cpus * slots).max(1))
         .map_max_entries(map::PLACES, possible)
-        .map_max_entries(map::SEED_TGIDS, 4096);
+        .map_max_entries(map::SEED_TGIDS, 4096)
+        .map_max_entries(map::WAIT_ACCOUNTS, if sizes.wait_accounts { slots } else { 1 });
     let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
     fill_places(&mut ebpf, topology)?;
     fill_free_slots(&mut ebpf, slots)?;
-    Ok(ebpf)
+    let absent = values.iter().filter(|(_, value)| *value == params::ABSENT).map(|(name, _)| *name).collect();
+    Ok(Loaded { ebpf, absent })
 }
 
 /// Entries of the table by pid, for every pid that this kernel may give.
@@ -122,7 +137,8 @@ pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, Ke
 
 /// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
 /// `sched_switch` there is nothing to measure.
-pub(super) fn attach(ebpf: &mut Ebpf, without: &[&str]) -> Result<Vec<ProgramStatus>, KernelError> {
+pub(super) fn attach(loaded: &mut Loaded, without: &[&str], wait_accounts: bool) -> Result<Vec<ProgramStatus>, KernelError> {
+    let Loaded { ebpf, absent } = loaded;
     let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
     let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };
@@ -135,6 +151,11 @@ pub(super) fn attach(ebpf: &mut Ebpf, without: &[&str]) -> Result<Vec<ProgramSta
         statuses.push(status(name, attached));
     }
     statuses.reverse();
+    if wait_accounts {
+        let is_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
+        let told = if is_told { Ok(()) } else { Err(KernelError::QueueingUntold) };
+        statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(ebpf, program::SCHED_WAKEUP, &kernel))));
+    }
     let seeded = left_out(program::SEED_TASKS)
         .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))
         .and_then(|seed| Ok(seed.load("task", &kernel)?))
@@ -148,11 +169,6 @@ fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<O
     hook.load(name, kernel)?;
     hook.attach()?;
     verified(hook.info())
-}
-
-/// Attaches the program that measures how long woken threads take to be queued.
-pub(super) fn attach_queueing(ebpf: &mut Ebpf) -> Result<(), KernelError> {
-    attach_hook(ebpf, program::SCHED_WAKEUP, &AyaBtf::from_sys_fs()?).map(drop)
 }
 
 /// Attaches the empty programs of the bench.

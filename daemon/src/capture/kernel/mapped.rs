@@ -11,6 +11,7 @@ use std::{
 use schedscope_ebpf::{
     abi::{Cell, CpuRecord, TaskRecord},
     residual::Residuals,
+    wait_account::WaitAccount,
 };
 
 /// Records made of whole 64-bit words, valid with any bits in them.
@@ -26,6 +27,8 @@ unsafe impl Words for Cell {}
 unsafe impl Words for CpuRecord {}
 // SAFETY: as above.
 unsafe impl Words for Residuals {}
+// SAFETY: as above.
+unsafe impl Words for WaitAccount {}
 // SAFETY: one word.
 unsafe impl Words for u64 {}
 

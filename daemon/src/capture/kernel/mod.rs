@@ -28,9 +28,10 @@ use aya::{
     maps::{MapData, Queue},
 };
 use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, map, program},
+    abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, TaskRecord, map, program},
     gil::{AddressRange, RANGES},
     residual::Residuals,
+    wait_account::WaitAccount,
 };
 
 use crate::capture::{
@@ -98,6 +99,9 @@ pub enum KernelError {
     /// Whoever started the tracer did not want this program.
     #[error("left out on request")]
     LeftOut,
+    /// What a thread's waits differ from its run delay by cannot be measured.
+    #[error("this kernel does not tell when it queues a thread: it was built without CONFIG_SCHED_INFO or CONFIG_FAIR_GROUP_SCHED")]
+    QueueingUntold,
     /// Without the task iterator threads are found by their numbers in `/proc`, which must be the kernel's own.
     #[error(
         "cannot register running processes: this kernel runs no task iterator, and /proc is that of another pid namespace than the host's; start schedscope in the host's (a container needs hostPID)"
@@ -116,6 +120,7 @@ pub struct Tracer {
     cpus: MappedArray<CpuRecord>,
     records: Records,
     thread_cpu: Option<MappedArray<u64>>,
+    wait_accounts: Option<MappedArray<WaitAccount>>,
     waiting: MappedArray<Residuals>,
     slot_of_tid: HashMap<Tid, usize>,
     workloads: usize,
@@ -147,27 +152,30 @@ impl Tracer {
     ///
     /// [`HAS_TASK_PT_REGS`]: schedscope_ebpf::params::HAS_TASK_PT_REGS
     pub fn start_without(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
-        let mut ebpf = load::load(without, sizes, topology)?;
+        let mut loaded = load::load(without, sizes, topology)?;
+        let ebpf = &loaded.ebpf;
         let possible = topology.possible();
         let slots = sizes.tasks + 1;
-        let thread_cpu = if sizes.thread_by_core { Some(load::mapped(&ebpf, map::THREAD_CPU, possible * slots)?) } else { None };
-        let cells = load::mapped(&ebpf, map::CELLS, possible * sizes.workloads)?;
-        let cpus = load::mapped(&ebpf, map::CPUS, possible)?;
-        let records = load::records(&ebpf, slots)?;
-        let waiting = load::mapped(&ebpf, map::WAITING, 1)?;
-        let programs = load::attach(&mut ebpf, without)?;
+        let thread_cpu = if sizes.thread_by_core { Some(load::mapped(ebpf, map::THREAD_CPU, possible * slots)?) } else { None };
+        let cells = load::mapped(ebpf, map::CELLS, possible * sizes.workloads)?;
+        let cpus = load::mapped(ebpf, map::CPUS, possible)?;
+        let records = load::records(ebpf, slots)?;
+        let wait_accounts = if sizes.wait_accounts { Some(load::mapped(ebpf, map::WAIT_ACCOUNTS, slots)?) } else { None };
+        let waiting = load::mapped(ebpf, map::WAITING, 1)?;
+        let programs = load::attach(&mut loaded, without, sizes.wait_accounts)?;
         Ok(Tracer {
             cells,
             cpus,
             records,
             thread_cpu,
+            wait_accounts,
             waiting,
             slot_of_tid: HashMap::new(),
             workloads: sizes.workloads as usize,
             programs,
             seeds: Vec::new(),
             offers: None,
-            ebpf,
+            ebpf: loaded.ebpf,
         })
     }
 
@@ -238,11 +246,6 @@ impl Tracer {
         Ok(self.waiting.read(0))
     }
 
-    /// Measures from now on how long woken threads take to be queued, which costs another program at each wake-up.
-    pub fn measure_queueing(&mut self) -> Result<(), KernelError> {
-        load::attach_queueing(&mut self.ebpf)
-    }
-
     /// Reads the records of all CPUs.
     pub fn cpus(&self) -> Vec<CpuRecord> {
         (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu)).collect()
@@ -291,10 +294,10 @@ impl Tracer {
                     snapshot.torn_records += 1;
                     // Whether its interval is closed in its sums already is not known, so nothing is added to them.
                     record.clock.since_ns = snapshot.taken_ns;
-                    snapshot.threads.push(Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) });
+                    snapshot.threads.push(self.thread(slot, &record));
                 }
                 Slot::Used(record) => {
-                    let mut thread = Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) };
+                    let mut thread = self.thread(slot, &record);
                     resume::if_unseen(&mut thread.record, snapshot.taken_ns);
                     self.slot_of_tid.insert(thread.tid(), slot);
                     snapshot.threads.push(thread);
@@ -303,6 +306,11 @@ impl Tracer {
         }
         snapshot.released = self.release(&mut patience)?;
         Ok(snapshot)
+    }
+
+    fn thread(&self, slot: usize, record: &TaskRecord) -> Thread {
+        let wait_account = self.wait_accounts.as_ref().map(|accounts| accounts.read(slot));
+        Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot), wait_account }
     }
 
     fn thread_by_core(&self, slot: usize) -> Vec<u64> {
@@ -328,7 +336,7 @@ impl Tracer {
         for &slot in &slots {
             let slot = slot as usize;
             if let Slot::Used(record) = self.records.read(slot, patience).map_err(load::records_unmapped)? {
-                released.push(Thread { record: *record, on_cpu_ns_by_cpu: self.thread_by_core(slot) });
+                released.push(self.thread(slot, &record));
             }
             if let Some(sums) = &self.thread_cpu {
                 let slots = self.records.slots();
@@ -336,6 +344,10 @@ impl Tracer {
                     // SAFETY: an aligned word inside the mapping; no program uses the slot until it is handed back below.
                     unsafe { sums.pointer(cpu * slots + slot).write_volatile(0) };
                 }
+            }
+            if let Some(accounts) = &self.wait_accounts {
+                // SAFETY: an aligned record inside the mapping, which nobody uses, as above.
+                unsafe { accounts.pointer(slot).write_volatile(WaitAccount::NEW) };
             }
             self.records.clear(slot);
         }

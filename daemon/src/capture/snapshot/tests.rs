@@ -9,7 +9,7 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         workload: 1,
         task: u64::from(tid),
         clock: TaskClock::starting(phase, 0),
-        reason: Reason::Sleep as u16,
+        reason: Reason::Sleep as u32,
         tid,
         start_ns: 1,
         tgid: tid,
@@ -18,7 +18,7 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
         ..zeroed()
     };
-    Thread { record, on_cpu_ns_by_cpu: Vec::new() }
+    Thread { record, on_cpu_ns_by_cpu: Vec::new(), wait_account: None }
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn a_thread_is_what_its_record_says() {
         assert!(thread.was_seeded());
     }
     // A number out of range must not read beyond the counters.
-    thread.record.reason = u16::MAX;
+    thread.record.reason = u32::MAX;
     assert_eq!(thread.reason_index(), REASON_SLOTS - 1);
 }
 

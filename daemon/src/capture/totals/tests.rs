@@ -29,11 +29,7 @@ fn cell(n: u64) -> Cell {
         timeslice: histogram(9 * n, 1),
         wakeup_latency: histogram(10 * n, 2),
         preemption_wait: histogram(11 * n, 3),
-        preempted_drowsy: 12 * n,
         unobserved_wait_ns: 13 * n,
-        queueing_ns: 14 * n,
-        queueings: 15 * n,
-        queueing_max_ns: 16 * n,
     }
 }
 
@@ -67,9 +63,7 @@ fn every_counter_is_summed_over_the_cpus() {
     assert_eq!([totals.threads_started, totals.processes_started], [7 * 101, 8 * 101]);
     let distributions = [&totals.timeslice, &totals.wakeup_latency, &totals.preemption_wait];
     assert_eq!(distributions.map(|d| (d.sum_ns, d.max_ns, d.count())), [9, 10, 11].map(|k| (k * 101, k * 100, 2)));
-    let checks = [totals.preempted_drowsy, totals.unobserved_wait_ns, totals.queueing_ns, totals.queueings];
-    assert_eq!(checks, [12, 13, 14, 15].map(|k| k * 101));
-    assert_eq!(totals.queueing_max_ns, 1_600);
+    assert_eq!(totals.unobserved_wait_ns, 13 * 101);
     assert_eq!([totals.threads, totals.processes], [0, 0]);
 }
 

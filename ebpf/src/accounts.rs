@@ -1,0 +1,111 @@
+//! Keeps a [`WaitAccount`] of every thread while figures are verified: fetches what each event is told by. None of this is on the way of
+//! an event otherwise: the loader sets [`HAS_WAIT_ACCOUNTS`] to 0, and the verifier removes the calls.
+
+use schedscope_ebpf::{
+    task_clock::TaskClock,
+    wait_account::{Instant, KernelWaits, WaitAccount},
+};
+
+use crate::{
+    charge::{this_cpu, time_of_switch},
+    kernel_types::{HAS_WAIT_ACCOUNTS, Task},
+    maps::WAIT_ACCOUNTS,
+    tasks::{Traced, find},
+};
+
+/// The account of a thread; `None`, known to the verifier, unless figures are verified.
+#[inline(always)]
+fn account(slot: u32) -> Option<&'static mut WaitAccount> {
+    if HAS_WAIT_ACCOUNTS.load() == 0 {
+        return None;
+    }
+    // SAFETY: map values live as long as the program. Every writer holds the lock of the thread's run queue, or is about to fork it.
+    WAIT_ACCOUNTS.get_ptr_mut(slot).map(|account| unsafe { &mut *account })
+}
+
+/// A time of an event, and what it was converted from.
+#[inline(always)]
+fn instant(task: Task, ours_ns: u64) -> Instant {
+    Instant { ours_ns, scheduler_ns: task.rq_clock_ns().unwrap_or(0) }
+}
+
+/// The time by the clock of the task's run queue, whose lock is held.
+#[inline(always)]
+fn now(task: Task) -> Option<Instant> {
+    Some(instant(task, time_of_switch(this_cpu(task.cpu())?, task)))
+}
+
+/// Clears the account of a slot that is used again.
+#[inline(always)]
+pub(crate) fn clear(slot: u32) {
+    if let Some(account) = account(slot) {
+        *account = WaitAccount::NEW;
+    }
+}
+
+/// A forked thread has been queued at `now_ns`.
+#[inline(always)]
+pub(crate) fn forked(task: Task, slot: u32, now_ns: u64) {
+    if let Some(account) = account(slot) {
+        account.forked(instant(task, now_ns));
+    }
+}
+
+/// A woken thread has been queued.
+#[inline(always)]
+pub(crate) fn queued(task: Task, slot: u32, clock: &TaskClock) {
+    if let (Some(account), Some(now)) = (account(slot), now(task)) {
+        account.queued(clock, now, task.stamped_ago_ns());
+    }
+}
+
+/// A thread changes its CPU. One that is placed at its wake-up is on no queue; whoever moves it from one to another holds the lock of
+/// the queue that it leaves.
+#[inline(always)]
+pub(crate) fn migrates(task: Task, slot: u32, clock: &TaskClock) {
+    let Some(account) = account(slot) else { return };
+    let run_delay_ns = task.run_delay_ns().unwrap_or(0);
+    if task.sleeps_queued() {
+        account.moved_asleep(run_delay_ns);
+    } else if task.is_queued() {
+        if let Some(now) = now(task) {
+            account.moved(clock, now, run_delay_ns);
+        }
+    }
+}
+
+/// A thread ends, and its waits were settled by so much.
+#[inline(always)]
+pub(crate) fn settled(slot: u32, settled_ns: i64) {
+    if let Some(account) = account(slot) {
+        account.settled(settled_ns);
+    }
+}
+
+/// A switch has been charged to both threads.
+#[inline(always)]
+pub(crate) fn switched(prev: Task, next: Task) {
+    if HAS_WAIT_ACCOUNTS.load() != 0 {
+        departed(prev);
+        arrived(next);
+    }
+}
+
+#[inline(never)]
+fn departed(prev: Task) {
+    let Some(Traced { slot, record }) = find(prev) else { return };
+    let Some(account) = account(slot) else { return };
+    let kernel = KernelWaits {
+        run_delay_ns: prev.run_delay_ns().unwrap_or(0),
+        last_arrival_ns: prev.last_arrival_ns(),
+        is_asleep: prev.state() != 0,
+    };
+    account.departed(record, instant(prev, record.clock.since_ns), kernel);
+}
+
+#[inline(never)]
+fn arrived(next: Task) {
+    let Some(Traced { slot, record }) = find(next) else { return };
+    let Some(account) = account(slot) else { return };
+    account.arrived(record, instant(next, record.clock.since_ns), next.stamped_ago_ns());
+}

@@ -42,9 +42,9 @@ pub enum Command {
     Daemon(DaemonArgs),
     /// Compare schedscope's figures with the kernel's own on this host
     ///
-    /// Traces a process tree of its own that blocks, computes, yields, migrates and execs, and asks wait4, perf's counters, /proc and the
-    /// scheduler about it. Counts must be equal but for what each of these is known to leave out, on-CPU time within 0.1 %; the
-    /// exit code is 1 if anything is not. Example: schedscope check --seconds 5 --json check.json
+    /// Traces a process tree of its own that blocks, computes, yields, migrates and execs, and asks the scheduler, wait4 and /proc about
+    /// it, and /proc/stat and perf about the host. Counts and waits must be equal but for what each of these is known to leave out,
+    /// on-CPU time within 0.1 %; the exit code is 1 if anything is not. Example: schedscope check --seconds 5 --json check.json
     Check(CheckArgs),
     /// The tree that `check` traces
     #[command(hide = true)]

@@ -1,6 +1,6 @@
 //! schedscope: how a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 //!
-//! The data goes one way: [`capture`] reads what the kernel recorded, [`diagnose`] and [`oracle`] judge it, [`report`], [`metrics`] and
+//! The data goes one way: [`capture`] reads what the kernel recorded, [`diagnose`] and [`verify`] judge it, [`report`], [`metrics`] and
 //! [`serve`] show it. No stage names a later one. The [`lab`] runs all of them as a process and reads the
 //! report. See `docs/architecture.md`.
 
@@ -10,7 +10,7 @@ pub mod capture;
 pub mod units;
 
 pub mod diagnose;
-pub mod oracle;
+pub mod verify;
 
 pub mod config;
 pub mod label;

@@ -1,7 +1,7 @@
 //! `cargo xtask accuracy`: how far our figures are from the kernel's, written to `docs/accuracy.md`.
 //!
-//! This host is measured: `schedscope check`, then workloads whose scheduling is known, each traced beside perf's counters and its
-//! resource usage. For other kernels, the page takes what `cargo xtask vm` found on them.
+//! This host is measured: `schedscope check`, then workloads whose scheduling is known, under `run --check`. For other
+//! kernels, the page takes what `cargo xtask vm` found on them.
 
 mod measure;
 mod page;

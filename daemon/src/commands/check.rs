@@ -1,7 +1,7 @@
 //! `schedscope check`: traces a process tree of its own and compares with what the kernel kept.
 //!
 //! In reading order: [`load`] is the tree, [`course`] runs and traces it and asks the kernel, [`outcome`] is what came of it, as a table
-//! and as JSON. How far figures may differ is decided in [`crate::report::bounds`] and [`crate::report::oracles`].
+//! and as JSON. How far figures may differ is decided in [`crate::verify`].
 
 mod course;
 mod load;
@@ -49,7 +49,7 @@ pub fn check(args: &CheckArgs) -> anyhow::Result<i32> {
     let json = JsonOutput::open(args.json.as_deref())?;
     let outcome = course::run(topology, args.seconds)?;
     if args.json.as_deref() != Some(std::path::Path::new("-")) {
-        print!("{}", outcome.table());
+        print!("{}", outcome.text());
     }
     if let Some(json) = json {
         json.write(&outcome)?;

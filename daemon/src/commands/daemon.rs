@@ -80,7 +80,8 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
 
 /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
 fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
-    let sizes = Sizes { workloads: config.max_workloads + 1, tasks: config.max_threads, thread_by_core: false };
+    let sizes =
+        Sizes { workloads: config.max_workloads + 1, tasks: config.max_threads, thread_by_core: false, wait_accounts: false };
     let mut tracer = Tracer::start(sizes, topology)?;
     tracer.seed_all(OTHER_ID)?;
     // Loading parses some 6 MB of type information. Without this the C library would keep the tens of MB that it took.

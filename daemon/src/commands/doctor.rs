@@ -22,7 +22,7 @@ pub fn doctor() -> anyhow::Result<i32> {
         return Ok(1);
     }
     // The proof: load and attach everything, then detach.
-    let tracer = Tracer::start(Sizes { workloads: 2, tasks: 64, thread_by_core: true }, &Topology::read()?)?;
+    let tracer = Tracer::start(Sizes { workloads: 2, tasks: 64, thread_by_core: true, wait_accounts: false }, &Topology::read()?)?;
     let mut failed = 0;
     for program in tracer.programs() {
         match (&program.failure, program.verified_instructions) {

@@ -12,8 +12,8 @@ use crate::{
         snapshot::Tgid,
         spawn::{Gated, exit_code},
     },
-    oracle::{Oracles, affinity::mean_move_seconds, usage},
     report::build::build,
+    verify::wait4,
 };
 
 /// How long threads that are ending may take after the command was reaped.
@@ -28,7 +28,7 @@ pub struct RunArgs {
     /// Go on until every descendant has ended, not only the command itself
     #[arg(long)]
     pub wait_all: bool,
-    /// Compare with perf's counters as well, and bound run delay closely; makes every switch of the command dearer
+    /// Compare waits with the kernel's run delay as well; makes every switch and wake-up of the command dearer
     #[arg(long)]
     pub check: bool,
     /// The command and its arguments
@@ -44,17 +44,14 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let name = args.report.name.clone().unwrap_or_else(|| program_name(&args.command));
     // Before the fork: a signal must not end us while the child waits.
     let mut interrupts = Interrupts::listen()?;
-    let mut session = Session::start(topology)?;
-    if args.check {
-        session.measure_queueing(mean_move_seconds())?;
-    }
+    let mut session = if args.check { Session::start_verifying(topology)? } else { Session::start(topology)? };
     let gated = Gated::fork(&args.command)?;
     let leader = gated.tgid();
-    let oracles = Oracles::attach(leader, args.check);
+    let tree = wait4::Tree::of(leader);
     session.begin(&[leader])?;
     let child = gated.release()?;
 
-    let mut waiting = tokio::task::spawn_blocking(move || usage::reap(child));
+    let mut waiting = tokio::task::spawn_blocking(move || wait4::reap(child));
     let mut pause = Duration::ZERO;
     let (status, rusage) = loop {
         tokio::select! {
@@ -74,9 +71,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let window_of = if args.wait_all { None } else { Some(leader) };
     let exit = Exit { code: status.code(), signal: status.signal() };
     let subject = Subject { name, command: args.command, exit, allowed_cpus: allowed };
-    let mut report = build(&session.finish(window_of, subject)?);
+    let run = session.finish(window_of, subject)?;
+    let mut report = build(&run);
     // Whether every process of the command was waited for is not known.
-    oracles.compare(&mut report, rusage, false);
+    tree.compare(&run, rusage, false, &mut report.check);
     deliver(&report, json, args.report.quiet)?;
     Ok(exit_code(status))
 }

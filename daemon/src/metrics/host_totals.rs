@@ -1,15 +1,14 @@
 //! Snapshots added up to what the host has done since tracing began. Pure; it keeps what must not go down.
 
-use schedscope_ebpf::{
-    abi::{CpuRecord, KernelCounts},
-    distance::CpuPlace,
-    residual::{Residuals, is_comparable},
-};
+use schedscope_ebpf::{abi::CpuRecord, distance::CpuPlace, residual::Residuals};
 
 use super::exposition::CpuTotals;
-use crate::capture::{
-    snapshot::{Cpu, Losses, Snapshot, WorkloadId},
-    totals::{Aggregate, Totals},
+use crate::{
+    capture::{
+        snapshot::{Cpu, Losses, Snapshot, WorkloadId},
+        totals::{Aggregate, Totals},
+    },
+    verify::task_struct,
 };
 
 /// The totals.
@@ -38,18 +37,7 @@ impl HostTotals {
             *kept = (*kept).max(idle_ns(record, snapshot.taken_ns));
         }
         self.records.clone_from(&snapshot.cpus);
-        self.compare_ended(snapshot);
-    }
-
-    /// Compares the threads that the snapshot hands out as ended with the kernel's counts.
-    fn compare_ended(&mut self, snapshot: &Snapshot) {
-        for thread in &snapshot.released {
-            let kernel = &thread.record.kernel_after;
-            // All zeros if the last switch was not seen, which counts as a loss.
-            if *kernel != KernelCounts::default() && is_comparable(&thread.record) {
-                self.ended.add(&thread.record, kernel);
-            }
-        }
+        self.ended.merge(&task_struct::released(snapshot));
     }
 
     /// All comparisons of ended threads with the kernel.
@@ -93,7 +81,10 @@ fn idle_ns(record: &CpuRecord, now_ns: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use schedscope_ebpf::{abi::Cell, task_clock::Phase};
+    use schedscope_ebpf::{
+        abi::{Cell, KernelCounts},
+        task_clock::Phase,
+    };
 
     use super::*;
     use crate::capture::{kernel::zeroed, snapshot::tests::thread};

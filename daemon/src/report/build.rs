@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schedscope_ebpf::{blocked::Reason, distance::Distance};
 
 use super::{
-    answer, compare,
+    answer,
     schema::{
         CoreMap, CoreMapRow, CoreMapThread, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism, Quantiles,
         RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
@@ -21,6 +21,7 @@ use crate::{
     },
     diagnose::{Window, diagnose},
     units::seconds,
+    verify::task_struct,
 };
 
 /// Builds the report.
@@ -68,7 +69,7 @@ pub fn build(run: &Run) -> RunReport {
         model: answer::model(&diagnosis),
         gil: answer::gil(run, &diagnosis.figures),
         loss: losses(&run.losses),
-        check: compare::check(threads, totals, run.move_seconds),
+        check: task_struct::check(run),
         core_map: core_map(&run.timeline, &run.online),
         over_time: over_time(&run.timeline),
         host: Host {

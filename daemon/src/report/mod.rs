@@ -3,8 +3,7 @@
 //! | module | purpose |
 //! |---|---|
 //! | [`schema`] | the contract of `--json`; everything below reads it and nothing else |
-//! | [`bounds`] | how far our figures may be from the kernel's |
-//! | [`build`], `compare`, [`oracles`] | the report made from what was measured |
+//! | [`build`] | the report made from what was measured |
 //! | [`terminal`] | how wide and in which colours; the only part that asks the environment |
 //! | `answer` | the diagnosis in words: the first line, which answers the question, the evidence and the advice |
 //! | `sections` | the figures: parallelism, time, switches, migrations, latency, threads, check |
@@ -15,11 +14,8 @@
 //! string of the report passes through `words::clean` before it is printed.
 
 mod answer;
-pub mod bounds;
 pub mod build;
-mod compare;
 pub mod core_map;
-pub mod oracles;
 pub mod schema;
 mod sections;
 pub mod terminal;

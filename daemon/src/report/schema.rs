@@ -2,14 +2,14 @@
 //!
 //! Times are in seconds unless a name says otherwise.
 
-mod check;
-
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::capture::run::Exit;
-pub use check::{Check, Residual, UnseenByOthers};
+pub use crate::{
+    capture::run::Exit,
+    verify::{Check, Residual, UnseenByOthers},
+};
 
 /// Value of the `schema` field.
 pub const SCHEMA: &str = "schedscope.run/1";

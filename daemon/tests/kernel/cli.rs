@@ -209,7 +209,7 @@ fn check_finds_the_figures_equal_to_the_kernels() {
     for (source, quantities) in [
         ("task_struct", "nvcsw nivcsw nr_migrations sum_exec_runtime_seconds run_delay_seconds"),
         ("wait4", "ru_nvcsw ru_nivcsw"),
-        ("perf", "context-switches cpu-migrations"),
+        ("perf", "context-switches"),
         ("proc", "voluntary_ctxt_switches nonvoluntary_ctxt_switches schedstat_on_cpu_seconds schedstat_timeslices"),
         ("proc_stat", "ctxt"),
     ] {

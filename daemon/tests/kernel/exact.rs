@@ -3,9 +3,12 @@
 use std::sync::OnceLock;
 
 use procfs::{CurrentSI, KernelStats};
-use schedscope::report::{
-    RunReport,
-    schema::{Quantiles, SCHEMA, ThreadReport},
+use schedscope::{
+    report::{
+        RunReport,
+        schema::{Quantiles, SCHEMA, ThreadReport},
+    },
+    verify::Verdict,
 };
 
 /// Two sums of the same nanoseconds in another order, as seconds.
@@ -14,6 +17,8 @@ const ROUNDING_SECONDS: f64 = 1e-6;
 pub(crate) const TICK_SECONDS: f64 = 0.01;
 /// Above this share of the CPUs used by others a run gets too little to be judged by.
 pub(crate) const STARVED: f64 = 0.6;
+/// From so many on the waits must have been compared with the kernel's run delay.
+const MANY_SWITCHES: u64 = 1000;
 
 /// Share of the host's CPU time that others used.
 pub(crate) fn foreign_share(report: &RunReport) -> f64 {
@@ -42,17 +47,10 @@ pub(crate) fn assert_consistent(report: &RunReport) {
 
 fn counts_are_the_kernels(report: &RunReport) {
     let check = &report.check;
-    assert_eq!(check.threads_differing, 0, "{check:?}");
-    assert_eq!(check.residuals.len(), 5);
-    // On a starved host the first thread may still run, or wait to, when it is registered: what the kernel knows of that run is a
-    // tick old.
-    let tick = if foreign_share(report) > STARVED { TICK_SECONDS } else { 0.0 };
-    for residual in &check.residuals {
-        let is_on_cpu = residual.quantity == "sum_exec_runtime_seconds";
-        assert!(residual.is_within() || is_on_cpu && residual.difference.abs() <= tick, "{residual:?}: {check:?}");
-    }
-    for residual in &check.oracles {
-        assert!(residual.is_within(), "{residual:?}: {check:?}");
+    assert!(!check.verdict().differs(), "{:?}: {check:?}", check.verdict());
+    // Of a few switches one that was missed leaves too little to compare.
+    if check.waits.threads > 0 && report.switches.voluntary > MANY_SWITCHES {
+        assert_eq!(check.residuals[4].verdict(), Verdict::Agrees, "{check:?}");
     }
 }
 

@@ -115,7 +115,7 @@ pub(crate) fn exact(arguments: &str) -> Option<Traced> {
     host::privileged()?;
     let program = host::workloads();
     let command: Vec<&str> = [program.as_str()].into_iter().chain(arguments.split(' ')).collect();
-    let traced = run_with(&["--wait-all"], &command);
+    let traced = run_with(&["--wait-all", "--check"], &command);
     assert!(traced.status.success(), "{arguments}: {}", traced.status);
     assert_exact(&traced.report);
     Some(traced)

@@ -3,10 +3,7 @@
 use std::{fs, io, path::Path, process::Command, time::SystemTime};
 
 use anyhow::{Context, Result};
-use schedscope::{
-    commands::check::Outcome,
-    report::{RunReport, schema::Residual},
-};
+use schedscope::{commands::check::Outcome, report::RunReport, verify::Residual};
 
 use crate::{
     vm::Finding,

@@ -1,5 +1,10 @@
 //! Whether a step showed what it had to. Pure.
 
+use schedscope::{
+    commands::check::Comparison,
+    verify::{self, Check},
+};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -7,20 +12,8 @@ use super::{
     plan::{Expect, Outcome, Step},
 };
 
-/// Counts are equal or wrong.
-const COUNTS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
-/// Part of the kernel's on-CPU time by which ours may be off.
-const ON_CPU_TOLERANCE: f64 = 0.001;
-/// Or so much for each thread, whose last switch is seen a moment before the kernel closes its account.
-const ON_CPU_TOLERANCE_SECONDS: f64 = 100e-6;
-
 /// A run that must lose nothing.
 const NO_LOSS: &[&str] = &[];
-
-/// How a line of the table of `schedscope check` ends that is not as it must be.
-const OUT_OF_BOUNDS: &str = "OUT OF BOUNDS";
-/// Figures that need a time that is not emulated: perf's clock stands still in the scheduler, and a wait begins there.
-const EMULATED_TIMES: [&str; 3] = ["task-clock_seconds", "run_delay_seconds", "schedstat_run_delay_seconds"];
 
 /// What to say of a step.
 #[derive(Debug, Default, PartialEq)]
@@ -41,8 +34,6 @@ pub(crate) struct Verdict {
     pub tests_failed: Vec<String>,
     /// Tests that left themselves out, each with its reason.
     pub tests_skipped: Vec<String>,
-    /// Only what cannot be judged here was wrong.
-    is_excused: bool,
     /// The table that `schedscope check` printed, if it was that.
     pub table: String,
 }
@@ -73,7 +64,6 @@ pub(crate) fn judge(step: &Step, outcome: &Outcome) -> Verdict {
     };
     let exit = match outcome.exit_code {
         Some(0) => None,
-        Some(1) if verdict.is_excused => None,
         Some(code) => Some(format!("exit code {code}\n{}", outcome.output.trim_end())),
         None => Some(format!("killed, or never started, after {:.0} s\n{}", outcome.wall_seconds, outcome.output.trim_end())),
     };
@@ -110,23 +100,21 @@ fn doctor(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
     }
 }
 
-/// Keeps the table, in which nothing may be out of bounds but times that depend on how long something takes inside the scheduler: there
-/// an emulator may stop a processor for any time, of which the kernel knows nothing.
+/// Keeps the table, and takes over what its comparisons come to.
 fn check(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
     outcome.output.trim_end().clone_into(&mut verdict.table);
-    let lines = || outcome.output.lines().map(str::trim);
-    let kept = lines().filter(|line| line.ends_with(" ok")).count();
-    let (excused, wrong): (Vec<&str>, Vec<&str>) = lines()
-        .filter(|line| line.ends_with(OUT_OF_BOUNDS))
-        .partition(|line| line.split_whitespace().any(|word| EMULATED_TIMES.contains(&word)));
-    verdict.is_excused = !excused.is_empty() && wrong.is_empty();
-    if !wrong.is_empty() {
-        return Err(wrong.join("; "));
-    }
-    match (kept, excused.len()) {
-        (0, _) => Err("it compared nothing".to_owned()),
-        (_, 0) => Ok(format!("{kept} figures within their bounds")),
-        (..) => Ok(format!("{kept} figures within their bounds; not judged, since time is emulated: {}", excused.join("; "))),
+    let comparisons = outcome.report.as_ref().and_then(|report| Vec::<Comparison>::deserialize(&report["comparisons"]).ok());
+    let comparisons = comparisons.ok_or("no comparisons")?;
+    agrees(comparisons.iter().map(|comparison| comparison.residual.verdict()).collect())?;
+    Ok(format!("{} figures within their bounds", comparisons.len()))
+}
+
+/// What is out of bounds, or why nothing was compared, as an error.
+fn agrees(verdict: verify::Verdict) -> Result<(), String> {
+    match verdict {
+        verify::Verdict::Agrees => Ok(()),
+        verify::Verdict::Differs { rows } => Err(rows.join("; ")),
+        verify::Verdict::NotCompared { why } => Err(why),
     }
 }
 
@@ -160,49 +148,22 @@ fn refused(outcome: &Outcome, reason: &str, threads: u64) -> Result<String, Stri
     if is_right { Ok(format!("{measured}; {found}")) } else { Err(found) }
 }
 
-/// Compares a traced run with the kernel's own numbers.
+/// Takes over what a traced run's comparisons with the kernel come to; nothing may be lost but for these reasons.
 fn exact<'a>(outcome: &'a Outcome, allowed_losses: &[&str]) -> Result<(&'a Value, String), String> {
-    let Some(report) = &outcome.report else { return Err("no report".to_owned()) };
-    let threads = number(report, "/check/threads");
-    let mut wrong = Vec::new();
-    if threads == 0.0 {
-        wrong.push("no thread could be compared with the kernel".to_owned());
-    }
-    let differing = number(report, "/check/threads_differing");
-    if differing != 0.0 {
-        wrong.push(format!("{differing} of {threads} threads differ from the kernel"));
-    }
+    let report = outcome.report.as_ref().ok_or("no report")?;
+    let check = Check::deserialize(&report["check"]).map_err(|error| format!("no check in the report: {error}"))?;
+    let mut wrong: Vec<String> = agrees(check.verdict()).err().into_iter().collect();
     let expected: f64 = allowed_losses.iter().map(|reason| number(report, &format!("/loss/by_reason/{reason}"))).sum();
     let lost = number(report, "/loss/total");
     if lost - expected != 0.0 {
         wrong.push(format!("{lost} observations lost: {}", reasons(report)));
     }
-    let mut on_cpu = 0.0;
-    for residual in report.pointer("/check/residuals").and_then(Value::as_array).into_iter().flatten() {
-        let quantity = residual["quantity"].as_str().unwrap_or_default();
-        let (kernel, difference) = (number(residual, "/kernel"), number(residual, "/difference"));
-        if COUNTS.contains(&quantity) && difference != 0.0 {
-            wrong.push(format!("{quantity} {difference:+}"));
-        }
-        if quantity == "sum_exec_runtime_seconds" {
-            on_cpu = if kernel > 0.0 { difference.abs() / kernel } else { f64::from(u8::from(difference != 0.0)) };
-            if on_cpu > ON_CPU_TOLERANCE && difference.abs() > ON_CPU_TOLERANCE_SECONDS * threads {
-                wrong.push(format!("on-CPU time {difference:+.6} s of {kernel:.6} s"));
-            }
-        }
-    }
     if !wrong.is_empty() {
         return Err(format!("{}; tasks {}", wrong.join("; "), report["tasks"]));
     }
-    let switches: f64 = ["voluntary", "preempted", "yielded"].map(|kind| number(report, &format!("/switches/{kind}"))).iter().sum();
-    let migrations = number(report, "/migrations/total");
-    Ok((
-        report,
-        format!(
-            "{threads} threads, {switches} switches, {migrations} migrations equal; on-CPU time off by {:.4} %",
-            on_cpu * 100.0
-        ),
-    ))
+    let times = check.residuals.iter().filter(|row| row.is_time() && row.verdict() == verify::Verdict::Agrees);
+    let times: Vec<String> = times.map(ToString::to_string).collect();
+    Ok((report, format!("{} threads, switches and migrations equal; {}", check.threads, times.join(", "))))
 }
 
 fn reasons(report: &Value) -> String {

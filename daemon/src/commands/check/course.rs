@@ -16,17 +16,12 @@ use super::{
 use crate::{
     capture::{run::Subject, session::Session, snapshot::Tgid, spawn::Gated, topology::Topology},
     commands::allowed_cpus,
-    oracle::{
-        Oracles, affinity,
-        host::HostStat,
-        tasks::{self, TaskCounters},
-        usage,
-    },
-    report::{
-        bounds::Bounds,
-        build::build,
-        oracles::{self, AtRest, HostReading},
-        schema::{Check, Residual},
+    report::build::build,
+    verify::{
+        Check, affinity,
+        host::{self, HostReading, Perf},
+        proc::{self, TaskCounters},
+        verdict, wait4,
     },
 };
 
@@ -39,57 +34,64 @@ const ATTEMPTS: u32 = 50;
 pub(super) fn run(topology: Topology, seconds: f64) -> anyhow::Result<Outcome> {
     let mut tree = load::command("tree", seconds)?;
     tree.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut session = Session::start(topology)?;
     let mut compared = Check::default();
-    if let Err(error) = session.measure_queueing(affinity::mean_move_seconds()) {
-        compared.not_compared.insert("queueing".to_owned(), format!("run delay has a wide bound only: {error}"));
-    }
-    let begin = host_reading(&session)?;
+    let mut perf = match Perf::of(topology.online()) {
+        Ok(perf) => Some(perf),
+        Err(error) => {
+            compared.not_compared.insert("perf".to_owned(), format!("its counters cannot be opened: {error}"));
+            None
+        }
+    };
+    let mut session = Session::start_verifying(topology)?;
+    let begin = host_reading(&session, perf.as_mut())?;
     let gated = Gated::prepared(tree)?;
     let leader = gated.tgid();
-    let oracles = Oracles::attach(leader, true);
+    let of_tree = wait4::Tree::of(leader);
     session.begin(&[leader])?;
     let mut child = gated.release()?;
     let deadline = Instant::now() + Duration::from_secs_f64(seconds * PATIENCE + 30.0);
 
     let lines = lines_of(child.stdout.take().context("the tree has no output")?)?;
     sample_until_it_rests(&mut session, &lines, deadline).or_else(|error| kill(&mut child, error))?;
-    match oracles.before() {
+    match of_tree.before() {
         Some(before) => {
             compare_at_rest(&mut session, leader, before, &mut compared).or_else(|error| kill(&mut child, error))?;
         }
         None => drop(compared.not_compared.insert("proc".to_owned(), "its counters before the start are not known".to_owned())),
     }
     drop(child.stdin.take());
-    while !usage::has_ended(&child)? || session.alive() > 0 {
+    while !wait4::has_ended(&child)? || session.alive() > 0 {
         if Instant::now() > deadline {
             kill(&mut child, anyhow::anyhow!("the traced tree does not end"))?;
         }
         let pause = session.sample()?;
         std::thread::sleep(pause.min(Duration::from_millis(10)));
     }
-    let end = host_reading(&session)?;
-    let (status, rusage) = usage::reap(child)?;
+    let end = host_reading(&session, perf.as_mut())?;
+    let (status, rusage) = wait4::reap(child)?;
     if !status.success() {
         bail!("the traced tree failed ({status}): the host may lack memory or processes");
     }
     let subject = Subject { name: "check".to_owned(), allowed_cpus: allowed_cpus(), ..Subject::default() };
-    let mut report = build(&session.finish(Some(leader), subject)?);
-    oracles.compare(&mut report, rusage, true);
+    let run = session.finish(Some(leader), subject)?;
+    let mut report = build(&run);
+    of_tree.compare(&run, rusage, true, &mut report.check);
     report.check.oracles.append(&mut compared.oracles);
     report.check.not_compared.append(&mut compared.not_compared);
-    report.check.oracles.push(oracles::proc_stat(&begin, &end));
+    report.check.oracles.extend(host::compare(&begin, &end));
+    report.check.oracles.extend(verdict::ledger(&run, &report.check));
     Ok(Outcome::of(&report))
 }
 
-/// `/proc/stat` around our own count.
-fn host_reading(session: &Session) -> anyhow::Result<HostReading> {
-    let read = || HostStat::read().context("cannot read /proc/stat");
+/// The kernel's counts of all switches around our own.
+fn host_reading(session: &Session, perf: Option<&mut Perf>) -> anyhow::Result<HostReading> {
     let visit = || affinity::visit_all().context("cannot visit every CPU");
     visit()?;
-    let (earlier, ours, later) = (read()?, session.host_switches(), read()?);
+    let mut reading =
+        HostReading::take(perf, || session.host_switches()).context("cannot read the kernel's counts of the host's switches")?;
     visit()?;
-    Ok(HostReading { earlier, ours, later, settled: session.host_switches() })
+    reading.settled = session.host_switches();
+    Ok(reading)
 }
 
 /// Lines of the tree's output, without blocking whoever samples.
@@ -122,16 +124,12 @@ fn sample_until_it_rests(session: &mut Session, lines: &Receiver<String>, deadli
 fn compare_at_rest(session: &mut Session, leader: Tgid, before: &TaskCounters, compared: &mut Check) -> anyhow::Result<()> {
     for _ in 0..ATTEMPTS {
         let earlier = read_tree(leader)?;
-        let (threads, totals) = session.inspect()?;
+        let threads = session.inspect()?;
         if earlier != read_tree(leader)? {
             std::thread::sleep(Duration::from_millis(1));
             continue;
         }
-        let tree = AtRest { threads: &threads, totals: &totals, move_seconds: session.move_seconds() };
-        let (residuals, differing) = oracles::proc(&tree, &earlier, before);
-        compared.oracles.extend(residuals);
-        let any = Residual::new("proc", "threads with any other count", differing as f64, 0.0, Bounds::EQUAL);
-        compared.oracles.push(any);
+        proc::compare(&threads, &earlier, before, session.wait_accounts(), compared);
         return Ok(());
     }
     compared.not_compared.insert("proc".to_owned(), "the tree was never found at rest; try again on a calmer host".to_owned());
@@ -141,8 +139,8 @@ fn compare_at_rest(session: &mut Session, leader: Tgid, before: &TaskCounters, c
 /// Every thread of a process and of its descendants, found without our help.
 fn read_tree(process: Tgid) -> anyhow::Result<Vec<TaskCounters>> {
     let mut threads = Vec::new();
-    for process in tasks::descendants(process)? {
-        threads.extend(tasks::read_resting(process).with_context(|| format!("cannot read the counters of process {}", process.0))?);
+    for process in proc::descendants(process)? {
+        threads.extend(proc::read_resting(process).with_context(|| format!("cannot read the counters of process {}", process.0))?);
     }
     threads.sort_by_key(|thread| thread.tid);
     Ok(threads)

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::oracle::usage;
+use crate::verify::{affinity, wait4};
 
 /// What the tree prints when all of it rests.
 pub(super) const RESTING: &str = "resting";
@@ -120,7 +120,7 @@ fn wait_until_it_rests(child: &mut Child) -> io::Result<()> {
 
 /// Waits for a child's last switch before it is reaped: then its usage lacks nothing.
 fn reap(child: Child) -> io::Result<()> {
-    let (status, _) = usage::reap(child)?;
+    let (status, _) = wait4::reap(child)?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("a part of the tree ended with {status}"))) }
 }
 
@@ -144,18 +144,9 @@ fn spin(time: Duration) {
 
 /// Moves the calling thread from one of its CPUs to the next, if it has more than one.
 fn move_about(times: usize) {
-    // SAFETY: the sets are plain bits; their size is passed along, and the calls change the calling thread only.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) != 0 {
-            return;
-        }
-        let capacity = 8 * size_of::<libc::cpu_set_t>();
-        let cpus: Vec<usize> = (0..capacity).filter(|cpu| libc::CPU_ISSET(*cpu, &allowed)).collect();
-        for cpu in cpus.iter().cycle().take(if cpus.len() > 1 { times } else { 0 }) {
-            let mut one: libc::cpu_set_t = std::mem::zeroed();
-            libc::CPU_SET(*cpu, &mut one);
-            libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one);
-        }
+    let cpus = affinity::allowed().unwrap_or_default();
+    for cpu in cpus.iter().cycle().take(if cpus.len() > 1 { times } else { 0 }) {
+        // A CPU that has gone offline is passed over.
+        let _ = affinity::move_to(*cpu);
     }
 }

@@ -1,7 +1,7 @@
 //! Each figure of a report, from threads and totals made by hand.
 
 use schedscope_ebpf::{
-    abi::{CpuRecord, Histogram, KernelCounts},
+    abi::{CpuRecord, Histogram},
     blocked::Reason,
     bucket::{BUCKETS, index_of},
     loss::Loss,
@@ -10,38 +10,11 @@ use schedscope_ebpf::{
 
 use super::*;
 use crate::capture::{
-    interpreters::Interpreters,
-    run::{Exit, HostCounters, Subject},
+    run::{HostCounters, tests::run_of},
     snapshot::{Snapshot, tests::thread},
 };
 
 const SECOND: u64 = 1_000_000_000;
-
-/// A run of two seconds on CPUs 0 and 2, looked at when it was over.
-fn run_of(threads: Vec<Thread>) -> Run {
-    let subject = Subject {
-        name: "web".to_owned(),
-        command: vec!["./web".to_owned(), "-v".to_owned()],
-        exit: Exit { code: Some(3), signal: None },
-        allowed_cpus: 1,
-    };
-    Run {
-        subject,
-        begin_ns: SECOND,
-        end_ns: 3 * SECOND,
-        taken_ns: 4 * SECOND,
-        online: vec![0, 2],
-        totals: Totals::default(),
-        threads,
-        threads_forgotten: 0,
-        interpreters: Interpreters::default(),
-        losses: Losses::default(),
-        timeline: Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
-        host: HostCounters::default(),
-        move_seconds: None,
-        kernel: "6.18.0".to_owned(),
-    }
-}
 
 /// A thread that lived from one time to the other.
 fn lived(tid: u32, process: u32, start_ns: u64, end_ns: u64) -> Thread {
@@ -196,56 +169,6 @@ fn what_was_made_good_or_concerns_no_total_is_shown_but_is_no_loss() {
     assert_eq!((loss.by_reason["switch_in_unseen"], loss.by_reason["after_end"], loss.by_reason["end_unseen"]), (5, 2, 0));
     assert_eq!(loss.by_reason["thread_detail_evicted"], 9);
     assert_eq!(loss.by_reason.len(), Loss::ALL.len());
-}
-
-/// Makes a thread differ from what the kernel kept about it.
-type Change = fn(&mut Thread);
-
-#[test]
-fn each_count_of_a_thread_that_ended_is_compared_with_the_kernels() {
-    let exact = || {
-        let mut thread = lived(1, 1, 1, 2);
-        let record = &mut thread.record;
-        (record.voluntary, record.preempted, record.yielded, record.migrations) = (7, 3, 2, [4, 1]);
-        (record.on_cpu_ns, record.wakeup_wait_ns, record.preempt_wait_ns) = (3 * SECOND, SECOND, SECOND);
-        record.kernel_before = KernelCounts { voluntary: 100, involuntary: 200, migrations: 300, runtime_ns: 1, run_delay_ns: 2 };
-        record.kernel_after = KernelCounts {
-            voluntary: 107,
-            involuntary: 205,
-            migrations: 305,
-            runtime_ns: 1 + 3 * SECOND,
-            run_delay_ns: 2 + 2 * SECOND,
-        };
-        thread
-    };
-    let mut alive = exact();
-    alive.record.clock.phase = Phase::Running as u32;
-    let agreed = build(&run_of(vec![exact(), exact(), alive])).check;
-    assert_eq!((agreed.threads, agreed.threads_differing), (2, 0));
-    let ours: Vec<(&str, f64)> = agreed.residuals.iter().map(|residual| (residual.quantity.as_str(), residual.ours)).collect();
-    let expected =
-        [("nvcsw", 14.0), ("nivcsw", 10.0), ("nr_migrations", 10.0), ("sum_exec_runtime_seconds", 6.0), ("run_delay_seconds", 4.0)];
-    assert_eq!(ours, expected);
-    assert!(agreed.residuals.iter().all(|residual| close(residual.ours, residual.kernel) && close(residual.difference, 0.0)));
-
-    let differing: [(usize, Change, f64, u64); 5] = [
-        (0, |thread| thread.record.voluntary += 2, 2.0, 1),
-        (1, |thread| thread.record.yielded -= 1, -1.0, 1),
-        (2, |thread| thread.record.migrations[1] += 1, 1.0, 1),
-        // Times are compared by their sums: no two clocks agree to the nanosecond.
-        (3, |thread| thread.record.on_cpu_ns += SECOND, 1.0, 0),
-        (4, |thread| thread.record.wakeup_wait_ns -= SECOND, -1.0, 0),
-    ];
-    for (place, change, difference, threads_differing) in differing {
-        let mut thread = exact();
-        change(&mut thread);
-        let check = build(&run_of(vec![exact(), thread])).check;
-        assert_eq!(check.threads_differing, threads_differing, "{:?}", check.residuals[place]);
-        for (index, residual) in check.residuals.iter().enumerate() {
-            let expected = if index == place { difference } else { 0.0 };
-            assert!(close(residual.difference, expected) && close(residual.ours - residual.kernel, expected), "{residual:?}");
-        }
-    }
 }
 
 /// Two samples 5 ms apart: thread 1 had 1 ms of CPU 0, thread 2 had 3 ms of it and 2 ms of CPU 2, on which another program ran.

@@ -3,46 +3,49 @@
 use super::{
     super::{
         Options, RunReport,
-        schema::{Check, Residual},
-        words::{clean, counted, duration, grouped, sane, share},
+        words::{clean, counted, duration, sane, share},
     },
     Block,
 };
-
-/// Quantities that are counts: they are equal or wrong.
-const COUNTS: [&str; 3] = ["nvcsw", "nivcsw", "nr_migrations"];
-/// On-CPU time may be off by this much of the kernel's figure.
-const ON_CPU_TOLERANCE: f64 = 0.001;
-/// Or by this much per thread, whose last switch is counted a moment before the kernel's own account is closed.
-const ON_CPU_TOLERANCE_SECONDS: f64 = 100e-6;
+use crate::verify::{Check, Verdict};
 
 pub(in super::super) fn lines(report: &RunReport, options: &Options) -> Block {
     let check = &report.check;
-    if check.threads == 0 {
-        return vec![options.colour.faint("Not checked against the kernel: no thread ended under observation.")];
-    }
-    let counts = check.residuals.iter().filter(|residual| is_off(residual)).map(signed);
-    let others = check.oracles.iter().filter(|residual| !residual.is_within()).map(out_of_bounds);
-    let off: Vec<String> = counts.chain(others).collect();
-    let on_cpu = check.residuals.iter().find(|residual| residual.quantity == "sum_exec_runtime_seconds");
-    let (time, time_is_off) = on_cpu.map_or((String::new(), false), |residual| on_cpu_time(residual, check));
-    if check.threads_differing == 0 && off.is_empty() && !time_is_off {
-        return vec![format!(
-            "Checked against the kernel: {}, switches and migrations equal{time}{}.",
+    vec![match check.verdict() {
+        Verdict::NotCompared { why } => options.colour.faint(&format!("Not checked against the kernel: {}.", clean(&why))),
+        Verdict::Agrees => format!(
+            "Checked against the kernel: {}, switches and migrations equal{}{}{}.",
             counted(check.threads, "thread"),
+            within(check, "sum_exec_runtime_seconds", "on-CPU time"),
+            within(check, "run_delay_seconds", "run delay"),
             agreeing(check)
-        )];
-    }
-    let sums = if off.is_empty() { String::new() } else { format!(" ({})", off.join(", ")) };
-    let differ = if check.threads_differing == 1 { "differs" } else { "differ" };
-    let who = format!("{} of {}", grouped(check.threads_differing), counted(check.threads, "thread"));
-    let what = format!("MISMATCH with the kernel: {who} {differ} in switches or migrations{sums}{time}.");
-    vec![options.colour.alarm(&format!("{what} Do not rely on these figures; please report this."))]
+        ),
+        Verdict::Differs { rows } => {
+            let rows: Vec<String> = rows.iter().map(|row| clean(row)).collect();
+            let what = format!("MISMATCH with the kernel: {}.", rows.join(", "));
+            options.colour.alarm(&format!("{what} Do not rely on these figures; please report this."))
+        }
+    }]
 }
 
-/// "; wait4 and perf agree".
+/// ", on-CPU time within 0.03 % (1.00 ms)" or ", run delay equal", if it was compared.
+fn within(check: &Check, quantity: &str, name: &str) -> String {
+    let compared = check.residuals.iter().find(|row| row.quantity == quantity && row.verdict() == Verdict::Agrees);
+    compared.map_or(String::new(), |row| {
+        if row.difference == 0.0 {
+            return format!(", {name} equal");
+        }
+        let difference = sane(row.difference.abs());
+        // Rounded up: "within" is a promise.
+        let percent = (share(difference, row.kernel) * 1e4).ceil() / 100.0;
+        format!(", {name} within {percent:.2} % ({})", duration(difference))
+    })
+}
+
+/// "; wait4 and proc agree".
 fn agreeing(check: &Check) -> String {
-    let mut sources: Vec<String> = check.oracles.iter().map(|residual| clean(&residual.source)).collect();
+    let agreeing = check.oracles.iter().filter(|row| row.verdict() == Verdict::Agrees);
+    let mut sources: Vec<String> = agreeing.map(|residual| clean(&residual.source)).collect();
     sources.dedup();
     match sources.as_slice() {
         [] => String::new(),
@@ -51,77 +54,53 @@ fn agreeing(check: &Check) -> String {
     }
 }
 
-/// "wait4 `ru_nvcsw` +3 out of bounds".
-fn out_of_bounds(residual: &Residual) -> String {
-    let digits = if residual.quantity.ends_with("_seconds") { 6 } else { 0 };
-    let difference = if residual.difference.is_finite() { residual.difference } else { 0.0 };
-    format!("{} {} {difference:+.digits$} out of bounds", clean(&residual.source), clean(&residual.quantity))
-}
-
-fn is_off(residual: &Residual) -> bool {
-    COUNTS.contains(&residual.quantity.as_str()) && residual.difference.abs() >= 0.5
-}
-
-/// "nvcsw +3".
-fn signed(residual: &Residual) -> String {
-    format!("{} {:+.0}", clean(&residual.quantity), residual.difference)
-}
-
-/// How far on-CPU time is from the kernel's, and whether that is too far.
-fn on_cpu_time(residual: &Residual, check: &Check) -> (String, bool) {
-    let difference = sane(residual.difference.abs());
-    let part = share(difference, residual.kernel);
-    let is_off = !residual.difference.is_finite()
-        || (part > ON_CPU_TOLERANCE || residual.kernel <= 0.0) && difference > ON_CPU_TOLERANCE_SECONDS * check.threads as f64;
-    // Rounded up: "within" is a promise.
-    let percent = (part * 1e4).ceil() / 100.0;
-    (format!(", on-CPU time within {percent:.2} % ({})", duration(difference)), is_off)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::bounds::Bounds;
+    use crate::verify::{Bounds, Residual};
 
-    fn check(threads_differing: u64, nvcsw: f64, on_cpu: f64) -> String {
-        let residual = |quantity: &str, kernel: f64, difference| Residual {
-            quantity: quantity.to_owned(),
-            ours: kernel + difference,
-            kernel,
-            difference,
-            ..Residual::default()
+    fn line(threads_differing: u64, residuals: &[(&str, f64, f64)], oracles: &[(&str, f64)]) -> String {
+        let row = |(quantity, kernel, difference): &(&str, f64, f64)| {
+            let bounds = if quantity.ends_with("_seconds") { Bounds::within(0.001 * kernel) } else { Bounds::EQUAL };
+            Residual::new("task_struct", quantity, kernel + difference, *kernel, bounds)
         };
-        let residuals = vec![residual("nvcsw", 100.0, nvcsw), residual("sum_exec_runtime_seconds", 4.0, on_cpu)];
-        let report =
-            RunReport { check: Check { threads: 5, threads_differing, residuals, ..Check::default() }, ..RunReport::default() };
-        lines(&report, &Options::default()).concat()
+        let oracle = |(source, difference): &(&str, f64)| {
+            Residual::new(source, "switches", 100.0 + difference, 100.0, Bounds::between(1.0, 2.0))
+        };
+        let check = Check {
+            threads: 5,
+            threads_differing,
+            residuals: residuals.iter().map(row).collect(),
+            oracles: oracles.iter().map(oracle).collect(),
+            ..Check::default()
+        };
+        lines(&RunReport { check, ..RunReport::default() }, &Options::default()).concat()
     }
 
     #[test]
-    fn agreement_is_one_quiet_line_and_a_difference_is_loud() {
+    fn agreement_is_one_quiet_line() {
         assert_eq!(
-            check(0, 0.0, -0.001),
-            "Checked against the kernel: 5 threads, switches and migrations equal, on-CPU time within 0.03 % (1.00 ms)."
+            line(
+                0,
+                &[("nvcsw", 100.0, 0.0), ("sum_exec_runtime_seconds", 4.0, -0.001)],
+                &[("wait4", 1.0), ("wait4", 2.0), ("proc", 1.0)]
+            ),
+            "Checked against the kernel: 5 threads, switches and migrations equal, on-CPU time within 0.03 % (1.00 ms); wait4 and proc agree."
         );
-        assert!(
-            check(1, -2.0, 0.0)
-                .starts_with("MISMATCH with the kernel: 1 of 5 threads differs in switches or migrations (nvcsw -2), on")
-        );
-        // Differences that cancel out in the sum.
-        assert!(check(2, 0.0, 0.0).starts_with("MISMATCH"));
-        assert!(check(0, 1.0, 0.0).starts_with("MISMATCH"));
-        assert!(check(0, 0.0, 0.1).starts_with("MISMATCH"));
-        assert!(check(0, 0.0, f64::NAN).starts_with("MISMATCH"));
-        let oracle = |difference: f64| {
-            let oracles = ["wait4", "wait4", "perf"]
-                .map(|source| Residual::new(source, "switches", 100.0 + difference, 100.0, Bounds::between(1.0, 2.0)));
-            let check = Check { threads: 5, oracles: oracles.to_vec(), ..Check::default() };
-            lines(&RunReport { check, ..RunReport::default() }, &Options::default()).concat()
-        };
-        assert_eq!(oracle(1.0), "Checked against the kernel: 5 threads, switches and migrations equal; wait4 and perf agree.");
-        assert!(oracle(0.0).contains("(wait4 switches +0 out of bounds, "), "{}", oracle(0.0));
-        assert!(oracle(3.0).starts_with("MISMATCH"));
         let nothing = lines(&RunReport::default(), &Options::default()).concat();
-        assert!(nothing.starts_with("Not checked"), "{nothing}");
+        assert_eq!(nothing, "Not checked against the kernel: no thread ended under observation.");
+    }
+
+    #[test]
+    fn every_row_out_of_bounds_is_named() {
+        assert_eq!(
+            line(1, &[("nvcsw", 100.0, -2.0), ("run_delay_seconds", 4.0, 0.03)], &[("wait4", 3.0)]),
+            "MISMATCH with the kernel: task_struct nvcsw -2 (0 allowed), \
+             task_struct run_delay_seconds +0.030000 (-0.004000 to 0.004000 allowed), task_struct threads with any other count +1 \
+             (0 allowed), wait4 switches +3 (1 to 2 allowed). Do not rely on these figures; please report this."
+        );
+        // Differences that cancel out in the sum, and a figure that is no number.
+        assert!(line(2, &[("nvcsw", 100.0, 0.0)], &[]).starts_with("MISMATCH"));
+        assert!(line(0, &[("sum_exec_runtime_seconds", 4.0, f64::NAN)], &[]).starts_with("MISMATCH"));
     }
 }

@@ -1,0 +1,209 @@
+//! One figure of ours beside the kernel's. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::seconds;
+
+/// On-CPU time may differ by this share.
+pub const ON_CPU_SHARE: f64 = 0.001;
+
+/// How a table marks a figure that is not as it must be.
+pub const OUT_OF_BOUNDS: &str = "OUT OF BOUNDS";
+
+/// Quantities whose unit is seconds end in this; all others are counts.
+const SECONDS: &str = "_seconds";
+
+/// The interval in which our figure minus the kernel's must lie. A side that is `None` has no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bounds {
+    /// The least that the difference may be.
+    pub at_least: Option<f64>,
+    /// The most that the difference may be.
+    pub at_most: Option<f64>,
+}
+
+impl Bounds {
+    /// The two are equal.
+    pub const EQUAL: Bounds = Bounds::between(0.0, 0.0);
+    /// The two are not compared.
+    pub const NONE: Bounds = Bounds { at_least: None, at_most: None };
+
+    /// Both ends included.
+    pub const fn between(at_least: f64, at_most: f64) -> Bounds {
+        Bounds { at_least: Some(at_least), at_most: Some(at_most) }
+    }
+
+    /// The same distance to either side.
+    pub const fn within(distance: f64) -> Bounds {
+        Bounds::between(-distance, distance)
+    }
+
+    /// Whether a difference lies inside. One that is not a number does not.
+    pub fn contain(&self, difference: f64) -> bool {
+        difference.is_finite()
+            && self.at_least.is_none_or(|least| difference >= least)
+            && self.at_most.is_none_or(|most| difference <= most)
+    }
+}
+
+/// What came of a comparison, or of many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything that was compared is within its bounds.
+    Agrees,
+    /// Something is not.
+    Differs {
+        /// Each figure that is out of bounds, in a few words.
+        rows: Vec<String>,
+    },
+    /// Nothing was compared.
+    NotCompared {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Verdict {
+    /// Whether something is out of bounds.
+    pub fn differs(&self) -> bool {
+        matches!(self, Verdict::Differs { .. })
+    }
+
+    /// The verdict in a table.
+    pub fn mark(&self) -> &'static str {
+        match self {
+            Verdict::Agrees => "ok",
+            Verdict::Differs { .. } => OUT_OF_BOUNDS,
+            Verdict::NotCompared { .. } => "not compared",
+        }
+    }
+}
+
+/// One figure out of bounds is enough to differ, and one that was compared to agree.
+impl FromIterator<Verdict> for Verdict {
+    fn from_iter<I: IntoIterator<Item = Verdict>>(verdicts: I) -> Verdict {
+        let (mut rows, mut reasons, mut agrees) = (Vec::new(), Vec::new(), false);
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Agrees => agrees = true,
+                Verdict::Differs { rows: more } => rows.extend(more),
+                Verdict::NotCompared { why } if reasons.contains(&why) => {}
+                Verdict::NotCompared { why } => reasons.push(why),
+            }
+        }
+        if !rows.is_empty() {
+            Verdict::Differs { rows }
+        } else if agrees {
+            Verdict::Agrees
+        } else {
+            Verdict::NotCompared { why: reasons.join("; ") }
+        }
+    }
+}
+
+/// One quantity, our figure and the kernel's.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Residual {
+    /// Where the kernel's figure is from: `task_struct`, `wait4`, `proc`, `proc_stat`, `perf`; `ledger` for one of our own.
+    #[serde(default)]
+    pub source: String,
+    /// The kernel's name for it: `nvcsw`, `nivcsw`, `nr_migrations`, `sum_exec_runtime_seconds`, `run_delay_seconds`, ...
+    pub quantity: String,
+    /// Counted by us.
+    pub ours: f64,
+    /// Kept by the kernel.
+    pub kernel: f64,
+    /// Our figure minus the kernel's.
+    pub difference: f64,
+    /// The least that the difference may be; without it there is no lower bound.
+    #[serde(default)]
+    pub at_least: Option<f64>,
+    /// The most that the difference may be; without it there is no upper bound. Without either the two are not compared.
+    #[serde(default)]
+    pub at_most: Option<f64>,
+    /// Why the two may differ, or why they are not compared; empty if they must be equal.
+    #[serde(default)]
+    pub because: String,
+}
+
+impl Residual {
+    /// Compares; `bounds` are those of our figure minus the kernel's.
+    pub fn new(source: &str, quantity: &str, ours: f64, kernel: f64, bounds: Bounds) -> Residual {
+        Residual {
+            source: source.to_owned(),
+            quantity: quantity.to_owned(),
+            ours,
+            kernel,
+            difference: ours - kernel,
+            at_least: bounds.at_least,
+            at_most: bounds.at_most,
+            because: String::new(),
+        }
+    }
+
+    /// Compares counts of the same thing.
+    pub fn counts(source: &str, quantity: &str, ours: u64, kernel: u64) -> Residual {
+        Residual::new(source, quantity, ours as f64, kernel as f64, Bounds::EQUAL)
+    }
+
+    /// Compares on-CPU time.
+    pub fn on_cpu(source: &str, quantity: &str, ours_ns: u64, kernel_ns: u64) -> Residual {
+        let kernel = seconds(kernel_ns);
+        Residual::new(source, quantity, seconds(ours_ns), kernel, Bounds::within(ON_CPU_SHARE * kernel))
+    }
+
+    /// Says why the two may differ.
+    #[must_use]
+    pub fn because(self, why: impl Into<String>) -> Residual {
+        Residual { because: why.into(), ..self }
+    }
+
+    /// The interval in which the difference must lie.
+    pub fn bounds(&self) -> Bounds {
+        Bounds { at_least: self.at_least, at_most: self.at_most }
+    }
+
+    /// Whether the difference is in bounds.
+    pub fn verdict(&self) -> Verdict {
+        if self.bounds() == Bounds::NONE {
+            Verdict::NotCompared { why: format!("{} {}: {}", self.source, self.quantity, self.because) }
+        } else if self.bounds().contain(self.difference) {
+            Verdict::Agrees
+        } else {
+            Verdict::Differs { rows: vec![self.to_string()] }
+        }
+    }
+
+    /// Whether it is a time; all others are counts.
+    pub fn is_time(&self) -> bool {
+        self.quantity.ends_with(SECONDS)
+    }
+
+    /// A figure of this quantity: a count, or seconds to the microsecond.
+    pub fn figure(&self, value: f64) -> String {
+        // No minus before a zero.
+        let value = if value == 0.0 { 0.0 } else { value };
+        if self.is_time() { format!("{value:.6}") } else { format!("{value:.0}") }
+    }
+
+    /// The interval for people.
+    pub fn allowed(&self) -> String {
+        match (self.at_least, self.at_most) {
+            (Some(0.0), Some(0.0)) => "0".to_owned(),
+            (Some(least), Some(most)) => format!("{} to {}", self.figure(least), self.figure(most)),
+            (Some(least), None) => format!("{} or more", self.figure(least)),
+            (None, Some(most)) => format!("{} or less", self.figure(most)),
+            (None, None) => "-".to_owned(),
+        }
+    }
+}
+
+/// "wait4 `ru_nvcsw` +3 (0 to 1 allowed)".
+impl fmt::Display for Residual {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.difference > 0.0 { "+" } else { "" };
+        write!(f, "{} {} {sign}{} ({} allowed)", self.source, self.quantity, self.figure(self.difference), self.allowed())
+    }
+}

@@ -1,0 +1,125 @@
+//! Waits against the kernel's `run_delay`, thread by thread. Pure.
+//!
+//! Our wait after a wake-up begins when the waker calls, the kernel's when the thread is queued, perhaps by another CPU after an
+//! interrupt. Time that the kernel takes out of a run, because a hypervisor or an interrupt had the CPU, is a wait for us and nothing
+//! for `run_delay`. So are the moment that a thread spends between two queues when it is moved, and a wait after a preemption on the
+//! way to sleep. Since 6.12 the kernel counts the rest of a sleep in which it has moved the thread. While figures are verified, each of
+//! these is measured for each thread ([`WaitAccount`]), and the rest of its waits must be its run delay.
+
+use schedscope_ebpf::{switch_clock::OFFSET_ERROR_NS, task_clock::CLOCK_ERROR_NS, wait_account::WaitAccount};
+use serde::{Deserialize, Serialize};
+
+use super::comparison::{Bounds, Residual};
+use crate::{capture::snapshot::Thread, units::seconds};
+
+/// How the waits of threads compare with the kernel's run delay, and in what they differ from it by design.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Waits {
+    /// Threads compared.
+    pub threads: u64,
+    /// Of these, threads of which the two differ.
+    pub threads_differing: u64,
+    /// In our waits only: from the waking until the thread was queued.
+    pub before_queued_seconds: f64,
+    /// In our waits only: what the kernel took out of runs.
+    pub out_of_runs_seconds: f64,
+    /// In our waits only: between two queues.
+    pub between_queues_seconds: f64,
+    /// In our waits only: after a preemption on the way to sleep.
+    pub uncounted_seconds: f64,
+    /// In run delay only: sleep after a move.
+    pub counted_sleep_seconds: f64,
+    /// By how much the conversion of the scheduler's clock made our waits longer.
+    pub clock_seconds: f64,
+    /// Waits of which an event was missed. Their length is the kernel's, so they are not compared.
+    pub unobserved: u64,
+}
+
+impl Waits {
+    /// How many threads differ, if any was compared.
+    pub(super) fn row(&self, source: &str) -> Option<Residual> {
+        (self.threads > 0).then(|| Residual::counts(source, "threads with another run delay", self.threads_differing, 0))
+    }
+
+    /// Says of which of our waits the kernel knows nothing, and the other way round.
+    fn reason(&self) -> String {
+        let parts = [
+            ("without", self.before_queued_seconds, "before threads were queued"),
+            ("without", self.out_of_runs_seconds, "that the kernel took out of runs"),
+            ("without", self.between_queues_seconds, "between two queues"),
+            ("without", self.uncounted_seconds, "after preemptions on the way to sleep"),
+            ("without", self.clock_seconds, "by which converting the scheduler's clock made them longer"),
+            ("with", self.counted_sleep_seconds, "of sleep, which the kernel counts once it has moved the sleeper"),
+        ];
+        let told: Vec<String> = parts
+            .iter()
+            .filter(|(_, part, _)| part.abs() >= 0.5e-6)
+            .map(|(sign, part, what)| format!("{sign} {part:.6} s {what}"))
+            .collect();
+        let unobserved =
+            if self.unobserved == 0 { String::new() } else { format!("; {} waits were not observed", self.unobserved) };
+        format!("our waits {}{unobserved}", told.join(", "))
+    }
+}
+
+/// Why run delay by our clock may be another.
+const CLOCK: &str = "the scheduler's clock is converted into ours: corrections of the clock may make waits longer or shorter by 500 ppm, and \
+     clocks of CPUs may disagree by 50 us for each thread; the first offset of a CPU may be wrong by a millisecond until it is measured \
+     again";
+
+/// What two clocks may drift apart by: NTP corrects `CLOCK_MONOTONIC` by at most 500 ppm, and not the scheduler's.
+const DRIFT: u64 = 2_000;
+
+/// One wait in so many may be without all of its events; were it more, the comparison would tell too little.
+const UNOBSERVED_PER_SWITCHES: u64 = 100;
+
+/// Compares the waits of `threads`, each given with what its run delay has grown by. `accounts` says why no thread has an account.
+pub(super) fn compare<'a>(
+    source: &str,
+    quantity: &str,
+    threads: impl Iterator<Item = (&'a Thread, u64)>,
+    accounts: &Result<(), String>,
+) -> (Vec<Residual>, Waits) {
+    let (mut wait_ns, mut delay_ns, mut switches, mut compared, mut differing) = (0, 0, 0, 0, 0);
+    let mut sum = WaitAccount::NEW;
+    for (thread, grown_ns) in threads {
+        let thread_wait_ns = thread.record.wakeup_wait_ns + thread.record.preempt_wait_ns;
+        wait_ns += thread_wait_ns;
+        delay_ns += grown_ns;
+        switches += thread.record.voluntary + thread.record.preempted + thread.record.yielded;
+        let Some(account) = thread.wait_account else { continue };
+        compared += 1;
+        differing += u64::from(account.as_run_delay(thread_wait_ns) != grown_ns.cast_signed());
+        sum.add(&account);
+    }
+    let signed = |ns: i64| ns as f64 / 1e9;
+    let waits = Waits {
+        threads: compared,
+        threads_differing: differing,
+        before_queued_seconds: signed(sum.before_queued_ns),
+        out_of_runs_seconds: signed(sum.left_out_of_runs_ns),
+        between_queues_seconds: signed(sum.between_queues_ns),
+        uncounted_seconds: seconds(sum.uncounted_ns),
+        counted_sleep_seconds: seconds(sum.counted_sleep_ns),
+        clock_seconds: signed(sum.converted_ns),
+        unobserved: sum.unobserved_waits,
+    };
+    let kernel = seconds(delay_ns);
+    let not_compared = |why: &str| Residual::new(source, quantity, seconds(wait_ns), kernel, Bounds::NONE).because(why);
+    let residuals = match accounts {
+        Err(why) => vec![not_compared(why)],
+        Ok(()) if delay_ns == 0 => vec![not_compared("this kernel keeps none: CONFIG_SCHED_INFO is off")],
+        Ok(()) if waits.unobserved * UNOBSERVED_PER_SWITCHES > switches.max(UNOBSERVED_PER_SWITCHES) => {
+            vec![not_compared(&format!("of {} waits before {switches} switches an event was missed", waits.unobserved))]
+        }
+        Ok(()) => {
+            let ours_ns = sum.as_run_delay(wait_ns);
+            let ours = Residual::new(source, quantity, signed(ours_ns), kernel, Bounds::EQUAL).because(waits.reason());
+            let by_clock = quantity.replace("run_delay", "run_delay_by_our_clock");
+            let allowed = Bounds::within(seconds(delay_ns / DRIFT + compared * CLOCK_ERROR_NS + OFFSET_ERROR_NS));
+            vec![ours, Residual::new(source, &by_clock, signed(ours_ns + sum.converted_ns), kernel, allowed).because(CLOCK)]
+        }
+    };
+    (residuals, waits)
+}

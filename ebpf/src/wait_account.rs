@@ -236,6 +236,7 @@ impl WaitAccount {
             self.difference_ns = difference_ns;
         }
         self.is_on_cpu = 0;
+        self.woken_ns = 0;
         let phase = record.clock.phase;
         self.left_asleep = u32::from(phase == Phase::Blocked as u32);
         self.is_uncounted = u32::from(phase == Phase::Runnable as u32 && kernel.is_asleep);

@@ -181,7 +181,6 @@ fn add(sum: &mut TaskCounters, part: &TaskCounters) {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -130,7 +130,6 @@ pub fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

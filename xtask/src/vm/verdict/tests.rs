@@ -10,12 +10,18 @@ fn printed(output: &str) -> Outcome {
     Outcome { exit_code: Some(0), output: output.into(), ..Outcome::default() }
 }
 
+/// A comparison that allows a difference of `most` to either side.
+fn row(quantity: &str, difference: f64, most: f64) -> Value {
+    json!({ "source": "task_struct", "quantity": quantity, "ours": 10.0 + difference, "kernel": 10.0, "difference": difference,
+        "at_least": -most, "at_most": most, "within": difference.abs() <= most })
+}
+
 /// A run of two threads whose counts differ by that from the kernel's.
 fn traced(difference: f64, on_cpu_difference: f64, lost: u64) -> Outcome {
     let report = json!({
         "check": { "threads": 2, "threads_differing": u8::from(difference != 0.0), "residuals": [
-            { "quantity": "nvcsw", "ours": 10.0 + difference, "kernel": 10.0, "difference": difference },
-            { "quantity": "sum_exec_runtime_seconds", "ours": 1.0, "kernel": 1.0, "difference": on_cpu_difference },
+            row("nvcsw", difference, 0.0),
+            row("sum_exec_runtime_seconds", on_cpu_difference, 0.001),
         ] },
         "loss": { "total": lost, "by_reason": { "task_table_full": lost, "other": 0 } },
         "tasks": { "threads": 2 },
@@ -86,27 +92,15 @@ fn what_a_cpu_did_must_be_enough() {
 }
 
 #[test]
-fn a_check_that_compares_nothing_fails() {
-    let passes = |text: &str| judge(&step(Expect::Check), &printed(text)).failure.is_none();
-    assert!(passes("nvcsw  3  3  +0  ok\n"));
-    assert!(!passes("nothing\n"));
-    assert!(judge(&step(Expect::Check), &Outcome { exit_code: Some(1), ..printed("nvcsw  3  3  +0  ok\n") }).failure.is_some());
-}
-
-#[test]
-fn only_times_inside_the_scheduler_may_be_wrong_where_time_is_emulated() {
-    let table = |quantity: &str| Outcome {
-        exit_code: Some(1),
-        ..printed(&format!("proc nvcsw 3 3 0 ok\nperf {quantity} 1.0 0.5 +0.5 [5] OUT OF BOUNDS\n"))
-    };
-    let verdict = judge(&step(Expect::Check), &table("task-clock_seconds"));
-    assert_eq!(verdict.failure, None);
-    assert!(verdict.measured.contains("not judged"), "{}", verdict.measured);
-    assert!(judge(&step(Expect::Check), &table("context-switches")).failure.is_some());
-    let both = Outcome { output: table("task-clock_seconds").output + &table("context-switches").output, ..table("") };
-    assert!(judge(&step(Expect::Check), &both).failure.is_some());
-    let crashed = Outcome { exit_code: Some(101), ..table("task-clock_seconds") };
-    assert!(judge(&step(Expect::Check), &crashed).failure.is_some());
+fn a_check_is_judged_by_its_comparisons() {
+    let checked = |comparisons: Value| Outcome { report: Some(json!({ "comparisons": comparisons })), ..printed("the table\n") };
+    let failure = |outcome: &Outcome| judge(&step(Expect::Check), outcome).failure;
+    assert_eq!(failure(&checked(json!([row("nvcsw", 0.0, 0.0)]))), None);
+    let differs = failure(&checked(json!([row("nvcsw", 1.0, 0.0), row("nivcsw", 0.0, 0.0)])));
+    assert_eq!(differs.as_deref(), Some("task_struct nvcsw +1 (0 allowed)"));
+    assert!(failure(&checked(json!([]))).is_some(), "nothing was compared");
+    assert!(failure(&printed("no report")).is_some());
+    assert!(failure(&Outcome { exit_code: Some(1), ..checked(json!([row("nvcsw", 0.0, 0.0)])) }).is_some());
 }
 
 #[test]

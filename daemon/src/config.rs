@@ -143,7 +143,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::label::Identity;
+    use crate::label::identity::Identity;
 
     #[test]
     fn the_example_says_what_the_defaults_are() {

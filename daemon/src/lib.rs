@@ -7,7 +7,7 @@
 pub mod values;
 
 pub mod capture;
-pub mod units;
+pub(crate) mod units;
 
 pub mod diagnose;
 pub mod verify;
@@ -17,7 +17,7 @@ pub mod label;
 
 pub mod metrics;
 pub mod report;
-pub mod serve;
+pub(crate) mod serve;
 
 pub mod lab;
 

@@ -16,7 +16,7 @@ const WINDOW_NS: u64 = 2_000_000_000;
 
 /// Names the models of workloads, window by window.
 #[derive(Debug, Default)]
-pub struct Live {
+pub(crate) struct Live {
     begin_ns: u64,
     /// Each thread at the begin of the window, by its id and the time it began.
     before: HashMap<(u32, u64), Ledger>,
@@ -27,7 +27,7 @@ pub struct Live {
 
 impl Live {
     /// Takes a snapshot in; ends the window if it is long enough.
-    pub fn update(&mut self, snapshot: &Snapshot, cores: u32, python: impl Fn(Tgid) -> Option<Python>) {
+    pub(crate) fn update(&mut self, snapshot: &Snapshot, cores: u32, python: impl Fn(Tgid) -> Option<Python>) {
         self.ended.extend(snapshot.released.iter().cloned());
         let wall_ns = snapshot.taken_ns.saturating_sub(self.begin_ns);
         if wall_ns < WINDOW_NS {
@@ -45,7 +45,7 @@ impl Live {
     }
 
     /// The model of a workload over the last window; idle before the first has ended, and for one without threads.
-    pub fn of(&self, workload: WorkloadId) -> ModelName {
+    pub(crate) fn of(&self, workload: WorkloadId) -> ModelName {
         self.models.get(&workload).copied().unwrap_or(ModelName::Idle)
     }
 

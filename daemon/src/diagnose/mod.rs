@@ -12,20 +12,21 @@
 //! | `thresholds` | every number that a verdict turns on |
 //! | [`live`] | the model of each workload of the daemon's, window by window |
 
-pub mod estimate;
-pub mod figures;
-pub mod limit;
-pub mod live;
-pub mod model;
+pub(crate) mod estimate;
+pub(crate) mod figures;
+pub(crate) mod limit;
+pub(crate) mod live;
+pub(crate) mod model;
 mod thresholds;
-pub mod window;
+pub(crate) mod window;
 mod workers;
 
-pub use estimate::Estimate;
-pub use figures::Figures;
-pub use limit::{Advice, Group, Holder, Limit};
-pub use model::{Evidence, ModelName};
-pub use window::{Ledger, Window};
+pub(crate) use estimate::Estimate;
+pub(crate) use figures::Figures;
+pub(crate) use limit::{Advice, Group, Holder, Limit};
+pub use model::ModelName;
+pub(crate) use model::Evidence;
+pub(crate) use window::Window;
 
 use workers::Workers;
 

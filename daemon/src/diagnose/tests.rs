@@ -6,6 +6,7 @@ use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
 use super::{
     live::Live,
     samples::{WALL, any_window, on, thread},
+    window::Ledger,
     *,
 };
 use crate::capture::{

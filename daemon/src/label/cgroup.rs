@@ -8,7 +8,7 @@ const RUNTIMES: [(&str, &str); 5] =
     [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("lxc.payload.", "lxc")];
 
 /// The innermost systemd service or scope, except login sessions and systemd's own scope, which can hold anything.
-pub fn unit(path: &str) -> Option<&str> {
+pub(crate) fn unit(path: &str) -> Option<&str> {
     path.rsplit('/').find(|part| {
         let is_service = part.strip_suffix(".service").is_some_and(|name| !name.starts_with("user@"));
         let is_scope = part.strip_suffix(".scope").is_some_and(|name| name != "init" && !name.starts_with("session-"));
@@ -17,7 +17,7 @@ pub fn unit(path: &str) -> Option<&str> {
 }
 
 /// The innermost container, as `runtime:id`.
-pub fn container(path: &str) -> Option<String> {
+pub(crate) fn container(path: &str) -> Option<String> {
     let mut parts = path.rsplit('/').peekable();
     while let Some(part) = parts.next() {
         let part = part.strip_suffix(".scope").unwrap_or(part);

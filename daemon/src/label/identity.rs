@@ -5,9 +5,9 @@ use crate::values::values;
 /// The workload that holds everything without a name of its own.
 pub const OTHER: &str = "other";
 /// The name of all kernel threads.
-pub const KERNEL: &str = "kernel";
+pub(crate) const KERNEL: &str = "kernel";
 /// Names are cut to this many characters.
-pub const NAME_CHARS: usize = 96;
+pub(crate) const NAME_CHARS: usize = 96;
 /// No name contains it: Grafana puts selected names between quotes in queries, and escapes backslashes in them but not quotes.
 pub(super) const QUOTE: char = '"';
 

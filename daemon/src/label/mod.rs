@@ -3,7 +3,7 @@
 //! The first rule of the configuration that matches a process names it; else its container, its systemd unit, or its executable.
 //! Kernel threads are `kernel`. Threads follow their process.
 //!
-//! A name has series of its own once it has a number in [`LabelTable`]. Names from rules have one from the start. Any other
+//! A name has series of its own once it has a number in [`table::LabelTable`]. Names from rules have one from the start. Any other
 //! name gets one when its threads have used enough CPU time and numbers are free; until then it is counted in `other`. A number
 //! is never taken away, so counters never go down. What a name used before it got its number stays in `other`.
 //!
@@ -14,14 +14,13 @@
 //! - [`scan`]: thread records to names, reading each process as rarely as possible.
 //! - [`proc`]: what `/proc` and the kernel say about a process; the only part that does I/O.
 
-pub mod cgroup;
-pub mod identity;
-pub mod proc;
-pub mod rules;
-pub mod scan;
-pub mod table;
+pub(crate) mod cgroup;
+pub(crate) mod identity;
+pub(crate) mod proc;
+pub(crate) mod rules;
+pub(crate) mod scan;
+pub(crate) mod table;
 
-pub use identity::{Identity, NameSource, OTHER};
-pub use rules::Rules;
-pub use scan::Scanner;
-pub use table::LabelTable;
+pub use identity::{NameSource, OTHER};
+pub(crate) use rules::Rules;
+pub(crate) use scan::Scanner;

@@ -9,7 +9,7 @@ use crate::capture::snapshot::Tgid;
 const KERNEL_THREAD_FLAG: u32 = 0x0020_0000;
 
 /// Reads the identity of a process; `None` if it has ended.
-pub fn read_identity(tgid: Tgid) -> Option<Identity> {
+pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let process = Process::new(i32::try_from(tgid.0).ok()?).ok()?;
     let stat = process.stat().ok()?;
     let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());
@@ -23,11 +23,11 @@ pub fn read_identity(tgid: Tgid) -> Option<Identity> {
 
 /// CPU numbers up to 1,023, as many as the C library's `cpu_set_t` holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CpuSet([u64; size_of::<libc::cpu_set_t>() / 8]);
+pub(crate) struct CpuSet([u64; size_of::<libc::cpu_set_t>() / 8]);
 
 impl CpuSet {
     /// The CPUs that the main thread of a process may run on; `None` if it has ended or the host has more than 1,024 CPUs.
-    pub fn of_process(tgid: Tgid) -> Option<CpuSet> {
+    pub(crate) fn of_process(tgid: Tgid) -> Option<CpuSet> {
         let mut set = CpuSet::default();
         let pid = i32::try_from(tgid.0).ok()?;
         // SAFETY: the words are valid for writing `cpu_set_t`'s size, which is given, and aligned as it is.
@@ -36,14 +36,14 @@ impl CpuSet {
     }
 
     /// Adds the CPUs of another set.
-    pub fn add(&mut self, other: &CpuSet) {
+    pub(crate) fn add(&mut self, other: &CpuSet) {
         for (word, more) in self.0.iter_mut().zip(other.0) {
             *word |= more;
         }
     }
 
     /// Number of CPUs.
-    pub fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 }

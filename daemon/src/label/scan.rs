@@ -13,13 +13,13 @@ use super::{
 use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
 
 /// Processes read in one scan at most, the busiest first; the others wait for the next.
-pub const READS_PER_SCAN: usize = 64;
+pub(crate) const READS_PER_SCAN: usize = 64;
 /// Scans after which every process has been read again.
 const SCANS_PER_REFRESH: u32 = 240;
 
 /// The processes and their names.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     rules: Rules,
     table: LabelTable,
     processes: HashMap<Tgid, Process>,
@@ -59,23 +59,23 @@ impl Group {
 
 impl Scanner {
     /// Knows no process yet.
-    pub fn new(rules: Rules, max_names: usize) -> Scanner {
+    pub(crate) fn new(rules: Rules, max_names: usize) -> Scanner {
         let table = LabelTable::new(&rules.names(), max_names);
         Scanner { rules, table, processes: HashMap::new(), scans: 0 }
     }
 
     /// Names and numbers so far.
-    pub fn table(&self) -> &LabelTable {
+    pub(crate) fn table(&self) -> &LabelTable {
         &self.table
     }
 
     /// Live processes with the workloads that count them.
-    pub fn processes(&self) -> impl Iterator<Item = (Tgid, WorkloadId)> + '_ {
+    pub(crate) fn processes(&self) -> impl Iterator<Item = (Tgid, WorkloadId)> + '_ {
         self.processes.iter().map(|(tgid, process)| (*tgid, self.table.id(&process.named.name)))
     }
 
     /// Takes a snapshot in, of any depth. Returns the live threads that belong to another workload than their record says.
-    pub fn scan(&mut self, snapshot: &Snapshot, mut read: impl FnMut(Tgid) -> Option<Identity>) -> Vec<(Tid, WorkloadId)> {
+    pub(crate) fn scan(&mut self, snapshot: &Snapshot, mut read: impl FnMut(Tgid) -> Option<Identity>) -> Vec<(Tid, WorkloadId)> {
         let threads = &snapshot.threads;
         self.scans = self.scans.wrapping_add(1);
         let groups = groups(threads);

@@ -6,7 +6,7 @@ use super::identity::{self, NameSource, Named};
 use crate::capture::snapshot::WorkloadId;
 
 /// The workload of everything without a number of its own.
-pub const OTHER_ID: WorkloadId = WorkloadId(0);
+pub(crate) const OTHER_ID: WorkloadId = WorkloadId(0);
 /// Names without a number that are remembered; beyond that, those with the least CPU time are forgotten.
 const MAX_CANDIDATES: usize = 1024;
 /// CPU time that earns a number while at least half of them are free.
@@ -14,7 +14,7 @@ const EARNED_NS: u64 = 100_000_000;
 
 /// The names that have a number.
 #[derive(Debug)]
-pub struct LabelTable {
+pub(crate) struct LabelTable {
     /// By number; `other` has number 0.
     names: Vec<(String, NameSource)>,
     numbers: HashMap<String, WorkloadId>,
@@ -37,7 +37,7 @@ struct Candidate {
 impl LabelTable {
     /// A table for at most `max_names` names besides `other`. The names of rules get their numbers now; [`crate::config`]
     /// makes sure that there are enough.
-    pub fn new(rule_names: &[&str], max_names: usize) -> LabelTable {
+    pub(crate) fn new(rule_names: &[&str], max_names: usize) -> LabelTable {
         let mut table = LabelTable {
             names: vec![(identity::OTHER.to_owned(), NameSource::Other)],
             numbers: HashMap::from([(identity::OTHER.to_owned(), OTHER_ID)]),
@@ -54,19 +54,19 @@ impl LabelTable {
     }
 
     /// The number under which `name` is counted now.
-    pub fn id(&self, name: &str) -> WorkloadId {
+    pub(crate) fn id(&self, name: &str) -> WorkloadId {
         self.numbers.get(name).copied().unwrap_or(OTHER_ID)
     }
 
     /// Adds the CPU time of a thread that has ended to what its name has used.
-    pub fn add_ended(&mut self, name: &str, on_cpu_ns: u64) {
+    pub(crate) fn add_ended(&mut self, name: &str, on_cpu_ns: u64) {
         if !self.numbers.contains_key(name) {
             self.candidate(name).ended_ns += on_cpu_ns;
         }
     }
 
     /// Gives `named` a number if the CPU time of its live threads and of those that have ended has earned it one.
-    pub fn consider(&mut self, named: &Named, live_ns: u64) -> WorkloadId {
+    pub(crate) fn consider(&mut self, named: &Named, live_ns: u64) -> WorkloadId {
         if let Some(id) = self.numbers.get(&named.name) {
             return *id;
         }
@@ -89,12 +89,12 @@ impl LabelTable {
     }
 
     /// Every name that has a number, `other` first.
-    pub fn iter(&self) -> impl Iterator<Item = (WorkloadId, &str, NameSource)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (WorkloadId, &str, NameSource)> {
         (0_u32..).zip(&self.names).map(|(id, (name, source))| (WorkloadId(id), name.as_str(), *source))
     }
 
     /// Names that had earned a number when none was free. A name that was forgotten meanwhile counts again.
-    pub fn folded(&self) -> u64 {
+    pub(crate) fn folded(&self) -> u64 {
         self.folded
     }
 

@@ -13,7 +13,7 @@ use crate::{
 
 /// The totals.
 #[derive(Debug, Default)]
-pub struct HostTotals {
+pub(crate) struct HostTotals {
     aggregate: Aggregate,
     records: Vec<CpuRecord>,
     idle_ns: Vec<u64>,
@@ -24,7 +24,7 @@ pub struct HostTotals {
 
 impl HostTotals {
     /// Adds a snapshot. Each must be added once, since each hands out other ended threads.
-    pub fn update(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn update(&mut self, snapshot: &Snapshot) {
         // A snapshot of threads alone says nothing about the workloads.
         if !snapshot.cells.is_empty() {
             self.aggregate.update(snapshot);
@@ -41,27 +41,27 @@ impl HostTotals {
     }
 
     /// All comparisons of ended threads with the kernel.
-    pub fn ended(&self) -> Residuals {
+    pub(crate) fn ended(&self) -> Residuals {
         self.ended
     }
 
     /// Records that could not be read whole, over all snapshots.
-    pub fn torn_records(&self) -> u64 {
+    pub(crate) fn torn_records(&self) -> u64 {
         self.torn_records
     }
 
     /// Losses so far.
-    pub fn losses(&self) -> Losses {
+    pub(crate) fn losses(&self) -> Losses {
         self.losses
     }
 
     /// Totals of a workload at the last snapshot that had them.
-    pub fn workload(&self, workload: WorkloadId) -> Option<&Totals> {
+    pub(crate) fn workload(&self, workload: WorkloadId) -> Option<&Totals> {
         self.aggregate.totals(workload)
     }
 
     /// CPUs that have switched at least once; the others are offline or do not exist.
-    pub fn cpus(&self, place: impl Fn(u32) -> CpuPlace) -> Vec<CpuTotals> {
+    pub(crate) fn cpus(&self, place: impl Fn(u32) -> CpuPlace) -> Vec<CpuTotals> {
         let seen = (0_u32..).zip(self.records.iter().zip(&self.idle_ns)).filter(|(_, (record, _))| record.switches > 0);
         seen.map(|(cpu, (record, idle_ns))| CpuTotals {
             cpu: Cpu(cpu),

@@ -9,6 +9,6 @@
 
 pub mod catalog;
 pub mod exposition;
-pub mod host_totals;
-pub mod labels;
+pub(crate) mod host_totals;
+pub(crate) mod labels;
 pub mod text;

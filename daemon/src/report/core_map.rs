@@ -30,7 +30,7 @@ const TICK_SPACING: usize = 12;
 const LENGTHS: std::ops::Range<f64> = 1e-6..1e9;
 
 /// The map of a report with title, time axis and legend, one string per line; `None` if nothing was sampled.
-pub fn render(report: &RunReport, options: &Options) -> Option<Vec<String>> {
+pub(crate) fn render(report: &RunReport, options: &Options) -> Option<Vec<String>> {
     Some(Picture::of(report, options)?.lines(options))
 }
 

@@ -15,14 +15,14 @@
 
 mod answer;
 pub mod build;
-pub mod core_map;
+pub(crate) mod core_map;
 pub mod schema;
 mod sections;
-pub mod terminal;
+pub(crate) mod terminal;
 pub(crate) mod words;
 
 pub use schema::RunReport;
-pub use terminal::{ColourDepth, Options};
+pub(crate) use terminal::{ColourDepth, Options};
 
 use schedscope_ebpf::loss::{Harm, Loss};
 

@@ -14,11 +14,11 @@ use super::history::{Answer, Position};
 use crate::{diagnose::ModelName, label::NameSource, metrics::labels::Refusal};
 
 /// Connections served at once; the next one is refused. As many requests can wait for the loop.
-pub const MAX_CONNECTIONS: usize = 32;
+pub(crate) const MAX_CONNECTIONS: usize = 32;
 
 /// What the server asks of the daemon's loop.
 #[derive(Debug)]
-pub enum Request {
+pub(crate) enum Request {
     /// The text of `/metrics`, or why there is none.
     Metrics(oneshot::Sender<Result<Bytes, String>>),
     /// What a page at this position has not seen yet.
@@ -31,7 +31,7 @@ pub enum Request {
 
 /// When the loop last read the kernel's maps, and how that went.
 #[derive(Clone, Debug)]
-pub struct LastReading {
+pub(crate) struct LastReading {
     /// When.
     pub at: Instant,
     /// Why it failed; `None` if it did not.
@@ -40,7 +40,7 @@ pub struct LastReading {
 
 /// The content of `/status`.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// Version of the daemon.
     pub version: &'static str,
     /// Kernel release.
@@ -61,7 +61,7 @@ pub struct Status {
 
 /// One BPF program in `/status`.
 #[derive(Clone, Debug, Serialize)]
-pub struct ProgramStatus {
+pub(crate) struct ProgramStatus {
     /// Its name, the same as its hook's.
     pub name: &'static str,
     /// Whether it is loaded and attached.
@@ -72,7 +72,7 @@ pub struct ProgramStatus {
 
 /// One workload in `/status`.
 #[derive(Clone, Debug, Serialize)]
-pub struct WorkloadStatus {
+pub(crate) struct WorkloadStatus {
     /// Its name.
     pub name: String,
     /// Where the name comes from.
@@ -87,20 +87,20 @@ pub struct WorkloadStatus {
 
 /// The server's end of the channel to the loop.
 #[derive(Clone, Debug)]
-pub struct LoopHandle {
+pub(crate) struct LoopHandle {
     requests: mpsc::Sender<Request>,
     refused: Arc<Mutex<[u64; Refusal::ALL.len()]>>,
 }
 
 impl LoopHandle {
     /// A handle, and the receiver of its requests.
-    pub fn new() -> (LoopHandle, mpsc::Receiver<Request>) {
+    pub(crate) fn new() -> (LoopHandle, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(MAX_CONNECTIONS);
         (LoopHandle { requests, refused: Arc::default() }, receiver)
     }
 
     /// Requests refused so far, by [`Refusal`].
-    pub fn refused(&self) -> [u64; Refusal::ALL.len()] {
+    pub(crate) fn refused(&self) -> [u64; Refusal::ALL.len()] {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -11,7 +11,7 @@ use super::web::WebConfig;
 
 /// A bound address.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct Listener {
     pub(super) socket: TcpListener,
     /// Only this host can connect, and that is all that keeps others from reading.
     pub(super) is_local: bool,
@@ -19,13 +19,13 @@ pub struct Listener {
 
 impl Listener {
     /// The address, with the port that the kernel chose if none was.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 }
 
 /// Binds the address, before anything is loaded into the kernel.
-pub fn listen(address: SocketAddr, allow_remote: bool, web: &WebConfig) -> Result<Listener> {
+pub(crate) fn listen(address: SocketAddr, allow_remote: bool, web: &WebConfig) -> Result<Listener> {
     if !address.ip().is_loopback() && !allow_remote {
         must_guard(address, web)?;
     }

@@ -4,18 +4,18 @@
 //! at a time, and scrapes in quick succession share a reading. The server has a thread of its own, so encryption does not delay
 //! the loop.
 
-pub mod handle;
-pub mod history;
+pub(crate) mod handle;
+pub(crate) mod history;
 mod host;
-pub mod listen;
+pub(crate) mod listen;
 mod page;
 mod routes;
-pub mod server;
-pub mod web;
+pub(crate) mod server;
+pub(crate) mod web;
 
-pub use handle::{LoopHandle, Request};
-pub use listen::{Listener, listen};
-pub use server::Server;
+pub(crate) use handle::{LoopHandle, Request};
+pub(crate) use listen::{Listener, listen};
+pub(crate) use server::Server;
 
 #[cfg(test)]
 mod tests;

@@ -39,13 +39,13 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConn
 
 /// A server on a thread of its own; dropping it stops it.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     _stop: oneshot::Sender<()>,
 }
 
 impl Server {
     /// Starts serving.
-    pub fn start(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<Server> {
+    pub(crate) fn start(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         std::thread::Builder::new().name("server".to_owned()).spawn(move || {

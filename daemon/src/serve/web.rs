@@ -23,7 +23,7 @@ use file::{Settings, WebFile, value_error};
 
 /// The web configuration, kept up to date.
 #[derive(Debug, Default)]
-pub struct WebConfig {
+pub(crate) struct WebConfig {
     source: Option<Source>,
     authenticator: Authenticator,
 }
@@ -48,7 +48,7 @@ type Stamp = Option<(SystemTime, u64, u64, u64)>;
 
 impl WebConfig {
     /// Reads and checks the file and those that it names.
-    pub fn read(path: &Path) -> Result<WebConfig> {
+    pub(crate) fn read(path: &Path) -> Result<WebConfig> {
         let (settings, seen) = load(path);
         let state = State { settings: Arc::new(settings?), seen, must_guard: false };
         Ok(WebConfig {
@@ -58,12 +58,12 @@ impl WebConfig {
     }
 
     /// The file; `None` without one.
-    pub fn path(&self) -> Option<&Path> {
+    pub(crate) fn path(&self) -> Option<&Path> {
         self.source.as_ref().map(|source| source.path.as_path())
     }
 
     /// `https` or `http`.
-    pub fn scheme(&self) -> &'static str {
+    pub(crate) fn scheme(&self) -> &'static str {
         if self.settings().tls.is_some() { "https" } else { "http" }
     }
 

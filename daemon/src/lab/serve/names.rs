@@ -53,7 +53,7 @@ pub(super) fn configuration(cells: &[Cell]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, lab::cell::NATIVE, label::Identity};
+    use crate::{config::Config, lab::cell::NATIVE, label::identity::Identity};
 
     #[test]
     fn the_daemon_takes_the_rules_and_tells_the_cells_apart() {

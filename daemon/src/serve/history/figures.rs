@@ -29,7 +29,7 @@ const COUNTS: [Count; 10] = [
 
 /// Running totals of a workload, or what they grew by. Zeros are left out of the JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// The model at the reading; left out if idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
@@ -69,7 +69,7 @@ fn by_key<S: Serializer>(numbers: &[u64; COUNTS.len()], serializer: S) -> Result
 
 impl Figures {
     /// The figures of a workload with these totals and this model.
-    pub fn of(totals: &Totals, model: ModelName) -> Figures {
+    pub(crate) fn of(totals: &Totals, model: ModelName) -> Figures {
         Figures {
             model: Some(model).filter(|model| *model != ModelName::Idle),
             on_cpu_ns: busy_cpus(&totals.on_cpu_ns_by_cpu).map(|(cpu, ns)| (cpu.0, ns)).collect(),
@@ -82,7 +82,7 @@ impl Figures {
 
     /// What they grew by since; model, threads and processes are as they are now.
     #[must_use]
-    pub fn since(&self, before: &Figures) -> Figures {
+    pub(crate) fn since(&self, before: &Figures) -> Figures {
         let grown =
             self.on_cpu_ns.iter().map(|(cpu, ns)| (*cpu, ns.saturating_sub(before.on_cpu_ns.get(cpu).copied().unwrap_or(0))));
         Figures {
@@ -94,7 +94,7 @@ impl Figures {
     }
 
     /// On-CPU time on all CPUs.
-    pub fn on_cpu_total_ns(&self) -> u64 {
+    pub(crate) fn on_cpu_total_ns(&self) -> u64 {
         self.on_cpu_ns.values().sum()
     }
 }

@@ -6,7 +6,7 @@
 mod colours;
 mod figures;
 
-pub use figures::Figures;
+pub(crate) use figures::Figures;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 3 << 20;
 
 /// What a reading says about a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name.
     pub name: String,
     /// Where the name comes from.
@@ -38,7 +38,7 @@ pub struct Row {
 
 /// One reading of the counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub(crate) struct Reading {
     /// `CLOCK_MONOTONIC` when it was taken.
     pub taken_ns: u64,
     /// Time of the idle task by CPU, for CPUs that were seen switching.
@@ -64,7 +64,7 @@ struct Sample {
 /// How far a page has got: with which daemon, and the number of the sample it needs next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Position {
+pub(crate) struct Position {
     /// [`Answer::epoch`] of the last answer.
     pub epoch: u64,
     /// [`Answer::next`] of the last answer.
@@ -73,7 +73,7 @@ pub struct Position {
 
 /// A workload as it stands.
 #[derive(Clone, Debug, Serialize)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Its number.
     pub id: usize,
     /// Its colour in the palette; none for `other` and for workloads that have not earned one.
@@ -85,7 +85,7 @@ pub struct Standing {
 
 /// What a page gets.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Format of this document.
     pub schema: &'static str,
     /// Different for every start of the daemon.
@@ -117,7 +117,7 @@ fn raw<S: Serializer>(samples: &[Arc<RawValue>], serializer: S) -> Result<S::Ok,
 
 /// The ring of samples.
 #[derive(Debug)]
-pub struct History {
+pub(crate) struct History {
     epoch: u64,
     began_ns: u64,
     last: Option<Reading>,
@@ -130,7 +130,7 @@ pub struct History {
 
 impl History {
     /// Nothing has been read yet; tracing began at `began_ns`.
-    pub fn new(epoch: u64, began_ns: u64) -> History {
+    pub(crate) fn new(epoch: u64, began_ns: u64) -> History {
         History {
             epoch,
             began_ns,
@@ -143,7 +143,7 @@ impl History {
     }
 
     /// Adds a reading. The first only serves for comparison.
-    pub fn push(&mut self, reading: Reading) {
+    pub(crate) fn push(&mut self, reading: Reading) {
         if let Some(last) = &self.last {
             if reading.taken_ns <= last.taken_ns {
                 return;
@@ -194,7 +194,7 @@ impl History {
     }
 
     /// What a page at `position` has not seen: everything, if it comes from another daemon or has seen nothing.
-    pub fn after(&self, position: Position) -> Answer {
+    pub(crate) fn after(&self, position: Position) -> Answer {
         let missing = if position.epoch == self.epoch { self.next.saturating_sub(position.next) } else { u64::MAX };
         let skipped = self.samples.len().saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
         let (taken_ns, idle_ns) = self.last.as_ref().map(|last| (last.taken_ns, last.idle_ns.clone())).unwrap_or_default();

@@ -17,13 +17,11 @@ use crate::{
 /// Example hosts for the number of series: workloads (`other` included) and CPUs.
 const EXAMPLES: [[usize; 2]; 2] = [[7, 16], [33, 64]];
 
-/// A table in Markdown.
 fn table<const N: usize>(headings: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows: Vec<String> = rows.into_iter().map(|cells| format!("| {} |\n", cells.join(" | "))).collect();
     format!("| {} |\n|{}\n{}", headings.join(" | "), "---|".repeat(N), rows.concat())
 }
 
-/// Words as code.
 fn code<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
@@ -70,7 +68,6 @@ fn kind(metric: &Metric) -> &'static str {
     }
 }
 
-/// Each label, the metrics that have it and the values it takes.
 fn label_values() -> Vec<[String; 3]> {
     let mut seen: Vec<(&Label, Vec<&str>)> = Vec::new();
     for metric in catalog::ALL {

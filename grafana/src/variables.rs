@@ -103,7 +103,6 @@ pub fn annotations() -> [Annotation; 3] {
 }
 
 impl Annotation {
-    /// Its JSON model.
     pub(crate) fn json(&self) -> Value {
         json!({
             "name": self.name, "enable": self.enabled, "hide": false, "iconColor": self.colour, "datasource": datasource(),

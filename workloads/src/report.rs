@@ -14,20 +14,16 @@ const SCHEMA: &str = "schedscope.workload/1";
 /// What one worker did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WorkerReport {
-    /// Units done.
     pub(crate) work: u64,
     /// Its first instruction, `CLOCK_MONOTONIC` nanoseconds.
     pub(crate) first_ns: u64,
-    /// Begin of its work.
     pub(crate) begin_ns: u64,
-    /// End of its work.
     pub(crate) end_ns: u64,
 }
 
 /// A task's counters in the kernel, read by the task itself at the end of its work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KernelCounts {
-    /// Thread id.
     pub(crate) tid: i32,
     /// Switches because it blocked.
     pub(crate) voluntary: u64,
@@ -60,15 +56,11 @@ pub(crate) struct Report {
     pub(crate) cell: String,
     /// Serial, threads or processes.
     pub(crate) model: String,
-    /// What was done.
     pub(crate) task: String,
     /// What one unit of `work` is.
     pub(crate) unit: &'static str,
-    /// Number of workers.
     pub(crate) workers: usize,
-    /// Units done by all workers.
     pub(crate) work: u64,
-    /// Units done by each worker.
     pub(crate) work_by_worker: Vec<u64>,
     /// From before the first start to after the last end, without the time that reading memory sizes takes.
     pub(crate) wall_seconds: f64,
@@ -128,7 +120,6 @@ impl Report {
 /// What a model hands back.
 #[derive(Debug)]
 pub(crate) struct ModelRun {
-    /// Wall time.
     pub(crate) wall_ns: u64,
     /// Memory while all workers were there.
     pub(crate) pss_bytes: Option<u64>,
@@ -145,7 +136,6 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Starts it.
     pub(crate) fn start() -> Self {
         Self { started_ns: sys::monotonic_ns(), paused_ns: 0 }
     }
@@ -158,19 +148,16 @@ impl Stopwatch {
         bytes
     }
 
-    /// Nanoseconds since the start.
     pub(crate) fn elapsed_ns(&self) -> u64 {
         sys::monotonic_ns() - self.started_ns - self.paused_ns
     }
 }
 
-/// Prints a report as one line.
 pub(crate) fn print(report: &Report) -> Result<()> {
     println!("{}", serde_json::to_string(report).context("cannot write the report as JSON")?);
     Ok(())
 }
 
-/// Nanoseconds as seconds.
 pub(crate) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
@@ -196,7 +183,6 @@ pub(crate) fn tree_pss_bytes() -> Option<u64> {
     tree.into_iter().map(pss_bytes).sum()
 }
 
-/// PSS of one process.
 fn pss_bytes(pid: i32) -> Option<u64> {
     let rollup = Process::new(pid).ok()?.smaps_rollup().ok()?;
     rollup.memory_map_rollup.0.first()?.extension.map.get("Pss").copied()

@@ -62,9 +62,7 @@ pub(crate) fn thread_switches() -> (u64, u64) {
 
 /// Which side of a fork we are on.
 pub(crate) enum Fork {
-    /// The parent.
     Parent,
-    /// The child.
     Child,
 }
 

@@ -48,7 +48,6 @@ pub(crate) fn together<T: Send>(
     })
 }
 
-/// Starts a thread.
 pub(crate) fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> Result<JoinHandle<T>> {
     thread::Builder::new().stack_size(STACK_BYTES).spawn(body).context("cannot start a thread; raise `ulimit -u` or start fewer")
 }

@@ -78,7 +78,6 @@ fn verdicts(measured: &Measured) -> String {
     table("claim", &runtimes, rows)
 }
 
-/// Heading, verdicts and figures.
 fn section(claim: &Claim, measured: &Measured) -> String {
     let runtimes = runtimes(measured);
     let judged: Vec<&Judgement> = runtimes.iter().filter_map(|runtime| find(measured, claim, runtime)).collect();

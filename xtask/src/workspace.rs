@@ -32,7 +32,6 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Reads a text file, naming it in the error.
 pub(crate) fn read_text(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
 }
@@ -77,7 +76,6 @@ pub(crate) fn build_release() -> Result<PathBuf> {
     Ok(target_dir().join("release"))
 }
 
-/// The day of a time, UTC.
 pub(crate) fn date(of: SystemTime) -> Result<String> {
     let seconds = of.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     Ok(output(Command::new("date").args(["-u", "+%Y-%m-%d", "-d", &format!("@{seconds}")]))?.trim().to_owned())

@@ -17,7 +17,7 @@ use super::{
 
 /// Wall times that the ledgers predict for the same work done otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// With the same threads and no GIL.
     pub without_gil_ns: u64,
     /// What the start of one process was taken to cost.
@@ -28,7 +28,7 @@ pub struct Estimate {
 
 impl Estimate {
     /// With every worker thread as a process of its own.
-    pub fn processes_ns(&self) -> u64 {
+    pub(crate) fn processes_ns(&self) -> u64 {
         self.without_gil_ns + self.start_ns_per_process * self.workers
     }
 

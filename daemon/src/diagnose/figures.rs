@@ -8,10 +8,8 @@ use super::{
 
 /// Of a program over a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Figures {
-    /// Threads over the window.
+pub(crate) struct Figures {
     pub threads: u64,
-    /// Processes over the window.
     pub processes: u64,
     /// Threads that do the work.
     pub workers: u64,
@@ -50,7 +48,7 @@ impl Figures {
     }
 
     /// Whether it waits for a CPU so long that it is worth saying.
-    pub fn has_notable_wait(&self) -> bool {
+    pub(crate) fn has_notable_wait(&self) -> bool {
         self.wait_share >= NOTABLE_WAIT
     }
 }

@@ -19,7 +19,7 @@ use crate::capture::snapshot::Times;
 
 /// What keeps the program from using more of the cores.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// No thread was seen.
     NothingSeen,
     /// It uses all it may.
@@ -40,7 +40,7 @@ pub enum Limit {
 
 /// What became of cores that runnable threads did not get.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Holder {
+pub(crate) enum Holder {
     /// So few cores had nearly all of its time that it looks pinned to them.
     FewCores(u64),
     /// Other programs had so many.
@@ -51,14 +51,11 @@ pub enum Holder {
 
 /// Threads that stand for the program: those that do its work, or all.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
+pub(crate) struct Group {
     /// How many; `None` for all.
     pub size: Option<u64>,
-    /// Mean number alive.
     pub mean_alive: f64,
-    /// Mean number runnable and not running.
     pub mean_runnable: f64,
-    /// Mean number blocked.
     pub mean_blocked: f64,
     /// Their share of all on-CPU time.
     pub share_of_work: f64,
@@ -68,7 +65,7 @@ pub struct Group {
 
 /// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Advice {
+pub(crate) enum Advice {
     /// Processes have a GIL each.
     MoveToProcesses,
     /// They have, but there is one core only.
@@ -93,7 +90,7 @@ pub enum Advice {
 
 impl Limit {
     /// As it is written in JSON.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         match self {
             Limit::NothingSeen => "nothing_seen",
             Limit::Cores => "cores",
@@ -226,7 +223,7 @@ impl Group {
     }
 
     /// The reason for blocking that tells most, and the second one if it tells nearly as much.
-    pub fn main_reasons(&self) -> &[(Reason, f64)] {
+    pub(crate) fn main_reasons(&self) -> &[(Reason, f64)] {
         match self.reasons.as_slice() {
             [first, second, ..] if second.1 < SECOND_REASON * first.1 => &self.reasons[..1],
             reasons => &reasons[..reasons.len().min(2)],
@@ -234,7 +231,7 @@ impl Group {
     }
 
     /// The reason for blocking that tells most, if it tells anything.
-    pub fn notable_reason(&self) -> Option<(Reason, f64)> {
+    pub(crate) fn notable_reason(&self) -> Option<(Reason, f64)> {
         self.reasons.first().copied().filter(|(_, part)| *part >= NOTABLE_WAIT)
     }
 
@@ -244,7 +241,7 @@ impl Group {
     }
 
     /// Whether they wait for a CPU so much that more cores could make a difference.
-    pub fn lacks_cores(&self, figures: &Figures) -> bool {
+    pub(crate) fn lacks_cores(&self, figures: &Figures) -> bool {
         figures.has_notable_wait() && self.mean_runnable > HARDLY_WAITS * self.mean_alive
     }
 }

@@ -32,14 +32,12 @@ use workers::Workers;
 
 /// What a window says about a program.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Diagnosis {
-    /// Its concurrency model.
+pub(crate) struct Diagnosis {
     pub model: ModelName,
     /// How sure that is, 0 to 1.
     pub confidence: f64,
     /// What speaks for it, beside the figures.
     pub evidence: Vec<Evidence>,
-    /// What keeps it from using more of the cores.
     pub limit: Limit,
     /// What follows from the limit, if anything does.
     pub advice: Option<Advice>,
@@ -49,8 +47,7 @@ pub struct Diagnosis {
     pub figures: Figures,
 }
 
-/// Judges a window.
-pub fn diagnose(window: &Window) -> Diagnosis {
+pub(crate) fn diagnose(window: &Window) -> Diagnosis {
     let workers = Workers::of(window);
     let figures = Figures::of(window, &workers);
     let (model, confidence, evidence) = model::of(window, &workers, &figures);

@@ -47,7 +47,7 @@ values! {
 
 /// What speaks for a model, beside the figures of the diagnosis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub(crate) enum Evidence {
     /// Hardly two workers were alive at a time.
     OneAfterAnother,
     /// The one worker's waits in epoll, of all its waits.

@@ -14,8 +14,7 @@ const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, R
 
 /// What one thread did in the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
-    /// Its process.
+pub(crate) struct Ledger {
     pub tgid: Tgid,
     /// It is the process's first thread.
     pub is_main: bool,
@@ -27,13 +26,12 @@ pub struct Ledger {
     pub has_ended: bool,
     /// Voluntary switches.
     pub voluntary: u64,
-    /// Waits in epoll.
     pub epoll_waits: u64,
 }
 
 impl Ledger {
     /// From its begin to `now_ns`.
-    pub fn of(thread: &Thread, now_ns: u64, python: Option<Python>) -> Ledger {
+    pub(crate) fn of(thread: &Thread, now_ns: u64, python: Option<Python>) -> Ledger {
         Ledger {
             tgid: thread.tgid(),
             is_main: thread.tid().0 == thread.tgid().0,
@@ -47,7 +45,7 @@ impl Ledger {
 
     /// What it did after `before` was taken of the same thread.
     #[must_use]
-    pub fn since(&self, before: &Ledger) -> Ledger {
+    pub(crate) fn since(&self, before: &Ledger) -> Ledger {
         Ledger {
             times: self.times.since(&before.times),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
@@ -75,8 +73,7 @@ impl Ledger {
 
 /// A program over a window: what a diagnosis is made from.
 #[derive(Clone, Debug, Default)]
-pub struct Window {
-    /// Length of the window.
+pub(crate) struct Window {
     pub wall_ns: u64,
     /// Where the time of all threads went, of those without a ledger too. C and D follow from it.
     pub times: Times,
@@ -84,15 +81,11 @@ pub struct Window {
     pub on_cpu_ns_by_cpu: Vec<u64>,
     /// Cores that it may use; 0 if that is not known.
     pub allowed_cores: u64,
-    /// Cores online.
     pub online_cores: u64,
-    /// Idle time of all cores.
     pub idle_ns: u64,
     /// Time that the cores spent on other programs.
     pub foreign_ns: u64,
-    /// Processes over the window.
     pub processes: u64,
-    /// Threads over the window.
     pub threads: u64,
     /// Voluntary switches of all threads.
     pub voluntary: u64,
@@ -100,13 +93,12 @@ pub struct Window {
     pub is_incomplete: bool,
     /// Threads without a ledger, because there were too many.
     pub forgotten: u64,
-    /// What each thread did.
     pub ledgers: Vec<Ledger>,
 }
 
 impl Window {
     /// A whole run.
-    pub fn of_run(run: &Run) -> Window {
+    pub(crate) fn of_run(run: &Run) -> Window {
         let (processes, threads) = run.tasks();
         let python = |thread: &Thread| run.interpreters.python(thread.tgid());
         let ledgers = run.threads.iter().map(|thread| Ledger::of(thread, run.taken_ns, python(thread)));
@@ -128,7 +120,7 @@ impl Window {
     }
 
     /// Threads whose ledgers are all there is, on so many cores.
-    pub fn of_ledgers(wall_ns: u64, cores: u64, ledgers: Vec<Ledger>) -> Window {
+    pub(crate) fn of_ledgers(wall_ns: u64, cores: u64, ledgers: Vec<Ledger>) -> Window {
         let processes: std::collections::BTreeSet<Tgid> = ledgers.iter().map(|ledger| ledger.tgid).collect();
         Window {
             wall_ns,

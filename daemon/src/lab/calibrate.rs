@@ -18,7 +18,6 @@ const LIMIT: Duration = Duration::from_secs(30);
 /// Units of work per second that one worker does, by task.
 pub(crate) type Rates = BTreeMap<String, f64>;
 
-/// Runs these cells for a moment, untraced.
 pub(crate) fn rates<'a>(serial_cells: impl IntoIterator<Item = &'a Cell>, extra: &[OsString], stop: &Stop) -> Result<Rates> {
     let mut rates = Rates::new();
     for cell in serial_cells {

@@ -31,7 +31,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Heading of the section.
     pub(crate) fn title(self) -> &'static str {
         match self {
             Kind::Calibration => "Calibration",
@@ -81,7 +80,6 @@ impl Cell {
         if self.is_native() { self.id.clone() } else { format!("{} {}", self.runtime, self.id) }
     }
 
-    /// True for the controls, which no interpreter takes part in.
     pub(crate) fn is_native(&self) -> bool {
         self.runtime == NATIVE
     }
@@ -91,7 +89,6 @@ impl Cell {
         self.serial_twin.as_ref() == Some(&self.id)
     }
 
-    /// Section of the table and task.
     pub(crate) fn section(&self) -> String {
         format!("{}: {}", self.kind.title(), self.task)
     }
@@ -102,9 +99,7 @@ impl Cell {
 pub struct Row {
     /// What is run.
     pub cell: Cell,
-    /// Every run, in order.
     pub(crate) samples: Vec<Sample>,
-    /// The figures of each.
     pub(crate) runs: Vec<Figures>,
     /// Why there are no figures. One failure spoils the cell: medians over what is left would hide it.
     pub(crate) problem: Option<Problem>,
@@ -151,7 +146,6 @@ impl Row {
     }
 }
 
-/// The row of a cell.
 pub(crate) fn find<'a>(rows: &'a [Row], runtime: &str, id: &str) -> Option<&'a Row> {
     rows.iter().find(|row| row.cell.runtime == runtime && row.cell.id == id)
 }

@@ -109,7 +109,6 @@ impl Service {
         self.child.id()
     }
 
-    /// True if it ended by itself.
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }

@@ -86,7 +86,6 @@ fn start_seconds(threads: Option<&Row>, processes: Option<&Row>) -> Option<f64> 
     Some((longer / workers as f64).max(0.0))
 }
 
-/// A line for each; empty if there is none.
 pub(crate) fn text(compared: &[Compared]) -> String {
     if compared.is_empty() {
         return String::new();

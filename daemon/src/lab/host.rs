@@ -26,7 +26,6 @@ pub(crate) fn examine(tracer: &Path) -> Result<()> {
     bail!("this host cannot be traced; `schedscope doctor` says more: {}", last_line(&output.stderr));
 }
 
-/// The model of the CPUs as the kernel names it.
 pub(crate) fn cpu_model() -> String {
     let model = CpuInfo::current().ok().and_then(|info| info.model_name(0).map(str::to_owned));
     model.unwrap_or_else(|| "model not known".to_owned())

@@ -62,7 +62,6 @@ impl Tracer {
     }
 }
 
-/// One run, from what the workload printed and the tracer wrote.
 fn sample(output: &Output, report: &[u8], steal_share: f64) -> Result<Sample> {
     if !output.status.success() {
         bail!("{}: {}", output.status, last_line(&output.stderr));

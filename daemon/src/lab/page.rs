@@ -26,15 +26,12 @@ const HEIGHT_MIN: f64 = 0.25;
 const CORES_MAX: usize = 16;
 /// Colours of threads, the busiest first; distinct to the colour-blind too (after Okabe and Ito).
 const COLOURS: [&str; 8] = ["#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#b8a800", "#7a5fd0"];
-/// Colour of threads that have none of their own.
 const OTHER: &str = "#8a7a60";
-/// Colour of other programs.
 const FOREIGN: &str = "#b0b0b0";
 
 /// The page around it, with names in braces for what is put in.
 const FRAME: &str = include_str!("page.html");
 
-/// The page.
 pub(crate) fn html(place: &str, rows: &[Row], judged: &[Judgement]) -> String {
     let (mut verdicts, mut cells, mut heading) = (String::new(), String::new(), String::new());
     for (sentence, verdict) in claims::lines(judged) {
@@ -88,7 +85,6 @@ fn picture(report: &RunReport) -> String {
     svg + &legend(map)
 }
 
-/// The busiest cores, in order of their numbers.
 fn busiest(map: &CoreMap) -> Vec<&CoreMapRow> {
     let busy = |row: &CoreMapRow| row.bins.iter().flatten().map(|(_, seconds)| seconds).sum::<f64>();
     let mut rows: Vec<&CoreMapRow> = map.rows.iter().collect();

@@ -69,16 +69,12 @@ impl Scale {
     }
 }
 
-/// What cells need to know of the place they run in.
 #[derive(Clone, Debug)]
 pub(crate) struct Bench {
-    /// How much is run.
     pub(crate) scale: Scale,
     /// CPUs that may be used.
     pub(crate) cpus: usize,
-    /// Address of the HTTP server.
     pub(crate) url: String,
-    /// Where files may be written.
     pub(crate) directory: PathBuf,
 }
 

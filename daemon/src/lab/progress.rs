@@ -11,7 +11,6 @@ const TICK: Duration = Duration::from_millis(500);
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Nothing is done yet.
     pub(crate) fn new(total: usize) -> Progress {
         let bar = ProgressBar::new(total as u64);
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {elapsed}  {wide_msg}") {
@@ -23,12 +22,10 @@ impl Progress {
         Progress(bar)
     }
 
-    /// A run begins.
     pub(crate) fn begin(&self, label: &str) {
         self.0.set_message(label.to_owned());
     }
 
-    /// It has ended.
     pub(crate) fn finished(&self, label: &str, line: &str) {
         self.0.inc(1);
         if self.0.is_hidden() {
@@ -36,7 +33,6 @@ impl Progress {
         }
     }
 
-    /// Takes the bar off the screen.
     pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
     }

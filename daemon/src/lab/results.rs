@@ -31,9 +31,7 @@ const LEFT_BEHIND: &str = "cells workloads table.txt table.md core-maps.txt core
 
 /// What a run of the lab came to.
 pub(crate) struct Findings {
-    /// Figures for all cells, in the order of the table.
     pub(crate) rows: Vec<Row>,
-    /// What they say.
     pub(crate) judged: Vec<Judgement>,
     /// What processes would take, and what they took.
     pub(crate) estimates: Vec<Compared>,
@@ -48,7 +46,6 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Where it was measured.
     pub(crate) fn place(&self) -> String {
         format!("Linux {}, {} CPUs", kernel_release_name(), self.cpus)
     }

@@ -96,7 +96,6 @@ impl Runtime {
         }
     }
 
-    /// True for the native cells.
     pub(crate) fn is_native(&self) -> bool {
         self.name == NATIVE
     }

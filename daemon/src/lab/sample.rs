@@ -11,7 +11,6 @@ use crate::report::RunReport;
 pub(crate) struct Workload {
     /// Why it did not run; nothing else is there then.
     pub(crate) skipped: Option<String>,
-    /// Units of work done.
     pub(crate) work: u64,
     /// Starting and working.
     pub(crate) wall_seconds: f64,
@@ -21,7 +20,6 @@ pub(crate) struct Workload {
     pub(crate) start_seconds: Option<f64>,
     /// When all workers were at work, `CLOCK_MONOTONIC`.
     pub(crate) window_monotonic_ns: Option<[u64; 2]>,
-    /// Memory of all its processes.
     pub(crate) pss_bytes: Option<u64>,
     /// How long something had to wait, in cells about that.
     pub(crate) latency_seconds: Option<Latency>,
@@ -32,9 +30,7 @@ pub(crate) struct Workload {
 /// A distribution as a workload reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 pub(crate) struct Latency {
-    /// Median.
     pub(crate) p50: f64,
-    /// 99th percentile.
     pub(crate) p99: f64,
 }
 
@@ -43,9 +39,7 @@ pub(crate) struct Latency {
 pub(crate) struct Sample {
     /// The workload's own line, whole.
     pub(crate) said: Value,
-    /// The part of it that the lab needs.
     pub(crate) workload: Workload,
-    /// The tracer's report.
     pub(crate) report: RunReport,
     /// Part of all CPU time that the hypervisor gave to others.
     pub(crate) steal_share: f64,

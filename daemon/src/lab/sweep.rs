@@ -18,7 +18,6 @@ use super::{
 
 /// Value of the `schema` field of `sweep.json`.
 const SCHEMA: &str = "schedscope.lab-sweep/1";
-/// How long the workers work.
 const SECONDS: &str = "0.4";
 /// Least number of workers that the sweep goes up to, and workers per CPU that it goes up to.
 const WORKERS: usize = 8;
@@ -31,7 +30,6 @@ const PYTHON: [(&str, &str); 3] = [
     ("processes-fork", "arithmetic-processes-fork"),
     ("subinterpreters", "arithmetic-subinterpreters"),
 ];
-/// The control.
 const NATIVE: [(&str, &str); 1] = [("native threads", "native --task spin --model threads")];
 
 /// Size of a chart in dots: two to a column, four to a line.
@@ -122,7 +120,6 @@ pub(crate) fn points(rows: &[Row]) -> (Vec<Point<'_>>, Vec<String>) {
     (points, missing)
 }
 
-/// The data as JSON.
 pub(crate) fn json(points: &[Point], missing: &[String], cpus: usize) -> Value {
     let points = points.iter().map(|point| {
         let mut value = json!({ "runtime": point.cell.runtime, "model": point.cell.model, "workers": point.cell.workers });
@@ -134,7 +131,6 @@ pub(crate) fn json(points: &[Point], missing: &[String], cpus: usize) -> Value {
     json!({ "schema": SCHEMA, "cpus": cpus, "points": points.collect::<Vec<_>>(), "missing": missing })
 }
 
-/// The data as lines of comma-separated values.
 pub(crate) fn csv(points: &[Point]) -> String {
     let mut text = format!("runtime,model,workers,{}\n", COLUMNS.map(|(name, ..)| name).join(","));
     for point in points {
@@ -144,7 +140,6 @@ pub(crate) fn csv(points: &[Point]) -> String {
     text
 }
 
-/// Charts, table, and what is missing.
 pub(crate) fn text(points: &[Point], missing: &[String], cpus: usize) -> String {
     let series: Vec<&[Point]> =
         points.chunk_by(|a, b| (&a.cell.runtime, &a.cell.model) == (&b.cell.runtime, &b.cell.model)).collect();

@@ -99,7 +99,6 @@ fn empty(preset: &str) -> Table {
     table
 }
 
-/// Runs of rows with the same task.
 fn sections(rows: &[Row]) -> impl Iterator<Item = &[Row]> {
     rows.chunk_by(|a, b| (a.cell.kind, &a.cell.task) == (b.cell.kind, &b.cell.task))
 }
@@ -109,7 +108,6 @@ fn title(section: &[Row]) -> String {
     section[0].cell.section() + &unit.map_or_else(String::new, |unit| format!(" ({unit})"))
 }
 
-/// Why a row has no figures.
 fn reason(row: &Row) -> Option<String> {
     row.problem.as_ref().map(|problem| match problem {
         Problem::Skipped(why) => format!("skipped: {why}"),

@@ -32,13 +32,11 @@ values! {
 /// What is known about a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// Name of its main thread.
     pub comm: String,
     /// Path of its executable; `None` if it has none or may not be read.
     pub exe: Option<String>,
     /// Path of its cgroup; empty if unknown.
     pub cgroup: String,
-    /// Whether it is a kernel thread.
     pub is_kernel_thread: bool,
 }
 
@@ -57,7 +55,6 @@ impl Identity {
 pub struct Named {
     /// Printable, without double quotes, not empty, at most [`NAME_CHARS`] characters.
     pub name: String,
-    /// Where it comes from.
     pub source: NameSource,
 }
 

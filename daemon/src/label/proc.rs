@@ -35,14 +35,12 @@ impl CpuSet {
         (status == 0).then_some(set)
     }
 
-    /// Adds the CPUs of another set.
     pub(crate) fn add(&mut self, other: &CpuSet) {
         for (word, more) in self.0.iter_mut().zip(other.0) {
             *word |= more;
         }
     }
 
-    /// Number of CPUs.
     pub(crate) fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }

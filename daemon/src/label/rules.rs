@@ -36,7 +36,6 @@ struct Patterns {
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
 
-/// A compiled rule.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "RuleConfig")]
 pub struct Rule {
@@ -48,7 +47,6 @@ pub struct Rule {
 type Attribute = fn(&Identity) -> Option<&str>;
 
 impl Rules {
-    /// The distinct names, in order.
     pub fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for rule in &self.0 {
@@ -64,7 +62,6 @@ impl Rules {
         self.0.iter().find(|rule| rule.matches(identity)).map(|rule| rule.name.as_str())
     }
 
-    /// The name of a process.
     pub fn name_of(&self, identity: &Identity) -> Named {
         if let Some(name) = self.first_match(identity) {
             Named::new(name, NameSource::Rule)

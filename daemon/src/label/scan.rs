@@ -58,13 +58,11 @@ impl Group {
 }
 
 impl Scanner {
-    /// Knows no process yet.
     pub(crate) fn new(rules: Rules, max_names: usize) -> Scanner {
         let table = LabelTable::new(&rules.names(), max_names);
         Scanner { rules, table, processes: HashMap::new(), scans: 0 }
     }
 
-    /// Names and numbers so far.
     pub(crate) fn table(&self) -> &LabelTable {
         &self.table
     }

@@ -11,7 +11,6 @@ use crate::{
     verify::task_struct,
 };
 
-/// The totals.
 #[derive(Debug, Default)]
 pub(crate) struct HostTotals {
     aggregate: Aggregate,
@@ -50,7 +49,6 @@ impl HostTotals {
         self.torn_records
     }
 
-    /// Losses so far.
     pub(crate) fn losses(&self) -> Losses {
         self.losses
     }

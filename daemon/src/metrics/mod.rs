@@ -10,5 +10,5 @@
 pub mod catalog;
 pub mod exposition;
 pub(crate) mod host_totals;
-pub(crate) mod labels;
+pub mod labels;
 pub mod text;

@@ -226,23 +226,19 @@ impl Text {
         }
     }
 
-    /// Writes a family with one series per workload.
     fn per_workload(&mut self, metric: &'static Metric, workloads: &[Workload<'_>], value: fn(&Totals) -> u64) {
         self.family(metric, workloads, |family, Workload { name, totals, .. }| family.add(&[name], value(totals)));
     }
 
-    /// Writes a family with one histogram per workload.
     fn distributions(&mut self, metric: &'static Metric, workloads: &[Workload<'_>], of: fn(&Totals) -> &Distribution) {
         self.family(metric, workloads, |family, Workload { name, totals, .. }| family.add_distribution(name, of(totals)));
     }
 
-    /// Writes a family that is one series without labels.
     fn single(&mut self, metric: &'static Metric, value: u64) {
         self.family(metric, [value], |family, value| family.add(&[], value));
     }
 }
 
-/// A family under construction.
 struct Family<'a> {
     text: &'a mut Text,
     metric: &'static Metric,

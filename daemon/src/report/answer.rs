@@ -31,7 +31,6 @@ pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
     }
 }
 
-/// Everything about GILs.
 pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
     let (wall_ns, handoffs) = (run.wall_ns(), run.totals.gil_handoffs);
     // Each wait begins short of the interval by the time that it took to get into the system call.
@@ -224,7 +223,6 @@ fn alive(group: &Group) -> String {
     format!("{alive} {} alive at a time", if alive == "1.00" { ONE.are } else { MANY.are })
 }
 
-/// A reason to be blocked as the title of a row.
 pub(super) fn title(reason: Reason) -> &'static str {
     match reason {
         Reason::Gil => "the GIL",

@@ -73,9 +73,7 @@ pub(crate) struct ProgramStatus {
 /// One workload in `/status`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkloadStatus {
-    /// Its name.
     pub name: String,
-    /// Where the name comes from.
     pub source: NameSource,
     /// The concurrency model it shows.
     pub model: ModelName,

@@ -9,7 +9,6 @@ use anyhow::{Context, Result, bail};
 
 use super::web::WebConfig;
 
-/// A bound address.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(super) socket: TcpListener,

@@ -22,7 +22,6 @@ use crate::metrics::{labels::Refusal, text::CONTENT_TYPE};
 /// Asks the client for a name and a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"schedscope\", charset=\"UTF-8\"");
 
-/// All routes, behind all checks.
 pub(super) fn router(handle: LoopHandle, is_local: bool, web: Arc<WebConfig>) -> Router {
     let router = Router::new()
         .route("/", get(page::index))

@@ -44,7 +44,6 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts serving.
     pub(crate) fn start(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<Server> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();

@@ -57,12 +57,10 @@ impl WebConfig {
         })
     }
 
-    /// The file; `None` without one.
     pub(crate) fn path(&self) -> Option<&Path> {
         self.source.as_ref().map(|source| source.path.as_path())
     }
 
-    /// `https` or `http`.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.settings().tls.is_some() { "https" } else { "http" }
     }

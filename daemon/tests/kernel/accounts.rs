@@ -36,7 +36,6 @@ pub(crate) fn wait_with_usage(child: &Child) -> (ExitStatus, Usage) {
     (ExitStatus::from_raw(status), usage)
 }
 
-/// A task's counters as `/proc` has them.
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) tid: u32,
@@ -46,7 +45,6 @@ pub(crate) struct Counters {
     pub(crate) migrations: Option<u64>,
 }
 
-/// Reads them of every thread of a process, in order.
 pub(crate) fn counters(process: &Child) -> Vec<Counters> {
     let tasks = Process::new(pid_of(process)).unwrap().tasks().unwrap();
     let mut counters: Vec<Counters> = tasks

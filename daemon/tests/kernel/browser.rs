@@ -86,7 +86,6 @@ impl Browser {
         assert!(self.shows(&format!("location.href === '{url}' && document.readyState === 'complete'")), "{url} does not load");
     }
 
-    /// The value of an expression in the page.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let result = self.call("Runtime.evaluate", &json!({"expression": expression, "returnByValue": true}));
         assert!(result["exceptionDetails"].is_null(), "{expression}: {result}");

@@ -77,7 +77,6 @@ pub(crate) fn installed(names: &[&'static str], package: &str) -> Option<&'stati
     found
 }
 
-/// The program under test.
 pub(crate) fn schedscope() -> PathBuf {
     built("schedscope")
 }
@@ -105,7 +104,6 @@ fn built(name: &str) -> PathBuf {
 pub(crate) struct Guarded(pub(crate) Child);
 
 impl Guarded {
-    /// A program that prints nothing.
     pub(crate) fn start(program: impl AsRef<OsStr>, arguments: &[&str]) -> Guarded {
         Guarded(Command::new(program).args(arguments).stdout(Stdio::null()).spawn().unwrap())
     }

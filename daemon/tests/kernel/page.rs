@@ -30,12 +30,10 @@ fn worker(dir: &TempDir) -> Guarded {
     Guarded::start(program, &["ping-pong", "--switches", "3000000", "--normal-policy"])
 }
 
-/// The table's row of the workload, as an expression.
 fn row() -> String {
     format!("[...document.querySelectorAll('#table tbody tr')].find((it) => it.dataset.workload === {})", Value::from(SHOWN))
 }
 
-/// The value of a series of the workload in `/metrics`.
 fn metric(text: &str, name: &str) -> f64 {
     let label = SHOWN.replace('\\', "\\\\");
     sum(text, &format!("schedscope_workload_{name}{{workload=\"{label}\""))

@@ -24,7 +24,6 @@ struct Switches {
     involuntary: u64,
 }
 
-/// What perf shows of a recording in a few of its fields.
 fn script(data: &Path, arguments: &[&str]) -> String {
     let output = Command::new("perf").args(["script", "-i"]).arg(data).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");

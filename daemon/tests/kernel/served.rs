@@ -44,7 +44,6 @@ impl Daemon {
         daemon
     }
 
-    /// The body of an answer.
     pub(crate) fn get(&self, path: &str) -> String {
         try_get(self.address, path).expect("the daemon does not answer")
     }
@@ -64,7 +63,6 @@ pub(crate) fn request(address: SocketAddr, path: &str, host: &str) -> Option<(u1
     Some((answer.status().as_u16(), answer.body_mut().read_to_string().ok()?))
 }
 
-/// Series with their values.
 pub(crate) fn samples(text: &str) -> impl Iterator<Item = (&str, f64)> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     lines.map(|line| line.rsplit_once(' ').map(|(series, value)| (series, value.parse().unwrap())).unwrap())
@@ -107,7 +105,6 @@ pub(crate) fn lost(text: &str, reason: &str) -> u64 {
     sum(text, &format!("schedscope_events_lost_total{{reason=\"{reason}\"}}"))
 }
 
-/// Threads alive in a workload.
 pub(crate) fn threads(text: &str, workload: &str) -> u64 {
     sum(text, &format!("schedscope_workload_threads{{workload=\"{workload}\"}}"))
 }

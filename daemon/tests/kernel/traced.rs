@@ -35,7 +35,6 @@ impl Running {
         self.process.id()
     }
 
-    /// What the command has printed.
     pub(crate) fn stdout(&self) -> String {
         self.read("stdout")
     }
@@ -56,7 +55,6 @@ impl Running {
 pub(crate) struct Traced {
     /// From `--json`.
     pub report: RunReport,
-    /// What the command printed.
     pub stdout: String,
     /// What the tracer printed, and the command on its standard error.
     pub stderr: String,

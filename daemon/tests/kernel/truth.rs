@@ -39,7 +39,6 @@ fn assert_threads_read_the_same(traced: &Traced) {
     }
 }
 
-/// The thread that a workload names.
 fn named<'a>(traced: &'a Traced, tid: &Value) -> &'a ThreadReport {
     thread(&traced.report, u32::try_from(tid.as_u64().unwrap()).unwrap())
 }

@@ -42,7 +42,6 @@ pub(crate) struct Python {
     pub(crate) library_dir: PathBuf,
     /// What a program needs that the static library is linked into.
     pub(crate) linker_arguments: Vec<String>,
-    /// What to run.
     #[serde(skip)]
     pub(crate) program: PathBuf,
 }

@@ -12,12 +12,10 @@ use crate::{
     promql::{chosen, max, mean, rate, sum, top_ten},
 };
 
-/// Identity of the dashboard, for links.
 pub(super) const UID: &str = "schedscope-core-map";
 /// One core of one host.
 const CORE: &str = "instance, cpu";
 
-/// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: UID,

@@ -19,7 +19,6 @@ use crate::{
     promql::{chosen, count, max, of_daemons, quantile, rate, rate_of, sum, top_ten},
 };
 
-/// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "schedscope-fleet",

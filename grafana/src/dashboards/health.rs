@@ -14,7 +14,6 @@ use crate::{
     promql::{RANGE, chosen, chosen_where, increase, max, of_daemons, rate, rate_of, sum},
 };
 
-/// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "schedscope-health",

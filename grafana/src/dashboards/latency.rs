@@ -12,7 +12,6 @@ use crate::{
     promql::{bucket_increase, observations, quantile, rate, sum, top_ten},
 };
 
-/// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "schedscope-latency",

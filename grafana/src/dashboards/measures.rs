@@ -7,9 +7,7 @@ use crate::promql::{RATE_INTERVAL, chosen, chosen_where, count, mean, rate, rate
 
 /// By workload, over all hosts.
 pub(super) const WORKLOAD: &str = "workload";
-/// By workload and host.
 pub(super) const HOST_WORKLOAD: &str = "instance, workload";
-/// By host.
 pub(super) const HOST: &str = "instance";
 /// Own cost is measured in one short window a minute; this covers several.
 const COST_WINDOW: &str = "10m";
@@ -53,12 +51,10 @@ pub(super) fn busy(by: &str) -> String {
     format!("clamp_min(1 - {}, 0)", mean(by, rate(&catalog::CPU_IDLE)))
 }
 
-/// CPUs of the host that have something to run.
 pub(super) fn busy_cpus() -> String {
     format!("{} - {}", cpus(""), sum("", rate(&catalog::CPU_IDLE)))
 }
 
-/// CPUs of the host.
 pub(super) fn cpus(by: &str) -> String {
     count(by, chosen(&catalog::CPU_TOPOLOGY))
 }
@@ -68,7 +64,6 @@ pub(super) fn switches(kind: &str, by: &str) -> String {
     sum(by, rate_of(chosen_where(&catalog::WORKLOAD_SWITCHES, &format!("kind=~\"{kind}\""))))
 }
 
-/// Loss counters of one harm.
 pub(super) fn losses(harm: Harm) -> String {
     chosen_where(&catalog::EVENTS_LOST, &reasons(|loss| loss.harm() == harm))
 }
@@ -95,7 +90,6 @@ fn cost(counter: &catalog::Metric) -> String {
     format!("rate({}[{COST_WINDOW}])", chosen(counter))
 }
 
-/// CPUs that the daemon itself takes.
 pub(super) fn daemon_cpus(by: &str) -> String {
     sum(by, rate(&catalog::DAEMON_CPU))
 }

@@ -18,7 +18,6 @@ use crate::{
 /// Rows of a table of workloads.
 const ROWS: &[(&str, &str)] = &[("workload", "Workload"), ("instance", "Host")];
 
-/// The dashboard.
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
         uid: "schedscope-models",

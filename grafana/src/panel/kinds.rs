@@ -216,7 +216,6 @@ impl Panel {
     }
 }
 
-/// Options of every table.
 fn table_options(sorted_by: Option<(&str, bool)>) -> Value {
     let sort_by: Vec<Value> =
         sorted_by.into_iter().map(|(heading, is_descending)| json!({ "displayName": heading, "desc": is_descending })).collect();

@@ -20,7 +20,6 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
     top.iter().chain(inside).filter(|panel| panel["type"] != "row").collect()
 }
 
-/// A name for messages.
 fn name<'a>(dashboard: &'a Value, panel: &'a Value) -> String {
     format!("{} / {}", dashboard["title"].as_str().unwrap(), panel["title"].as_str().unwrap())
 }

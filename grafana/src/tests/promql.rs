@@ -277,7 +277,6 @@ fn parsed(text: &str) -> Result<Expr, String> {
     parse(&filled).map_err(|error| format!("{error}, in {text}"))
 }
 
-/// Every selector of an expression.
 pub(super) fn selectors(text: &str) -> Vec<VectorSelector> {
     struct Found(Vec<VectorSelector>);
     impl ExprVisitor for Found {
@@ -296,7 +295,6 @@ pub(super) fn selectors(text: &str) -> Vec<VectorSelector> {
     found.0
 }
 
-/// The metric that a selector selects from.
 pub(super) fn metric_of(selector: &VectorSelector) -> &'static Metric {
     series(selector.name.as_deref().unwrap_or_default()).unwrap().0
 }

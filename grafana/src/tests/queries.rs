@@ -22,12 +22,10 @@ const SINCE_START: &str = "Missing since start";
 /// Own cost is measured once a minute, so Grafana's interval can miss it.
 const FIXED_WINDOWS: [&str; 2] = [catalog::BPF_RUN_SECONDS.name, catalog::BPF_MEASURED.name];
 
-/// Labels that a legend names.
 fn named(legend: &str) -> impl Iterator<Item = &str> {
     legend.split("{{").skip(1).filter_map(|rest| rest.split("}}").next())
 }
 
-/// Faults of the queries of a panel.
 fn faults(panel: &Panel) -> Vec<String> {
     let checker = Checker { allows_totals: panel.title == SINCE_START, ..Checker::default() };
     let mut faults = Vec::new();

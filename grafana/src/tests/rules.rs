@@ -17,7 +17,6 @@ use crate::{
 /// Fires for what was counted before the first scrape as well, which no rate sees.
 const SINCE_START: &str = "SchedscopeThreadsNotTraced";
 
-/// Names and expressions of all rules.
 fn rules() -> Vec<(String, String)> {
     let recordings = recordings().unwrap().into_iter().map(|recording| (recording.name, recording.expr));
     recordings.chain(alerts().unwrap().into_iter().map(|alert| (alert.name, alert.expr))).collect()

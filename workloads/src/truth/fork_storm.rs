@@ -11,7 +11,6 @@ use crate::sys::{self, Fork};
 /// What the children execute when they are to execute something.
 const PROGRAM: &str = "/bin/true";
 
-/// Runs it and reports.
 pub(crate) fn run(count: u64, parallel: u32, exec: bool) -> Result<Report> {
     sys::name_thread("storm");
     let started_ns = sys::monotonic_ns();

@@ -6,7 +6,6 @@ use serde_json::json;
 use crate::report::{KernelCounts, Report};
 use crate::sys;
 
-/// Runs it and reports.
 pub(crate) fn run(count: u64) -> Result<Report> {
     let cpus = sys::usable_cpus()?;
     let &[first, second, ..] = cpus.as_slice() else {

@@ -19,7 +19,6 @@ use crate::threads::{joined, spawn};
 /// What a part of the mixture did: its name, its own count, and the kernel's counters of its thread.
 type Part = (&'static str, u64, KernelCounts);
 
-/// Runs it and reports.
 pub(crate) fn run(seconds: f64) -> Result<Report> {
     let started_ns = sys::monotonic_ns();
     let goes_on = move || to_seconds(sys::monotonic_ns() - started_ns) < seconds;

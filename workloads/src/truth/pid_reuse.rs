@@ -10,7 +10,6 @@ use crate::sys::{self, Fork};
 /// How often another id is tried because somebody else has taken the first one.
 const ATTEMPTS: u32 = 100;
 
-/// Runs it and reports.
 pub(crate) fn run(count: u64) -> Result<Report> {
     sys::name_thread("reuse");
     let started_ns = sys::monotonic_ns();

@@ -10,7 +10,6 @@ use crate::report::{KernelCounts, Report, seconds as to_seconds};
 use crate::sys;
 use crate::threads::{joined, spawn};
 
-/// Runs it and reports.
 pub(crate) fn run(count: usize, seconds: f64, pause: f64) -> Result<Report> {
     let started_ns = sys::monotonic_ns();
     let body = move |index: usize| {

@@ -12,7 +12,6 @@ use crate::report::{KernelCounts, Report};
 use crate::sys;
 use crate::threads::together;
 
-/// Runs it and reports.
 pub(crate) fn run(count: u64, threads: u16) -> Result<Report> {
     sys::pin_to(first_cpu()?)?;
     let started_ns = sys::monotonic_ns();

@@ -50,7 +50,6 @@ impl Load {
         before.iter().map(ToString::to_string).chain(self.words.iter().cloned()).collect()
     }
 
-    /// The command, behind these words.
     pub(super) fn command(&self, before: &[&str]) -> Command {
         let words = self.words(before);
         let mut command = Command::new(&words[0]);

@@ -44,7 +44,6 @@ impl Page {
         run(self.node().args(["node_modules/typescript/bin/tsc", "--noEmit"]))
     }
 
-    /// Serves it and the dashboards.
     pub(crate) fn serve(&self, listen: SocketAddr) -> Result<Background> {
         let router = Router::new()
             .route("/dashboards.json", get(async || Json(dashboards::all().iter().map(|known| known.uid).collect::<Vec<_>>())))

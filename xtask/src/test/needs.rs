@@ -67,9 +67,7 @@ pub(super) const MACHINES: Need = Need {
 /// Root, BTF, and a kernel that lets root use BPF.
 pub(super) const BPF: Need = Need { name: "BPF", find: bpf, install: |_| bail!("no package provides it") };
 
-/// What may be done on this host.
 pub(super) struct Host {
-    /// apt-get may be used.
     can_install: bool,
     has_updated: bool,
 }

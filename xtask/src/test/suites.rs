@@ -107,7 +107,6 @@ fn count_python(counts: &mut Counts, version: &str, line: &str) {
     }
 }
 
-/// Interpreters by version.
 fn pythons() -> BTreeMap<String, PathBuf> {
     let mut found = BTreeMap::new();
     for python in find_program("python3").into_iter().chain([PathBuf::from("/usr/bin/python3")]) {

@@ -35,7 +35,6 @@ impl Budget {
         workspace::write(FILE, format!("{HEADER}{}", toml::to_string(self)?))
     }
 
-    /// Takes what was counted as the budget of a kernel.
     pub(super) fn set(&mut self, kernel: &str, counts: &Counts) {
         let told: BTreeMap<String, u32> = counts.iter().filter_map(|(name, count)| Some((name.clone(), (*count)?))).collect();
         if !told.is_empty() {

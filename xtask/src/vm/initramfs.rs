@@ -24,11 +24,8 @@ const DIRECTORY: u32 = 0o040_755;
 const FILE: u32 = 0o100_755;
 const LINK: u32 = 0o120_777;
 
-/// Programs of this host.
 pub(crate) struct Programs {
-    /// The first process.
     init: PathBuf,
-    /// All of them, tests included.
     files: Vec<PathBuf>,
     /// Paths of the tests that need a kernel.
     pub tests: Vec<String>,

@@ -19,7 +19,6 @@ use crate::workspace::{files_below, output, run, target_dir, unpack_package};
 /// Debian's keys, with which every release is signed.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A kernel line that is tested.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Kernel {
     /// Its first two numbers.
@@ -37,11 +36,9 @@ pub(crate) const KERNELS: [Kernel; 4] = [
     Kernel { version: "7.2", suite: "sid", has_security: false },
 ];
 
-/// What the cache holds of a kernel.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Image {
     pub package: String,
-    /// Its version in Debian.
     pub version: String,
     sha256: String,
     #[serde(skip)]

@@ -76,7 +76,6 @@ impl Machine {
         }
     }
 
-    /// What QEMU, which has ended, printed about it.
     fn complaint(&mut self) -> String {
         let mut errors = String::new();
         if let Some(mut stderr) = self.qemu.stderr.take() {

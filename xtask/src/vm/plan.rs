@@ -18,11 +18,9 @@ pub(crate) const CPUS: u32 = 8;
 /// Lets the kernel give as many process ids as by default on this many CPUs.
 const USUAL_PIDS: &str = "echo 32768 > /proc/sys/kernel/pid_max";
 
-/// One command to run inside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Step {
     pub name: String,
-    /// What to make of it.
     pub expect: Expect,
     pub command: Vec<String>,
     /// After this time it is killed.
@@ -42,18 +40,15 @@ pub(crate) enum Expect {
     Migrations {
         /// As in the report's `by_distance`.
         distance: String,
-        /// How many the workload causes.
         at_least: u64,
     },
     /// The same, and at least so many seconds on one CPU.
     OnCpu {
         cpu: u32,
-        /// What the workload spends there.
         at_least_seconds: f64,
     },
     /// The same for the threads that are traced; each of the others is counted as one loss.
     Refused {
-        /// Name of the loss.
         reason: String,
         /// All threads of the workload, traced or not.
         threads: u64,

@@ -90,7 +90,6 @@ impl KernelResult {
         self.verdicts.iter().map(of).sum()
     }
 
-    /// Programs that were loaded.
     pub(super) fn programs(&self) -> Counts {
         self.verdicts.iter().flat_map(|verdict| verdict.programs.clone()).collect()
     }

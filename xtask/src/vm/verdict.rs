@@ -18,19 +18,13 @@ const NO_LOSS: &[&str] = &[];
 /// What to say of a step.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
-    /// Name of the step.
     pub step: String,
-    /// Why it failed.
     pub failure: Option<String>,
-    /// What was measured.
     pub measured: String,
     /// Programs that were loaded, if it was the step that tells.
     pub programs: Counts,
-    /// It was tests.
     pub is_tests: bool,
-    /// Tests that passed.
     pub tests_passed: usize,
-    /// Tests that failed.
     pub tests_failed: Vec<String>,
     /// Tests that left themselves out, each with its reason.
     pub tests_skipped: Vec<String>,
@@ -38,7 +32,6 @@ pub(crate) struct Verdict {
     pub table: String,
 }
 
-/// Judges one step.
 pub(crate) fn judge(step: &Step, outcome: &Outcome) -> Verdict {
     let mut verdict = Verdict { step: step.name.clone(), ..Verdict::default() };
     let result = match &step.expect {

@@ -30,7 +30,6 @@ const PATIENCE: f64 = 60.0;
 /// Attempts to find the whole tree at rest.
 const ATTEMPTS: u32 = 50;
 
-/// Traces the tree and compares.
 pub(super) fn run(topology: Topology, seconds: f64) -> anyhow::Result<Outcome> {
     let mut tree = load::command("tree", seconds)?;
     tree.stdin(Stdio::piped()).stdout(Stdio::piped());

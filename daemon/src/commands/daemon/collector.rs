@@ -146,7 +146,6 @@ impl Collector {
         }
     }
 
-    /// The text of `/metrics`.
     pub(super) fn text(&mut self, scrape: &Scrape<'_>) -> prometheus::Result<String> {
         let allowed = self.allowed_cpus();
         self.collection.count += 1;
@@ -190,7 +189,6 @@ impl Collector {
         });
     }
 
-    /// The content of `/status`.
     pub(super) fn status(&self, programs: &[ProgramStatus]) -> Status {
         let workload = |(id, name, source): (WorkloadId, &str, NameSource)| {
             let (processes, threads) = self.totals.workload(id).map_or((0, 0), |totals| (totals.processes, totals.threads));

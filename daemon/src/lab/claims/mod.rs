@@ -112,7 +112,6 @@ pub struct Judgement {
 }
 
 impl Claim {
-    /// The row of that key.
     pub(crate) fn find(id: &str) -> Option<&'static Claim> {
         ALL.iter().find(|claim| claim.id == id)
     }

@@ -505,7 +505,6 @@ fn speed_reading(view: &View, ruling: Ruling, serial: CellRun, workers: CellRun)
     ])
 }
 
-/// Whether a gain in speed is one.
 fn judge_speed_up(speed_up: f64, ideal: f64, claims_none: bool) -> Ruling {
     let (is_faster, is_no_faster) = (speed_up >= (PARALLEL * ideal).max(NO_FASTER), speed_up <= NO_FASTER);
     let (holds, fails) = if claims_none { (is_no_faster && !is_faster, is_faster) } else { (is_faster, is_no_faster) };

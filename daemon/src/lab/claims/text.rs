@@ -43,7 +43,6 @@ pub(crate) fn text(judged: &[Judgement]) -> String {
     text
 }
 
-/// Sentence and verdict, a line each.
 pub(crate) fn lines(judged: &[Judgement]) -> Vec<(String, String)> {
     let line = |one: &Judgement| {
         let why = one.why.as_ref().map_or_else(String::new, |why| format!(": {why}"));

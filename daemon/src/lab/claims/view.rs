@@ -48,9 +48,7 @@ impl Gate {
 /// What a rule says of one round.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Ruling {
-    /// The claim holds.
     Holds,
-    /// It does not.
     Fails,
     /// The figures fit neither; why.
     Between(String),
@@ -78,7 +76,6 @@ pub(super) fn rule(holds: bool, fails: bool, neither: impl FnOnce() -> String) -
     }
 }
 
-/// A figure of one round.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Figure {
     pub(super) name: &'static str,
@@ -86,14 +83,12 @@ pub(super) struct Figure {
     pub(super) value: f64,
 }
 
-/// A ruling and its figures.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Reading {
     pub(super) ruling: Ruling,
     pub(super) figures: Vec<Figure>,
 }
 
-/// A cell's run in one round.
 #[derive(Clone, Copy)]
 pub(super) struct CellRun<'a> {
     pub(super) row: &'a Row,
@@ -162,7 +157,6 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A cell of this runtime.
     pub(super) fn cell(&self, id: &str) -> Option<CellRun<'a>> {
         self.find(self.runtime, id)
     }

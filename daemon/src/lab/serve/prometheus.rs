@@ -106,7 +106,6 @@ fn all_up(targets: &[Value]) -> bool {
     !targets.is_empty() && targets.iter().all(|target| target["health"] == "up")
 }
 
-/// What Prometheus says of targets that it cannot scrape.
 fn errors(targets: &[Value]) -> String {
     let errors = targets.iter().filter_map(|target| target["lastError"].as_str().filter(|error| !error.is_empty()));
     errors.collect::<Vec<_>>().join("; ")

@@ -42,10 +42,8 @@ pub(crate) struct Figures {
     /// By their place in the list of counts.
     #[serde(flatten, serialize_with = "by_key")]
     pub counts: [u64; COUNTS.len()],
-    /// Threads alive at the reading.
     #[serde(skip_serializing_if = "is_zero")]
     pub threads: u64,
-    /// Processes alive at the reading.
     #[serde(skip_serializing_if = "is_zero")]
     pub processes: u64,
 }
@@ -93,7 +91,6 @@ impl Figures {
         }
     }
 
-    /// On-CPU time on all CPUs.
     pub(crate) fn on_cpu_total_ns(&self) -> u64 {
         self.on_cpu_ns.values().sum()
     }

@@ -26,9 +26,7 @@ const MAX_BYTES: usize = 3 << 20;
 /// What a reading says about a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Row {
-    /// Its name.
     pub name: String,
-    /// Where the name comes from.
     pub source: NameSource,
     /// The model it shows now.
     pub model: ModelName,
@@ -36,7 +34,6 @@ pub(crate) struct Row {
     pub totals: Figures,
 }
 
-/// One reading of the counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// `CLOCK_MONOTONIC` when it was taken.
@@ -49,7 +46,6 @@ pub(crate) struct Reading {
     pub losses: Losses,
 }
 
-/// What grew between two readings.
 #[derive(Serialize)]
 struct Sample {
     number: u64,
@@ -71,10 +67,8 @@ pub(crate) struct Position {
     pub next: u64,
 }
 
-/// A workload as it stands.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Standing {
-    /// Its number.
     pub id: usize,
     /// Its colour in the palette; none for `other` and for workloads that have not earned one.
     pub colour: Option<usize>,
@@ -83,7 +77,6 @@ pub(crate) struct Standing {
     pub row: Row,
 }
 
-/// What a page gets.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Answer {
     /// Format of this document.
@@ -98,7 +91,6 @@ pub(crate) struct Answer {
     pub taken_ns: u64,
     /// Idle time by CPU since tracing began.
     pub idle_ns: BTreeMap<u32, u64>,
-    /// Every workload.
     pub workloads: Vec<Standing>,
     /// Losses since tracing began that leave a gap in the figures, by reason.
     pub missing: BTreeMap<&'static str, u64>,

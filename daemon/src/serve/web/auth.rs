@@ -98,7 +98,6 @@ fn remember(known: &Mutex<HashSet<[u8; 32]>>, fingerprint: [u8; 32]) {
     known.insert(fingerprint);
 }
 
-/// Name and password of a header for basic authentication.
 fn credentials(header: &HeaderValue) -> Option<(String, Vec<u8>)> {
     let (scheme, encoded) = header.as_bytes().split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"Basic ") {

@@ -19,7 +19,6 @@ use super::tls;
 
 /// One more would make a check take ten seconds or so, and connections are cut off after fifteen.
 const MAX_COST: u32 = 15;
-/// Headers that the format allows.
 const HEADERS: [&str; 5] =
     ["Content-Security-Policy", "X-Frame-Options", "X-Content-Type-Options", "X-XSS-Protection", "Strict-Transport-Security"];
 
@@ -89,14 +88,12 @@ impl WebFile {
         named.flatten().cloned()
     }
 
-    /// A value that cannot be used.
     pub(super) fn error(&self, key: &str, what: impl Display) -> Error {
         value_error(&self.path, key, what)
     }
 }
 
 impl TlsSection {
-    /// A value of this section that cannot be used.
     pub(super) fn error(&self, key: &str, what: impl Display) -> Error {
         value_error(&self.path, &format!("tls_server_config.{key}"), what)
     }

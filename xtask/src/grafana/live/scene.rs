@@ -109,7 +109,6 @@ impl Scene {
     }
 }
 
-/// Series with their values at a time.
 pub(super) fn query(prometheus: &Prometheus, expr: &str, at_seconds: f64) -> Vec<(Value, f64)> {
     let answer = prometheus.api("query", &[("query", expr), ("time", &format!("{at_seconds:.3}"))]).unwrap();
     let series = answer["result"].as_array().unwrap().iter();
@@ -212,7 +211,6 @@ pub(super) fn wait_until(what: &str, is_so: impl Fn() -> bool) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
-/// A program of this workspace.
 pub(super) fn built(name: &str) -> PathBuf {
     let file = target_dir().join("debug").join(name);
     assert!(file.is_file(), "{} is not there: run `cargo build --workspace --bins`", file.display());
@@ -226,9 +224,7 @@ pub(super) fn now_seconds() -> f64 {
 pub(super) struct Choice {
     /// The rate interval that Grafana would fit to zoom and scrape interval.
     pub(super) window: String,
-    /// Distance between points.
     pub(super) step: String,
-    /// The whole time shown.
     pub(super) range: String,
     /// A pattern for hosts.
     pub(super) instance: String,

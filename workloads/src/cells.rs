@@ -36,7 +36,6 @@ const TRUTHS: [(&str, &str); 10] = [
     ("mixed", "mixed"),
 ];
 
-/// All cells.
 pub(crate) fn all() -> Vec<Cell> {
     let native = TaskKind::value_variants().iter().flat_map(|&task| {
         Model::value_variants().iter().filter(move |model| model.can_do(task)).map(move |&model| Cell {
@@ -63,7 +62,6 @@ pub(crate) fn all() -> Vec<Cell> {
     native.chain(truths).collect()
 }
 
-/// Prints the list.
 pub(crate) fn print(json: bool) -> Result<()> {
     if json {
         println!("{}", serde_json::to_string_pretty(&all()).context("cannot write the list as JSON")?);

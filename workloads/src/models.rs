@@ -11,7 +11,6 @@ use crate::report::{ModelRun, Report, Stopwatch};
 use crate::sys;
 use crate::threads::together;
 
-/// Runs one native cell.
 pub(crate) fn run(args: &NativeArgs, again: Again) -> Result<Report> {
     let NativeArgs { task, model, .. } = *args;
     if !model.can_do(task) {

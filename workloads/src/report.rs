@@ -123,7 +123,6 @@ pub(crate) struct ModelRun {
     pub(crate) wall_ns: u64,
     /// Memory while all workers were there.
     pub(crate) pss_bytes: Option<u64>,
-    /// When each worker was started.
     pub(crate) starts_ns: Vec<u64>,
     /// What each worker did, in the same order.
     pub(crate) workers: Vec<WorkerReport>,

@@ -20,7 +20,6 @@ use axum::http::{Method, Uri, header::CONNECTION};
 use sha2::{Digest, Sha256};
 use tokio::{net::TcpListener, runtime, task::spawn_blocking};
 
-/// Links of a page.
 const LINKS_MAX: u32 = 100_000;
 
 /// Serves on a free port of the loopback interface until the process is stopped.
@@ -45,7 +44,6 @@ pub fn late_answers(delay: Duration) -> Router {
     Router::new().fallback(answer)
 }
 
-/// The body of the answer.
 fn answer_to(method: &Method, path: &str, body: &[u8]) -> String {
     if method == Method::POST {
         return format!("{:x}\n", Sha256::digest(body));
@@ -54,7 +52,6 @@ fn answer_to(method: &Method, path: &str, body: &[u8]) -> String {
     links.map_or_else(|| "hello from the lab\n".to_owned(), page_with)
 }
 
-/// A page with that many links.
 fn page_with(links: u32) -> String {
     let mut page = "<!doctype html>\n<html><head><title>The lab</title></head>\n<body>\n<ul>\n".to_owned();
     for number in 0..links {

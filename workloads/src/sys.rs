@@ -14,7 +14,6 @@ pub(crate) fn monotonic_ns() -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
-/// The calling thread's id in the kernel.
 pub(crate) fn thread_id() -> i32 {
     gettid().as_raw_nonzero().get()
 }

@@ -35,12 +35,10 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
-    /// Whether it computes or waits.
     pub(crate) fn kind(self) -> &'static str {
         if self == Self::Sleep { "io" } else { "cpu" }
     }
 
-    /// What one unit is.
     pub(crate) fn unit(self) -> &'static str {
         match self {
             Self::Spin => "500,000 multiplications",

@@ -43,7 +43,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Looks at the committed page.
 fn check() -> Result<()> {
     let text = read_text(&root().join(PAGE))?;
     let lacking = page::lacks(&text);

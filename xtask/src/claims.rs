@@ -67,7 +67,6 @@ pub(crate) fn page(measured: &Measured) -> String {
     text
 }
 
-/// A line for each claim, a column for each runtime.
 fn verdicts(measured: &Measured) -> String {
     let runtimes = runtimes(measured);
     let rows = ALL.iter().map(|claim| {
@@ -134,7 +133,6 @@ fn estimates(estimates: &[Compared]) -> String {
     markdown(headings.map(str::to_owned).to_vec(), rows)
 }
 
-/// A table with a column for each runtime.
 fn table(first: &str, runtimes: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     markdown([first.to_owned()].into_iter().chain(runtimes.iter().map(|runtime| format!("CPython {runtime}"))).collect(), rows)
 }

@@ -27,7 +27,6 @@ use schedscope::lab::{
 use crate::workspace::{find_program, root};
 use panels::Page;
 
-/// From one look at the servers to the next.
 const POLL: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]

@@ -29,7 +29,6 @@ pub(crate) struct Arguments {
     skip_slow: bool,
 }
 
-/// One line of the table.
 struct Check {
     name: &'static str,
     /// Takes minutes, so `--skip-slow` leaves it out.

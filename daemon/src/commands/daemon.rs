@@ -234,7 +234,6 @@ impl Daemon {
     }
 }
 
-/// Notifies systemd if it started the daemon.
 fn notify(state: sd_notify::NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(false, &[state]) {
         tracing::warn!(%error, "cannot notify systemd");

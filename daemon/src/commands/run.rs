@@ -113,7 +113,6 @@ impl Interrupts {
         })
     }
 
-    /// Waits for any of them.
     pub(super) async fn stop(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -20,7 +20,6 @@ use crate::capture::snapshot::Times;
 /// What keeps the program from using more of the cores.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Limit {
-    /// No thread was seen.
     NothingSeen,
     /// It uses all it may.
     Cores,
@@ -32,9 +31,7 @@ pub(crate) enum Limit {
     Gil(Group),
     /// Its workers wait for other locks, or for each other.
     Locks(Group),
-    /// There are too few threads at a time.
     TooFewThreads(Group),
-    /// Its threads are blocked.
     Blocked(Group),
 }
 
@@ -63,7 +60,6 @@ pub(crate) struct Group {
     pub reasons: Vec<(Reason, f64)>,
 }
 
-/// What follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Advice {
     /// Processes have a GIL each.
@@ -135,7 +131,6 @@ impl Limit {
         }
     }
 
-    /// The advice that goes with it.
     pub(super) fn advice(&self, model: ModelName, figures: &Figures) -> Option<Advice> {
         let is_loop = matches!(model, ModelName::Asyncio | ModelName::EventLoop);
         match self {

@@ -36,14 +36,11 @@ pub(crate) struct Diagnosis {
     pub model: ModelName,
     /// How sure that is, 0 to 1.
     pub confidence: f64,
-    /// What speaks for it, beside the figures.
     pub evidence: Vec<Evidence>,
     pub limit: Limit,
-    /// What follows from the limit, if anything does.
     pub advice: Option<Advice>,
     /// What another model would take, if the ledgers tell.
     pub estimate: Option<Estimate>,
-    /// The figures that all of it rests on.
     pub figures: Figures,
 }
 

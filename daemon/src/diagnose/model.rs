@@ -54,11 +54,8 @@ pub(crate) enum Evidence {
     EpollWaits(u64, u64),
     /// The first thread is an event loop, and others work beside it.
     LoopAndThreads,
-    /// The GIL share.
     GilShare,
-    /// The GIL is off.
     FreeThreaded,
-    /// Interpreters have GILs of their own.
     ManyGils,
     /// Python threads run at the same time.
     GilReleased,
@@ -68,9 +65,7 @@ pub(crate) enum Evidence {
     LoopsIn(usize),
     /// So many of the processes have several working threads.
     ThreadsIn(usize),
-    /// Something was not observed.
     Incomplete,
-    /// The GIL of a process was not found.
     GilNotFound,
 }
 

@@ -16,7 +16,6 @@ const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, R
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
     pub tgid: Tgid,
-    /// It is the process's first thread.
     pub is_main: bool,
     /// What its process has for locks, if that is a Python.
     pub python: Option<Python>,
@@ -97,7 +96,6 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// A whole run.
     pub(crate) fn of_run(run: &Run) -> Window {
         let (processes, threads) = run.tasks();
         let python = |thread: &Thread| run.interpreters.python(thread.tgid());

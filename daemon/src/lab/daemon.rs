@@ -20,9 +20,7 @@ use super::{
 
 /// File for what it prints.
 pub const LOG: &str = "daemon.log";
-/// How long the daemon may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(10);
-/// How long the cell beside it may take.
 const CELL_LIMIT: Duration = Duration::from_secs(60);
 /// Cells worth looking at from outside, the best first.
 const SHOWN: [&str; 3] = ["hash-threads", "arithmetic-threads", "native-hash-threads"];

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-/// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// A server by its address.

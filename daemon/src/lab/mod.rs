@@ -53,7 +53,6 @@ use results::Findings;
 use runtime::Runtime;
 use serve::{Serving, background::Background, find_prometheus};
 
-/// Where the results go if the user does not say.
 const DIRECTORY: &str = "schedscope-lab";
 /// How long the lab's own HTTP server takes to answer the cells that fetch, upload and scrape.
 const ANSWER_DELAY: Duration = Duration::from_millis(10);
@@ -162,7 +161,6 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// How often a cell is run.
 fn repeats(arguments: &Arguments, scale: Scale, cell: &Cell) -> u16 {
     let is_once = cell.skipped.is_some() || !claims::is_looked_at(&cell.id);
     arguments.repeats.unwrap_or(if is_once { 1 } else { scale.repeats() })

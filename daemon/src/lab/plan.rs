@@ -43,7 +43,6 @@ const BRIEF_EXTRA: [&str; 7] = [
     "native-spin-threads",
 ];
 
-/// How much is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// What the claims need, in less than a minute on two CPUs.
@@ -58,7 +57,6 @@ impl Scale {
         if self == Scale::Quick { 1 } else { 3 }
     }
 
-    /// Length of a serial run of computing.
     fn serial_seconds(self) -> f64 {
         if self == Scale::Quick { 0.6 } else { 1.0 }
     }
@@ -72,7 +70,6 @@ impl Scale {
 #[derive(Clone, Debug)]
 pub(crate) struct Bench {
     pub(crate) scale: Scale,
-    /// CPUs that may be used.
     pub(crate) cpus: usize,
     pub(crate) url: String,
     pub(crate) directory: PathBuf,

@@ -7,7 +7,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Redrawn this seldom, as every redrawing takes CPU time from what is being measured.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Progress over a known number of runs.
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {

@@ -29,7 +29,6 @@ pub const RESULTS: &str = "results.json";
 const LEFT_BEHIND: &str = "cells workloads table.txt table.md core-maps.txt core-maps.html sweep.json sweep.csv sweep.txt \
     served.json metrics.prom run.json daemon.log daemon.toml programs prometheus grafana dashboards";
 
-/// What a run of the lab came to.
 pub(crate) struct Findings {
     pub(crate) rows: Vec<Row>,
     pub(crate) judged: Vec<Judgement>,
@@ -39,7 +38,6 @@ pub(crate) struct Findings {
     pub(crate) sweep: Vec<Row>,
     /// What Prometheus saw, if it watched.
     pub(crate) shown: Vec<Shown>,
-    /// CPUs that this process may use.
     pub(crate) cpus: usize,
     /// False after Ctrl-C.
     pub(crate) is_complete: bool,

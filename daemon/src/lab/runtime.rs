@@ -24,7 +24,6 @@ const WHO_ARE_YOU: &str = "import sys, sysconfig, platform; print(sys.executable
     print(sys.version_info >= (3, 8))";
 /// The interpreter that runs the cells if no other is named.
 const DEFAULT_PYTHON: &str = "python3";
-/// What to do without one.
 const NO_PYTHON: &str = "install it (Debian and Ubuntu: apt-get install python3) or name one with --python PATH";
 
 /// Something that cells run on.

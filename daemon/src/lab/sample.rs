@@ -34,7 +34,6 @@ pub(crate) struct Latency {
     pub(crate) p99: f64,
 }
 
-/// One run of a cell.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     /// The workload's own line, whole.

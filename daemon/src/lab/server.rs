@@ -16,7 +16,6 @@ use super::{
     http::Http,
 };
 
-/// From one look at the server to the next.
 const POLL: Duration = Duration::from_millis(100);
 
 /// A running server.
@@ -38,7 +37,6 @@ impl Server {
         self.service.id()
     }
 
-    /// Fails if it has ended.
     pub(crate) fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
             bail!("{} ended: {}", self.name, last_error(&self.log));

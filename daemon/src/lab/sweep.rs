@@ -39,7 +39,6 @@ const CHART_WIDTH: u16 = 32;
 /// Charts side by side, so that a terminal of 130 columns can show them.
 const CHARTS: usize = 4;
 
-/// The cells of the sweep, model by model.
 pub(crate) fn cells(runtimes: &[Runtime], cpus: usize) -> Vec<Cell> {
     let mut cells = Vec::new();
     for runtime in runtimes.iter().filter(|runtime| runtime.unusable.is_none()) {

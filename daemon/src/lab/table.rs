@@ -40,7 +40,6 @@ work, rates over the whole run.";
 /// Where the reason stands in the line of a cell that did not run.
 const REASON_COLUMN: usize = 32;
 
-/// The table with a heading for each task and a legend.
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut table = empty(presets::NOTHING);
     table.add_rows(rows.iter().map(cells));

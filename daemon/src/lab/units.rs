@@ -41,12 +41,10 @@ impl Unit {
     }
 }
 
-/// A part of one in whole percent.
 pub(crate) fn percent(part: f64) -> String {
     format!("{:.0} %", 100.0 * part)
 }
 
-/// Bytes as MiB.
 pub(crate) fn mebibytes(bytes: f64) -> String {
     format!("{:.1} MiB", bytes / f64::from(1 << 20))
 }

@@ -4,9 +4,7 @@ use crate::values::values;
 
 /// The workload that holds everything without a name of its own.
 pub const OTHER: &str = "other";
-/// The name of all kernel threads.
 pub(crate) const KERNEL: &str = "kernel";
-/// Names are cut to this many characters.
 pub(crate) const NAME_CHARS: usize = 96;
 /// No name contains it: Grafana puts selected names between quotes in queries, and escapes backslashes in them but not quotes.
 pub(super) const QUOTE: char = '"';

@@ -57,7 +57,6 @@ impl Rules {
         names
     }
 
-    /// The name that the first matching rule gives.
     pub fn first_match(&self, identity: &Identity) -> Option<&str> {
         self.0.iter().find(|rule| rule.matches(identity)).map(|rule| rule.name.as_str())
     }

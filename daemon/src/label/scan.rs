@@ -40,7 +40,6 @@ struct Incarnation {
     execs: u32,
 }
 
-/// The live threads of one process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Group {
     incarnation: Incarnation,

@@ -12,7 +12,6 @@ const MAX_CANDIDATES: usize = 1024;
 /// CPU time that earns a number while at least half of them are free.
 const EARNED_NS: u64 = 100_000_000;
 
-/// The names that have a number.
 #[derive(Debug)]
 pub(crate) struct LabelTable {
     /// By number; `other` has number 0.
@@ -23,7 +22,6 @@ pub(crate) struct LabelTable {
     folded: u64,
 }
 
-/// A name without a number.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {
     /// CPU time of its threads that have ended.
@@ -53,7 +51,6 @@ impl LabelTable {
         table
     }
 
-    /// The number under which `name` is counted now.
     pub(crate) fn id(&self, name: &str) -> WorkloadId {
         self.numbers.get(name).copied().unwrap_or(OTHER_ID)
     }

@@ -253,7 +253,6 @@ impl Family<'_> {
         self.push_value(if labels.is_empty() { " " } else { "} " }, self.metric.unit, value);
     }
 
-    /// Adds the series of a workload's histogram.
     fn add_distribution(&mut self, workload: &str, distribution: &Distribution) {
         self.begin();
         let start = self.text.out.len();

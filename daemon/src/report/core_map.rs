@@ -55,7 +55,6 @@ impl Picture {
         keys.get(&task_of[index]).copied()
     }
 
-    /// The map with title, time axis and legend.
     pub(super) fn lines(&self, options: &Options) -> Vec<String> {
         let Picture { grid, legend } = self;
         let colour = options.colour;

@@ -168,7 +168,6 @@ fn hold(report: &RunReport) -> String {
         .map_or_else(String::new, |hold| format!(", held for up to {} at a time on average", duration(hold)))
 }
 
-/// Columns of a full bar.
 const BAR: usize = 30;
 /// What fills a column to 1/8, 2/8 and so on.
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
@@ -257,9 +256,7 @@ fn latency(report: &RunReport, options: &Options) -> Block {
     section("Latency", "<>>>>>", std::iter::once(head).chain(rows), options)
 }
 
-/// Most threads listed.
 const SHOWN: usize = 10;
-/// Most CPUs listed per thread.
 const CPUS_SHOWN: usize = 3;
 
 fn threads(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Block {

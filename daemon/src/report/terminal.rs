@@ -20,16 +20,12 @@ pub enum ColourDepth {
     None,
     /// The 256 colours of xterm.
     Ansi256,
-    /// 24 bits per colour.
     TrueColour,
 }
 
-/// How the report is to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Columns to use.
     pub width: usize,
-    /// Colours to use.
     pub colour: ColourDepth,
 }
 
@@ -92,9 +88,7 @@ pub(super) const TASKS: [Colour; 12] = [
     colour([190, 60, 80], 131),
     colour([0, 150, 160], 30),
 ];
-/// Tasks that have no colour of their own.
 pub(super) const OTHER: Colour = colour([170, 150, 120], 138);
-/// Tasks outside the workload.
 pub(super) const FOREIGN: Colour = colour([110, 110, 110], 242);
 /// Ground of a cell that is shared with tasks outside the workload.
 pub(super) const FOREIGN_GROUND: Colour = colour([58, 58, 58], 237);
@@ -113,7 +107,6 @@ impl ColourDepth {
         self.wrap(text, &codes)
     }
 
-    /// Bold text.
     pub(super) fn strong(self, text: &str) -> String {
         self.wrap(text, "1")
     }
@@ -123,7 +116,6 @@ impl ColourDepth {
         self.wrap(text, "2")
     }
 
-    /// Bold red text.
     pub(super) fn alarm(self, text: &str) -> String {
         self.wrap(text, "1;31")
     }

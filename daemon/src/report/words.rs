@@ -4,7 +4,6 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::units::rounded;
 
-/// Most characters of a name that are printed.
 const NAME_CHARS: usize = 120;
 
 /// The string without anything that could move the cursor, change colours or reorder the line: control, formatting and zero-width
@@ -28,7 +27,6 @@ pub(super) fn clean(untrusted: &str) -> String {
     cleaned
 }
 
-/// Columns that a clean string takes.
 pub(super) fn columns(text: &str) -> usize {
     text.width()
 }

@@ -23,7 +23,6 @@ pub(crate) enum Request {
     Metrics(oneshot::Sender<Result<Bytes, String>>),
     /// What a page at this position has not seen yet.
     History(Position, oneshot::Sender<Answer>),
-    /// The content of `/status`.
     Status(oneshot::Sender<Status>),
     /// How the last reading went.
     Health(oneshot::Sender<Option<LastReading>>),
@@ -34,22 +33,17 @@ pub(crate) enum Request {
 pub(crate) struct LastReading {
     /// When.
     pub at: Instant,
-    /// Why it failed; `None` if it did not.
     pub failure: Option<String>,
 }
 
-/// The content of `/status`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Status {
-    /// Version of the daemon.
     pub version: &'static str,
-    /// Kernel release.
     pub kernel: String,
     /// Why the last reading failed; `null` if it did not.
     pub failure: Option<String>,
     /// How long ago that was; `null` before the first.
     pub reading_age_seconds: Option<f64>,
-    /// BPF programs.
     pub programs: Vec<ProgramStatus>,
     /// Workloads with series of their own.
     pub workloads: Vec<WorkloadStatus>,
@@ -59,10 +53,8 @@ pub(crate) struct Status {
     pub losses: BTreeMap<&'static str, u64>,
 }
 
-/// One BPF program in `/status`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ProgramStatus {
-    /// Its name, the same as its hook's.
     pub name: &'static str,
     /// Whether it is loaded and attached.
     pub attached: bool,
@@ -70,16 +62,13 @@ pub(crate) struct ProgramStatus {
     pub failure: Option<String>,
 }
 
-/// One workload in `/status`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkloadStatus {
     pub name: String,
     pub source: NameSource,
     /// The concurrency model it shows.
     pub model: ModelName,
-    /// Processes alive.
     pub processes: u64,
-    /// Threads alive.
     pub threads: u64,
 }
 

@@ -7,7 +7,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::{HeaderMap, header, uri::Authority};
 
-/// Answer to any other `Host`.
 pub(super) const MISDIRECTED: &str = "the Host of this request is not a name of the loopback interface, where this daemon listens. \
 Ask by http://127.0.0.1 or http://localhost with the daemon's port; a reverse proxy has to set Host to that. \
 To allow any Host, start the daemon with --allow-remote, or with --web-config and a file with encryption and passwords\n";

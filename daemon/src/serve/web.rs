@@ -21,7 +21,6 @@ pub(super) use auth::Access;
 use auth::Authenticator;
 use file::{Settings, WebFile, value_error};
 
-/// The web configuration, kept up to date.
 #[derive(Debug, Default)]
 pub(crate) struct WebConfig {
     source: Option<Source>,
@@ -65,7 +64,6 @@ impl WebConfig {
         if self.settings().tls.is_some() { "https" } else { "http" }
     }
 
-    /// From now on the guards must stay.
     pub(super) fn must_guard(&self) {
         if let Some(source) = &self.source {
             source.state.lock().unwrap_or_else(PoisonError::into_inner).must_guard = true;

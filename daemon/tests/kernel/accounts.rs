@@ -11,7 +11,6 @@ use schedscope::report::{RunReport, schema::ThreadReport};
 
 use super::attached::pid_of;
 
-/// What a task has used by the kernel's account.
 #[derive(Debug, Default)]
 pub(crate) struct Usage {
     pub(crate) voluntary: u64,

@@ -18,7 +18,6 @@ const PROGRAMS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
 /// Far more than an answer takes on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A browser with one page.
 pub(crate) struct Browser {
     _process: Guarded,
     commands: ChildStdin,

@@ -47,7 +47,6 @@ const CROWD: u64 = 200;
 const FILLING: WorkloadId = WorkloadId(1);
 const BYSTANDER: WorkloadId = WorkloadId(2);
 
-/// A small table with two processes in it.
 struct SmallTable {
     tracer: Tracer,
     ended: Vec<Thread>,

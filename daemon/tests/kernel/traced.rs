@@ -62,7 +62,6 @@ pub(crate) struct Traced {
 }
 
 impl Traced {
-    /// The line of JSON that the workload programs print.
     pub(crate) fn workload(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
@@ -102,7 +101,6 @@ pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
     Some(traced)
 }
 
-/// Runs a command with options for `schedscope run`.
 pub(crate) fn run_with(options: &[&str], command: &[&str]) -> Traced {
     Running::start("run", &[&["--quiet"], options, &["--"], command].concat()).end()
 }

@@ -29,7 +29,6 @@ const CHECK_SECONDS: &str = "2";
 
 pub(super) struct Host {
     pub(super) date: String,
-    /// Of `schedscope check`.
     pub(super) check: Outcome,
     /// Of each of [`WORKLOADS`], in order.
     pub(super) runs: Vec<RunReport>,

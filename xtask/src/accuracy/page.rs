@@ -62,7 +62,6 @@ pub(super) fn markdown(host: &Host, others: Option<&OtherKernels>, before: &str)
     text
 }
 
-/// One row per run.
 fn workloads(runs: &[RunReport]) -> Table {
     let mut table = table(&["workload", "threads", "differing"]);
     for run in runs {
@@ -74,7 +73,6 @@ fn workloads(runs: &[RunReport]) -> Table {
     table
 }
 
-/// One row per kernel and workload.
 fn other_kernels(OtherKernels { date, findings }: &OtherKernels) -> String {
     let mut table = table(&["kernel", "workload", "date", "threads", "differing"]);
     let (mut checks, no_rows) = (String::new(), Vec::new());

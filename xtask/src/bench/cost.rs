@@ -109,7 +109,6 @@ impl Cost {
     }
 }
 
-/// A program over all runs.
 pub(super) struct Program {
     /// Median run time in nanoseconds, metering included.
     pub(super) gross_ns: f64,

@@ -18,7 +18,6 @@ use schedscope::lab::{
 use super::{load::Load, quartiles::median};
 use crate::workspace::{cargo, output};
 
-/// How long it is watched.
 const WATCHED: Duration = Duration::from_secs(10);
 
 pub(super) struct DaemonCost {
@@ -29,7 +28,6 @@ pub(super) struct DaemonCost {
     pub(super) scrape_ms: f64,
     /// Switches of the host per second meanwhile.
     pub(super) switches_per_second: f64,
-    /// The text of a large host's scrape.
     pub(super) large: LargeScrape,
 }
 

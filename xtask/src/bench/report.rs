@@ -100,7 +100,6 @@ fn event_rows(measured: &Measured<'_>) -> Vec<Row> {
     rows
 }
 
-/// What it costs the load and the host.
 fn host_rows(measured: &Measured<'_>) -> Vec<Row> {
     let Measured { slowdown, daemon, .. } = measured;
     let ([half, quarter, three_quarters], of_encoder) = (daemon.large.ms, daemon.large.of_encoder);

@@ -42,7 +42,6 @@ const DROPPED: [&[u8]; 3] = [b".debug_", b".rel.debug_", b".rel.BTF"];
 const TARGET: &str = "bpfel-unknown-none";
 const BINARY: &str = "schedscope-bpf";
 
-/// Builds the object from the sources and strips it.
 pub(super) fn build(toolchain: &Toolchain) -> Result<Vec<u8>> {
     let target = target_dir().join("bpf");
     fs::create_dir_all(&target).with_context(|| format!("cannot create {}", target.display()))?;

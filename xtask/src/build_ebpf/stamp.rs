@@ -26,7 +26,6 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Stamp of an object built from the tree as it is.
     pub(super) fn of(root: &Path, object: &[u8], versions: &[String]) -> Result<Self> {
         Ok(Self { sources: digest_of_sources(root)?, object: format!("{:x}", Sha256::digest(object)), versions: versions.to_vec() })
     }

@@ -259,7 +259,6 @@ fn panels_are_drawn(scene: &Scene) {
     run(&mut node).unwrap();
 }
 
-/// A workload as those tests read it.
 fn description(trace: &Trace) -> Value {
     let Trace { workload, report, first_seconds, middle_seconds, last_seconds } = trace;
     json!({

@@ -23,7 +23,6 @@ const NODE_MAJOR: u32 = 20;
 const SOURCES: [&str; 7] = ["package.json", "package-lock.json", "tsconfig.json", "build.mjs", "pictures.mjs", "src", "tests"];
 const LOCK: &str = "package-lock.json";
 
-/// The page, built.
 pub(crate) struct Page {
     workshop: PathBuf,
 }
@@ -39,7 +38,6 @@ impl Page {
         Ok(page)
     }
 
-    /// Fails if TypeScript finds a fault in it.
     pub(crate) fn check_types(&self) -> Result<()> {
         run(self.node().args(["node_modules/typescript/bin/tsc", "--noEmit"]))
     }

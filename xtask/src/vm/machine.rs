@@ -60,7 +60,6 @@ impl Machine {
         Ok(Self { qemu, lines, console: console.to_owned() })
     }
 
-    /// The next message, waiting at most this long.
     pub(crate) fn next(&mut self, patience: Duration) -> Result<Message> {
         loop {
             match self.lines.recv_timeout(patience) {

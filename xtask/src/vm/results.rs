@@ -40,7 +40,6 @@ pub(crate) struct Finding<Residuals> {
 }
 
 impl Finding<Value> {
-    /// What a step showed.
     pub(super) fn new(kernel: &str, step: &Step, outcome: &Outcome, verdict: &Verdict) -> Self {
         let at = |pointer: &str| outcome.report.as_ref().and_then(|report| report.pointer(pointer));
         Self {
@@ -70,7 +69,6 @@ pub(super) struct KernelResult {
     pub verdicts: Vec<Verdict>,
     /// Why the run did not come to its end.
     pub broken: Option<String>,
-    /// Programs over their budget.
     pub excesses: Vec<String>,
     pub wall_seconds: f64,
 }

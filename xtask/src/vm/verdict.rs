@@ -15,7 +15,6 @@ use super::{
 /// A run that must lose nothing.
 const NO_LOSS: &[&str] = &[];
 
-/// What to say of a step.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Verdict {
     pub step: String,

@@ -43,7 +43,6 @@ pub(super) fn command(part: &str, seconds: f64) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Runs a part to its end.
 pub(super) fn run(part: Part, seconds: f64) -> io::Result<()> {
     let time = Duration::from_secs_f64(seconds);
     match part {

@@ -174,7 +174,6 @@ impl Collector {
         text::encode(&exposition, &self.process)
     }
 
-    /// Adds a full reading to the history for the page.
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
         let row = |(id, name, source): (WorkloadId, &str, NameSource)| {
             let model = self.live.of(id);

@@ -136,7 +136,6 @@ pub(crate) fn is_needed(id: &str) -> bool {
     id == CALIBRATION || ALL.iter().any(|claim| claim.cells.contains(&id))
 }
 
-/// True for a cell that a claim looks at.
 pub(crate) fn is_looked_at(id: &str) -> bool {
     id == CALIBRATION || ALL.iter().any(|claim| claim.all_cells().any(|cell| cell == id))
 }

@@ -13,7 +13,6 @@ use crate::{
 
 const CPUS: usize = 4;
 
-/// Figures of a cell by its name.
 struct Bench(Vec<Row>);
 
 /// What a run of a cell shows.

@@ -6,9 +6,7 @@ use textwrap::wrap;
 
 use super::{Claim, Judgement, Spread};
 
-/// Width of the verdict's column.
 const VERDICT_WIDTH: usize = 15;
-/// Where long lines are broken.
 const LINE_WIDTH: usize = 130;
 
 /// A paragraph for each; the runtime is named where there are several.

@@ -34,7 +34,6 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// Most of the CPUs that other programs may take.
     fn foreign_max(self) -> f64 {
         match self {
             Gate::Events => f64::INFINITY,
@@ -97,7 +96,6 @@ pub(super) struct CellRun<'a> {
 }
 
 impl CellRun<'_> {
-    /// Number of workers.
     pub(super) fn workers(&self) -> f64 {
         self.row.cell.workers as f64
     }

@@ -79,7 +79,6 @@ impl Grafana {
     }
 }
 
-/// True if it knows every dashboard.
 fn has_dashboards(http: &Http) -> bool {
     let Ok(found) = http.json("/api/search", &[("tag", TAG)]) else { return false };
     let uids: Vec<&str> = found.as_array().into_iter().flatten().filter_map(|entry| entry["uid"].as_str()).collect();

@@ -46,7 +46,6 @@ const VISIBLE: Duration = Duration::from_secs(6);
 const APART: Duration = Duration::from_millis(2500);
 /// A download or a pause between two numbers while a cell is shown. Long ones leave nothing to see but sleep.
 const PAUSE: &str = "0.02";
-/// From one look at servers to the next.
 const POLL: Duration = Duration::from_millis(200);
 /// Ports that users know; any other if they are taken.
 const DAEMON_PORT: u16 = 9752;
@@ -195,7 +194,6 @@ impl Serving {
         Ok(())
     }
 
-    /// Whole minutes since the first cell, rounded up.
     fn minutes(&self) -> u64 {
         let first = self.shown.first().map_or_else(unix_seconds, |shown| shown.begin_unix_seconds);
         Duration::try_from_secs_f64(unix_seconds() - first).unwrap_or_default().as_secs() / 60 + 1

@@ -12,7 +12,6 @@ use super::background::Background;
 pub const METRIC: &str = "schedscope_lab_phase_info";
 /// Its labels.
 pub const LABELS: [&str; 2] = ["workload", "phase"];
-/// What it means.
 const HELP: &str = "What the lab runs now; absent between two cells.";
 
 /// A phase: what is run, and the part of the lab that it belongs to.

@@ -8,10 +8,8 @@ use serde_yaml_ng::Value as Yaml;
 
 use crate::lab::{child::Stop, embedded, http::Http, server::Server};
 
-/// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// The configuration's file.
 const CONFIGURATION: &str = "prometheus.yml";
 /// The block of the shipped configuration that stays a comment until there is a second store.
 const REMOTE_WRITE: &str = "remote_write:";

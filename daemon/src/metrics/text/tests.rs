@@ -90,7 +90,6 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
 /// A sample: name, labels and value.
 type Sample<'a> = (&'a str, Vec<(String, String)>, f64);
 
-/// The samples of a text.
 fn samples(text: &str) -> Vec<Sample<'_>> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let sample = |line: &'_ str| -> (usize, Vec<(String, String)>, f64) {

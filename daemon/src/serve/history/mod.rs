@@ -23,14 +23,11 @@ use colours::{Colours, SAMPLES, Use};
 /// Bytes of samples kept at most. Twenty workloads on two CPUs take 2 KB a sample; every client that asks takes a copy.
 const MAX_BYTES: usize = 3 << 20;
 
-/// What a reading says about a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Row {
     pub name: String,
     pub source: NameSource,
-    /// The model it shows now.
     pub model: ModelName,
-    /// Totals since tracing began.
     pub totals: Figures,
 }
 
@@ -72,7 +69,6 @@ pub(crate) struct Standing {
     pub id: usize,
     /// Its colour in the palette; none for `other` and for workloads that have not earned one.
     pub colour: Option<usize>,
-    /// What the last reading said.
     #[serde(flatten)]
     pub row: Row,
 }

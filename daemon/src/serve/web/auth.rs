@@ -20,7 +20,6 @@ const MAX_KNOWN: usize = 64;
 /// of a CPU.
 const PAUSE: u32 = 3;
 
-/// Whether a client is let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::serve) enum Access {
     Granted,

@@ -99,7 +99,6 @@ impl TlsSection {
     }
 }
 
-/// Reads the file or one that it names.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).with_context(|| format!("web configuration: cannot read {}", path.display()))
 }

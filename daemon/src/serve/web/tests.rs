@@ -19,7 +19,6 @@ use tokio_rustls::{
 use super::*;
 use crate::serve::{listen, tests::ask};
 
-/// Certificates and a directory with them.
 struct Files {
     dir: TempDir,
     authority: rcgen::Certificate,
@@ -39,7 +38,6 @@ impl Files {
         files
     }
 
-    /// Issues a certificate for localhost.
     fn issue(&self, certificate: &str, key: &str, change: impl FnOnce(&mut CertificateParams)) {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         change(&mut params);

@@ -157,7 +157,6 @@ impl Trace {
         *value
     }
 
-    /// This workload over the time that was seen.
     pub(super) fn choice(&self) -> Choice {
         // From the last scrape back to the first and no further, so that nothing is extrapolated.
         let window = format!("{:.0}ms", self.seen_seconds() * 1e3 + 1.0);

@@ -7,6 +7,7 @@ mod claims;
 mod generate;
 mod grafana;
 mod outcome;
+mod rust_tests;
 mod test;
 mod tidy;
 mod trace;

@@ -11,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use ignore::WalkBuilder;
+use schedscope::lab::serve;
 
 /// Set for the tests that load BPF programs; without it they skip themselves.
 pub(crate) const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
@@ -111,12 +112,9 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
 
 /// Finds a program on the search path, where cargo installs programs, and among the tools that the tests fetched.
 pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
     let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
-    let mut dirs: Vec<PathBuf> = env::split_paths(&path).collect();
-    dirs.extend(cargo_home.map(|home| home.join("bin")));
-    dirs.push(tools_dir().join("usr/bin"));
-    dirs.into_iter().map(|dir| dir.join(name)).find(|file| file.is_file())
+    let elsewhere = cargo_home.map(|home| home.join("bin")).into_iter().chain([tools_dir().join("usr/bin")]);
+    serve::find_program(name).or_else(|| elsewhere.map(|dir| dir.join(name)).find(|file| file.is_file()))
 }
 
 /// The interpreter that a name or a version manager's script starts, by its own account.

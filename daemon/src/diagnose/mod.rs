@@ -24,8 +24,8 @@ mod workers;
 pub(crate) use estimate::Estimate;
 pub(crate) use figures::Figures;
 pub(crate) use limit::{Advice, Group, Holder, Limit};
-pub use model::ModelName;
 pub(crate) use model::Evidence;
+pub use model::ModelName;
 pub(crate) use window::Window;
 
 use workers::Workers;

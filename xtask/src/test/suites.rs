@@ -12,11 +12,10 @@ use anyhow::{Context, Result};
 
 use crate::{
     outcome::{Counts, Outcome},
+    rust_tests::RustTests,
     workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, root, run},
 };
 
-/// What a test prints when it finds that it can't run here.
-const SKIPPED: &str = "skipped: ";
 /// What a complete daemon exposes: the expectation of a test, so it is always up to date.
 const EXPOSITION: &str = "daemon/src/metrics/golden.prom";
 
@@ -30,13 +29,15 @@ pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) 
         command.arg("--test-threads=1").env(PRIVILEGED, "1");
     }
     let mut child = command.args(filter).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let mut counts = Counts::default();
-    let mut self_skips = 0;
+    let mut told = RustTests::default();
     for_each_line(child.stdout.take(), |line| {
         println!("{line}");
-        count_rust(&mut counts, &mut self_skips, line);
+        told.read(line);
     })?;
     let status = child.wait().context("cannot wait for cargo")?;
+    let mut counts = told.counts;
+    // Tests without the variable are counted by the check that sets it.
+    counts.skipped.retain(|reason| !reason.contains(PRIVILEGED));
     if status.success() && counts.failed == 0 {
         return Ok(Outcome::Passed(counts));
     }
@@ -44,29 +45,6 @@ pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) 
         if counts.failed == 0 { format!("the tests did not run: {status}") } else { format!("failed tests: {}", counts.failed) };
     counts.failed = counts.failed.max(1);
     Ok(Outcome::Failed { counts, reason })
-}
-
-/// A test that skips itself has passed for cargo, which prints its reason after the results.
-fn count_rust(counts: &mut Counts, self_skips: &mut usize, line: &str) {
-    if let Some(reason) = line.strip_prefix(SKIPPED) {
-        *self_skips += 1;
-        // The others are counted by the check that sets the variable.
-        if !reason.contains(PRIVILEGED) {
-            counts.skipped.push(reason.to_owned());
-        }
-        return;
-    }
-    let Some(result) = line.strip_prefix("test result: ") else { return };
-    for part in result.split(['.', ';']).map(str::trim) {
-        let mut words = part.split(' ');
-        let number = words.next().and_then(|number| number.parse::<usize>().ok());
-        match (number, words.next()) {
-            (Some(number), Some("passed")) => counts.passed += number.saturating_sub(std::mem::take(self_skips)),
-            // A test under #[ignore] never runs; one that can't run here says so with `skipped: `.
-            (Some(number), Some("failed" | "ignored")) => counts.failed += number,
-            _ => {}
-        }
-    }
 }
 
 /// Runs the unit tests of the Python workloads with the default Python and with the system's, if that is another.
@@ -138,22 +116,6 @@ pub(super) fn promtool() -> Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_are_added_up_and_self_skips_taken_off() {
-        let mut counts = Counts::default();
-        let mut self_skips = 0;
-        for line in [
-            "running 3 tests",
-            "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-            "skipped: one CPU",
-            "skipped: needs SCHEDSCOPE_PRIVILEGED=1",
-            "test result: FAILED. 4 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
-        ] {
-            count_rust(&mut counts, &mut self_skips, line);
-        }
-        assert_eq!(counts, Counts { passed: 5, failed: 2, skipped: vec!["one CPU".into()] });
-    }
 
     #[test]
     fn every_python_test_is_counted_and_skips_keep_their_reason() {

@@ -11,6 +11,7 @@ use super::{
     budget::Counts,
     plan::{Expect, Outcome, Step},
 };
+use crate::rust_tests::RustTests;
 
 /// A run that must lose nothing.
 const NO_LOSS: &[&str] = &[];
@@ -113,16 +114,14 @@ fn agrees(verdict: verify::Verdict) -> Result<(), String> {
 /// Reads what Rust's test harness prints.
 fn tests(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
     verdict.is_tests = true;
-    let summary = outcome.output.lines().rev().find_map(|line| line.trim().strip_prefix("test result: "));
-    let Some(summary) = summary else { return Err("the tests did not come to an end".to_owned()) };
-    let passed = summary.split(['.', ';']).find_map(|part| part.trim().strip_suffix(" passed")?.parse::<usize>().ok());
-    verdict.tests_skipped =
-        outcome.output.lines().filter_map(|line| Some(line.strip_prefix("skipped: ")?.trim().to_owned())).collect();
-    verdict.tests_passed = passed.unwrap_or(0).saturating_sub(verdict.tests_skipped.len());
+    let mut told = RustTests::default();
+    outcome.output.lines().for_each(|line| told.read(line));
+    let summary = told.result.ok_or("the tests did not come to an end")?;
+    (verdict.tests_passed, verdict.tests_skipped) = (told.counts.passed, told.counts.skipped);
     // Output of tests that passed may be listed under their names too.
     let failures = outcome.output.lines().skip_while(|line| *line != "failures:");
     verdict.tests_failed = failures.filter_map(failed_test).map(ToOwned::to_owned).collect();
-    if summary.starts_with("ok") { Ok(format!("{} tests passed", verdict.tests_passed)) } else { Err(summary.to_owned()) }
+    if summary.starts_with("ok") { Ok(format!("{} tests passed", verdict.tests_passed)) } else { Err(summary) }
 }
 
 /// The name in a line of the list of failures, which comes after their output.

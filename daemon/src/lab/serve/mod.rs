@@ -239,7 +239,8 @@ pub fn find_grafana() -> Option<PathBuf> {
     program
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+/// A program on the search path.
+pub fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path).map(|directory| directory.join(name)).find(|file| file.is_file())
 }

@@ -8,7 +8,7 @@ use super::{figures::Figures, sample::Sample};
 use crate::report::RunReport;
 
 /// Name of the runtime that is not an interpreter.
-pub const NATIVE: &str = "native";
+pub(crate) const NATIVE: &str = "native";
 
 /// What kind of work a cell does; the sections of the table, in this order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -23,18 +23,15 @@ pub const SCRIPTS: Files<'static> = files!("workloads/python":
 /// The one of them that runs a cell.
 pub const LAB_SCRIPT: &str = "lab.py";
 
-/// The configuration of Prometheus.
-pub const PROMETHEUS: &str = include_str!("../../../grafana/prometheus/prometheus.yml");
-/// Recording rules and alerts.
-pub const RULES: Files<'static> = files!("grafana/prometheus/rules": "schedscope-alerts.yml" "schedscope-recordings.yml");
-/// The dashboards.
-pub const DASHBOARDS: Files<'static> = files!("grafana/dashboards":
+pub(crate) const PROMETHEUS: &str = include_str!("../../../grafana/prometheus/prometheus.yml");
+pub(crate) const RULES: Files<'static> = files!("grafana/prometheus/rules": "schedscope-alerts.yml" "schedscope-recordings.yml");
+pub(crate) const DASHBOARDS: Files<'static> = files!("grafana/dashboards":
     "schedscope-core-map.json" "schedscope-fleet.json" "schedscope-health.json" "schedscope-latency.json" "schedscope-models.json"
 );
 /// What tells Grafana of its data source.
-pub const DATA_SOURCE: &str = include_str!("../../../grafana/provisioning/datasources/schedscope.yaml");
+pub(crate) const DATA_SOURCE: &str = include_str!("../../../grafana/provisioning/datasources/schedscope.yaml");
 /// What tells Grafana of the dashboards.
-pub const DASHBOARD_PROVIDER: &str = include_str!("../../../grafana/provisioning/dashboards/schedscope.yaml");
+pub(crate) const DASHBOARD_PROVIDER: &str = include_str!("../../../grafana/provisioning/dashboards/schedscope.yaml");
 
 /// Writes files into a directory, which is made if need be.
 pub fn write(files: Files, directory: &Path) -> Result<()> {
@@ -45,7 +42,6 @@ pub fn write(files: Files, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file.
 pub(crate) fn put(path: &Path, text: &str) -> Result<()> {
     fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }

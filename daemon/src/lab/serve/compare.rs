@@ -57,8 +57,7 @@ impl Scraped {
 }
 
 impl Shown {
-    /// Nothing has been shown yet.
-    pub fn new(workload: String, begin_unix_seconds: f64) -> Shown {
+    pub(super) fn new(workload: String, begin_unix_seconds: f64) -> Shown {
         Shown { workload, begin_unix_seconds, ..Shown::default() }
     }
 

@@ -224,8 +224,7 @@ fn start_daemon(tracer: &Tracer, cells: &[Cell], address: SocketAddr, stop: &Sto
     daemon::start(&tracer.program, log, address, &["--config".as_ref(), file.as_ref()], stop)
 }
 
-/// Prometheus, or what to do without it.
-pub fn find_prometheus() -> Result<PathBuf> {
+pub(crate) fn find_prometheus() -> Result<PathBuf> {
     find_program("prometheus").context(NO_PROMETHEUS)
 }
 

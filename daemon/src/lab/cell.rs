@@ -161,8 +161,21 @@ pub(crate) fn add_speed_ups(rows: &mut [Row]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A cell for four workers, with the names that runtimes give.
+    pub(in crate::lab) fn cell(runtime: &str, task: &str, model: &str) -> Cell {
+        Cell {
+            id: format!("{task}-{model}"),
+            runtime: runtime.to_owned(),
+            task: task.to_owned(),
+            model: model.to_owned(),
+            workers: 4,
+            serial_twin: Some(format!("{task}-serial")),
+            ..Cell::default()
+        }
+    }
 
     #[test]
     fn speed_is_compared_with_the_twin_of_the_same_runtime_per_unit_of_work() {

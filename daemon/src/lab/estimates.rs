@@ -113,7 +113,11 @@ pub(crate) fn text(compared: &[Compared]) -> String {
 mod tests {
     use super::*;
     use crate::{
-        lab::{cell::Cell, figures::Figures, sample::Sample},
+        lab::{
+            cell::{Cell, tests::cell},
+            figures::Figures,
+            sample::Sample,
+        },
         report::schema::Estimate,
     };
 
@@ -121,15 +125,8 @@ mod tests {
     fn row(task: &str, model: &str, workers: usize, outside_wall_seconds: f64, estimate: Option<Estimate>) -> Row {
         let mut sample = Sample::default();
         sample.report.model.estimate = estimate;
-        let cell = Cell {
-            id: format!("{task}-{model}"),
-            runtime: "3.11.7".to_owned(),
-            task: task.to_owned(),
-            model: model.to_owned(),
-            workers,
-            serial_twin: (task == "hash").then(|| "hash-serial".to_owned()),
-            ..Cell::default()
-        };
+        let mut cell = Cell { workers, ..cell("3.11.7", task, model) };
+        cell.serial_twin.take_if(|_| task == "startup");
         let figures = Figures { outside_wall_seconds, ..Figures::default() };
         Row { cell, runs: vec![figures], samples: vec![sample], ..Row::default() }
     }

@@ -202,12 +202,7 @@ fn calibration(runtime: &Runtime, bench: &Bench) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cell::NATIVE;
-
-    fn cell(id: &str, twin: &str) -> Cell {
-        let [task, model] = ["arithmetic", "threads"].map(str::to_owned);
-        Cell { id: id.to_owned(), task, model, serial_twin: Some(twin.to_owned()), workers: 2, ..Cell::default() }
-    }
+    use crate::lab::cell::{NATIVE, tests::cell};
 
     fn bench(cpus: usize) -> Bench {
         Bench { scale: Scale::Full, cpus, url: "http://127.0.0.1:1/".into(), directory: "a b".into() }
@@ -215,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_selected_cell_brings_its_twin() {
-        let list = [cell("a-serial", "a-serial"), cell("a-threads", "a-serial"), cell("b-threads", "b-serial")];
+        let list = [("a", "serial"), ("a", "threads"), ("b", "threads")].map(|(task, model)| cell(NATIVE, task, model));
         let ids = |part: &str| with_twins(&list, |id| id.contains(part)).iter().map(|cell| cell.id.clone()).collect::<Vec<_>>();
         assert_eq!(ids("a-th"), ["a-serial", "a-threads"]);
         assert_eq!(ids("b-"), ["b-threads"]);
@@ -225,10 +220,7 @@ mod tests {
     #[test]
     fn a_model_does_the_work_of_its_serial_twin() {
         let rates = Rates::from(["blur", "file-read"].map(|task| (task.to_owned(), 1234.5)));
-        let given = |runtime: &str, task: &str, model: &str| {
-            let [task, runtime, model] = [task, runtime, model].map(str::to_owned);
-            sized(Cell { runtime, task, model, ..cell("a", "a") }, &bench(3), &rates).arguments
-        };
+        let given = |runtime: &str, task: &str, model: &str| sized(cell(runtime, task, model), &bench(3), &rates).arguments;
         for (runtime, task) in [("3.11.7", "blur"), ("3.11.7", "file-read"), ("3.11.7", "sleep"), (NATIVE, "sleep")] {
             let (serial, threads) = (given(runtime, task, "serial"), given(runtime, task, "threads"));
             assert!(threads[0] == "--workers" && threads[1] == "4" && threads[2..] == serial, "{task}: {serial:?} {threads:?}");
@@ -241,7 +233,7 @@ mod tests {
 
     #[test]
     fn demand_shows_on_a_small_machine_and_the_table_fits_a_large_one() {
-        let workers = |cpus| sized(cell("a-threads", "a-serial"), &bench(cpus), &Rates::new()).workers;
+        let workers = |cpus| sized(cell("3.11.7", "arithmetic", "threads"), &bench(cpus), &Rates::new()).workers;
         assert_eq!([1, 2, 6, 64].map(workers), [4, 4, 6, 8]);
     }
 }

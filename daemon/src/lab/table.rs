@@ -131,18 +131,11 @@ fn maybe(value: Option<f64>, write: fn(f64) -> String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::cell::tests::cell;
 
     fn row(model: &str, runtime: &str, task: &str, speed_up: Option<f64>) -> Row {
-        let cell = Cell {
-            id: format!("{task}-{model}"),
-            runtime: runtime.to_owned(),
-            task: task.to_owned(),
-            model: model.to_owned(),
-            workers: 4,
-            serial_twin: Some(format!("{task}-serial")),
-            unit: Some(if runtime == "native" { "native unit".to_owned() } else { "one loop".to_owned() }),
-            ..Cell::default()
-        };
+        let unit = if runtime == "native" { "native unit" } else { "one loop" };
+        let cell = Cell { unit: Some(unit.to_owned()), ..cell(runtime, task, model) };
         let figures = Figures {
             wall_seconds: 2.5,
             speed_up,

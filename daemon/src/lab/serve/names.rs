@@ -53,20 +53,19 @@ pub(super) fn configuration(cells: &[Cell]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{config::Config, lab::cell::NATIVE, label::identity::Identity};
+    use crate::{
+        config::Config,
+        lab::cell::{NATIVE, tests},
+        label::identity::Identity,
+    };
 
     #[test]
     fn the_daemon_takes_the_rules_and_tells_the_cells_apart() {
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("program");
         fs::write(&program, "text").unwrap();
-        let cell = |runtime: &str, id: &str| Cell {
-            id: id.to_owned(),
-            runtime: runtime.to_owned(),
-            program: program.clone(),
-            ..Cell::default()
-        };
-        let cells = [cell("3.13.1t", "hash-threads"), cell("3.13.1t", "hash-serial"), cell(NATIVE, "native-hash-threads")];
+        let cells = [("3.13.1t", "hash", "threads"), ("3.13.1t", "hash", "serial"), (NATIVE, "native-hash", "threads")]
+            .map(|(runtime, task, model)| Cell { program: program.clone(), ..tests::cell(runtime, task, model) });
         let named = give(&cells, &directory.path().join("names")).unwrap();
         assert!(named.iter().all(|cell| fs::read_to_string(&cell.program).unwrap() == "text"));
         let file = directory.path().join("daemon.toml");

@@ -129,19 +129,13 @@ fn errors(validator: &Validator, value: &Value, what: &str) -> Vec<String> {
 /// [`annotations_are_what_the_data_source_reads`] looks at these.
 const ANNOTATION_KEYS: [&str; 7] = ["target", "expr", "step", "titleFormat", "textFormat", "tagKeys", "useValueForTime"];
 
-/// The dashboard without what belongs to the data source.
-fn without_annotation_keys(dashboard: &Value) -> Value {
-    let mut dashboard = dashboard.clone();
-    for annotation in dashboard["annotations"]["list"].as_array_mut().unwrap() {
-        annotation.as_object_mut().unwrap().retain(|key, _| !ANNOTATION_KEYS.contains(&key.as_str()));
-    }
-    dashboard
-}
-
 /// Faults of one dashboard and of the options and field settings of its panels.
 fn faults(dashboard: &Value) -> Vec<String> {
-    let title = dashboard["title"].as_str().unwrap();
-    let mut faults = errors(&VALIDATORS["dashboard"], &without_annotation_keys(dashboard), title);
+    let mut frame = dashboard.clone();
+    for annotation in frame["annotations"]["list"].as_array_mut().unwrap() {
+        annotation.as_object_mut().unwrap().retain(|key, _| !ANNOTATION_KEYS.contains(&key.as_str()));
+    }
+    let mut faults = errors(&VALIDATORS["dashboard"], &frame, dashboard["title"].as_str().unwrap());
     for panel in panels(dashboard) {
         let kind = panel["type"].as_str().unwrap();
         let what = name(dashboard, panel);

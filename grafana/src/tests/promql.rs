@@ -347,18 +347,3 @@ fn each_fault_is_found() {
         assert!(found.contains(fault), "{expr}: {found}");
     }
 }
-
-#[test]
-fn quantities_are_what_arithmetic_gives() {
-    for (expr, quantity) in [
-        ("rate(schedscope_workload_on_cpu_seconds_total[5m])", Quantity::Number),
-        ("rate(schedscope_workload_context_switches_total[5m])", Quantity::PerSecond),
-        ("rate(schedscope_bpf_program_run_seconds_total[5m]) / rate(schedscope_bpf_program_runs_total[5m])", Quantity::Seconds),
-        ("rate(schedscope_bpf_program_runs_total[5m]) / rate(schedscope_bpf_program_runs_total[5m])", Quantity::Number),
-        ("schedscope_workload_threads / schedscope_workload_gil_switch_interval_seconds", Quantity::PerSecond),
-        ("histogram_quantile(0.9, rate(schedscope_workload_timeslice_seconds_bucket[5m]))", Quantity::Seconds),
-        ("process_resident_memory_bytes", Quantity::Bytes),
-    ] {
-        assert_eq!(Checker::default().check(expr).unwrap().quantity, quantity, "{expr}");
-    }
-}

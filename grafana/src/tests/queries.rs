@@ -31,13 +31,7 @@ fn faults(panel: &Panel) -> Vec<String> {
     let mut faults = Vec::new();
     let mut all_labels = Vec::new();
     for Query { expr, legend, unit, .. } in &panel.queries {
-        let shape = match checker.check(expr) {
-            Ok(shape) => shape,
-            Err(fault) => {
-                faults.push(fault);
-                continue;
-            }
-        };
+        let Ok(shape) = checker.check(expr).map_err(|fault| faults.push(fault)) else { continue };
         let expected = match unit {
             Unit::Short | Unit::Share => Quantity::Number,
             Unit::Seconds => Quantity::Seconds,

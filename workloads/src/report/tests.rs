@@ -1,21 +1,10 @@
 use super::*;
-use proptest::prelude::*;
 
 #[test]
 fn migrations_are_found_in_the_kernels_text() {
     let text = "worker (12, #threads: 2)\n---\nse.load.weight  :  1048576\nse.nr_migrations     :      37\nnr_switches : 4\n";
     assert_eq!(migrations_in(text), Some(37));
     assert_eq!(migrations_in("nothing of the kind"), None);
-}
-
-proptest! {
-    #[test]
-    fn median_splits_the_values_in_half(values in prop::collection::vec(-1e9..1e9_f64, 1..40)) {
-        let middle = median(values.iter().copied()).unwrap();
-        let below = values.iter().filter(|value| **value < middle).count();
-        let above = values.iter().filter(|value| **value > middle).count();
-        prop_assert!(below <= values.len() / 2 && above <= values.len() / 2);
-    }
 }
 
 fn worker(work: u64, first_ns: u64, begin_ns: u64, end_ns: u64) -> WorkerReport {

@@ -198,10 +198,6 @@ mod tests {
         }
         let always = Config::parse("[own_cost]\nwindow_seconds = 5\nevery_seconds = 5").unwrap().own_cost.unwrap();
         assert_eq!((always.window.as_secs(), always.every.as_secs()), (5, 5));
-    }
-
-    #[test]
-    fn own_cost_can_be_off() {
         assert_eq!(Config::parse("[own_cost]\nevery_seconds = 0").unwrap().own_cost, None);
     }
 

@@ -15,26 +15,14 @@ fn names_follow_the_conventions() {
         assert_eq!(metric.unit == Unit::Info, name.ends_with("_info"), "{name}");
         assert_eq!(metric.unit == Unit::Seconds, name.contains("_seconds"), "{name}");
         assert!(metric.help.ends_with('.') && !metric.source.is_empty(), "{name}");
-    }
-}
-
-#[test]
-fn label_values_are_distinct_and_not_empty() {
-    for label in ALL.iter().flat_map(|metric| metric.labels) {
-        if let Bound::Values(values) = label.bound {
-            let distinct: BTreeSet<_> = values.iter().collect();
-            assert_eq!(distinct.len(), values.len(), "{}", label.name);
-            assert!(values.iter().all(|value| !value.is_empty()), "{}", label.name);
-        }
-    }
-}
-
-#[test]
-fn only_on_cpu_time_has_workload_times_cpu() {
-    for metric in ALL {
+        // The only one whose series multiply: workloads by CPUs.
         let has = |bound| metric.labels.iter().any(|label| label.bound == bound);
-        if has(Bound::Workloads) && has(Bound::Cpus) {
-            assert_eq!(metric.name, WORKLOAD_ON_CPU.name);
+        assert_eq!(has(Bound::Workloads) && has(Bound::Cpus), name == WORKLOAD_ON_CPU.name, "{name}");
+        for label in metric.labels {
+            if let Bound::Values(values) = label.bound {
+                assert_eq!(values.iter().collect::<BTreeSet<_>>().len(), values.len(), "{name}: {}", label.name);
+                assert!(values.iter().all(|value| !value.is_empty()), "{name}: {}", label.name);
+            }
         }
     }
 }

@@ -91,30 +91,30 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
 type Sample<'a> = (&'a str, Vec<(String, String)>, f64);
 
 fn samples(text: &str) -> Vec<Sample<'_>> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &'_ str| -> (usize, Vec<(String, String)>, f64) {
-        let name_ends = line.find(['{', ' ']).unwrap();
-        let (mut labels, mut rest) = (Vec::new(), &line[name_ends..]);
-        while let Some(label) = rest.strip_prefix(['{', ',']) {
-            let (name, value) = label.split_once("=\"").unwrap();
-            let mut chars = value.chars();
-            let mut unescaped = String::new();
-            loop {
-                match chars.next().expect("a value that ends") {
-                    '"' => break,
-                    '\\' => unescaped.push(match chars.next().expect("an escape that ends") {
-                        'n' => '\n',
-                        escaped => escaped,
-                    }),
-                    plain => unescaped.push(plain),
-                }
+    text.lines().filter(|line| !line.starts_with('#')).map(sample).collect()
+}
+
+fn sample(line: &str) -> Sample<'_> {
+    let (metric, mut rest) = line.split_at(line.find(['{', ' ']).unwrap());
+    let mut labels = Vec::new();
+    while let Some(label) = rest.strip_prefix(['{', ',']) {
+        let (name, value) = label.split_once("=\"").unwrap();
+        let mut chars = value.chars();
+        let mut unescaped = String::new();
+        loop {
+            match chars.next().expect("a value that ends") {
+                '"' => break,
+                '\\' => unescaped.push(match chars.next().expect("an escape that ends") {
+                    'n' => '\n',
+                    escaped => escaped,
+                }),
+                plain => unescaped.push(plain),
             }
-            labels.push((name.to_owned(), unescaped));
-            rest = chars.as_str();
         }
-        (name_ends, labels, rest.trim_start_matches('}').trim().parse().unwrap())
-    };
-    lines.map(|line| (line, sample(line))).map(|(line, (name_ends, labels, value))| (&line[..name_ends], labels, value)).collect()
+        labels.push((name.to_owned(), unescaped));
+        rest = chars.as_str();
+    }
+    (metric, labels, rest.trim_start_matches('}').trim().parse().unwrap())
 }
 
 #[test]

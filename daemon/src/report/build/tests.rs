@@ -1,15 +1,10 @@
 //! Each figure of a report, from threads and totals made by hand.
 
-use schedscope_ebpf::{
-    abi::{CpuRecord, Histogram},
-    blocked::Reason,
-    bucket::{BUCKETS, index_of},
-    loss::Loss,
-    task_clock::Phase,
-};
+use schedscope_ebpf::{abi::CpuRecord, blocked::Reason, loss::Loss, task_clock::Phase};
 
 use super::*;
 use crate::capture::{
+    distribution::tests::histogram,
     run::{HostCounters, tests::run_of},
     snapshot::{Snapshot, tests::thread},
 };
@@ -81,9 +76,7 @@ fn counters_and_distributions_are_those_of_the_totals() {
     let mut run = run_of(Vec::new());
     (run.totals.voluntary, run.totals.preempted, run.totals.yielded) = (11, 7, 5);
     run.totals.migrations = [[1, 2, 3, 4], [10, 20, 30, 40]];
-    let mut histogram = Histogram { sum_ns: 3, max_ns: 2048, counts: [0; BUCKETS] };
-    histogram.counts[index_of(2048)] = 4;
-    run.totals.wakeup_latency.add(&histogram);
+    run.totals.wakeup_latency.add(&histogram(&[2048; 4]));
     let report = build(&run);
     assert_eq!((report.switches.voluntary, report.switches.preempted, report.switches.yielded), (11, 7, 5));
     let migrations = &report.migrations;
@@ -105,11 +98,8 @@ fn tasks_that_were_there_before_are_counted_and_the_peak_is_the_most_at_once() {
     seeded.record.seeded_as = Phase::Blocked as u32;
     let mut sibling = lived(2, 1, 10, 30);
     sibling.record.seeded_as = Phase::Running as u32;
-    let alive = {
-        let mut thread = thread(5, Phase::Running);
-        thread.record.start_ns = 45;
-        thread
-    };
+    let mut alive = thread(5, Phase::Running);
+    alive.record.start_ns = 45;
     // The third begins when the second ends: they were never there together.
     let mut run = run_of(vec![seeded, sibling, lived(3, 3, 30, 40), lived(4, 3, 35, 60), alive]);
     (run.totals.threads_started, run.totals.processes_started, run.totals.threads) = (3, 2, 1);
@@ -122,11 +112,8 @@ fn threads_are_listed_with_open_intervals_the_busiest_first() {
     let mut idle = lived(1, 1, SECOND, 2 * SECOND);
     idle.record.on_cpu_ns = 10;
     idle.record.blocked_ns[Reason::Poll as usize] = SECOND;
-    let mut busy = thread(2, Phase::Running);
-    busy.record.tgid = 1;
-    busy.record.clock.since_ns = 3 * SECOND;
-    busy.record.clock.cpu = 1;
-    busy.record.start_ns = SECOND;
+    let mut busy = lived(2, 1, SECOND, 3 * SECOND);
+    (busy.record.clock.phase, busy.record.clock.cpu) = (Phase::Running as u32, 1);
     busy.record.seeded_as = Phase::Blocked as u32;
     (busy.record.voluntary, busy.record.preempted, busy.record.yielded) = (1, 2, 3);
     (busy.record.wakeup_wait_ns, busy.record.preempt_wait_ns) = (SECOND / 2, SECOND / 4);

@@ -184,11 +184,9 @@ mod tests {
             runtime: runtime.to_owned(),
             verdict: Verdict::Inconclusive,
             why: Some("other programs took 40 % of the CPUs during download-serial".to_owned()),
-            nuance: String::new(),
             figures: vec![Spread { name: "on threads".to_owned(), unit: Unit::Factor, median, min: 3.8, max: 3.95 }],
-            rounds_used: 0,
             rounds: 3,
-            cells: Vec::new(),
+            ..Judgement::default()
         };
         let measured = Measured { claims: vec![judged("3.11.7", 3.9), judged("3.13.0", 3.85)], ..Measured::default() };
         let page = page(&measured);

@@ -7,18 +7,18 @@ use crate::capture::kernel::btf::Btf;
 /// Where the kernel keeps its type information.
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
-/// How much a finding matters.
+/// What a finding means for tracing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is there.
     Good,
-    /// Something is reported less precisely without it.
+    /// Without it something is reported less precisely.
     Degraded,
-    /// Nothing works without it.
+    /// Without it nothing works.
     Fatal,
 }
 
-/// One thing that was looked at.
+/// One thing that was examined.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What it is.
@@ -48,7 +48,7 @@ pub fn examine() -> Vec<Finding> {
     findings
 }
 
-/// The first lack that makes tracing impossible.
+/// The first finding that makes tracing impossible.
 pub fn first_fatal() -> Option<Finding> {
     let error = std::fs::metadata(VMLINUX_BTF).err().map(|error| error.to_string());
     [privileges(), type_information(error.as_ref())].into_iter().find(|finding| finding.verdict == Verdict::Fatal)

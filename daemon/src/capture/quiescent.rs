@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -11,19 +10,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until the thread sleeps or has ended, and has been switched out.
 ///
-/// `/proc/PID/task/TID/syscall` says `running` for a thread that is not asleep; of any other the kernel answers only when it has left its
+/// `/proc/PID/task/TID/syscall` says `running` for a thread that is not asleep. For any other the kernel answers only once it has left its
 /// CPU (`wait_task_inactive`), which no other file under `/proc` promises.
-///
-/// # Errors
-/// If the file cannot be read, for want of the permission to trace the process, or if the thread does not come to rest.
+/// Reading the file needs the permission to trace the process.
 pub fn wait_until_off_cpu(pid: u32, tid: u32) -> io::Result<()> {
     wait_until(pid, tid, |syscall| syscall != "running")
 }
 
-/// The same until the thread sleeps in a certain system call.
-///
-/// # Errors
-/// As for [`wait_until_off_cpu`].
+/// Waits until the thread sleeps in a certain system call, and has been switched out.
 pub fn wait_until_in_syscall(pid: u32, tid: u32, number: libc::c_long) -> io::Result<()> {
     let number = number.to_string();
     wait_until(pid, tid, |syscall| syscall.split(' ').next() == Some(&number))
@@ -31,9 +25,8 @@ pub fn wait_until_in_syscall(pid: u32, tid: u32, number: libc::c_long) -> io::Re
 
 fn wait_until(pid: u32, tid: u32, is_so: impl Fn(&str) -> bool) -> io::Result<()> {
     let path = format!("/proc/{pid}/task/{tid}/syscall");
-    let path = Path::new(&path);
     let deadline = Instant::now() + PATIENCE;
-    while !is_so(std::fs::read_to_string(path)?.trim_end()) {
+    while !is_so(std::fs::read_to_string(&path)?.trim_end()) {
         if Instant::now() > deadline {
             return Err(io::Error::new(io::ErrorKind::TimedOut, format!("thread {tid} does not come to rest")));
         }
@@ -48,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_sleeping_child_is_off_its_cpu() {
-        if !Path::new("/proc/self/syscall").exists() {
+        if !std::path::Path::new("/proc/self/syscall").exists() {
             println!("skipped: this kernel has no /proc/PID/syscall");
             return;
         }

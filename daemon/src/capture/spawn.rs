@@ -1,4 +1,4 @@
-//! A child process that waits before it execs, so that it is registered before its first instruction.
+//! A child process that waits before its exec, so that it is registered before the command's first instruction.
 
 use std::{
     io::{self, Read, Write},
@@ -37,7 +37,7 @@ impl SpawnError {
     }
 }
 
-/// A forked child that has not become the command yet.
+/// A forked child that waits before its exec.
 pub struct Gated {
     program: String,
     tgid: Tgid,
@@ -63,7 +63,7 @@ impl Gated {
         // SAFETY: between fork and exec the closure makes system calls only; the descriptors are open in the child.
         unsafe {
             command.pre_exec(move || {
-                // The child has its own copy of our end: without this it would never see it closed.
+                // The child has its own copy of our end. If that stayed open it would not notice that we have closed ours.
                 libc::close(our_end);
                 let pid = libc::getpid().to_ne_bytes();
                 if libc::write(pid_fd, pid.as_ptr().cast(), pid.len()) != 4 {
@@ -89,8 +89,8 @@ impl Gated {
         let mut pid = [0; 4];
         pid_reader.read_exact(&mut pid)?;
         let pid = u32::from_ne_bytes(pid);
-        // Asleep and off its CPU, it changes none of the kernel's counts until the release. Where we may not ask we go on, and whether
-        // what it does until it sleeps is counted is a matter of luck.
+        // Asleep and off its CPU, it changes none of the kernel's counts until the release. Where we may not ask we go on: then what it
+        // does before it sleeps may or may not be counted.
         let _ = wait_until_in_syscall(pid, pid, libc::SYS_read);
         Ok(Gated { program, tgid: Tgid(pid), go, spawning })
     }
@@ -100,7 +100,7 @@ impl Gated {
         self.tgid
     }
 
-    /// Lets the child become the command.
+    /// Lets the child exec the command.
     pub fn release(self) -> Result<Child, SpawnError> {
         let Gated { program, mut go, spawning, .. } = self;
         go.write_all(&[1])?;

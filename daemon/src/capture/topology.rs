@@ -11,9 +11,9 @@ use schedscope_ebpf::distance::CpuPlace;
 /// The CPUs of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
-    possible: u32,
     online: Vec<u32>,
-    places: BTreeMap<u32, CpuPlace>,
+    /// Of every possible CPU.
+    places: Vec<CpuPlace>,
 }
 
 impl Topology {
@@ -33,13 +33,12 @@ impl Topology {
         // The map index is the CPU number, and numbers can have gaps.
         let possible = cpus("possible")?.last().map_or(1, |last| last + 1);
         let nodes = node_of_cpu(root);
-        let places = (0..possible).map(|cpu| (cpu, place(root, cpu, &nodes))).collect();
-        Ok(Topology { possible, online, places })
+        Ok(Topology { online, places: (0..possible).map(|cpu| place(root, cpu, &nodes)).collect() })
     }
 
     /// One more than the highest CPU number the kernel can ever use.
     pub fn possible(&self) -> u32 {
-        self.possible
+        u32::try_from(self.places.len()).unwrap_or(u32::MAX)
     }
 
     /// CPU numbers online when the topology was read.
@@ -49,11 +48,11 @@ impl Topology {
 
     /// Where a CPU sits; a place of its own if the kernel does not say.
     pub fn place(&self, cpu: u32) -> CpuPlace {
-        self.places.get(&cpu).copied().unwrap_or(CpuPlace { core: cpu, llc: cpu, node: 0, reserved: 0 })
+        self.places.get(cpu as usize).copied().unwrap_or(CpuPlace { core: cpu, llc: cpu, node: 0, reserved: 0 })
     }
 }
 
-/// Every group of CPUs is named by its lowest member, which is unique and stays the same.
+/// Every group of CPUs is named after its lowest member, which is unique and does not change.
 fn place(root: &Path, cpu: u32, nodes: &BTreeMap<u32, u32>) -> CpuPlace {
     let base = root.join(format!("cpu/cpu{cpu}"));
     let lowest = |path: PathBuf| std::fs::read_to_string(path).ok().and_then(|text| parse_list(&text).first().copied());
@@ -108,10 +107,13 @@ mod tests {
 
     use super::*;
 
-    fn write(root: &Path, path: &str, text: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+    /// Writes files below a root.
+    fn writer(root: &Path) -> impl Fn(&str, &str) {
+        move |path, text| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
     }
 
     #[test]
@@ -134,16 +136,16 @@ mod tests {
     #[test]
     fn distances_follow_two_sockets_with_smt() {
         let root = tempfile::tempdir().unwrap();
-        let write = |path: String, text: &str| write(root.path(), &path, text);
-        write("cpu/online".into(), "0-7\n");
-        write("cpu/possible".into(), "0-7\n");
+        let write = writer(root.path());
+        write("cpu/online", "0-7\n");
+        write("cpu/possible", "0-7\n");
         for cpu in 0..8 {
             let (core, socket) = (cpu / 2 * 2, cpu / 4 * 4);
-            write(format!("cpu/cpu{cpu}/topology/thread_siblings_list"), &format!("{core}-{}\n", core + 1));
-            write(format!("cpu/cpu{cpu}/topology/core_siblings_list"), &format!("{socket}-{}\n", socket + 3));
+            write(&format!("cpu/cpu{cpu}/topology/thread_siblings_list"), &format!("{core}-{}\n", core + 1));
+            write(&format!("cpu/cpu{cpu}/topology/core_siblings_list"), &format!("{socket}-{}\n", socket + 3));
         }
-        write("node/node0/cpulist".into(), "0-3\n");
-        write("node/node1/cpulist".into(), "4-7\n");
+        write("node/node0/cpulist", "0-3\n");
+        write("node/node1/cpulist", "4-7\n");
         let topology = Topology::read_from(root.path()).unwrap();
         let distance = |a, b| Distance::between(&topology.place(a), &topology.place(b));
         assert_eq!(distance(0, 1), Distance::Smt);
@@ -154,22 +156,22 @@ mod tests {
     #[test]
     fn the_highest_cache_counts_and_numbers_may_have_gaps() {
         let root = tempfile::tempdir().unwrap();
-        let write = |path: String, text: &str| write(root.path(), &path, text);
-        write("cpu/online".into(), "0,2-3\n");
-        write("cpu/possible".into(), "0-3\n");
+        let write = writer(root.path());
+        write("cpu/online", "0,2-3\n");
+        write("cpu/possible", "0-3\n");
         for cpu in 0..4 {
-            write(format!("cpu/cpu{cpu}/topology/thread_siblings_list"), &format!("{cpu}\n"));
-            write(format!("cpu/cpu{cpu}/topology/core_siblings_list"), "0-3\n");
-            write(format!("cpu/cpu{cpu}/cache/index0/level"), "1\n");
-            write(format!("cpu/cpu{cpu}/cache/index0/shared_cpu_list"), &format!("{cpu}\n"));
+            write(&format!("cpu/cpu{cpu}/topology/thread_siblings_list"), &format!("{cpu}\n"));
+            write(&format!("cpu/cpu{cpu}/topology/core_siblings_list"), "0-3\n");
+            write(&format!("cpu/cpu{cpu}/cache/index0/level"), "1\n");
+            write(&format!("cpu/cpu{cpu}/cache/index0/shared_cpu_list"), &format!("{cpu}\n"));
             // Two caches of the third level in one package, listed before the second.
-            write(format!("cpu/cpu{cpu}/cache/index1/level"), "3\n");
-            write(format!("cpu/cpu{cpu}/cache/index1/shared_cpu_list"), if cpu < 2 { "0-1\n" } else { "2-3\n" });
-            write(format!("cpu/cpu{cpu}/cache/index2/level"), "2\n");
-            write(format!("cpu/cpu{cpu}/cache/index2/shared_cpu_list"), &format!("{cpu}\n"));
+            write(&format!("cpu/cpu{cpu}/cache/index1/level"), "3\n");
+            write(&format!("cpu/cpu{cpu}/cache/index1/shared_cpu_list"), if cpu < 2 { "0-1\n" } else { "2-3\n" });
+            write(&format!("cpu/cpu{cpu}/cache/index2/level"), "2\n");
+            write(&format!("cpu/cpu{cpu}/cache/index2/shared_cpu_list"), &format!("{cpu}\n"));
         }
-        write("node/node5/cpulist".into(), "0-3\n");
-        write("node/possible".into(), "5\n");
+        write("node/node5/cpulist", "0-3\n");
+        write("node/possible", "5\n");
         let topology = Topology::read_from(root.path()).unwrap();
         assert_eq!((topology.possible(), topology.online()), (4, [0, 2, 3].as_slice()));
         assert_eq!(topology.place(1), CpuPlace { core: 1, llc: 0, node: 5, reserved: 0 });

@@ -1,4 +1,4 @@
-//! As much of the kernel's type information as the loader needs: where a struct's member lies, and how many arguments a
+//! The part of the kernel's type information that the loader needs: where a member lies in its struct, and how many arguments a
 //! tracepoint has. Pure. aya keeps its own parser private, and the published readers are unmaintained or LGPL
 //! (`docs/decisions/0002`). Format: <https://docs.kernel.org/bpf/btf.html>.
 
@@ -42,7 +42,7 @@ mod kind {
 
 const MAGIC: u16 = 0xeb9f;
 const TYPE_HEADER: usize = 12;
-/// Deeper nesting than any kernel struct has; ends a loop in a malformed file.
+/// Deeper than any kernel struct is nested; ends a loop in a malformed file.
 const MAX_DEPTH: u32 = 32;
 
 /// The kernel's type information.
@@ -188,7 +188,7 @@ impl Btf {
         None
     }
 
-    /// Number of arguments of a tracepoint, the one for the probe's private data left out; `None` if the kernel does not have it.
+    /// Number of arguments of a tracepoint, not counting the one for the probe's private data; `None` if the kernel lacks the tracepoint.
     pub(crate) fn tracepoint_arguments(&self, tracepoint: &str) -> Option<u32> {
         let typedef = self.by_id(*self.typedefs.get(&format!("btf_trace_{tracepoint}"))?)?;
         let pointer = self.by_id(typedef.target).filter(|this| this.kind == kind::PTR)?;
@@ -227,13 +227,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn running_kernel() -> Option<Vec<u8>> {
-        std::fs::read("/sys/kernel/btf/vmlinux").ok()
-    }
-
     #[test]
     fn finds_members_of_the_running_kernel() {
-        let Some(data) = running_kernel() else {
+        let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else {
             println!("skipped: this kernel exposes no BTF");
             return;
         };

@@ -8,7 +8,7 @@ use schedscope_ebpf::params::{self, ABSENT, FIELDS, Placeholder};
 
 use super::btf::Btf;
 
-/// A field that tracing cannot do without is not where any known kernel has it.
+/// A field that tracing needs is not where any known kernel has it.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("this kernel's struct {of} has no member {member}: schedscope does not know this kernel yet; please report its version")]
 pub struct MissingField {
@@ -41,7 +41,7 @@ pub(super) fn of_kernel(btf: &Btf) -> Result<Constants, MissingField> {
     Ok(constants)
 }
 
-/// Where a field lies, in bytes; a number at the end of the path counts words of an array.
+/// Byte offset of a field; a number at the end of the path is an index into an array of words.
 fn byte_offset(btf: &Btf, of: &str, path: &[&str]) -> Option<u32> {
     let (path, element) = match path.split_last() {
         Some((last, before)) if !before.is_empty() => last.parse::<u32>().map_or((path, 0), |element| (before, element)),
@@ -57,13 +57,13 @@ const INSTRUCTION: usize = 8;
 /// Why the object could not be filled in.
 #[derive(Debug, thiserror::Error)]
 pub enum FillError {
-    /// It is no object file.
+    /// It is not an object file.
     #[error("the BPF object is damaged")]
     Damaged(#[from] object::Error),
-    /// The object wants what the loader does not know: they are of different versions.
+    /// The object asks for a constant that the loader does not know: they are of different versions.
     #[error("the BPF object asks for constant {0}, which is not known: rebuild it with 'cargo xtask build-ebpf'")]
     Unknown(u16),
-    /// A member of a kernel struct is further in than a load reaches.
+    /// A member of a kernel struct is beyond the reach of a load.
     #[error("this kernel has {0} at {1}, further than a BPF program can load from; please report its version")]
     TooFar(&'static str, u32),
 }
@@ -77,7 +77,8 @@ pub(super) fn filled(object: &[u8], values: &[(&'static str, u32)]) -> Result<Ve
     let code = file.sections().filter(|section| section.kind() == SectionKind::Text).filter_map(|section| section.file_range());
     for (start, length) in code {
         let bytes = usize::try_from(start).ok().zip(usize::try_from(length).ok()).and_then(|(start, length)| {
-            filled.get_mut(start..start.checked_add(length)?) // A section that ends beyond the file has no code.
+            // A section that ends beyond the file has no code.
+            filled.get_mut(start..start.checked_add(length)?)
         });
         for slice in bytes.unwrap_or_default().chunks_exact_mut(INSTRUCTION) {
             let Ok(instruction) = <&mut [u8; INSTRUCTION]>::try_from(slice) else { continue };

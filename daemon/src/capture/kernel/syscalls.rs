@@ -2,7 +2,7 @@
 
 use schedscope_ebpf::blocked::{Reason, SYSCALLS, class};
 
-/// System calls that put a thread to sleep, by what it waits for. Every other one is [`Reason::Other`].
+/// System calls in which a thread blocks, by what it waits for. Every other one is [`Reason::Other`]. Some only x86-64 still has.
 const CLASSES: &[(Reason, &[libc::c_long])] = &[
     (Reason::Futex, &[libc::SYS_futex, libc::SYS_futex_waitv, SYS_FUTEX_WAIT]),
     (Reason::Sleep, &[libc::SYS_nanosleep, libc::SYS_clock_nanosleep]),
@@ -41,6 +41,12 @@ const CLASSES: &[(Reason, &[libc::c_long])] = &[
             libc::SYS_mq_timedsend,
         ],
     ),
+    #[cfg(target_arch = "x86_64")]
+    (Reason::Sleep, &[libc::SYS_pause]),
+    #[cfg(target_arch = "x86_64")]
+    (Reason::Poll, &[libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait]),
+    #[cfg(target_arch = "x86_64")]
+    (Reason::ChildWait, &[libc::SYS_vfork]),
     (Reason::ChildWait, &[libc::SYS_wait4, libc::SYS_waitid, libc::SYS_clone, libc::SYS_clone3]),
     (
         Reason::Disk,
@@ -61,42 +67,32 @@ const CLASSES: &[(Reason, &[libc::c_long])] = &[
     ),
 ];
 
-/// Calls whose arguments tell more.
+/// Calls whose arguments matter too.
 const FLAGS: &[(u8, &[libc::c_long])] = &[
     (class::EPOLL, &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2]),
     (class::FILES_0, &[libc::SYS_pselect6]),
     (class::FILES_1, &[libc::SYS_ppoll]),
+    #[cfg(target_arch = "x86_64")]
+    (class::EPOLL, &[libc::SYS_epoll_wait]),
+    #[cfg(target_arch = "x86_64")]
+    (class::FILES_0, &[libc::SYS_select]),
+    #[cfg(target_arch = "x86_64")]
+    (class::FILES_1, &[libc::SYS_poll]),
 ];
-#[cfg(target_arch = "x86_64")]
-const LEGACY_FLAGS: &[(u8, &[libc::c_long])] =
-    &[(class::EPOLL, &[libc::SYS_epoll_wait]), (class::FILES_0, &[libc::SYS_select]), (class::FILES_1, &[libc::SYS_poll])];
-#[cfg(not(target_arch = "x86_64"))]
-const LEGACY_FLAGS: &[(u8, &[libc::c_long])] = &[];
-
 /// `futex_wait(2)`, Linux 6.7, the same number everywhere; not in every libc.
 const SYS_FUTEX_WAIT: libc::c_long = 455;
-
-/// Calls that only x86-64 still has.
-#[cfg(target_arch = "x86_64")]
-const LEGACY: &[(Reason, &[libc::c_long])] = &[
-    (Reason::Sleep, &[libc::SYS_pause]),
-    (Reason::Poll, &[libc::SYS_poll, libc::SYS_select, libc::SYS_epoll_wait]),
-    (Reason::ChildWait, &[libc::SYS_vfork]),
-];
-#[cfg(not(target_arch = "x86_64"))]
-const LEGACY: &[(Reason, &[libc::c_long])] = &[];
 
 /// The class of each system call by its number on this architecture.
 pub(super) fn classes() -> [u8; SYSCALLS] {
     let mut table = [Reason::Other as u8; SYSCALLS];
-    for (reason, calls) in CLASSES.iter().chain(LEGACY) {
+    for (reason, calls) in CLASSES {
         for call in *calls {
             if let Some(entry) = usize::try_from(*call).ok().and_then(|call| table.get_mut(call)) {
                 *entry = *reason as u8;
             }
         }
     }
-    for (flag, calls) in FLAGS.iter().chain(LEGACY_FLAGS) {
+    for (flag, calls) in FLAGS {
         for call in *calls {
             if let Some(entry) = usize::try_from(*call).ok().and_then(|call| table.get_mut(call)) {
                 *entry |= flag;
@@ -113,8 +109,7 @@ mod tests {
     #[test]
     fn every_listed_call_is_in_the_table_once() {
         let table = classes();
-        let mut listed: Vec<_> =
-            CLASSES.iter().chain(LEGACY).flat_map(|(reason, calls)| calls.iter().map(|call| (*call, *reason))).collect();
+        let mut listed: Vec<_> = CLASSES.iter().flat_map(|(reason, calls)| calls.iter().map(|call| (*call, *reason))).collect();
         for (call, reason) in &listed {
             let entry = usize::try_from(*call).ok().and_then(|call| table.get(call));
             assert_eq!(entry.map(|entry| entry & class::REASON), Some(*reason as u8), "system call {call}");

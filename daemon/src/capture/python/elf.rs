@@ -23,16 +23,16 @@ const SECTIONS_MAX: u16 = 4096;
 pub(super) struct Segment {
     /// Where it begins in the file.
     pub offset: u64,
-    /// The address that the file gives it; the loader adds the same number, the bias, to all of them.
+    /// Its address by the file. The loader adds the same number, the bias, to all addresses.
     pub vaddr: u64,
     /// How much of it comes from the file.
     pub file_bytes: u64,
-    /// How much memory it takes; what the file does not have is zero.
+    /// How much memory it takes; what the file does not provide is zero.
     pub memory_bytes: u64,
     pub is_executable: bool,
 }
 
-/// A variable in a file, at the address the file gives it.
+/// A variable, at its address by the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
     pub vaddr: u64,
@@ -63,7 +63,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
     pub(super) fn parse(data: R) -> Option<Self> {
         let header = Header::parse(data).ok()?;
         let endian = header.endian().ok()?;
-        // The number is too large for this field and stands elsewhere: no file that is loaded has so many.
+        // The number does not fit this field and is stored elsewhere: no file that is loaded has so many.
         if header.e_phnum(endian) == elf::PN_XNUM {
             return None;
         }
@@ -108,7 +108,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         matches!(self.header.e_type(self.endian), elf::ET_EXEC | elf::ET_DYN)
     }
 
-    /// Whether it needs a library whose name begins so.
+    /// Whether it needs a library whose name has this prefix.
     pub(super) fn needs(&self, prefix: &str) -> bool {
         let Some(strings) = self.tables.strings else { return false };
         let name = |offset: &u64| self.data.read_bytes_at(strings.checked_add(*offset)?, prefix.len() as u64).ok();
@@ -128,7 +128,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
 
     /// A section, if the file still has its section headers.
     pub(super) fn section(&self, name: &str) -> Option<Variable> {
-        // 0: as above.
+        // 0 means, as above, that the number is stored elsewhere.
         if !(1..=SECTIONS_MAX).contains(&self.header.e_shnum(self.endian)) {
             return None;
         }
@@ -168,7 +168,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         let first = self.read_u32(buckets, hash.checked_rem(bucket_count)?)?;
         let chain = buckets.checked_add(u64::from(bucket_count) * 4)?;
         for index in first..first.saturating_add(CHAIN_ENTRIES_MAX) {
-            // A bucket that is empty has 0, which is below the base.
+            // An empty bucket has 0, which is below the base.
             let entry = self.read_u32(chain, index.checked_sub(symbol_base)?)?;
             if entry | 1 == hash | 1 && self.defines(index, name) {
                 return Some(index);

@@ -7,13 +7,13 @@
 //! - 3.12: every interpreter in the list that begins in `_PyRuntime` points to its GIL, its own or that of the main interpreter.
 //! - 3.13 and later: the same, and `_PyRuntime` begins with a table of offsets meant for debuggers.
 //!
-//! An offset could be wrong for a patched interpreter, so what is found is believed only if it looks like a GIL.
+//! An offset may be wrong for a patched interpreter, so what is found is believed only if it looks like a GIL.
 
 use schedscope_ebpf::gil::AddressRange;
 
 use super::image::{Image, Layout, Offsets};
 
-/// Interpreters looked at per process.
+/// At most this many interpreters of a process are read.
 const INTERPRETERS_MAX: usize = 256;
 /// The longest switch interval that is believed: a quarter of an hour.
 const SWITCH_INTERVAL_US_MAX: u64 = 900_000_000;
@@ -26,11 +26,11 @@ const MUTEX_BYTES: u64 = size_of::<libc::pthread_mutex_t>() as u64;
 pub struct Gil {
     /// The structure.
     pub range: AddressRange,
-    /// Number of the first interpreter that uses it; 0 is the main one.
+    /// Number of the first interpreter that uses it; the main one is 0.
     pub interpreter: i64,
     /// How long a thread waits before it asks the holder to let go, in microseconds.
     pub switch_interval_us: u64,
-    /// Whether it is in use; only a free-threaded build can do without.
+    /// Whether it is in use; only a free-threaded build can do without it.
     pub enabled: bool,
 }
 
@@ -64,8 +64,8 @@ pub(super) trait Memory {
     }
 }
 
-/// The GILs of an interpreter whose `_PyRuntime` is at `runtime`, that of the main interpreter first; empty if Python has not
-/// started, or is not as expected.
+/// The GILs of the CPython whose `_PyRuntime` is at `runtime`, that of the main interpreter first; empty if Python has not started, or is
+/// not as expected.
 pub(super) fn read_gils(image: &Image, runtime: AddressRange, memory: &impl Memory) -> Vec<Gil> {
     let mut gils = match image.layout {
         Some(Layout::Single { gil }) => {

@@ -30,7 +30,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// From `PY_VERSION_HEX`: one byte each for major, minor and micro, one for what is left.
+    /// From `PY_VERSION_HEX`: one byte each for major, minor, micro and the release level.
     pub(crate) fn from_hex(hex: u64) -> Option<Self> {
         let [0, 0, 0, 0, major, minor, micro, _] = hex.to_be_bytes() else { return None };
         (major == 3 && minor >= 7).then_some(Self { major, minor, micro: Some(micro) })
@@ -99,7 +99,7 @@ pub(super) struct Offsets {
 }
 
 impl Layout {
-    /// For versions that do not tell it themselves; taken from the headers of 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1.
+    /// For versions that do not say it themselves; from the headers of 3.7.16, 3.8.18, 3.9.18, 3.10.13, 3.11.7 and 3.12.1.
     pub(super) fn of_version(version: Version) -> Option<Self> {
         match version.minor {
             7 => Some(Self::Single { gil: 1264 }),
@@ -119,10 +119,10 @@ pub(super) struct Image {
     pub runtime: Variable,
     /// How it was found.
     pub found: Found,
-    /// `None` where nothing tells it.
+    /// `None` if nothing in the file says it.
     pub version: Option<Version>,
     pub is_free_threaded: bool,
-    /// Where the GILs are; `None` if that is not known for this version.
+    /// Where the GILs are; `None` if unknown for this version.
     pub layout: Option<Layout>,
     /// What of the file is loaded.
     pub segments: Vec<Segment>,
@@ -130,9 +130,9 @@ pub(super) struct Image {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// A CPython; shared, because all processes that map the file have the same.
+    /// A CPython. Shared by all processes that map the file.
     Python(Arc<Image>),
-    /// None, but it needs a library that does.
+    /// No CPython, but it needs a library that may be one.
     NeedsLibpython,
     /// Neither.
     Other,
@@ -171,7 +171,7 @@ fn version<'data, R: ReadRef<'data>>(elf: &Elf<'data, R>) -> Option<Version> {
     Some(Version::of_minor(first.1))
 }
 
-/// What CPython 3.13 and later says of itself in the file: constants that the loader does not change.
+/// What CPython 3.13 and later says about itself in the file: constants that the loader does not change.
 struct DebugTable {
     version: Option<Version>,
     is_free_threaded: bool,

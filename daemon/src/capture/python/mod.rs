@@ -14,8 +14,8 @@
 //! - [`elf`], [`image`]: what one file says; the file is read in small pieces.
 //! - [`place`]: where a file's variable is in memory.
 //! - [`gil`]: the list of interpreters and their GILs, and which futex words belong to them.
-//! - [`names`]: what file names tell about a process whose interpreter cannot be found.
-//! - [`resolve`]: a process to its interpreter; all I/O, and what is known of files already seen.
+//! - [`names`]: what file names say about a process whose interpreter cannot be found.
+//! - [`resolve`]: from a process to its interpreter; all I/O, and what is known of files already seen.
 
 mod elf;
 mod gil;

@@ -1,4 +1,4 @@
-//! What the names of a process's files tell when none of the files tells where its GIL is. Pure.
+//! What the names of a process's files say when none of the files says where its GIL is. Pure.
 
 use super::Version;
 

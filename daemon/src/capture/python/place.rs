@@ -1,11 +1,11 @@
-//! Where the variable of a file is in the memory of a process: pure.
+//! Where a file's variable is in the memory of a process. Pure.
 
 use procfs::process::{MMPermissions, MemoryMap};
 use schedscope_ebpf::gil::AddressRange;
 
 use super::elf::{Segment, Variable};
 
-/// Device and inode, as `/proc/PID/maps` shows them; only good to tell which mappings are of the same file.
+/// Device and inode, as `/proc/PID/maps` shows them: only good for telling which mappings belong to the same file.
 pub(super) type MappedFile = ((i32, i32), u64);
 
 /// The file of a mapping; `None` for memory without one.
@@ -13,11 +13,10 @@ pub(super) fn file_of(map: &MemoryMap) -> Option<MappedFile> {
     (map.inode != 0).then_some((map.dev, map.inode))
 }
 
-/// Where a variable of a file is, as often as the file is loaded; empty if the mappings do not fit the file.
+/// Where a variable of a file is, once for each time the file is loaded; empty if the mappings do not fit the file.
 ///
-/// `maps` are in the order of their addresses. A file can be mapped for other reasons than being loaded, by a debugger for
-/// instance; a place counts if all of it can be written and comes from the right part of the file or from none, and if there is
-/// code at the same distance.
+/// `maps` are in the order of their addresses. A file can be mapped without being loaded, by a debugger for instance. So a place counts
+/// only if all of it is writable and comes from the right part of the file or from none, and if there is code at the same bias.
 pub(super) fn places(segments: &[Segment], maps: &[MemoryMap], file: MappedFile, variable: Variable) -> Vec<AddressRange> {
     let Some(segment) = segments.iter().find(|segment| holds(segment, variable)) else { return Vec::new() };
     let of_file = || maps.iter().filter(|map| file_of(map) == Some(file));
@@ -52,7 +51,7 @@ fn bias(segment: &Segment, map: &MemoryMap) -> Option<u64> {
     overlaps.then(|| map.address.0.wrapping_sub(vaddr))
 }
 
-/// All of `range` is private and writable; what of it comes from a file comes from this one, byte 0 of which would be at `base`.
+/// All of `range` is private and writable, and the parts that come from a file come from this one, whose byte 0 would be at `base`.
 fn is_data(maps: &[MemoryMap], file: MappedFile, range: AddressRange, base: u64) -> bool {
     let mut reached = range.start;
     for map in maps.iter().filter(|map| map.address.1 > range.start) {

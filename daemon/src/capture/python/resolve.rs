@@ -1,4 +1,4 @@
-//! A process to its interpreter: what `/proc` and files say.
+//! From a process to its interpreter: what `/proc` and files say.
 
 use std::{
     array,
@@ -31,14 +31,14 @@ const FILES_MAX: usize = 8192;
 /// A CPython in a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interpreter {
-    /// `None` where nothing in the file tells it.
+    /// `None` if nothing in the file says it.
     pub version: Option<Version>,
     /// Who shares a GIL.
     pub kind: GilKind,
     /// Where `_PyRuntime` is.
     pub runtime: AddressRange,
-    /// The GILs, that of the main interpreter first if it is known. Empty before Python has started, or if they could not be made
-    /// out; the one in [`Self::runtime`] exists all the same.
+    /// The GILs, that of the main interpreter first if it is known. Empty before Python has started, or if they could not be found; the
+    /// one in [`Self::runtime`] exists even then.
     pub gils: Vec<Gil>,
     /// The file that holds it, as the process names it.
     pub object: PathBuf,
@@ -51,7 +51,7 @@ pub struct Interpreter {
 impl Interpreter {
     /// The address ranges in which a futex wait is a wait for a GIL, as many as the kernel side takes; the rest is empty.
     ///
-    /// `_PyRuntime` is taken whole: no other futex words are in it, and so nothing depends on where inside it the GIL is.
+    /// All of `_PyRuntime` counts: it has no other futex words, and so nothing depends on where inside it the GIL is.
     pub fn wait_ranges(&self) -> [AddressRange; RANGES] {
         let mut ranges = vec![self.runtime];
         ranges.extend(&self.further_runtimes);
@@ -71,15 +71,15 @@ impl Interpreter {
 }
 
 values! {
-    /// Why the GIL of a process, which is or may be a Python, cannot be told apart from other locks.
+    /// Why the GIL of a process that is or may be a Python cannot be told apart from other locks.
     pub enum Unresolved {
         /// It ended before it could be read.
         Gone = "gone",
         /// The library of the interpreter is not loaded yet: ask again.
         Starting = "starting",
-        /// It may not be read, for want of `CAP_SYS_PTRACE` or `CAP_CHECKPOINT_RESTORE`: whether it is a Python at all may be unknown.
+        /// It cannot be read without `CAP_SYS_PTRACE` or `CAP_CHECKPOINT_RESTORE`; whether it is a Python at all may be unknown.
         NotReadable = "not_readable",
-        /// It is a Python by its files' names, but none of them tells where `_PyRuntime` is. A build with `-Wl,--export-dynamic`
+        /// It is a Python by its files' names, but none of the files says where `_PyRuntime` is. A build with `-Wl,--export-dynamic`
         /// would, and one of CPython 3.10 or later.
         NoSymbols = "no_symbols",
         /// The file says where `_PyRuntime` is, but no mapping of the process fits.
@@ -88,7 +88,7 @@ values! {
         UnsupportedVersion = "unsupported_version",
         /// Another implementation of Python, which keeps its locks elsewhere.
         OtherImplementation = "other_implementation",
-        /// With the musl C library a waiting thread waits on a word of its own stack, so its address does not tell for what.
+        /// With the musl C library a thread waits on a word of its own stack, whose address does not show what it waits for.
         WaitsOnStack = "waits_on_stack",
     }
 }
@@ -104,7 +104,7 @@ fn file_key(metadata: &Metadata) -> FileKey {
 
 /// Finds the interpreters of processes. Remembers files, never processes, so it need not be told that one ended.
 ///
-/// A file may be on a file system that does not answer; call it from a thread that may wait.
+/// A file may be on a file system that does not respond: call it from a thread that may block.
 #[derive(Debug, Default)]
 pub struct Resolver {
     files: HashMap<FileKey, Verdict>,
@@ -123,26 +123,29 @@ struct Runtime {
 struct Survey {
     runtimes: Vec<Runtime>,
     needs_libpython: bool,
-    /// Files that could not be read, and may hide what is looked for.
+    /// Files that could not be read and may contain an interpreter.
     unread: Vec<String>,
 }
 
 impl Resolver {
-    /// Which CPython a process runs; `None` if it is none. A library that it loads later can still bring one.
+    /// Which CPython a process runs; `None` if it runs none. A library that it loads later can still contain one.
     pub fn resolve(&mut self, tgid: Tgid) -> Result<Option<Interpreter>, Unresolved> {
-        let process = open(tgid)?;
+        let pid = i32::try_from(tgid.0).map_err(|_| Unresolved::Gone)?;
+        let process = Process::new(pid).map_err(unreadable)?;
         let maps = process.maps().map_err(unreadable)?.0;
         let executable = process.exe().ok();
         let survey = self.survey(&process, &maps, executable.as_deref());
-        if survey.runtimes.is_empty() {
-            // Of a process that ended meanwhile the files could not be opened.
-            if process.stat().map_err(unreadable)?.state == 'Z' {
-                return Err(Unresolved::Gone);
-            }
+        // The files of a process that has ended meanwhile could not be opened.
+        if survey.runtimes.is_empty() && process.stat().map_err(unreadable)?.state == 'Z' {
+            return Err(Unresolved::Gone);
         }
         let executable = executable.as_deref().and_then(Path::to_str);
         let hints = Hints::collect(executable, maps.iter().filter_map(path));
-        let Some((first, runtime)) = first_runtime(&survey)? else { return none(&survey, &hints, executable) };
+        // The executable comes first: if a library defines `_PyRuntime` too, the dynamic loader binds all to the executable's.
+        let mapped = survey.runtimes.iter().find_map(|found| Some((found, *found.places.first()?)));
+        let Some((first, runtime)) = mapped else {
+            return if survey.runtimes.is_empty() { none(&survey, &hints, executable) } else { Err(Unresolved::NotMapped) };
+        };
         if hints.is_musl {
             return Err(Unresolved::WaitsOnStack);
         }
@@ -204,9 +207,9 @@ impl Resolver {
     }
 }
 
-/// The file that is mapped, as a path to open. The link in `map_files` leads to it wherever it was mounted, and even if it was
-/// removed; without the right to follow it, the path is tried as the process sees it, then as we do: of a process that changed its
-/// root directory `/proc/PID/maps` shows our view.
+/// The file that is mapped, as a path to open. The link in `map_files` leads to it wherever it is mounted, even if it was removed. Without
+/// the right to follow the link, the path is tried as the process sees it, then as we do: for a process that changed its root directory
+/// `/proc/PID/maps` shows our view.
 fn reach(process: &Process, map: &MemoryMap) -> io::Result<(PathBuf, Metadata)> {
     let proc = PathBuf::from(format!("/proc/{}", process.pid));
     let link = proc.join(format!("map_files/{:x}-{:x}", map.address.0, map.address.1));
@@ -225,17 +228,7 @@ fn reach(process: &Process, map: &MemoryMap) -> io::Result<(PathBuf, Metadata)> 
     Err(refused)
 }
 
-/// The runtime that the process uses: that of the executable, else of the file mapped first. If both define it the dynamic loader
-/// binds all to the executable's.
-fn first_runtime(survey: &Survey) -> Result<Option<(&Runtime, AddressRange)>, Unresolved> {
-    let mapped = survey.runtimes.iter().find_map(|runtime| Some((runtime, *runtime.places.first()?)));
-    if mapped.is_none() && !survey.runtimes.is_empty() {
-        return Err(Unresolved::NotMapped);
-    }
-    Ok(mapped)
-}
-
-/// No file has an interpreter: is it no Python, or could it only not be found?
+/// No file has an interpreter: either the process is not a Python, or its interpreter could not be found.
 fn none(survey: &Survey, hints: &Hints, executable: Option<&str>) -> Result<Option<Interpreter>, Unresolved> {
     Err(match &hints.cpython {
         _ if hints.is_other => Unresolved::OtherImplementation,
@@ -253,10 +246,6 @@ fn none(survey: &Survey, hints: &Hints, executable: Option<&str>) -> Result<Opti
 fn path(map: &MemoryMap) -> Option<&str> {
     let MMapPath::Path(path) = &map.pathname else { return None };
     path.to_str()
-}
-
-fn open(tgid: Tgid) -> Result<Process, Unresolved> {
-    Process::new(i32::try_from(tgid.0).map_err(|_| Unresolved::Gone)?).map_err(unreadable)
 }
 
 fn unreadable(error: ProcError) -> Unresolved {
@@ -285,10 +274,6 @@ mod tests {
 
     use super::*;
     use crate::capture::python::elf::Elf;
-
-    fn tgid(child: &Child) -> Tgid {
-        Tgid(child.id())
-    }
 
     /// As `/proc/PID/stat` has it.
     fn wait_for_state(child: &Child, state: char) {
@@ -321,10 +306,10 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         // Asleep: until then the dynamic loader may map another file.
         wait_for_state(&child, 'S');
-        assert_eq!(resolver.resolve(tgid(&child)), Ok(None));
+        assert_eq!(resolver.resolve(Tgid(child.id())), Ok(None));
         // Without another file to read: the answer is known.
         let known = resolver.files.len();
-        assert_eq!(resolver.resolve(tgid(&child)), Ok(None));
+        assert_eq!(resolver.resolve(Tgid(child.id())), Ok(None));
         assert_eq!(resolver.files.len(), known);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -335,9 +320,9 @@ mod tests {
         let mut child = Command::new("true").stdout(Stdio::null()).spawn().unwrap();
         let mut resolver = Resolver::default();
         wait_for_state(&child, 'Z');
-        assert_eq!(resolver.resolve(tgid(&child)), Err(Unresolved::Gone));
+        assert_eq!(resolver.resolve(Tgid(child.id())), Err(Unresolved::Gone));
         child.wait().unwrap();
-        assert_eq!(resolver.resolve(tgid(&child)), Err(Unresolved::Gone));
+        assert_eq!(resolver.resolve(Tgid(child.id())), Err(Unresolved::Gone));
         assert_eq!(resolver.resolve(Tgid(u32::MAX)), Err(Unresolved::Gone));
     }
 

@@ -1,53 +1,39 @@
-//! Moving from CPU to CPU.
+//! Moving a thread from CPU to CPU.
 
 use std::{
     io,
-    thread::{JoinHandle, sleep, spawn},
+    thread::{sleep, spawn},
     time::Duration,
 };
 
-/// Makes a switch on every CPU that this process may use, by visiting it.
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+/// Makes a context switch on every CPU that this process may use, by visiting it.
 ///
-/// A switch that was hidden from tracing shows at the next one that is not, which on an idle CPU may be a long time later.
-///
-/// # Errors
-/// If the affinity of the visiting thread cannot be set.
+/// A switch that was hidden from tracing shows at the next one that was not, which on an idle CPU may be much later.
 pub fn visit_all() -> io::Result<()> {
-    join(spawn(|| {
+    // In a thread of its own, whose affinity ends with it.
+    let visitor = spawn(|| {
         for cpu in allowed()? {
             move_to(cpu)?;
             sleep(Duration::from_micros(1));
         }
         Ok(())
-    }))
-}
-
-/// In a thread of its own, the affinity ends with it.
-fn join<T>(thread: JoinHandle<io::Result<T>>) -> io::Result<T> {
-    thread.join().map_err(|_| io::Error::other("a thread that moves about has failed"))?
+    });
+    visitor.join().map_err(|_| io::Error::other("the thread that visits every CPU has failed"))?
 }
 
 /// Confines the calling thread to a CPU.
 pub(crate) fn move_to(cpu: usize) -> io::Result<()> {
-    // SAFETY: the set is plain bits; its size is passed along, and the call changes the calling thread only.
-    let result = unsafe {
-        let mut one: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut one);
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const one)
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let mut one = CpuSet::new();
+    one.set(cpu);
+    Ok(sched_setaffinity(None, &one)?)
 }
 
 /// CPUs that the calling thread may use, in order.
 pub(crate) fn allowed() -> io::Result<Vec<usize>> {
-    // SAFETY: the set is plain bits that the call fills; its size is passed along.
-    unsafe {
-        let mut allowed: libc::cpu_set_t = std::mem::zeroed();
-        if libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut allowed) != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok((0..8 * size_of::<libc::cpu_set_t>()).filter(|cpu| libc::CPU_ISSET(*cpu, &allowed)).collect())
-    }
+    let allowed = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
 }
 
 #[cfg(test)]

@@ -3,21 +3,12 @@
 //! Such an enum has `ALL` and `name`, as those of the BPF contract do. Lists of names follow from it, and what is counted by value
 //! lies in an array that the value indexes, so nothing depends on a name's position.
 
-/// Defines an enum with a name per value.
+/// Defines an enum with a name per value, which is also how it is serialized.
 macro_rules! values {
     ($(#[$about:meta])* pub enum $Enum:ident { $($(#[$about_value:meta])* $Value:ident = $name:literal,)+ }) => {
-        $(#[$about])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $Enum { $($(#[$about_value])* $Value,)+ }
-
-        impl $Enum {
-            /// Every value, in order.
-            pub const ALL: [$Enum; [$($name),+].len()] = [$($Enum::$Value),+];
-
-            /// How it is written outside the program.
-            pub const fn name(self) -> &'static str {
-                match self { $($Enum::$Value => $name),+ }
-            }
+        ::schedscope_ebpf::values! {
+            $(#[$about])*
+            pub enum $Enum { $($(#[$about_value])* $Value = $name,)+ }
         }
 
         impl serde::Serialize for $Enum {

@@ -11,36 +11,38 @@ use crate::{
     distance::Distance,
     gil::{self, AddressRange},
     loss::LOSS_SLOTS,
+    residual::Figures,
     switch_clock::SwitchClock,
     task_clock::TaskClock,
+    values,
     wait_account::WaitAccount,
 };
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
 pub mod program {
-    /// Closes and opens every interval.
+    /// A context switch: closes one interval of each of the two threads and opens the next.
     pub const SCHED_SWITCH: &str = "sched_switch";
     /// A blocked task becomes runnable.
     pub const SCHED_WAKING: &str = "sched_waking";
     /// A forked task becomes runnable.
     pub const SCHED_WAKEUP_NEW: &str = "sched_wakeup_new";
-    /// A task changes its CPU.
+    /// A task moves to another CPU.
     pub const SCHED_MIGRATE_TASK: &str = "sched_migrate_task";
-    /// Workload membership is inherited.
+    /// A task forks: the child inherits its workload.
     pub const SCHED_PROCESS_FORK: &str = "sched_process_fork";
-    /// A process changes its program; a thread that execs takes over its leader's pid.
+    /// A process execs: the thread that does so takes over its leader's pid.
     pub const SCHED_PROCESS_EXEC: &str = "sched_process_exec";
-    /// A thread begins to end: what it does from here on, others no longer count.
+    /// A thread begins to end: from here on other counters no longer follow it.
     pub const SCHED_PROCESS_EXIT: &str = "sched_process_exit";
-    /// A task's memory goes away, and its slot with it.
+    /// A task is freed, and its slot with it.
     pub const SCHED_PROCESS_FREE: &str = "sched_process_free";
-    /// Task iterator: registers what was alive before the attach.
+    /// Task iterator: registers threads that were alive before the programs were attached.
     pub const SEED_TASKS: &str = "seed_tasks";
 
-    /// Empty programs and the hooks they can be attached to: what the kernel's own metering of a program costs.
+    /// Empty programs, each with the hook it is attached to: their run time is what the kernel's metering itself costs.
     pub const METERS: [(&str, &str); 2] = [("meter_switch", SCHED_SWITCH), ("meter_waking", SCHED_WAKING)];
 
-    /// Attached to the hook of its name only while figures are verified: a woken task has been queued.
+    /// A woken task has been queued. Attached only while figures are verified.
     pub const SCHED_WAKEUP: &str = "sched_wakeup";
 
     /// Every program attached to a tracepoint of the same name.
@@ -60,11 +62,11 @@ pub mod program {
 pub mod map {
     /// `Array<[u32; PIDS_PER_ENTRY]>` by pid: the slot of each traced thread, 0 for none.
     pub const SLOT_OF_PID: &str = "SLOT_OF_PID";
-    /// `HashMap<u64, u32>` by task address: the same for a thread whose pid changed under it.
+    /// `HashMap<u64, u32>` by task address: the same for threads whose pid was changed by an exec.
     pub const SLOT_OF_TASK: &str = "SLOT_OF_TASK";
     /// `Array<TaskRecord>` by slot; slot 0 is never used.
     pub const TASKS: &str = "TASKS";
-    /// `Stack<u32>`: slots free to take.
+    /// `Stack<u32>`: free slots.
     pub const FREE_SLOTS: &str = "FREE_SLOTS";
     /// `Queue<u32>`: slots of ended threads, oldest first, until user space has read them.
     pub const DEAD_SLOTS: &str = "DEAD_SLOTS";
@@ -72,11 +74,11 @@ pub mod map {
     pub const CELLS: &str = "CELLS";
     /// `Array<CpuRecord>` by CPU.
     pub const CPUS: &str = "CPUS";
-    /// `Array<u64>` by CPU and slot: nanoseconds of each thread on each CPU.
+    /// `Array<u64>` by CPU and slot: on-CPU nanoseconds of each thread on each CPU.
     pub const THREAD_CPU: &str = "THREAD_CPU";
     /// `Array<CpuPlace>` by CPU.
     pub const PLACES: &str = "PLACES";
-    /// `HashMap<u32, u32>` by tgid: workload that the iterator gives to the threads of a process.
+    /// `HashMap<u32, u32>` by tgid: the workload to which the iterator assigns the threads of a process.
     pub const SEED_TGIDS: &str = "SEED_TGIDS";
 
     /// `Array<WaitAccount>` by slot while figures are verified, else one entry.
@@ -85,7 +87,7 @@ pub mod map {
     /// `Array<Residuals>`, one entry: what the iterator found when it compared waiting threads with the kernel.
     pub const WAITING: &str = "WAITING";
 
-    /// Every map with a name of ours; the compiler adds `.rodata`.
+    /// Every map that we name; the compiler adds `.rodata`.
     pub const ALL: [&str; 12] = [
         SLOT_OF_PID,
         SLOT_OF_TASK,
@@ -104,11 +106,11 @@ pub mod map {
 
 /// Key of `SEED_TGIDS` that stands for every process not named in it: no process has tgid 0.
 pub const SEED_EVERY: u32 = 0;
-/// Key of `SEED_TGIDS` that is there once the first listing is over: whoever is found now has begun unseen.
+/// Key of `SEED_TGIDS` that is set once the first listing is over: the fork of a thread found after that was not seen.
 pub const SEED_DONE: u32 = u32::MAX;
 
-/// In the place of a task's address: user space has made this record for a thread that it found in `/proc`, and the thread's first
-/// event takes it up. Only where no task iterator runs.
+/// Stands for the task's address in a record that user space has made for a thread found in `/proc`, until the thread's first event
+/// claims the record. Only where no task iterator runs.
 pub const OFFERED: u64 = 1;
 
 /// Pids share an entry of `SLOT_OF_PID` because the kernel rounds entries up to eight bytes.
@@ -130,25 +132,11 @@ pub struct KernelCounts {
     pub run_delay_ns: u64,
 }
 
-/// What we had counted of a thread when it began to end. Other counters of the kernel's let go of it there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Ending {
-    /// Time on a CPU, the open interval included; 0 until the thread begins to end.
-    pub on_cpu_ns: u64,
-    /// Switches by the kernel's rule for `nvcsw`.
-    pub voluntary: u64,
-    /// Switches in `nivcsw`.
-    pub involuntary: u64,
-    /// Migrations.
-    pub migrations: u64,
-}
-
 /// One traced thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct TaskRecord {
-    /// Odd while `sched_switch` writes the record; user space reads again.
+    /// Odd while `sched_switch` writes the record: a reader that finds it odd or changed reads again.
     pub sequence: u32,
     /// Index into the cells of each CPU. Written by user space when it relabels a process.
     pub workload: u32,
@@ -166,9 +154,9 @@ pub struct TaskRecord {
     pub wakeup_wait_ns: u64,
     /// Closed time runnable after losing the CPU.
     pub preempt_wait_ns: u64,
-    /// Switches by the kernel's rule for `nvcsw`.
+    /// Voluntary switches, by the kernel's rule for `nvcsw`.
     pub voluntary: u64,
-    /// Switches in `nivcsw` other than yields.
+    /// Involuntary switches (`nivcsw`) other than yields.
     pub preempted: u64,
     /// The kernel's `sum_exec_runtime` at the last switch-out.
     pub runtime_at_departure_ns: u64,
@@ -180,13 +168,13 @@ pub struct TaskRecord {
     pub blocked_ns: [u64; REASON_SLOTS],
     /// Migrations by [`Cause`].
     pub migrations: [u64; 2],
-    /// Switches in `nivcsw` out of `sched_yield`.
+    /// Involuntary switches (`nivcsw`) in `sched_yield`.
     pub yielded: u64,
-    /// Start of its life, or of its tracing if it was alive before: `CLOCK_MONOTONIC`.
+    /// When its life began, or its tracing if it was alive before; `CLOCK_MONOTONIC`.
     pub start_ns: u64,
-    /// Process id of the thread group.
+    /// Process id.
     pub tgid: u32,
-    /// Process id of the parent when the thread was forked or seeded.
+    /// The parent's process id when the thread was forked or seeded.
     pub ppid: u32,
     /// `exec` calls of this thread; user space labels the process anew when it changes.
     pub execs: u32,
@@ -198,39 +186,40 @@ pub struct TaskRecord {
     pub kernel_after: KernelCounts,
     /// Name at the fork, the last exec or the end, whichever was last. Not always terminated, not always UTF-8.
     pub comm: [u8; 16],
-    /// See [`Ending`].
-    pub at_exit: Ending,
-    /// Switches of the thread, and one, at its last migration; 0 before the first. Does not change while it waits.
+    /// What we had counted when the thread began to end, its on-CPU time with the open interval; all 0 before that.
+    pub at_exit: Figures,
+    /// The number of the thread's switches, plus one, at its last migration; 0 before the first. That number stands still while it waits.
     pub switches_at_migration: u32,
-    /// Migrations beyond the first between two runs: a counter that looks when a thread gets a CPU sees only one.
+    /// Migrations beyond the first between two runs: a counter that looks only when a thread gets a CPU misses them.
     pub migrations_again: u32,
-    /// Migrations of which no event was seen.
+    /// Migrations whose events were not seen.
     pub migrations_unseen: u64,
     /// Where its process keeps the locks of its Python interpreters. Written by user space, inherited through fork, cleared at exec.
     pub gil: [AddressRange; gil::RANGES],
     /// Times it blocked in epoll.
     pub epoll_waits: u64,
-    /// Times it blocked inside [`Self::gil`], for whatever [`gil::GilWait`].
+    /// Times it blocked on a futex inside [`Self::gil`], for any [`gil::GilWait`].
     pub gil_waits: u64,
-    /// Of these, after a run in which it had the lock: not those that only asked for it again.
+    /// Of these, waits after a run in which it held the lock, not those in which it only asked for it again.
     pub gil_turns: u64,
-    /// Of these, times it had handed the lock over because another thread asked for it, and waited for that thread to take it. A
-    /// thread that takes it at once is not waited for.
+    /// Of these, waits for another thread to take the lock, which it had handed over because that thread asked. If that thread takes it
+    /// at once, there is no such wait.
     pub gil_handoffs: u64,
-    /// Switch interval of its last wait for the lock; 0 if it was not told.
+    /// Switch interval of its last wait for the lock; 0 if unknown.
     pub gil_interval_ns: u64,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
 }
 
-/// What a migration interrupted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Cause {
-    /// The wake-up chose another CPU.
-    AtWakeup = 0,
-    /// Moved while it waited in a run queue, or between two switches.
-    WhileQueued = 1,
+values! {
+    /// Why a thread moved to another CPU.
+    #[repr(usize)]
+    pub enum Cause {
+        /// The wake-up chose another CPU.
+        AtWakeup = "at_wakeup",
+        /// Moved while it was in a run queue, or between two switches.
+        WhileQueued = "while_queued",
+    }
 }
 
 /// Distribution of one kind of interval.
@@ -245,8 +234,14 @@ pub struct Histogram {
     pub counts: [u64; BUCKETS],
 }
 
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { sum_ns: 0, max_ns: 0, counts: [0; BUCKETS] }
+    }
+}
+
 /// What one CPU saw of one workload. Only that CPU writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct Cell {
     /// Closed time on this CPU.
@@ -255,17 +250,17 @@ pub struct Cell {
     pub wakeup_wait_ns: u64,
     /// Closed time runnable after losing the CPU.
     pub preempt_wait_ns: u64,
-    /// Switches by the kernel's rule for `nvcsw`.
+    /// Voluntary switches, by the kernel's rule for `nvcsw`.
     pub voluntary: u64,
-    /// Switches in `nivcsw` other than yields.
+    /// Involuntary switches (`nivcsw`) other than yields.
     pub preempted: u64,
-    /// Switches in `nivcsw` out of `sched_yield`.
+    /// Involuntary switches (`nivcsw`) in `sched_yield`.
     pub yielded: u64,
     /// Closed time blocked, by reason.
     pub blocked_ns: [u64; REASON_SLOTS],
     /// Migrations by [`Cause`] and [`Distance`], counted where `set_task_cpu` ran.
     pub migrations: [[u64; Distance::ALL.len()]; 2],
-    /// Threads that began their life here.
+    /// Threads that started here.
     pub threads_started: u64,
     /// Of these, leaders of a new process.
     pub processes_started: u64,
@@ -277,7 +272,7 @@ pub struct Cell {
     pub wakeup_latency: Histogram,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Histogram,
-    /// Waits of which no event told the begin; they are in the sums above and in no distribution.
+    /// Waits whose beginning no event showed: in the sums above, in no distribution.
     pub unobserved_wait_ns: u64,
 }
 
@@ -299,18 +294,18 @@ pub struct CpuRecord {
     pub switches_from_idle: u64,
     /// See [`SwitchClock`]. Written under the lock of the CPU's run queue, by other CPUs too.
     pub clock: SwitchClock,
-    /// By [`crate::loss::Loss`].
+    /// Lost observations by [`crate::loss::Loss`].
     pub loss: [u64; LOSS_SLOTS],
-    /// Switches that the kernel had counted before the first one seen.
+    /// The kernel's count of switches before the first one seen.
     pub switches_before: u64,
-    /// Switches that the kernel has counted and we have not seen, up to the last broken chain.
+    /// Switches that the kernel has counted but we have not seen, up to the last broken chain.
     pub switches_unseen: u64,
 }
 
 // Both sides compile these, so a layout that differs between the targets does not build.
 const _: () = {
     assert!(size_of::<TaskClock>() == 40);
-    // The two lines that every switch writes: the clock, and the counters.
+    // Every switch writes the first two cache lines: the clock, and the counters.
     assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, blocked_ns) == 128);
     assert!(size_of::<WaitAccount>() == 168);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);

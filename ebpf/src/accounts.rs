@@ -1,5 +1,5 @@
-//! Keeps a [`WaitAccount`] of every thread while figures are verified: fetches what each event is told by. None of this is on the way of
-//! an event otherwise: the loader sets [`HAS_WAIT_ACCOUNTS`] to 0, and the verifier removes the calls.
+//! Keeps a [`WaitAccount`] of every thread while figures are verified: reads what each event needs from the kernel. Otherwise this costs
+//! nothing: the loader sets [`HAS_WAIT_ACCOUNTS`] to 0, and the verifier removes the calls.
 
 use schedscope_ebpf::{
     task_clock::TaskClock,
@@ -23,10 +23,10 @@ fn account(slot: u32) -> Option<&'static mut WaitAccount> {
     WAIT_ACCOUNTS.get_ptr_mut(slot).map(|account| unsafe { &mut *account })
 }
 
-/// A time of an event, and what it was converted from.
+/// The time of an event by our clock and by the scheduler's.
 #[inline(always)]
-fn instant(task: Task, ours_ns: u64) -> Instant {
-    Instant { ours_ns, scheduler_ns: task.rq_clock_ns().unwrap_or(0) }
+fn instant(task: Task, monotonic_ns: u64) -> Instant {
+    Instant { monotonic_ns, scheduler_ns: task.rq_clock_ns().unwrap_or(0) }
 }
 
 /// The time by the clock of the task's run queue, whose lock is held.
@@ -39,7 +39,7 @@ fn now(task: Task) -> Option<Instant> {
 #[inline(always)]
 pub(crate) fn clear(slot: u32) {
     if let Some(account) = account(slot) {
-        *account = WaitAccount::NEW;
+        *account = WaitAccount::default();
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn queued(task: Task, slot: u32, clock: &TaskClock) {
     }
 }
 
-/// A thread changes its CPU. One that is placed at its wake-up is on no queue; whoever moves it from one to another holds the lock of
+/// A thread moves to another CPU. A thread placed at its wake-up is on no queue; whoever moves one from queue to queue holds the lock of
 /// the queue that it leaves.
 #[inline(always)]
 pub(crate) fn migrates(task: Task, slot: u32, clock: &TaskClock) {
@@ -74,7 +74,7 @@ pub(crate) fn migrates(task: Task, slot: u32, clock: &TaskClock) {
     }
 }
 
-/// A thread ends, and its waits were settled by so much.
+/// A thread has ended, and the ledger has made its waits longer by `settled_ns`.
 #[inline(always)]
 pub(crate) fn settled(slot: u32, settled_ns: i64) {
     if let Some(account) = account(slot) {

@@ -1,15 +1,17 @@
-//! Why a thread left the CPU and is not runnable, from the state it left in and the system call it was in.
+//! What a blocked thread waits for, from the state it left its CPU in and the system call it was in.
+
+use crate::values;
 
 /// Counters per record; more than [`Reason::ALL`] needs, so that a masked index is always in bounds.
 pub const REASON_SLOTS: usize = 16;
 /// Entries of the system call table; numbers above it are classed as [`Reason::Other`].
 pub const SYSCALLS: usize = 512;
 
-/// How a system call's entry in the table is read: the reason in the low bits, and what else has to be looked at.
+/// A system call's entry in the table: the reason in the low bits, and flags for the arguments that have to be looked at.
 pub mod class {
     /// The bits that hold the [`super::Reason`].
     pub const REASON: u8 = 0x0f;
-    /// epoll: counted by itself, since it is what event loops wait in.
+    /// epoll, which event loops wait in: counted separately.
     pub const EPOLL: u8 = 0x20;
     /// Waits for files unless its first argument, their number, is 0: then it is a timed sleep.
     pub const FILES_0: u8 = 0x40;
@@ -17,7 +19,7 @@ pub mod class {
     pub const FILES_1: u8 = 0x80;
 }
 
-/// The reason a class stands for, given the call's first two arguments, as far as they are an `int`; `None` where they are not known.
+/// The reason that a class stands for, given the call's first two arguments as 32-bit numbers; `None` where they are unknown.
 ///
 /// `select` and `poll` on no file at all are an old way to sleep: CPython's `time.sleep` before 3.11 is one.
 #[inline(always)]
@@ -40,78 +42,46 @@ pub mod state {
     pub const TRACED: u32 = 0x8;
     /// `TASK_DEAD`, set for the last switch of a task.
     pub const DEAD: u32 = 0x80;
-    /// `TASK_WAKING`: a waker has it and is about to queue it.
+    /// `TASK_WAKING`: it has been woken and is about to be queued.
     pub const WAKING: u32 = 0x200;
     /// `TASK_NEW`: forked and not queued yet.
     pub const NEW: u32 = 0x800;
 }
 
-/// What a blocked thread waits for. The discriminant is the index into the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Reason {
-    /// The kernel has no way to tell (before 5.15), or the thread was asleep before tracing began.
-    Unknown = 0,
-    /// The global interpreter lock of a Python process.
-    Gil = 1,
-    /// Another futex: a lock, a condition variable, a join.
-    Futex = 2,
-    /// A timed sleep.
-    Sleep = 3,
-    /// poll, select, epoll or `io_uring`: an event loop at rest.
-    Poll = 4,
-    /// Reading from or writing to a pipe, socket, terminal or another file that can block.
-    PipeSocket = 5,
-    /// Waiting for a child process, or for a vfork child to exec.
-    ChildWait = 6,
-    /// Waiting for block I/O.
-    Disk = 7,
-    /// A page fault outside any system call.
-    PageFault = 8,
-    /// Stopped by a signal or a tracer.
-    Stopped = 9,
-    /// Any other system call, and kernel threads.
-    Other = 10,
-}
-
-impl Reason {
-    /// Every reason, in the order of the counters.
-    pub const ALL: [Reason; 11] = [
-        Reason::Unknown,
-        Reason::Gil,
-        Reason::Futex,
-        Reason::Sleep,
-        Reason::Poll,
-        Reason::PipeSocket,
-        Reason::ChildWait,
-        Reason::Disk,
-        Reason::PageFault,
-        Reason::Stopped,
-        Reason::Other,
-    ];
-
-    /// The value of the `reason` label and of the key in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Reason::Unknown => "unknown",
-            Reason::Gil => "gil",
-            Reason::Futex => "futex",
-            Reason::Sleep => "sleep",
-            Reason::Poll => "poll",
-            Reason::PipeSocket => "pipe_socket",
-            Reason::ChildWait => "child_wait",
-            Reason::Disk => "disk",
-            Reason::PageFault => "page_fault",
-            Reason::Stopped => "stopped",
-            Reason::Other => "other",
-        }
+values! {
+    /// What a blocked thread waits for. The value indexes the counters.
+    #[derive(PartialOrd, Ord)]
+    #[repr(u8)]
+    pub enum Reason {
+        /// The kernel cannot tell (before 5.15), or the thread was asleep before tracing began.
+        Unknown = "unknown",
+        /// The global interpreter lock of a Python process.
+        Gil = "gil",
+        /// Another futex: a lock, a condition variable, a join.
+        Futex = "futex",
+        /// A timed sleep.
+        Sleep = "sleep",
+        /// poll, select, epoll or `io_uring`: an event loop at rest.
+        Poll = "poll",
+        /// Reading from or writing to a pipe, socket, terminal or another file that can block.
+        PipeSocket = "pipe_socket",
+        /// Waiting for a child process, or for a vfork child to exec.
+        ChildWait = "child_wait",
+        /// Waiting for block I/O.
+        Disk = "disk",
+        /// A page fault outside any system call.
+        PageFault = "page_fault",
+        /// Stopped by a signal or a tracer.
+        Stopped = "stopped",
+        /// Any other system call, and kernel threads.
+        Other = "other",
     }
 }
 
 /// The system call number that the kernel leaves in the saved registers when a task entered it another way
 /// (`orig_ax` is -1 after an exception; `arch/x86/entry/entry_64.S`).
 pub const NO_SYSCALL: i32 = -1;
-/// Stands for the number where the kernel cannot tell which system call it was. No system call has it.
+/// Takes the place of the number where the kernel cannot tell which system call it was. No system call has this number.
 pub const UNTOLD: i32 = i32::MIN;
 
 /// The reason a thread blocked, from the state of its switch-out and the class of its system call.
@@ -130,4 +100,38 @@ pub fn classify(prev_state: u32, in_iowait: bool, syscall_class: u8) -> u8 {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn state_goes_before_system_call() {
+        let poll = Reason::Poll as u8;
+        assert_eq!(classify(state::STOPPED, false, poll), Reason::Stopped as u8);
+        assert_eq!(classify(state::TRACED, false, Reason::Unknown as u8), Reason::Stopped as u8);
+        assert_eq!(classify(state::UNINTERRUPTIBLE, true, Reason::PipeSocket as u8), Reason::Disk as u8);
+        assert_eq!(classify(state::UNINTERRUPTIBLE, true, Reason::PageFault as u8), Reason::PageFault as u8);
+        assert_eq!(classify(1, true, poll), Reason::Poll as u8);
+        assert_eq!(classify(1, false, Reason::Unknown as u8), Reason::Unknown as u8);
+    }
+
+    #[test]
+    fn the_disk_is_waited_for_without_interruption_and_in_iowait() {
+        let read = Reason::PipeSocket as u8;
+        assert_eq!(classify(state::UNINTERRUPTIBLE, false, read), Reason::PipeSocket as u8);
+        assert_eq!(classify(state::UNINTERRUPTIBLE, true, Reason::Unknown as u8), Reason::Disk as u8);
+        // Other bits may be set beside the ones that matter: TASK_NOLOAD, TASK_WAKEKILL.
+        assert_eq!(classify(0x400 | state::UNINTERRUPTIBLE, true, read), Reason::Disk as u8);
+        assert_eq!(classify(0x100 | state::STOPPED, true, read), Reason::Stopped as u8);
+    }
+
+    #[test]
+    fn polling_nothing_is_sleeping() {
+        let poll = Reason::Poll as u8;
+        assert_eq!(reason_of_class(poll | class::FILES_0, Some((0, 7))), Reason::Sleep as u8);
+        assert_eq!(reason_of_class(poll | class::FILES_0, Some((3, 0))), poll);
+        assert_eq!(reason_of_class(poll | class::FILES_1, Some((7, 0))), Reason::Sleep as u8);
+        assert_eq!(reason_of_class(poll | class::FILES_1, None), poll);
+        assert_eq!(reason_of_class(poll | class::EPOLL, Some((0, 0))), poll);
+        assert!(Reason::ALL.len() <= REASON_SLOTS && Reason::ALL.iter().all(|reason| *reason as u8 & !class::REASON == 0));
+    }
+}

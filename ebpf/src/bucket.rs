@@ -21,11 +21,11 @@ pub const OVERFLOW: usize = BUCKETS - 1;
 ///
 /// Pairs with [`upper_bound_ns`]: `upper_bound_ns(i - 1) < value_ns <= upper_bound_ns(i)`.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "what is cast lies below 2^16")]
+#[expect(clippy::cast_possible_truncation, reason = "the value cast is below 2^16")]
 pub fn index_of(value_ns: u64) -> usize {
     // Counting from v - 1 makes the upper bound inclusive.
     let below = value_ns.wrapping_sub(1);
-    // A value 256 times as large is eight octaves further on. So all values are looked up as if they were below 2^16.
+    // A value 256 times as large is eight octaves further on, so every value is looked up as one below 2^16.
     let (scaled, octaves) = if below >> 16 == 0 {
         (below, 0)
     } else if below >> 24 == 0 {
@@ -38,14 +38,14 @@ pub fn index_of(value_ns: u64) -> usize {
         return if value_ns == 0 { 0 } else { OVERFLOW };
     };
     let octave = u32::from(LOG2_OF_BYTE[(scaled >> LINEAR_SHIFT) as usize & (LOG2_OF_BYTE.len() - 1)]);
-    // The bits after the leading one select the bucket inside the octave. The leading one is still among them and stands for the
-    // linear buckets, which come first.
+    // The bits after the leading one select the bucket inside the octave. The leading one is still there and accounts for the linear
+    // buckets, which come first.
     ((octaves + octave) * SUB) as usize + (scaled >> (octave + LINEAR_SHIFT - SUB_BITS)) as usize
 }
 
-/// Position of the highest set bit of a byte, 0 for 0. BPF has no instruction for it, and to search for it takes thirty.
+/// Position of the highest set bit of a byte, 0 for 0. BPF has no instruction for it, and a search takes thirty.
 ///
-/// A symbol of its own in the object, since aya 0.14 does not find what is only a place in a section.
+/// It has a symbol of its own, since aya 0.14 does not resolve references to a bare offset in a section.
 #[cfg_attr(target_arch = "bpf", unsafe(no_mangle))]
 static LOG2_OF_BYTE: [u8; 256] = {
     let mut table = [0; 256];
@@ -73,4 +73,42 @@ pub fn upper_bound_ns(index: usize) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_value_on_a_bound_lands_in_the_bucket_the_bound_closes() {
+        for index in 0..OVERFLOW {
+            let bound = upper_bound_ns(index).unwrap();
+            assert_eq!(index_of(bound), index, "bound {bound}");
+            assert_eq!(index_of(bound + 1), index + 1, "just above {bound}");
+        }
+    }
+
+    #[test]
+    fn powers_of_two_are_bounds() {
+        for shift in LINEAR_SHIFT..=TOP_SHIFT {
+            let bound = 1_u64 << shift;
+            assert_eq!(upper_bound_ns(index_of(bound)), Some(bound));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_is_at_most_an_eighth_wide(value in 257_u64..=(1 << TOP_SHIFT)) {
+            let index = index_of(value);
+            let upper = upper_bound_ns(index).unwrap();
+            let lower = upper_bound_ns(index - 1).unwrap();
+            prop_assert!(lower < value && value <= upper);
+            prop_assert!((upper - lower) * 8 <= lower);
+        }
+
+        #[test]
+        fn the_bucket_is_the_first_whose_bound_is_not_exceeded(value: u64, shift in 0..u64::BITS) {
+            let value = value >> shift;
+            let bounds = (0..BUCKETS).map(|index| upper_bound_ns(index).unwrap_or(u64::MAX));
+            prop_assert_eq!(Some(index_of(value)), bounds.into_iter().position(|bound| value <= bound));
+        }
+    }
+}

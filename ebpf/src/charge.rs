@@ -1,4 +1,4 @@
-//! Adds what the decisions return to the counters of the thread, the CPU and the workload.
+//! Adds what the library's decisions return to the counters of the thread, the CPU and the workload.
 
 use core::arch::asm;
 
@@ -20,13 +20,13 @@ use crate::{
 /// The record of the CPU this program runs on, or of one whose run queue is locked.
 #[inline(always)]
 pub(crate) fn this_cpu(cpu: u32) -> Option<&'static mut CpuRecord> {
-    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest. Only the clock in it is
-    // also written by others, under the lock of the CPU's run queue like every writing of it.
+    // SAFETY: map values live as long as the program; only this CPU writes its record, and hooks do not nest. Other CPUs write
+    // only the clock in it; every write to the clock is made under the lock of the CPU's run queue.
     CPUS.get_ptr_mut(cpu).map(|record| unsafe { &mut *record })
 }
 
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; where it cannot be told, the time now. `task` is on the CPU's run queue, whose
-/// lock is held.
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; the time now where that is unknown. `task` is on the CPU's run queue, whose lock
+/// is held.
 #[inline(always)]
 pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
     let rq_clock_ns = task.rq_clock_ns();
@@ -53,7 +53,7 @@ pub(crate) fn lose(cpu: &mut CpuRecord, loss: Loss) {
     cpu.loss[loss as usize & (LOSS_SLOTS - 1)] += 1;
 }
 
-/// Counts a missed observation where the CPU's record is not at hand.
+/// Counts a missed observation given only the CPU's number.
 #[inline(always)]
 pub(crate) fn lose_on(cpu: u32, loss: Loss) {
     if let Some(record) = this_cpu(cpu) {
@@ -84,10 +84,10 @@ pub(crate) fn finish(record: &mut TaskRecord) {
     unsafe { core::ptr::write_volatile(&raw mut record.sequence, record.sequence.wrapping_add(1)) };
 }
 
-/// The same number, of which the compiler knows nothing.
+/// Returns the value, and hides from the compiler where it came from.
 #[inline(always)]
 fn opaque(mut value: usize) -> usize {
-    // SAFETY: copies a register onto itself. An empty template would leave two line records on one instruction, which the kernel
+    // SAFETY: copies a register onto itself. An empty template would put two line records on one instruction, which the kernel
     // refuses.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
     value
@@ -99,8 +99,8 @@ fn observe(histogram: &mut Histogram, value_ns: u64) {
     if value_ns > histogram.max_ns {
         histogram.max_ns = value_ns;
     }
-    // Always in bounds, as the compiler can prove and the verifier cannot: it must not see where the index comes from, or it
-    // leaves the check out.
+    // Always in bounds, which the compiler can prove and the verifier cannot: if the compiler saw where the index comes from, it would
+    // leave out the check that the verifier needs.
     if let Some(count) = histogram.counts.get_mut(opaque(bucket::index_of(value_ns))) {
         *count += 1;
     }
@@ -130,7 +130,7 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
         record.blocked_ns[reason] += closed.blocked_ns;
         cell.blocked_ns[reason] += closed.blocked_ns;
     }
-    // Distributions hold what was measured; the sums are corrected by what the kernel says.
+    // Distributions hold what was measured; the sums follow the kernel's own account.
     if closed.preempt_wait_ns != 0 {
         let wait_ns = closed.preempt_wait_ns.wrapping_add_signed(closed.correction_ns);
         record.preempt_wait_ns += wait_ns;

@@ -1,5 +1,7 @@
 //! How far a migration went, from the topology that the loader reads once from sysfs.
 
+use crate::values;
+
 /// Where a CPU sits. Equal numbers mean the same core, last-level cache or NUMA node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -14,34 +16,22 @@ pub struct CpuPlace {
     pub reserved: u32,
 }
 
-/// The nearest level of the topology that both CPUs share. The discriminant is the index into the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Distance {
-    /// Another hardware thread of the same core.
-    Smt = 0,
-    /// Another core under the same last-level cache.
-    Llc = 1,
-    /// Another cache, same NUMA node.
-    Node = 2,
-    /// Another NUMA node.
-    Remote = 3,
+values! {
+    /// The nearest level of the topology that both CPUs share. The value indexes the counters.
+    #[repr(u8)]
+    pub enum Distance {
+        /// Another hardware thread of the same core.
+        Smt = "smt",
+        /// Another core under the same last-level cache.
+        Llc = "llc",
+        /// Another cache, same NUMA node.
+        Node = "node",
+        /// Another NUMA node.
+        Remote = "remote",
+    }
 }
 
 impl Distance {
-    /// Every distance, nearest first.
-    pub const ALL: [Distance; 4] = [Distance::Smt, Distance::Llc, Distance::Node, Distance::Remote];
-
-    /// The value of the `distance` label and of the key in JSON.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Distance::Smt => "smt",
-            Distance::Llc => "llc",
-            Distance::Node => "node",
-            Distance::Remote => "remote",
-        }
-    }
-
     /// Distance between two different CPUs.
     #[inline(always)]
     pub fn between(from: &CpuPlace, to: &CpuPlace) -> Distance {
@@ -58,4 +48,23 @@ impl Distance {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn place() -> impl Strategy<Value = CpuPlace> {
+        // Cores nest in caches and caches in nodes, as they do in hardware.
+        (0_u32..16).prop_map(|core| CpuPlace { core, llc: core / 4, node: core / 8, reserved: 0 })
+    }
+
+    proptest! {
+        #[test]
+        fn distance_is_symmetric_and_names_the_nearest_shared_level(a in place(), b in place()) {
+            let distance = Distance::between(&a, &b);
+            prop_assert_eq!(distance, Distance::between(&b, &a));
+            prop_assert_eq!(distance == Distance::Smt, a.core == b.core);
+            prop_assert_eq!(distance == Distance::Llc, a.core != b.core && a.llc == b.llc);
+            prop_assert_eq!(distance == Distance::Remote, a.node != b.node);
+        }
+    }
+}

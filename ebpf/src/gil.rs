@@ -39,7 +39,7 @@ impl core::fmt::Display for AddressRange {
     }
 }
 
-/// What a thread waits for at the lock.
+/// What a thread that blocks at the lock waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GilWait {
     /// `take_gil`: until the lock is free, or until a switch interval is over; then it asks for the lock and waits again.
@@ -47,7 +47,7 @@ pub enum GilWait {
     /// `drop_gil` after another thread asked for it: until that thread has it (`FORCE_SWITCHING`). One such wait is one forced
     /// hand-off.
     HandOff,
-    /// For the mutex around the flag, which is held for moments.
+    /// For the mutex around the flag, which is only held briefly.
     ForMutex,
 }
 
@@ -77,15 +77,15 @@ impl GilWait {
 /// had the lock.
 pub const TURN_NS: u64 = 100_000;
 
-/// The switch interval is read at one wait in so many, the first one included. Odd, since waits for the lock and for hand-offs may
+/// The switch interval is read at one wait in this many, the first included. Odd, because waits for the lock and for hand-offs may
 /// alternate.
 pub const WAITS_PER_LOOK: u64 = 15;
 
-/// Longest switch interval believed: beyond it the timeout was another clock's.
+/// Longest switch interval believed: a longer one means that the deadline is on another clock.
 const MAX_INTERVAL_NS: u64 = 100_000_000_000;
 
 /// The switch interval that a wait for the lock began with, from its deadline on `CLOCK_MONOTONIC`; short by the microseconds that
-/// the thread took to get into the system call. `None` if the deadline is on another clock or passed.
+/// the thread took to get into the system call. `None` if the deadline is on another clock or has passed.
 #[inline(always)]
 pub const fn interval_ns(operation: u32, seconds: u64, nanoseconds: u64, now_ns: u64) -> Option<u64> {
     if operation & CLOCK_REALTIME != 0 || operation & !FLAGS == WAIT {
@@ -106,7 +106,7 @@ mod tests {
         assert!(range.contains(0x1000) && range.contains(0x100f));
         assert!(!range.contains(0xfff) && !range.contains(0x1010));
         assert!(!AddressRange::EMPTY.contains(0) && !AddressRange::EMPTY.contains(u64::MAX));
-        // As it looks while user space writes it: the end comes last, and goes first.
+        // While user space writes a range, its end is cleared first and written last.
         assert!(!AddressRange { start: 0x1000, end: 0 }.contains(0x1000));
     }
 

@@ -5,21 +5,23 @@
 //!
 //! In reading order:
 //! - [`abi`]: records shared through maps, map and program names, layouts asserted at compile time.
-//! - [`task_clock`]: the ledger of one thread; which interval an event closes and what it opens.
-//! - [`ledger`]: what is settled between a thread's sums, its workload's and the kernel's.
+//! - [`task_clock`]: the ledger of one thread; which interval an event closes and which it opens.
+//! - [`ledger`]: how a thread's sums and its workload's are reconciled with the kernel's.
 //! - [`cpu_account`]: the account of one CPU; whether every switch was seen.
 //! - [`switch_clock`]: the time of a switch without reading a clock.
 //! - [`residual`]: our counts of a thread against the kernel's.
-//! - [`wait_account`]: what tells a thread's waits from the kernel's run delay.
-//! - [`unseen_switches`]: switches hidden from tracing, by the run queue's own count.
-//! - [`blocked`]: why a thread left the CPU.
+//! - [`wait_account`]: how a thread's waits differ from the kernel's run delay.
+//! - [`blocked`]: what a blocked thread waits for.
 //! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
 //! - [`loss`]: every way an observation can be missing.
+//! - [`values!`]: enums whose values have names outside the program.
 //! - [`params`]: what the loader freezes into the object before the verifier sees it.
 #![no_std]
 #![expect(clippy::inline_always, reason = "a call in BPF costs a frame and hides bounds from the verifier")]
+
+mod values;
 
 pub mod abi;
 pub mod cpu_account;
@@ -27,7 +29,6 @@ pub mod ledger;
 pub mod residual;
 pub mod switch_clock;
 pub mod task_clock;
-pub mod unseen_switches;
 pub mod wait_account;
 
 pub mod blocked;

@@ -19,7 +19,7 @@ use schedscope_ebpf::{
 #[map]
 pub(crate) static SLOT_OF_PID: Array<[u32; PIDS_PER_ENTRY]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// The same by address, for threads whose pid was changed by an exec. Read only when the record found by pid is another's.
+/// The same by address, for threads whose pid was changed by an exec. Read only when the record found by pid is another thread's.
 #[map]
 pub(crate) static SLOT_OF_TASK: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 
@@ -27,7 +27,7 @@ pub(crate) static SLOT_OF_TASK: HashMap<u64, u32> = HashMap::with_max_entries(1,
 #[map]
 pub(crate) static TASKS: Array<TaskRecord> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// Filled by user space before the attach. A stack, so that the slots in use stay close together.
+/// Filled by user space before the programs are attached. A stack, so that the slots in use stay close together.
 #[map]
 pub(crate) static FREE_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 

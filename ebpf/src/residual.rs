@@ -7,39 +7,40 @@ use crate::{
     task_clock::Phase,
 };
 
-/// How far we are from the kernel, summed over threads. Each difference is taken without its sign, so they cannot cancel out.
+/// How far our counts are from the kernel's, summed over threads. Differences are absolute, so they cannot cancel out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Residuals {
     /// Threads compared.
     pub compared: u64,
-    /// Of these, threads of which a count differs.
+    /// Of these, threads with a count that differs.
     pub differing: u64,
-    /// Of `nvcsw`.
+    /// Difference in `nvcsw`.
     pub voluntary: u64,
-    /// Of `nivcsw`.
+    /// Difference in `nivcsw`.
     pub involuntary: u64,
-    /// Of `se.nr_migrations`.
+    /// Difference in `se.nr_migrations`.
     pub migrations: u64,
-    /// Of `se.sum_exec_runtime`.
+    /// Difference in `se.sum_exec_runtime`.
     pub on_cpu_ns: u64,
 }
 
-/// The figures of a thread that are compared: ours, or what the kernel's have grown by since it was registered.
+/// The figures of a thread that are compared: ours, or how far the kernel's have grown since it was registered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Figures {
+    /// `se.sum_exec_runtime`.
+    pub on_cpu_ns: u64,
     /// `nvcsw`.
     pub voluntary: u64,
     /// `nivcsw`.
     pub involuntary: u64,
     /// `se.nr_migrations`.
     pub migrations: u64,
-    /// `se.sum_exec_runtime`.
-    pub on_cpu_ns: u64,
 }
 
 impl Figures {
-    /// Ours.
+    /// Our figures.
     #[inline(always)]
     pub fn of(record: &TaskRecord) -> Figures {
         Figures {
@@ -50,7 +51,7 @@ impl Figures {
         }
     }
 
-    /// The kernel's, which are `now`.
+    /// The growth of the kernel's figures, which are `now`.
     #[inline(always)]
     pub fn grown(record: &TaskRecord, now: &KernelCounts) -> Figures {
         let before = &record.kernel_before;
@@ -67,7 +68,7 @@ impl Figures {
         (self.voluntary, self.involuntary, self.migrations) == (other.voluntary, other.involuntary, other.migrations)
     }
 
-    /// Adds another thread's.
+    /// Adds the figures of another thread.
     pub fn add(&mut self, other: &Figures) {
         self.voluntary = self.voluntary.wrapping_add(other.voluntary);
         self.involuntary = self.involuntary.wrapping_add(other.involuntary);
@@ -77,7 +78,7 @@ impl Figures {
 }
 
 impl Residuals {
-    /// Takes one thread in, of which the kernel says `now`.
+    /// Adds a thread, for which the kernel's counts are `now`.
     #[inline(always)]
     pub fn add(&mut self, record: &TaskRecord, now: &KernelCounts) {
         let (ours, kernel) = (Figures::of(record), Figures::grown(record, now));
@@ -92,7 +93,7 @@ impl Residuals {
         self.on_cpu_ns += ours.on_cpu_ns.abs_diff(kernel.on_cpu_ns);
     }
 
-    /// Takes other threads in.
+    /// Adds the sums of other threads.
     #[inline(always)]
     pub fn merge(&mut self, other: &Residuals) {
         self.compared += other.compared;
@@ -104,8 +105,8 @@ impl Residuals {
     }
 }
 
-/// Whether what the kernel had counted of a thread before is known exactly: it was forked under observation, or it was blocked
-/// when it was registered. Of one that had a CPU the kernel's run time was as old as its last tick.
+/// Whether the kernel's counts at the thread's registration are exact: it was forked under observation, or blocked when it was
+/// registered. For a thread on a CPU the kernel's run time is as old as the last tick.
 #[inline(always)]
 pub fn is_comparable(record: &TaskRecord) -> bool {
     record.seeded_as == Phase::New as u32 || record.seeded_as == Phase::Blocked as u32
@@ -117,8 +118,6 @@ mod tests {
 
     /// A thread that has done as much as `now` says, beyond what it had done before.
     fn agreeing(before: KernelCounts, now: KernelCounts) -> TaskRecord {
-        // SAFETY: a record is made of integers, for which zero is a value.
-        let blank: TaskRecord = unsafe { core::mem::zeroed() };
         TaskRecord {
             voluntary: now.voluntary - before.voluntary,
             preempted: now.involuntary - before.involuntary - 1,
@@ -126,7 +125,7 @@ mod tests {
             migrations: [1, now.migrations - before.migrations - 1],
             on_cpu_ns: now.runtime_ns - before.runtime_ns,
             kernel_before: before,
-            ..blank
+            ..TaskRecord::default()
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The scheduler has just read its own: the run queue's clock is the time at which it was entered, which is also where the kernel
 //! ends one task's run time and begins the other's. It counts the same nanoseconds as `CLOCK_MONOTONIC` from another start and
-//! without its corrections (at most 500 ppm), so an offset kept per CPU converts it, and a millisecond later is measured anew.
+//! without its corrections (at most 500 ppm), so an offset kept per CPU converts it, and is measured again a millisecond later.
 //! Reading a clock takes a third of the time of a switch's program, and more on a virtual machine.
 
 /// Offset between the two clocks on one CPU.
@@ -10,23 +10,23 @@
 #[repr(C)]
 #[expect(clippy::struct_field_names, reason = "units are in the names")]
 pub struct SwitchClock {
-    /// `CLOCK_MONOTONIC` less the run queue's clock, wrapping.
+    /// `CLOCK_MONOTONIC` minus the run queue's clock, wrapping.
     offset_ns: u64,
     /// The run queue's clock when the offset was measured; 0 before.
     measured_at_ns: u64,
     /// A growth that waits for another measurement to confirm it; 0 for none.
     suspect_ns: u64,
-    /// The run queue's clock when it was seen, or at the very first measurement.
+    /// The run queue's clock when that growth was seen, or at the very first measurement.
     suspect_at_ns: u64,
 }
 
-/// How long an offset holds: at 500 ppm it is wrong by 0.5 us then.
+/// How long an offset holds: at 500 ppm it is then wrong by 0.5 us.
 const HOLDS_NS: u64 = 1_000_000;
 /// A growth that corrections cannot explain is believed if the next measurement is within this of it: then a clock was set.
 const JUMP_NS: u64 = 1_000_000;
-/// What the first offset of a CPU may be wrong by before it is measured again: a CPU that stood still for longer is told by [`JUMP_NS`].
+/// By how much the first offset of a CPU may be wrong until it is measured again: a longer stall shows as a jump.
 pub const OFFSET_ERROR_NS: u64 = JUMP_NS;
-/// What corrections may move the offset by in any case between two measurements.
+/// By how much corrections may move the offset between any two measurements, however close.
 const DRIFT_NS: u64 = 500;
 
 impl SwitchClock {
@@ -39,8 +39,8 @@ impl SwitchClock {
 
     /// Takes both clocks, read one after the other, and returns the time of the switch, never later than `monotonic_ns`.
     ///
-    /// The reading of `CLOCK_MONOTONIC` comes some time after the scheduler's, much later if the (virtual) CPU stood still in between.
-    /// So every measured offset is too large, and the smallest is the best. One that is too large puts the switches of the next
+    /// `CLOCK_MONOTONIC` is read some time after the scheduler's clock, much later if the (virtual) CPU stood still in between. So every
+    /// measured offset is too large, and the smallest is the best. One that is too large puts the switches of the next
     /// millisecond into the future, where what other CPUs see of the same thread contradicts them. Therefore it takes two
     /// measurements in a row to begin with an offset or to enlarge it, of which the smaller counts, and an offset may grow only as
     /// fast as corrections can make it. The scheduler does not read its clock at every switch, and the same reading twice tells

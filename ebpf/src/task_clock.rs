@@ -21,9 +21,9 @@ pub struct Closed {
     pub preempt_wait_ns: u64,
     /// Time blocked.
     pub blocked_ns: u64,
-    /// What the wait was longer or shorter by the kernel's clock, see [`TaskClock::carry_ns`]. Never below minus the wait.
+    /// By how much the wait was longer or shorter by the kernel's clock, see [`TaskClock::carry_ns`]; at least minus the wait.
     pub correction_ns: i64,
-    /// The interval began under observation, so its length belongs in a histogram.
+    /// The beginning of the interval was observed, so its length belongs in a histogram.
     pub observed: bool,
     /// The event contradicts what was known.
     pub loss: Option<Loss>,
@@ -38,9 +38,9 @@ impl Closed {
 
 /// What the kernel's own accounting of a thread has grown by.
 ///
-/// On-CPU time is the kernel's: its clock is read when the scheduler is entered, ours when it has chosen, some microseconds later,
-/// and where the kernel knows of interrupts and of time stolen by a hypervisor it leaves them out. What it leaves out the
-/// thread spent waiting for the CPU.
+/// On-CPU time is the kernel's. The kernel reads its clock when the scheduler is entered, we read ours when the next task is chosen, some
+/// microseconds later. And where the kernel knows of interrupts and of time stolen by a hypervisor, it leaves them out; what it leaves
+/// out the thread spent waiting for the CPU.
 ///
 /// It also settles what the events leave open: a switch-in or a waking that was not seen, because its hook did not run. That is rare
 /// (a virtual machine's agent that hides itself from tracing is one cause), but without it a thread that resumed unseen
@@ -49,7 +49,7 @@ impl Closed {
 pub struct KernelGrowth {
     /// Growth of `se.sum_exec_runtime` since the last switch-out.
     pub runtime_ns: u64,
-    /// What `sched_info.run_delay` has grown by in the wait of which an event was missed; `None` without `CONFIG_SCHED_INFO`.
+    /// Growth of `sched_info.run_delay` during the wait of which an event was missed; `None` without `CONFIG_SCHED_INFO`.
     pub run_delay_ns: Option<u64>,
 }
 
@@ -63,24 +63,24 @@ pub struct TaskClock {
     pub cpu: u32,
     /// Start of the open interval, `CLOCK_MONOTONIC`.
     pub since_ns: u64,
-    /// When it was woken since its last switch-in; 0 if it was not. The only field that other CPUs write while the thread is
-    /// switched: it has a word of its own.
+    /// When it was woken since its last switch-in; 0 if it was not. The only field that other CPUs write during a switch of the thread,
+    /// so it is a word of its own.
     pub waking_ns: u64,
-    /// Length of a wait that ended without a waking: how much of it was blocked shows at the next switch-out.
+    /// Length of a wait that ended without a waking. The next switch-out shows how much of it the thread was blocked.
     pub pending_ns: u64,
     /// Time between switch-in and switch-out that the kernel did not count as run time, or counted beyond it: the next wait is
-    /// longer or shorter by as much.
+    /// longer or shorter by that much.
     pub carry_ns: i64,
 }
 
-/// Clocks of different CPUs may disagree by this much on the time of two events one after the other; that is no contradiction.
+/// The clocks of two CPUs may disagree by this much about two successive events without contradicting each other.
 pub const CLOCK_ERROR_NS: u64 = 50_000;
 
-/// Most by which the kernel's clock and ours may disagree on how long one wait was.
+/// The kernel's clock and ours may disagree by at most this much about the length of one wait.
 const SLACK_NS: u64 = 100_000;
 
 impl TaskClock {
-    /// A thread that exists from now on.
+    /// The ledger of a thread from now on.
     pub const fn starting(phase: Phase, now_ns: u64) -> TaskClock {
         TaskClock { phase: phase as u32, cpu: 0, since_ns: now_ns, waking_ns: 0, pending_ns: 0, carry_ns: 0 }
     }
@@ -94,8 +94,8 @@ impl TaskClock {
         }
     }
 
-    /// [`Self::switch_in`] after an ordinary wait, which began and was ended by events that were seen. `None`, and nothing has
-    /// changed, if it is not one.
+    /// [`Self::switch_in`] after an ordinary wait, whose beginning and end were seen. `None`, and nothing has changed, after any other
+    /// wait.
     #[inline(always)]
     pub fn end_wait(&mut self, now_ns: u64, cpu: u32) -> Option<Closed> {
         let mut closed = Closed { observed: true, ..Closed::default() };
@@ -118,8 +118,8 @@ impl TaskClock {
     #[inline(always)]
     pub fn irregular_switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
         if self.phase == Phase::Running as u32 {
-            // Where the one run stopped and the other began is not known, so both stay open as one: at the switch-out the kernel tells
-            // how long it was, and what remains is carried to the next wait.
+            // It is unknown where one run stopped and the next began, so both stay open as one. At the switch-out the kernel says how
+            // long they were, and the rest is carried to the next wait.
             self.cpu = cpu;
             self.waking_ns = 0;
             return Closed { loss: Some(Loss::SwitchOutUnseen), ..Closed::default() };
@@ -157,8 +157,8 @@ impl TaskClock {
         }
     }
 
-    /// [`Self::switch_out`] after an ordinary run, whose begin was seen: its on-CPU time. `None`, and nothing has changed, if it is
-    /// not one.
+    /// [`Self::switch_out`] after an ordinary run, whose beginning was seen: its on-CPU time. `None`, and nothing has changed, after any
+    /// other run.
     #[inline(always)]
     pub fn end_run(&mut self, now_ns: u64, departure: Departure, runtime_ns: u64) -> Option<u64> {
         let elapsed_ns = self.since_to(now_ns)?;
@@ -194,7 +194,7 @@ impl TaskClock {
         closed
     }
 
-    /// Closes a wait and the run after it, between which no event was seen. For a seeded thread it may all have been a run.
+    /// Closes a wait and the run after it, between which no event was seen. A seeded thread may have run all the time.
     #[inline(always)]
     fn resume_unseen(&mut self, now_ns: u64, growth: KernelGrowth, closed: &mut Closed) {
         let since_ns = self.since_ns;
@@ -210,18 +210,12 @@ impl TaskClock {
             closed.blocked_ns = self.waking_ns.saturating_sub(since_ns).min(off_ns);
             closed.wakeup_wait_ns = off_ns - closed.blocked_ns;
         } else {
-            // Neither its waking nor its switch-in. Without the kernel's account: such wake-ups come from where it was put on the CPU
-            // at once.
+            // Neither its waking nor its switch-in was seen. Without the kernel's account it counts as blocked until it ran: such a
+            // thread is usually put on the CPU at once.
             closed.wakeup_wait_ns = growth.run_delay_ns.unwrap_or(0).min(off_ns);
             closed.blocked_ns = off_ns - closed.wakeup_wait_ns;
         }
         self.waking_ns = 0;
-    }
-
-    /// What the last wait should have been longer or shorter by, once the thread has ended and no other wait follows.
-    #[inline(always)]
-    pub fn take_carry(&mut self) -> i64 {
-        core::mem::take(&mut self.carry_ns)
     }
 
     /// The first waking after the thread was dequeued. The caller has checked that it is not queued: `try_to_wake_up` also
@@ -233,7 +227,7 @@ impl TaskClock {
         }
     }
 
-    /// A forked thread becomes runnable; its life begins. False if it was seen doing something already.
+    /// A forked thread becomes runnable; its life begins. False if an earlier event was seen.
     #[inline(always)]
     pub fn wakeup_new(&mut self, now_ns: u64) -> bool {
         let new = self.phase == Phase::New as u32;
@@ -251,8 +245,8 @@ impl TaskClock {
             || (self.phase == Phase::Unseen as u32 && self.waking_ns != 0)
     }
 
-    /// What the open interval adds up to now, without closing it. `unseen_as` says what a thread in [`Phase::Unseen`] does,
-    /// as found when it was seeded.
+    /// What the open interval comes to so far, without closing it. `unseen_as` is what a thread in [`Phase::Unseen`] was found doing
+    /// when it was seeded.
     pub fn open(&self, now_ns: u64, unseen_as: Phase) -> Closed {
         let mut copy = *self;
         if self.phase == Phase::Unseen as u32 && self.waking_ns == 0 {
@@ -264,10 +258,10 @@ impl TaskClock {
         } else {
             closed = copy.close(now_ns);
         }
-        // Most likely blocked; the next switch-out will tell.
+        // Most likely blocked; the next switch-out shows.
         closed.blocked_ns += self.pending_ns;
-        // What the kernel left out of runs is a wait, which the next one will be longer by. What it counted beyond them will make that
-        // one shorter, and is not known to be less than it yet.
+        // What the kernel left out of runs was waiting and will be added to the next wait. What it counted beyond them will be taken
+        // from that wait, which may turn out to be shorter.
         closed.preempt_wait_ns += self.carry_ns.max(0).cast_unsigned();
         // An event between the reading of the clock and of the record is no contradiction.
         closed.loss = None;
@@ -286,7 +280,7 @@ impl TaskClock {
         } else if phase == Phase::Blocked as u32 || phase == Phase::Unseen as u32 {
             closed.observed = phase == Phase::Blocked as u32;
             if self.waking_ns == 0 {
-                // Alive before tracing began and on the queue, or it would have been woken.
+                // Alive before tracing began, and queued all the time: otherwise it would have been woken.
                 closed.preempt_wait_ns = elapsed_ns;
             } else {
                 // The waker may have stamped the time before the switch-out was stamped.
@@ -302,7 +296,7 @@ impl TaskClock {
         closed
     }
 
-    /// Length of the open interval; `None` if `now_ns` lies before its start by more than clocks can be wrong.
+    /// Length of the open interval; `None` if `now_ns` lies before its start by more than clocks can be off.
     #[inline(always)]
     fn since_to(&self, now_ns: u64) -> Option<u64> {
         if now_ns >= self.since_ns {
@@ -329,7 +323,7 @@ impl TaskClock {
     }
 }
 
-/// Splits a wait of which no waking was seen, by the time that the kernel had the thread queued.
+/// Splits a wait without a waking by the time that the kernel had the thread queued.
 ///
 /// A thread that was about to block with a signal pending, or whose waker found it still queued, was never dequeued: all of the
 /// wait is queueing, as after a preemption. Otherwise the waking itself was not seen.

@@ -6,11 +6,12 @@
 
 use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
 use schedscope_ebpf::{
-    abi::{Ending, KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
+    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     gil::{AddressRange, RANGES},
     loss::Loss,
     params::MAX_THREAD_CPUS,
+    residual::Figures,
     task_clock::{Phase, TaskClock},
 };
 
@@ -222,7 +223,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
-    new.at_exit = Ending { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
+    new.at_exit = Figures { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };
     new.switches_at_migration = 0;
     new.migrations_again = 0;
     new.migrations_unseen = 0;

@@ -1,26 +1,20 @@
-//! What tells a thread's waits from the kernel's `run_delay`, event by event. Kept only while figures are verified.
+//! How a thread's waits differ from the kernel's `run_delay`, event by event. Kept only while figures are verified.
 //!
 //! Pure. The kernel stamps a task when it is put on a run queue or preempted in the running state (`last_queued`), and adds the time
 //! since then to `run_delay` when the task gets a CPU or is taken off the queue to be moved: `sched_info_*` in `kernel/sched/stats.h`.
-//! Our wait begins when the thread is woken, before it is queued, and goes on while it is moved. Each function here takes one event
-//! in at which the two part.
+//! Our wait begins when the thread is woken, before it is queued, and goes on while it is moved. Each function here takes one event at
+//! which the two differ.
 
 use crate::{
     abi::TaskRecord,
     task_clock::{Phase, TaskClock},
 };
 
-/// All waits of a thread.
-#[inline(always)]
-fn waits_ns(record: &TaskRecord) -> u64 {
-    record.wakeup_wait_ns + record.preempt_wait_ns
-}
-
 /// A time by our clock and by the scheduler's.
 #[derive(Clone, Copy, Debug)]
 pub struct Instant {
     /// `CLOCK_MONOTONIC`, as converted.
-    pub ours_ns: u64,
+    pub monotonic_ns: u64,
     /// The run queue's clock.
     pub scheduler_ns: u64,
 }
@@ -28,41 +22,41 @@ pub struct Instant {
 impl Instant {
     #[inline(always)]
     fn offset_ns(self) -> u64 {
-        self.ours_ns.wrapping_sub(self.scheduler_ns)
+        self.monotonic_ns.wrapping_sub(self.scheduler_ns)
     }
 }
 
-/// Where a thread's waits and its run delay part; sums over its waits, in nanoseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a thread's waits and its run delay differ: sums over its waits, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct WaitAccount {
-    /// From the begin of a wait after a wake-up until the thread was queued. Below zero if the clocks of two CPUs disagree.
+    /// From the waking until the thread was queued. Below zero if the clocks of two CPUs disagree.
     pub before_queued_ns: i64,
-    /// What the kernel left out of runs, which makes our next wait longer: see [`TaskClock::carry_ns`].
+    /// What the kernel left out of runs, which makes our next wait longer, see [`TaskClock::carry_ns`].
     pub left_out_of_runs_ns: i64,
     /// Between leaving one queue and being put on another.
     pub between_queues_ns: i64,
-    /// What the scheduler's clock lost or gained while it was converted into ours ([`crate::switch_clock`]).
+    /// What the scheduler's clock lost or gained by its conversion into ours ([`crate::switch_clock`]).
     pub converted_ns: i64,
     /// Waits, or parts of them, that the kernel does not count: after a preemption on the way to sleep, see [`WaitAccount::departed`].
     pub uncounted_ns: u64,
     /// Sleep that the kernel counts: since 6.12 a sleeping thread may still be on a queue, and is stamped if it is moved.
     pub counted_sleep_ns: u64,
-    /// By how much our waits were longer of which an event was missed. Their length is the kernel's account as far as that tells it.
+    /// By how much our waits with a missed event were longer than the kernel's, from which we take their length as far as it says.
     pub unobserved_ns: i64,
-    /// How many these are.
+    /// The number of these waits.
     pub unobserved_waits: u64,
     /// Runs that the kernel does not count in `pcount`.
     pub uncounted_runs: u64,
     /// Our waits, as the kernel counts them, minus its `run_delay`, when the thread last left a CPU.
     difference_ns: i64,
-    /// Our waits in all when it last left a CPU.
+    /// All our waits when it last left a CPU.
     waits_ns: u64,
     /// [`TaskClock::carry_ns`] then.
     carry_ns: i64,
-    /// Our clock minus the scheduler's, wrapping, when the kernel last stamped it as far as is known.
+    /// Our clock minus the scheduler's, wrapping, at the kernel's last stamp that is known.
     offset_ns: u64,
-    /// When the wait began that followed its last wake-up; 0 once it has a CPU.
+    /// When the wait after its last wake-up began; 0 once it has a CPU.
     woken_ns: u64,
     /// When it was last moved to another queue during this wait; 0 if it was not.
     moved_ns: u64,
@@ -82,50 +76,22 @@ pub struct WaitAccount {
     left_asleep: u32,
     /// 1 if an event was missed since then.
     is_unobserved: u32,
-    /// 1 from when it was seen to get a CPU until it was seen to leave it.
+    /// 1 from the switch-in that was seen to the switch-out that was seen.
     is_on_cpu: u32,
 }
 
-/// What the kernel has counted of a thread that leaves its CPU, and whether it will stamp it.
+/// What the kernel has counted for a thread that leaves its CPU, and whether it will stamp the thread.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelWaits {
     /// `run_delay`.
     pub run_delay_ns: u64,
-    /// `last_arrival`: when it last got a CPU as far as the kernel noticed.
+    /// `last_arrival`: when it last got a CPU, as far as the kernel noticed.
     pub last_arrival_ns: u64,
     /// Its state is not that of a running task.
     pub is_asleep: bool,
 }
 
 impl WaitAccount {
-    /// Of a thread that has not waited yet.
-    pub const NEW: WaitAccount = WaitAccount {
-        before_queued_ns: 0,
-        left_out_of_runs_ns: 0,
-        between_queues_ns: 0,
-        converted_ns: 0,
-        uncounted_ns: 0,
-        counted_sleep_ns: 0,
-        unobserved_ns: 0,
-        unobserved_waits: 0,
-        uncounted_runs: 0,
-        difference_ns: 0,
-        waits_ns: 0,
-        carry_ns: 0,
-        offset_ns: 0,
-        woken_ns: 0,
-        moved_ns: 0,
-        run_delay_at_move_ns: 0,
-        last_arrival_ns: 0,
-        migrations_unseen: 0,
-        is_uncounted: 0,
-        may_miss_run: 0,
-        moved_asleep: 0,
-        left_asleep: 0,
-        is_unobserved: 0,
-        is_on_cpu: 0,
-    };
-
     /// A forked thread has been put on a queue.
     #[inline(always)]
     pub fn forked(&mut self, now: Instant) {
@@ -139,9 +105,9 @@ impl WaitAccount {
             return;
         }
         self.woken_ns = if clock.waking_ns > clock.since_ns { clock.waking_ns } else { clock.since_ns };
-        self.before_queued_ns += now.ours_ns.wrapping_sub(self.woken_ns).cast_signed();
+        self.before_queued_ns += now.monotonic_ns.wrapping_sub(self.woken_ns).cast_signed();
         self.offset_ns = now.offset_ns();
-        // Of a move before it was traced, only the stamp tells.
+        // Only the stamp shows a move before it was traced.
         if self.moved_asleep != 0 || clock.phase == Phase::Unseen as u32 {
             self.counted_sleep_ns += stamped_ago_ns;
             self.moved_asleep = 0;
@@ -152,24 +118,24 @@ impl WaitAccount {
     #[inline(always)]
     pub fn moved(&mut self, clock: &TaskClock, now: Instant, run_delay_ns: u64) {
         if self.is_uncounted != 0 {
-            self.uncounted_ns += now.ours_ns.saturating_sub(clock.since_ns);
+            self.uncounted_ns += now.monotonic_ns.saturating_sub(clock.since_ns);
             self.is_uncounted = 0;
         } else if self.moved_ns == 0 {
             self.converted_ns += now.offset_ns().wrapping_sub(self.offset_ns).cast_signed();
         } else {
             self.between_queues(now, run_delay_ns.saturating_sub(self.run_delay_at_move_ns));
         }
-        self.moved_ns = now.ours_ns;
+        self.moved_ns = now.monotonic_ns;
         self.run_delay_at_move_ns = run_delay_ns;
     }
 
-    /// What passed since the last move, without what the kernel counted of it.
+    /// Adds the time since the last move, minus what the kernel counted of it.
     #[inline(always)]
     fn between_queues(&mut self, now: Instant, counted_ns: u64) {
-        self.between_queues_ns += now.ours_ns.wrapping_sub(self.moved_ns).wrapping_sub(counted_ns).cast_signed();
+        self.between_queues_ns += now.monotonic_ns.wrapping_sub(self.moved_ns).wrapping_sub(counted_ns).cast_signed();
     }
 
-    /// A thread that sleeps is moved from queue to queue.
+    /// A sleeping thread is moved from queue to queue.
     #[inline(always)]
     pub fn moved_asleep(&mut self, run_delay_ns: u64) {
         if self.moved_asleep != 0 {
@@ -190,10 +156,10 @@ impl WaitAccount {
         }
         self.is_on_cpu = 1;
         // Clocks that disagree may let a thread be woken after it got its CPU: then it did not wait at all.
-        self.before_queued_ns += self.woken_ns.saturating_sub(now.ours_ns).cast_signed();
+        self.before_queued_ns += self.woken_ns.saturating_sub(now.monotonic_ns).cast_signed();
         self.woken_ns = 0;
         if self.is_uncounted != 0 {
-            let wait_ns = waits_ns(record) - self.waits_ns;
+            let wait_ns = record.wait_ns() - self.waits_ns;
             self.uncounted_ns += wait_ns.wrapping_add_signed(-correction_ns);
             self.is_uncounted = 0;
         } else if self.moved_ns == 0 {
@@ -204,13 +170,13 @@ impl WaitAccount {
         }
     }
 
-    /// The ledger has settled what the thread's waits were longer by, at its end.
+    /// The thread has ended, and the ledger has made its waits longer by `settled_ns`.
     #[inline(always)]
     pub fn settled(&mut self, settled_ns: i64) {
         self.left_out_of_runs_ns += settled_ns;
     }
 
-    /// A thread whose ledger is `record` leaves its CPU.
+    /// A thread leaves its CPU, and `record` has closed its run.
     ///
     /// The kernel stamps only a task in the running state when it leaves, and passes over one without a stamp when that gets a CPU: after
     /// a preemption on the way to sleep, unless a move stamps it, the wait is missing in `run_delay` and the run after it in `pcount`. Such
@@ -220,12 +186,12 @@ impl WaitAccount {
         if self.may_miss_run != 0 {
             self.uncounted_runs += u64::from(kernel.last_arrival_ns == self.last_arrival_ns);
         }
-        self.waits_ns = waits_ns(record);
+        self.waits_ns = record.wait_ns();
         self.carry_ns = record.clock.carry_ns;
         let grown_ns = kernel.run_delay_ns.wrapping_sub(record.kernel_before.run_delay_ns);
         let difference_ns = self.as_run_delay(self.waits_ns).wrapping_sub(grown_ns.cast_signed());
         if self.is_unobserved != 0 || self.is_on_cpu == 0 || self.migrations_unseen != record.migrations_unseen {
-            // Nothing is known of this wait but what the kernel says.
+            // All that is known of this wait is what the kernel says.
             self.unobserved_ns += difference_ns - self.difference_ns;
             self.unobserved_waits += 1;
             self.is_unobserved = 0;
@@ -258,7 +224,7 @@ impl WaitAccount {
         self.uncounted_runs += other.uncounted_runs;
     }
 
-    /// Our waits of the thread, `wait_ns` in all, as the kernel counts them.
+    /// The thread's waits, `wait_ns` in all by our count, as the kernel counts them.
     #[inline(always)]
     pub fn as_run_delay(&self, wait_ns: u64) -> i64 {
         wait_ns.cast_signed()

@@ -36,8 +36,8 @@ impl Distribution {
         self.counts.iter().sum()
     }
 
-    /// For each bound, the observations of at most so many nanoseconds. The bounds ascend. Exact where a bound is one of the kernel's
-    /// buckets, as every power of two from 2^8 ns is.
+    /// For each bound, the number of observations up to it. The bounds ascend. Exact where a bound is one of the kernel's buckets, as every
+    /// power of two from 2^8 ns is.
     pub fn cumulative(&self, bounds_ns: impl Iterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
         let mut fine = (0..BUCKETS).map_while(|index| Some((upper_bound_ns(index)?, self.counts[index]))).peekable();
         let mut at_most = 0;

@@ -1,8 +1,8 @@
 //! Which traced processes run a Python, and where the kernel side has to look for waits on its lock.
 //!
-//! A process is looked at when it is first seen and after every exec, again and again at growing distances while it shows no
-//! interpreter (one may still be loading), and likewise while its interpreters can change. A fork shares what its parent is known
-//! to be, so a storm of them costs nothing.
+//! A process is looked at when it is first seen and after every exec, and again at growing intervals as long as it shows no interpreter
+//! (one may still be loading) or its interpreters can change. A forked process inherits what is known of its parent, so a storm of forks
+//! costs nothing.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -20,7 +20,7 @@ use super::{
 const MIN_PAUSE_NS: u64 = 2_000_000;
 /// Longest pause for one whose interpreters can change while it runs.
 const MAX_PAUSE_PYTHON_NS: u64 = 5_000_000_000;
-/// Longest pause for one that has shown no interpreter: a host has thousands of these.
+/// Longest pause for one without an interpreter: a host has thousands of these.
 const MAX_PAUSE_NS: u64 = 300_000_000_000;
 /// Most processes looked at in one go: reading one takes about 0.1 ms.
 const AT_ONCE: usize = 64;
@@ -34,32 +34,33 @@ enum Finding {
     New,
     /// No interpreter so far.
     NoPython,
-    /// This one.
+    /// This interpreter.
     Python(Arc<Interpreter>),
-    /// It is or may be a Python, but its locks cannot be told from others.
+    /// It is or may be a Python, but its locks cannot be told apart from others.
     Unresolved(Unresolved),
 }
 
-/// What a process has for locks, as far as its threads' waits are concerned.
+/// Which interpreter locks the threads of a process can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Python {
     /// One global lock.
     OneGil,
     /// Sub-interpreters with locks of their own.
     ManyGils,
-    /// None in use: a free-threaded build.
+    /// None: a free-threaded build.
     FreeThreaded,
-    /// They were not found, so waits for them look like any others.
+    /// Unknown, so waits for them look like any others.
     Unresolved,
 }
 
 #[derive(Debug)]
 struct Process {
-    /// When its leader began, and how often it has executed since: another program under the same pid is another process.
+    /// When its leader began, and its number of execs: another program under the same pid is another process.
     identity: (u64, u32),
     finding: Finding,
-    /// Began to be what it is, and when to look at it again.
+    /// When it was first seen under this identity.
     since_ns: u64,
+    /// When to look at it again.
     due_ns: u64,
     comm: String,
 }
@@ -81,26 +82,25 @@ pub type ByReason = [u64; Unresolved::ALL.len()];
 pub struct Interpreters {
     resolver: Resolver,
     processes: HashMap<Tgid, Process>,
-    /// The interpreter that each process had last, ended ones included.
+    /// The last interpreter of each process that has ended.
     last: HashMap<Tgid, Arc<Interpreter>>,
     /// Interpreters seen over all time, by file and version.
     seen: BTreeMap<(String, String), Kind>,
-    /// Processes that ended, or went on to another program, before their locks were found, by reason.
+    /// Processes that ended or called exec before their locks were found, by reason.
     unresolved: ByReason,
 }
 
 impl Interpreters {
-    /// Brings itself up to date and returns the threads whose records lack their process's ranges.
+    /// Takes a snapshot and returns the threads whose records lack the ranges of their process.
     pub fn update(&mut self, snapshot: &Snapshot) -> Vec<(Tid, [AddressRange; RANGES])> {
         let now_ns = snapshot.taken_ns;
-        let live = || snapshot.threads.iter().filter(|thread| !thread.has_ended());
-        let present: HashSet<Tgid> = live().map(Thread::tgid).collect();
-        for thread in live().filter(|thread| thread.tid().0 == thread.tgid().0) {
+        let present: HashSet<Tgid> = snapshot.live().map(Thread::tgid).collect();
+        for thread in snapshot.live().filter(|thread| thread.tid().0 == thread.tgid().0) {
             self.meet(thread, now_ns);
         }
         self.forget(&present);
         self.look(now_ns);
-        live().filter_map(|thread| self.missing(thread)).collect()
+        snapshot.live().filter_map(|thread| self.missing(thread)).collect()
     }
 
     /// The interpreter of a process, also after its end.
@@ -112,7 +112,7 @@ impl Interpreters {
         }
     }
 
-    /// What a process has for locks; `None` if it is no Python.
+    /// Which interpreter locks a process has; `None` if it is not a Python.
     pub fn python(&self, tgid: Tgid) -> Option<Python> {
         match self.of(tgid) {
             Some(interpreter) if interpreter.kind == GilKind::FreeThreaded => Some(Python::FreeThreaded),
@@ -122,7 +122,7 @@ impl Interpreters {
         }
     }
 
-    /// Processes alive that run a Python, by [`GilKind`]: who shares its lock.
+    /// Live processes that run a Python, by [`GilKind`].
     pub fn alive(&self) -> [u64; GilKind::ALL.len()] {
         let mut counts = [0; GilKind::ALL.len()];
         for process in self.processes.values() {
@@ -207,7 +207,7 @@ impl Interpreters {
             if let (Finding::Python(interpreter), false) = (&found, matches!(process.finding, Finding::Python(_))) {
                 note(&mut self.seen, interpreter);
             }
-            // What was found once is not forgotten because the process is on its way out.
+            // What was found once is kept although the process is about to end.
             if !matches!((&process.finding, &found), (Finding::Python(_), Finding::Unresolved(_) | Finding::NoPython)) {
                 process.finding = found;
             }
@@ -221,10 +221,10 @@ impl Interpreters {
     }
 }
 
-/// As long again as it has been looked at so far.
+/// As long as the process has been watched so far, within limits.
 fn pause_ns(finding: &Finding, age_ns: u64) -> u64 {
     let longest = match finding {
-        // Its one lock is where it is.
+        // Its only lock does not move.
         Finding::Python(interpreter) if interpreter.kind == GilKind::PerProcess && !interpreter.gils.is_empty() => {
             return u64::MAX / 2;
         }
@@ -248,7 +248,7 @@ fn count_unresolved(counts: &mut ByReason, process: &Process) {
     }
 }
 
-/// Why a process that is a Python, by its name if nothing better is known, has no known locks.
+/// Why the locks of a Python process are unknown. If nothing better is known, its name says whether it is one.
 fn reason(process: &Process) -> Option<Unresolved> {
     let by_name = process.comm.starts_with("python");
     match &process.finding {

@@ -11,7 +11,7 @@ use super::{
     totals::Totals,
 };
 
-/// What was traced and how it ended: what the caller of a session knows, and the session does not.
+/// What was traced and how it ended: what the caller of a session knows but the session does not.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     /// What the user calls it.
@@ -38,9 +38,9 @@ pub struct Exit {
 pub struct Run {
     /// What was traced.
     pub subject: Subject,
-    /// Begin, `CLOCK_MONOTONIC`.
+    /// Beginning of the window, `CLOCK_MONOTONIC`.
     pub begin_ns: u64,
-    /// End: the last switch of the leader's threads, or the last snapshot.
+    /// End of the window: the last switch of the leader's threads, or the last snapshot.
     pub end_ns: u64,
     /// When the last snapshot was taken.
     pub taken_ns: u64,
@@ -48,7 +48,7 @@ pub struct Run {
     pub online: Vec<u32>,
     /// Totals of the workload.
     pub totals: Totals,
-    /// Every thread that lived, without those in `threads_forgotten`.
+    /// Every thread that lived, except those in `threads_forgotten`.
     pub threads: Vec<Thread>,
     /// Ended threads that were dropped because there were too many, the least busy ones.
     pub threads_forgotten: u64,
@@ -74,7 +74,7 @@ impl Run {
         self.end_ns.saturating_sub(self.begin_ns)
     }
 
-    /// Processes and threads over the window. Those that were alive before count too: they did not start under observation.
+    /// Processes and threads over the window, those included that were alive before it.
     pub fn tasks(&self) -> (u64, u64) {
         let seeded = || self.threads.iter().filter(|thread| thread.was_seeded());
         let processes: BTreeSet<Tgid> = seeded().map(Thread::tgid).collect();
@@ -88,7 +88,7 @@ impl Run {
     }
 }
 
-/// What all CPUs did, whoever used them.
+/// What all CPUs of the host did.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HostCounters {
     /// Idle time, open intervals included.
@@ -99,12 +99,12 @@ pub struct HostCounters {
     pub switches_from_idle: u64,
 }
 
-/// Switches of the whole host as we counted them.
+/// Switches of the whole host by our count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostSwitches {
     /// Seen by our program.
     pub seen: u64,
-    /// Hidden from it, by the kernel's own count, up to the last time that a task left a CPU which had not come onto it last.
+    /// Hidden from it, by the kernel's own count, up to the last break in each CPU's chain of switches.
     pub unseen: u64,
 }
 
@@ -115,7 +115,7 @@ pub(crate) mod tests {
 
     const SECOND: u64 = 1_000_000_000;
 
-    /// A run of two seconds on CPUs 0 and 2, looked at when it was over.
+    /// A run of two seconds on CPUs 0 and 2, read after its end.
     pub(crate) fn run_of(threads: Vec<Thread>) -> Run {
         let subject = Subject {
             name: "web".to_owned(),

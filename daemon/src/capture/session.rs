@@ -1,6 +1,9 @@
 //! One traced workload from its first event to its report: what `run` and `attach` share.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use schedscope_ebpf::abi::program;
 
@@ -9,7 +12,7 @@ use super::{
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
     preflight::kernel_release_name,
     run::{HostCounters, HostSwitches, Run, Subject},
-    snapshot::{Snapshot, Tgid, Thread, WorkloadId},
+    snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
     timeline::Timeline,
     topology::Topology,
     totals::Aggregate,
@@ -17,15 +20,15 @@ use super::{
 
 /// The traced workload; number 0 stays empty.
 const WORKLOAD: WorkloadId = WorkloadId(1);
-/// Threads alive at once. Above it new ones are not traced, and counted.
+/// Threads alive at once. Further ones are not traced but counted.
 const TASKS: u32 = 16_384;
-/// Ended threads kept for the report; above it the least busy are forgotten, the totals are not.
+/// Ended threads kept for the report. Of more, the least busy are forgotten, but stay in the totals.
 const MAX_ENDED: usize = 65_536;
-/// Longest pause between samples: slots of ended threads are handed back at a sample, and a storm of forks needs them.
+/// Longest pause between samples: slots of ended threads are freed at a sample, and a storm of forks needs them.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// From one listing of the host's tasks to the next; it takes a tenth of a microsecond per thread.
+/// Time between two listings of the host's tasks. A listing takes a tenth of a microsecond per thread.
 const LISTING_INTERVAL: Duration = Duration::from_secs(1);
-/// Sampling may take one part in this many of the time.
+/// Sampling may take at most one part in this many of the time.
 const SAMPLING_BUDGET: u32 = 50;
 
 /// Programs attached, samples being taken.
@@ -51,12 +54,12 @@ impl Session {
         Session::with(&[], false, topology)
     }
 
-    /// The same, and measures what tells waits from the kernel's run delay, which makes every switch and wake-up of the host dearer.
+    /// The same, and measures how waits differ from the kernel's run delay, which makes every switch and wake-up on the host cost more.
     pub fn start_verifying(topology: Topology) -> Result<Session, KernelError> {
         Session::with(&[], true, topology)
     }
 
-    /// The same as on a kernel that has not got these programs: to see what is reported there.
+    /// The same as on a kernel without these programs: to see what is reported there.
     pub fn start_without(without: &[&str], topology: Topology) -> Result<Session, KernelError> {
         Session::with(without, false, topology)
     }
@@ -100,10 +103,10 @@ impl Session {
         sum
     }
 
-    /// Takes a sample; every thread alive.
+    /// Takes a sample and returns every live thread.
     pub fn inspect(&mut self) -> Result<Vec<Thread>, KernelError> {
         let snapshot = self.tracer.last_snapshot()?;
-        let threads = snapshot.threads.iter().filter(|thread| !thread.has_ended()).cloned().collect();
+        let threads = snapshot.live().cloned().collect();
         self.take(snapshot);
         Ok(threads)
     }
@@ -130,7 +133,7 @@ impl Session {
         Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
     }
 
-    /// Looks for descendants whose fork was not recorded: now and then, or each time if forks cannot be seen at all.
+    /// Looks for descendants whose fork was not seen: now and then, or each time if no fork can be seen.
     fn find_unseen(&mut self) -> Result<(), KernelError> {
         if self.listed.elapsed() >= LISTING_INTERVAL || !self.tracer.runs(program::SCHED_PROCESS_FORK) {
             self.tracer.seed_again()?;
@@ -153,7 +156,7 @@ impl Session {
 
     fn take(&mut self, snapshot: Snapshot) {
         self.timeline.feed(&snapshot);
-        self.alive = snapshot.threads.iter().filter(|thread| !thread.has_ended()).count();
+        self.alive = snapshot.live().count();
         self.ended.extend(snapshot.released);
         if self.ended.len() > MAX_ENDED {
             self.ended.sort_by_key(|thread| std::cmp::Reverse(thread.record.on_cpu_ns));
@@ -169,14 +172,9 @@ impl Session {
         let (taken_ns, losses) = (snapshot.taken_ns, snapshot.losses());
         let host_after = host(&snapshot);
         // A slot freed by this very snapshot is in both lists.
-        let released: Vec<(u32, u64)> =
-            snapshot.released.iter().map(|thread| (thread.record.tid, thread.record.start_ns)).collect();
-        let mut threads: Vec<Thread> = snapshot
-            .threads
-            .iter()
-            .filter(|thread| !released.contains(&(thread.record.tid, thread.record.start_ns)))
-            .cloned()
-            .collect();
+        let released: HashSet<(Tid, u64)> = snapshot.released.iter().map(Thread::key).collect();
+        let mut threads: Vec<Thread> =
+            snapshot.threads.iter().filter(|thread| !released.contains(&thread.key())).cloned().collect();
         self.take(snapshot);
         threads.append(&mut self.ended);
         let of_leader = threads.iter().filter(|thread| Some(thread.tgid()) == leader && thread.has_ended());
@@ -207,8 +205,7 @@ impl Session {
 fn host(snapshot: &Snapshot) -> HostCounters {
     let mut sum = HostCounters::default();
     for cpu in &snapshot.cpus {
-        let open_ns = if cpu.idle != 0 { snapshot.taken_ns.saturating_sub(cpu.since_ns) } else { 0 };
-        sum.idle_ns += cpu.idle_ns + open_ns;
+        sum.idle_ns += cpu.idle_ns(snapshot.taken_ns);
         sum.switches += cpu.switches;
         sum.switches_from_idle += cpu.switches_from_idle;
     }

@@ -1,7 +1,7 @@
 //! What the kernel side knew at one moment, as plain data. Nothing here touches a map.
 //!
-//! The reader stamps `taken_ns` first, then copies the cells, then the thread records, so closed time can be missing from the
-//! cells but is never counted twice; [`crate::capture::totals`] makes totals of it that never go down.
+//! The reader stamps `taken_ns` first, then copies the cells, then the thread records. So closed time can be missing from the cells but
+//! is never counted twice; [`crate::capture::totals`] makes totals of it that never go down.
 
 use schedscope_ebpf::{
     abi::{Cell, CpuRecord, TaskRecord},
@@ -34,7 +34,7 @@ pub struct Thread {
     pub record: TaskRecord,
     /// Closed on-CPU nanoseconds by CPU, indexed by CPU number; empty without the thread-by-core map.
     pub on_cpu_ns_by_cpu: Vec<u64>,
-    /// What tells its waits from the kernel's run delay; only while figures are verified.
+    /// How its waits differ from the kernel's run delay; only while figures are verified.
     pub wait_account: Option<WaitAccount>,
 }
 
@@ -49,15 +49,20 @@ pub struct Snapshot {
     pub cpus: Vec<CpuRecord>,
     /// Threads in the table: alive, or ended and not yet reaped.
     pub threads: Vec<Thread>,
-    /// Threads whose slots were freed with this reading. They are handed out once, and were in `threads` before, perhaps in
-    /// this same snapshot.
+    /// Threads whose slots were freed with this reading. They are handed out once, and were in `threads` before, perhaps of this same
+    /// snapshot.
     pub released: Vec<Thread>,
-    /// Records that were being written whenever they were looked at. Their threads are in `threads` without an open interval, and the
-    /// sums may be older than at the reading before.
+    /// Records that were being written each time they were read. Their threads are in `threads` without an open interval, and the sums
+    /// may be older than in the reading before.
     pub torn_records: u64,
 }
 
 impl Thread {
+    /// Tells it from all others: ids are reused, start times are not.
+    pub fn key(&self) -> (Tid, u64) {
+        (self.tid(), self.record.start_ns)
+    }
+
     /// Its id.
     pub fn tid(&self) -> Tid {
         Tid(self.record.tid)
@@ -113,7 +118,7 @@ impl Thread {
         by_cpu
     }
 
-    /// Place of what it waits for in the counters by reason.
+    /// Index of what it waits for in the counters by reason.
     pub fn reason_index(&self) -> usize {
         self.record.reason as usize % REASON_SLOTS
     }
@@ -174,7 +179,7 @@ impl Times {
         self.zip(before, u64::saturating_sub)
     }
 
-    fn zip(&self, other: &Times, each: impl Fn(u64, u64) -> u64) -> Times {
+    pub(super) fn zip(&self, other: &Times, each: impl Fn(u64, u64) -> u64) -> Times {
         Times {
             on_cpu_ns: each(self.on_cpu_ns, other.on_cpu_ns),
             wakeup_wait_ns: each(self.wakeup_wait_ns, other.wakeup_wait_ns),
@@ -212,6 +217,11 @@ impl Losses {
 }
 
 impl Snapshot {
+    /// Threads that have not ended.
+    pub fn live(&self) -> impl Iterator<Item = &Thread> {
+        self.threads.iter().filter(|thread| !thread.has_ended())
+    }
+
     /// Losses of all CPUs.
     pub fn losses(&self) -> Losses {
         let mut sum = Losses::default();

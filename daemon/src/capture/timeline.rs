@@ -1,17 +1,14 @@
-//! Which thread had which core when, from the thread-by-core sums at each sample. Pure.
+//! Which thread ran on which core when, from the thread-by-core sums at each sample. Pure.
 //!
-//! The sums are exact, so whatever the sampling misses inside a column, every column's total is right.
+//! The sums are exact, so every column's total is right whatever sampling misses inside the column.
 
 use std::collections::HashMap;
 
-use crate::capture::snapshot::{Snapshot, Thread};
+use crate::capture::snapshot::{Snapshot, Thread, Tid};
 
-/// Columns kept; when they are used up, pairs are merged and a column becomes twice as long.
+/// Columns kept. When they are used up, pairs are merged and each column becomes twice as long.
 const MAX_BINS: usize = 1024;
 const FIRST_BIN_NS: u64 = 5_000_000;
-
-/// A thread over its whole life: ids are reused, start times are not.
-type ThreadKey = (u32, u64);
 
 /// A thread that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub struct Slice {
 pub struct Column {
     /// By CPU number.
     pub cores: Vec<Slice>,
-    /// Nanoseconds that threads waited for a CPU, summed.
+    /// Nanoseconds that all threads together were runnable.
     pub runnable_ns: u64,
 }
 
@@ -52,7 +49,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Raised to what was seen before: of a record that is being written the sums may be older.
+    /// Raised to what was seen before: the sums of a record that is being written may be older.
     fn at_least(mut self, before: &Seen) -> Seen {
         self.runnable_ns = self.runnable_ns.max(before.runnable_ns);
         for (now, before) in self.on_cpu_ns.iter_mut().zip(&before.on_cpu_ns) {
@@ -71,8 +68,9 @@ pub struct Timeline {
     cpus: usize,
     bins: Vec<Column>,
     lanes: Vec<Lane>,
-    lane_of: HashMap<ThreadKey, usize>,
-    seen: HashMap<ThreadKey, Seen>,
+    /// By [`Thread::key`].
+    lane_of: HashMap<(Tid, u64), usize>,
+    seen: HashMap<(Tid, u64), Seen>,
     idle_seen: Vec<u64>,
 }
 
@@ -91,7 +89,7 @@ impl Timeline {
             idle_seen: idle(snapshot),
         };
         for thread in &snapshot.threads {
-            timeline.seen.insert(key(thread), seen(thread, snapshot.taken_ns));
+            timeline.seen.insert(thread.key(), seen(thread, snapshot.taken_ns));
         }
         timeline
     }
@@ -103,9 +101,9 @@ impl Timeline {
             return;
         }
         for thread in snapshot.threads.iter().chain(&snapshot.released) {
-            let before = self.seen.remove(&key(thread)).unwrap_or_default();
+            let before = self.seen.remove(&thread.key()).unwrap_or_default();
             let now = seen(thread, now_ns).at_least(&before);
-            self.seen.insert(key(thread), now.clone());
+            self.seen.insert(thread.key(), now.clone());
             let waited_ns = now.runnable_ns.saturating_sub(before.runnable_ns);
             let from_ns = self.sampled_ns.min(now_ns.saturating_sub(waited_ns));
             self.spread(from_ns, now_ns, waited_ns, |column, ns| column.runnable_ns += ns);
@@ -114,7 +112,7 @@ impl Timeline {
                 if grown_ns > 0 {
                     let lane = self.lane(thread);
                     self.lanes[lane].total_ns += grown_ns;
-                    // A run that was noticed only when it ended began before the last sample.
+                    // A run noticed only when it ended began before the last sample.
                     let from_ns = self.sampled_ns.min(now_ns.saturating_sub(grown_ns));
                     self.spread(from_ns, now_ns, grown_ns, |column, ns| {
                         *column.cores[cpu].by_lane.entry(lane).or_default() += ns;
@@ -123,7 +121,7 @@ impl Timeline {
             }
         }
         for thread in &snapshot.released {
-            self.seen.remove(&key(thread));
+            self.seen.remove(&thread.key());
         }
         let elapsed_ns = now_ns - self.sampled_ns;
         for (cpu, idle_ns) in idle(snapshot).into_iter().enumerate() {
@@ -134,7 +132,7 @@ impl Timeline {
         self.sampled_ns = now_ns;
     }
 
-    /// Time that a sample should wait for the one before it: a column.
+    /// Time from one sample to the next: a column.
     pub fn bin_ns(&self) -> u64 {
         self.bin_ns
     }
@@ -160,7 +158,7 @@ impl Timeline {
     }
 
     fn lane(&mut self, thread: &Thread) -> usize {
-        let lane = *self.lane_of.entry(key(thread)).or_insert(self.lanes.len());
+        let lane = *self.lane_of.entry(thread.key()).or_insert(self.lanes.len());
         let now = Lane { tid: thread.record.tid, tgid: thread.record.tgid, comm: thread.comm(), total_ns: 0 };
         if lane == self.lanes.len() {
             self.lanes.push(now);
@@ -221,18 +219,13 @@ impl Timeline {
     }
 }
 
-fn key(thread: &Thread) -> ThreadKey {
-    (thread.record.tid, thread.record.start_ns)
-}
-
-/// On-CPU time by CPU and time waited, what is still open included.
+/// On-CPU time by CPU and time waited, open intervals included.
 fn seen(thread: &Thread, now_ns: u64) -> Seen {
     Seen { on_cpu_ns: thread.on_cpu_ns_by_cpu(now_ns), runnable_ns: thread.times(now_ns).runnable_ns() }
 }
 
 fn idle(snapshot: &Snapshot) -> Vec<u64> {
-    let open = |since_ns: u64| snapshot.taken_ns.saturating_sub(since_ns);
-    snapshot.cpus.iter().map(|cpu| cpu.idle_ns + if cpu.idle != 0 { open(cpu.since_ns) } else { 0 }).collect()
+    snapshot.cpus.iter().map(|cpu| cpu.idle_ns(snapshot.taken_ns)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schedscope_ebpf::{abi::Cause, blocked::REASON_SLOTS, distance::Distance};
+use schedscope_ebpf::{abi::Cell, distance::Distance};
 
 use super::distribution::Distribution;
 use crate::{
@@ -15,9 +15,9 @@ values! {
     pub enum SwitchKind {
         /// It blocked: the kernel's `nvcsw`.
         Voluntary = "voluntary",
-        /// It could have gone on: the kernel's `nivcsw`, without yields.
+        /// It was still runnable: the kernel's `nivcsw`, minus yields.
         Preempted = "preempted",
-        /// Out of `sched_yield`, which is in the kernel's `nivcsw` too.
+        /// In `sched_yield`, which the kernel's `nivcsw` counts too.
         Yielded = "yielded",
     }
 }
@@ -32,21 +32,6 @@ values! {
     }
 }
 
-values! {
-    /// When a thread was moved to another CPU; the kernel side's [`Cause`].
-    pub enum MigrationCause {
-        /// The wake-up chose another CPU.
-        AtWakeup = "at_wakeup",
-        /// While it was in a run queue, or between two switches.
-        WhileQueued = "while_queued",
-    }
-}
-
-const _: () = assert!(
-    MigrationCause::AtWakeup as usize == Cause::AtWakeup as usize
-        && MigrationCause::WhileQueued as usize == Cause::WhileQueued as usize
-);
-
 /// Everything counted for one workload since tracing began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -54,21 +39,21 @@ pub struct Totals {
     pub times: Times,
     /// On-CPU nanoseconds by CPU number, open intervals included.
     pub on_cpu_ns_by_cpu: Vec<u64>,
-    /// Switches by the kernel's rule for `nvcsw`.
+    /// Voluntary switches, by the kernel's rule for `nvcsw`.
     pub voluntary: u64,
-    /// Switches in `nivcsw` other than yields.
+    /// Involuntary switches (`nivcsw`) other than yields.
     pub preempted: u64,
-    /// Switches in `nivcsw` out of `sched_yield`.
+    /// Involuntary switches (`nivcsw`) in `sched_yield`.
     pub yielded: u64,
     /// Migrations by cause (at wake-up, while queued) and distance.
     pub migrations: [[u64; Distance::ALL.len()]; 2],
-    /// Threads that began their life under observation.
+    /// Threads that started under observation.
     pub threads_started: u64,
     /// Processes that did.
     pub processes_started: u64,
     /// Interpreter locks handed over because another thread asked.
     pub gil_handoffs: u64,
-    /// The switch interval that a live thread's last wait for such a lock began with, the longest of them; 0 if none waited.
+    /// The longest switch interval with which the last wait of a live thread for such a lock began; 0 if none waited.
     pub gil_interval_ns: u64,
     /// Threads alive now.
     pub threads: u64,
@@ -80,7 +65,7 @@ pub struct Totals {
     pub wakeup_latency: Distribution,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Distribution,
-    /// Waits of which no event told the begin: in the times, in no distribution.
+    /// Waits whose beginning no event showed: in the times, in no distribution.
     pub unobserved_wait_ns: u64,
 }
 
@@ -113,20 +98,14 @@ impl Totals {
         let mut totals = Totals { on_cpu_ns_by_cpu: vec![0; snapshot.cells.len()], ..Totals::default() };
         for (cpu, cells) in snapshot.cells.iter().enumerate() {
             let Some(cell) = cells.get(index) else { continue };
-            totals.times.on_cpu_ns += cell.on_cpu_ns;
-            totals.times.wakeup_wait_ns += cell.wakeup_wait_ns;
-            totals.times.preempt_wait_ns += cell.preempt_wait_ns;
-            for (sum, part) in totals.times.blocked_ns.iter_mut().zip(cell.blocked_ns) {
-                *sum += part;
-            }
-            totals.on_cpu_ns_by_cpu[cpu] = cell.on_cpu_ns;
+            let Cell { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns, .. } = *cell;
+            totals.times = totals.times.zip(&Times { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns }, u64::saturating_add);
+            totals.on_cpu_ns_by_cpu[cpu] = on_cpu_ns;
             totals.voluntary += cell.voluntary;
             totals.preempted += cell.preempted;
             totals.yielded += cell.yielded;
-            for (sums, parts) in totals.migrations.iter_mut().zip(cell.migrations) {
-                for (sum, part) in sums.iter_mut().zip(parts) {
-                    *sum += part;
-                }
+            for (sum, part) in totals.migrations.iter_mut().flatten().zip(cell.migrations.iter().flatten()) {
+                *sum += part;
             }
             totals.gil_handoffs += cell.gil_handoffs;
             totals.threads_started += cell.threads_started;
@@ -139,7 +118,7 @@ impl Totals {
         totals
     }
 
-    /// Folds the open interval of a live thread in.
+    /// Adds the open interval of a live thread.
     fn fold_open(&mut self, thread: &Thread, now_ns: u64) {
         self.times.add_open(thread, now_ns);
         if let Some(cpu) = self.on_cpu_ns_by_cpu.get_mut(thread.record.clock.cpu as usize) {
@@ -149,15 +128,9 @@ impl Totals {
 
     /// Raises every time to what it was before. Each is a lower bound of the truth, and the truth does not go down.
     fn keep_up_with(&mut self, before: &Totals) {
-        let raise = |now: &mut u64, before: u64| *now = (*now).max(before);
-        raise(&mut self.times.on_cpu_ns, before.times.on_cpu_ns);
-        raise(&mut self.times.wakeup_wait_ns, before.times.wakeup_wait_ns);
-        raise(&mut self.times.preempt_wait_ns, before.times.preempt_wait_ns);
-        for reason in 0..REASON_SLOTS {
-            raise(&mut self.times.blocked_ns[reason], before.times.blocked_ns[reason]);
-        }
+        self.times = self.times.zip(&before.times, u64::max);
         for (now, before) in self.on_cpu_ns_by_cpu.iter_mut().zip(&before.on_cpu_ns_by_cpu) {
-            raise(now, *before);
+            *now = (*now).max(*before);
         }
     }
 }
@@ -169,13 +142,13 @@ pub struct Aggregate {
 }
 
 impl Aggregate {
-    /// Takes a snapshot in and returns the totals of every workload, indexed by its number.
+    /// Takes a snapshot and returns the totals of every workload, indexed by its number.
     pub fn update(&mut self, snapshot: &Snapshot) -> &[Totals] {
         let count = snapshot.cells.first().map_or(0, Vec::len);
         let mut now: Vec<Totals> =
             (0..count).map(|index| Totals::closed(snapshot, WorkloadId(u32::try_from(index).unwrap_or(u32::MAX)))).collect();
         let mut processes: BTreeSet<(u32, Tgid)> = BTreeSet::new();
-        for thread in snapshot.threads.iter().filter(|thread| !thread.has_ended()) {
+        for thread in snapshot.live() {
             let Some(totals) = now.get_mut(thread.workload().0 as usize) else { continue };
             totals.fold_open(thread, snapshot.taken_ns);
             totals.gil_interval_ns = totals.gil_interval_ns.max(thread.record.gil_interval_ns);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::capture::{
     interpreters::Python,
-    snapshot::{Snapshot, Tgid, Thread, WorkloadId},
+    snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
 };
 
 /// Shortest window: below it a few switches decide.
@@ -18,8 +18,8 @@ const WINDOW_NS: u64 = 2_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Live {
     begin_ns: u64,
-    /// Each thread at the begin of the window, by its id and the time it began.
-    before: HashMap<(u32, u64), Ledger>,
+    /// Each thread at the beginning of the window, by its key.
+    before: HashMap<(Tid, u64), Ledger>,
     /// Threads that ended in the open window.
     ended: Vec<Thread>,
     models: HashMap<WorkloadId, ModelName>,
@@ -40,7 +40,7 @@ impl Live {
         }
         self.begin_ns = snapshot.taken_ns;
         let ledger = |thread| Ledger::of(thread, snapshot.taken_ns, None);
-        self.before = snapshot.threads.iter().map(|thread| (key(thread), ledger(thread))).collect();
+        self.before = snapshot.threads.iter().map(|thread| (thread.key(), ledger(thread))).collect();
         self.ended.clear();
     }
 
@@ -54,15 +54,11 @@ impl Live {
         let mut workloads: HashMap<WorkloadId, Vec<Ledger>> = HashMap::new();
         let mut seen = HashSet::new();
         // A slot freed by this very snapshot is in both lists.
-        for thread in snapshot.threads.iter().chain(&self.ended).filter(|thread| seen.insert(key(thread))) {
+        for thread in snapshot.threads.iter().chain(&self.ended).filter(|thread| seen.insert(thread.key())) {
             let now = Ledger::of(thread, snapshot.taken_ns, python(thread.tgid()));
-            let ledger = self.before.get(&key(thread)).map_or_else(|| now.clone(), |before| now.since(before));
+            let ledger = self.before.get(&thread.key()).map_or_else(|| now.clone(), |before| now.since(before));
             workloads.entry(thread.workload()).or_default().push(ledger);
         }
         workloads
     }
-}
-
-fn key(thread: &Thread) -> (u32, u64) {
-    (thread.record.tid, thread.record.start_ns)
 }

@@ -1,13 +1,18 @@
 //! One row per exported metric. The exposition, `docs/metrics.md` and the checks of the dashboards follow from these rows: a metric
 //! without a row cannot be exported, and a panel that queries one fails a test.
 
-use schedscope_ebpf::{abi::program, blocked::Reason, distance::Distance, loss::Loss};
+use schedscope_ebpf::{
+    abi::{Cause, program},
+    blocked::Reason,
+    distance::Distance,
+    loss::Loss,
+};
 
 use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
 use crate::{
     capture::{
         python::{GilKind, Unresolved},
-        totals::{MigrationCause, RunnableCause, SwitchKind},
+        totals::{RunnableCause, SwitchKind},
     },
     diagnose::ModelName,
     label::NameSource,
@@ -124,7 +129,7 @@ const CPU: Label = label("cpu", Bound::Cpus);
 const SWITCH_KIND: Label = label("kind", Bound::Values(names!(SwitchKind)));
 const CPU_SWITCH_KIND: Label = label("kind", Bound::Values(names!(CpuSwitchKind)));
 const RUNNABLE_CAUSE: Label = label("cause", Bound::Values(names!(RunnableCause)));
-const MIGRATION_CAUSE: Label = label("cause", Bound::Values(names!(MigrationCause)));
+const MIGRATION_CAUSE: Label = label("cause", Bound::Values(names!(Cause)));
 const DISTANCE: Label = label("distance", Bound::Values(names!(Distance)));
 const BLOCKED_REASON: Label = label("reason", Bound::Values(names!(Reason)));
 const LOSS_REASON: Label = label("reason", Bound::Values(names!(Loss)));

@@ -33,7 +33,7 @@ impl HostTotals {
         self.idle_ns.resize(snapshot.cpus.len().max(self.idle_ns.len()), 0);
         for (kept, record) in self.idle_ns.iter_mut().zip(&snapshot.cpus) {
             // The clock was read a moment before the record, so the sum may fall behind the one before.
-            *kept = (*kept).max(idle_ns(record, snapshot.taken_ns));
+            *kept = (*kept).max(record.idle_ns(snapshot.taken_ns));
         }
         self.records.clone_from(&snapshot.cpus);
         self.ended.merge(&task_struct::released(snapshot));
@@ -72,11 +72,6 @@ impl HostTotals {
     }
 }
 
-fn idle_ns(record: &CpuRecord, now_ns: u64) -> u64 {
-    let open_ns = if record.idle == 1 { now_ns.saturating_sub(record.since_ns) } else { 0 };
-    record.idle_ns + open_ns
-}
-
 #[cfg(test)]
 mod tests {
     use schedscope_ebpf::{
@@ -85,7 +80,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::capture::{kernel::zeroed, snapshot::tests::thread};
+    use crate::capture::snapshot::tests::thread;
 
     fn snapshot(taken_ns: u64, record: CpuRecord) -> Snapshot {
         Snapshot { taken_ns, cpus: vec![record], ..Snapshot::default() }
@@ -137,7 +132,7 @@ mod tests {
         let mut running = thread(1, Phase::Running);
         running.record.clock.since_ns = 100;
         let threads = Snapshot { taken_ns: 150, threads: vec![running], torn_records: 2, ..Snapshot::default() };
-        let full = Snapshot { cells: vec![vec![zeroed(), Cell { voluntary: 4, ..zeroed() }]], ..threads.clone() };
+        let full = Snapshot { cells: vec![vec![Cell::default(), Cell { voluntary: 4, ..Cell::default() }]], ..threads.clone() };
         let mut totals = HostTotals::default();
         for snapshot in [&full, &threads] {
             totals.update(snapshot);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use prometheus::{TextEncoder, core::Collector, process_collector::ProcessCollector};
-use schedscope_ebpf::{distance::Distance, residual::Residuals};
+use schedscope_ebpf::{abi::Cause, distance::Distance, residual::Residuals};
 
 use super::{
     catalog::{self, Metric, Unit},
@@ -22,7 +22,7 @@ use crate::{
         distribution::Distribution,
         python::{GilKind, Unresolved},
         snapshot::Cpu,
-        totals::{MigrationCause, RunnableCause, SwitchKind, Totals, busy_cpus},
+        totals::{RunnableCause, SwitchKind, Totals, busy_cpus},
     },
     label::OTHER,
 };
@@ -95,7 +95,7 @@ fn workload_counts(text: &mut Text, workloads: &[Workload<'_>]) {
         }
     });
     text.family(&catalog::WORKLOAD_MIGRATIONS, workloads, |family, Workload { name, totals, .. }| {
-        for cause in MigrationCause::ALL {
+        for cause in Cause::ALL {
             for distance in Distance::ALL {
                 family.add(&[name, cause.name(), distance.name()], totals.migrations[cause as usize][distance as usize]);
             }

@@ -1,4 +1,4 @@
-//! One figure of ours beside the kernel's. Pure.
+//! One of our figures beside the kernel's. Pure.
 
 use std::fmt;
 
@@ -9,18 +9,20 @@ use crate::units::seconds;
 /// On-CPU time may differ by this share.
 pub const ON_CPU_SHARE: f64 = 0.001;
 
-/// How a table marks a figure that is not as it must be.
+/// How a table marks a figure out of bounds.
 pub const OUT_OF_BOUNDS: &str = "OUT OF BOUNDS";
 
 /// Quantities whose unit is seconds end in this; all others are counts.
 const SECONDS: &str = "_seconds";
 
-/// The interval in which our figure minus the kernel's must lie. A side that is `None` has no bound.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+/// The interval in which our figure minus the kernel's must lie. A side that is `None` has no bound; without either the two are not
+/// compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Bounds {
-    /// The least that the difference may be.
+    /// Lower bound.
     pub at_least: Option<f64>,
-    /// The most that the difference may be.
+    /// Upper bound.
     pub at_most: Option<f64>,
 }
 
@@ -48,7 +50,7 @@ impl Bounds {
     }
 }
 
-/// What came of a comparison, or of many.
+/// The result of a comparison, or of many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Everything that was compared is within its bounds.
@@ -106,7 +108,7 @@ impl FromIterator<Verdict> for Verdict {
 /// One quantity, our figure and the kernel's.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Residual {
-    /// Where the kernel's figure is from: `task_struct`, `wait4`, `proc`, `proc_stat`, `perf`; `ledger` for one of our own.
+    /// Where the kernel's figure is from: `task_struct`, `wait4`, `proc`, `proc_stat`, `perf`; `ledger` if it is our own.
     #[serde(default)]
     pub source: String,
     /// The kernel's name for it: `nvcsw`, `nivcsw`, `nr_migrations`, `sum_exec_runtime_seconds`, `run_delay_seconds`, ...
@@ -117,19 +119,16 @@ pub struct Residual {
     pub kernel: f64,
     /// Our figure minus the kernel's.
     pub difference: f64,
-    /// The least that the difference may be; without it there is no lower bound.
-    #[serde(default)]
-    pub at_least: Option<f64>,
-    /// The most that the difference may be; without it there is no upper bound. Without either the two are not compared.
-    #[serde(default)]
-    pub at_most: Option<f64>,
+    /// The interval in which the difference must lie.
+    #[serde(flatten)]
+    pub bounds: Bounds,
     /// Why the two may differ, or why they are not compared; empty if they must be equal.
     #[serde(default)]
     pub because: String,
 }
 
 impl Residual {
-    /// Compares; `bounds` are those of our figure minus the kernel's.
+    /// Compares. `bounds` are for our figure minus the kernel's.
     pub fn new(source: &str, quantity: &str, ours: f64, kernel: f64, bounds: Bounds) -> Residual {
         Residual {
             source: source.to_owned(),
@@ -137,8 +136,7 @@ impl Residual {
             ours,
             kernel,
             difference: ours - kernel,
-            at_least: bounds.at_least,
-            at_most: bounds.at_most,
+            bounds,
             because: String::new(),
         }
     }
@@ -160,16 +158,11 @@ impl Residual {
         Residual { because: why.into(), ..self }
     }
 
-    /// The interval in which the difference must lie.
-    pub fn bounds(&self) -> Bounds {
-        Bounds { at_least: self.at_least, at_most: self.at_most }
-    }
-
     /// Whether the difference is in bounds.
     pub fn verdict(&self) -> Verdict {
-        if self.bounds() == Bounds::NONE {
+        if self.bounds == Bounds::NONE {
             Verdict::NotCompared { why: format!("{} {}: {}", self.source, self.quantity, self.because) }
-        } else if self.bounds().contain(self.difference) {
+        } else if self.bounds.contain(self.difference) {
             Verdict::Agrees
         } else {
             Verdict::Differs { rows: vec![self.to_string()] }
@@ -190,7 +183,7 @@ impl Residual {
 
     /// The interval for people.
     pub fn allowed(&self) -> String {
-        match (self.at_least, self.at_most) {
+        match (self.bounds.at_least, self.bounds.at_most) {
             (Some(0.0), Some(0.0)) => "0".to_owned(),
             (Some(least), Some(most)) => format!("{} to {}", self.figure(least), self.figure(most)),
             (Some(least), None) => format!("{} or more", self.figure(least)),

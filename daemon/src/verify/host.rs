@@ -1,6 +1,6 @@
-//! All switches of the host against the kernel's two counts of them: `ctxt` of `/proc/stat`, and perf's `context-switches` of every CPU.
+//! All switches of the host against the kernel's two counts of them: `ctxt` in `/proc/stat`, and perf's `context-switches` of every CPU.
 //!
-//! Unlike perf's counters of a process tree, those of a CPU never change hands.
+//! Unlike perf's counters of a process tree, those of a CPU are never handed from task to task.
 
 use std::io;
 
@@ -11,21 +11,15 @@ use super::comparison::{Bounds, Residual};
 use crate::capture::run::HostSwitches;
 
 /// Context switches of all CPUs since boot.
-///
-/// # Errors
-/// If `/proc/stat` cannot be read or does not tell.
 pub fn switches() -> io::Result<u64> {
     KernelStats::current().map(|stat| stat.ctxt).map_err(io::Error::other)
 }
 
-/// perf's counters of every CPU, at work.
+/// perf's counters of every CPU, enabled.
 pub struct Perf(Vec<Counter>);
 
 impl Perf {
-    /// Begins to count.
-    ///
-    /// # Errors
-    /// If the kernel does not let us: it wants `CAP_PERFMON`, or `kernel.perf_event_paranoid` below 1.
+    /// Begins to count. The kernel requires `CAP_PERFMON` for it, or `kernel.perf_event_paranoid` below 1.
     pub fn of(cpus: &[u32]) -> io::Result<Perf> {
         let counter = |cpu: &u32| {
             let mut builder = Builder::new().kind(Software::CONTEXT_SWITCHES).any_pid().one_cpu(*cpu as usize);
@@ -43,7 +37,7 @@ impl Perf {
     }
 }
 
-/// A count of the kernel's just before and just after ours was read.
+/// A kernel count just before and just after ours was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Around {
     /// Before.
@@ -57,19 +51,16 @@ pub struct Around {
 pub struct HostReading {
     /// `/proc/stat`.
     pub proc_stat: Around,
-    /// perf's counters, if they are at work.
+    /// perf's counters, if they are enabled.
     pub perf: Option<Around>,
     /// Our count.
     pub ours: HostSwitches,
-    /// Our count again, after a switch that was seen on every CPU: what had been hidden at the first reading has come to light.
+    /// Our count again, after a switch that was seen on every CPU: it includes the switches that were hidden at the first reading.
     pub settled: HostSwitches,
 }
 
 impl HostReading {
-    /// Reads the kernel's counts around ours; that one is settled later.
-    ///
-    /// # Errors
-    /// If the kernel's cannot be read.
+    /// Reads the kernel's counts around ours; `settled` is set later.
     pub fn take(perf: Option<&mut Perf>, ours: impl FnOnce() -> HostSwitches) -> io::Result<HostReading> {
         let earlier = switches()?;
         let (ours, perf) = match perf {
@@ -83,8 +74,8 @@ impl HostReading {
     }
 }
 
-/// All switches of the host between two readings. They are equal but for what happened while the counts were being read, and hidden ones
-/// that came to light only after that.
+/// All switches of the host between two readings. The counts are equal but for switches while they were being read, and for hidden
+/// switches that were found only later.
 pub fn compare(begin: &HostReading, end: &HostReading) -> Vec<Residual> {
     let unseen = end.ours.unseen - begin.ours.unseen;
     let ours = end.ours.seen - begin.ours.seen + unseen;

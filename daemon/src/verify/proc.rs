@@ -7,6 +7,8 @@ use procfs::{
     process::{Process, Task, all_processes},
 };
 
+use schedscope_ebpf::residual::Figures;
+
 use super::{comparison::Residual, run_delay, verdict::Check};
 use crate::capture::{
     quiescent::wait_until_off_cpu,
@@ -32,10 +34,7 @@ pub struct TaskCounters {
     pub migrations: Option<u64>,
 }
 
-/// Reads every thread of a process that rests, after each has left its CPU.
-///
-/// # Errors
-/// If a thread does not rest, or its files cannot be read.
+/// Reads every thread of a process at rest, after each has left its CPU.
 pub fn read_resting(process: Tgid) -> io::Result<Vec<TaskCounters>> {
     let pid = i32::try_from(process.0).map_err(io::Error::other)?;
     let mut counters = Vec::new();
@@ -49,11 +48,8 @@ pub fn read_resting(process: Tgid) -> io::Result<Vec<TaskCounters>> {
 }
 
 /// A process and all its descendants.
-///
-/// # Errors
-/// If `/proc` cannot be listed.
 pub fn descendants(root: Tgid) -> io::Result<Vec<Tgid>> {
-    // A process that has ended meanwhile is none of a tree at rest.
+    // A process that has ended meanwhile does not belong to a tree at rest.
     let processes = all_processes().map_err(io::Error::other)?.flatten().filter_map(|process| process.stat().ok());
     let parents: Vec<(u32, u32)> = processes.map(|stat| (stat.pid.unsigned_abs(), stat.ppid.unsigned_abs())).collect();
     let mut found = vec![root];
@@ -86,7 +82,7 @@ fn migrations(sched: &str) -> Option<u64> {
     fields.filter(|(name, _)| name.trim_end() == "se.nr_migrations").find_map(|(_, value)| value.trim().parse().ok())
 }
 
-/// Compares threads that rest with what `/proc` says of them `now`. `before` is what the first of them had done before it was traced.
+/// Compares threads at rest with what `/proc` says about them `now`. `before` is what the first of them had done before it was traced.
 pub fn compare(
     threads: &[Thread],
     now: &[TaskCounters],
@@ -126,14 +122,12 @@ pub fn compare(
         rows.extend(run_delays);
         rows.extend(waits.row(SOURCE));
         let uncounted: u64 = threads.iter().map(uncounted_runs).sum();
-        let timeslices = count("schedstat_timeslices", ours.timeslices, kernel.timeslices);
-        rows.push(if uncounted == 0 {
-            timeslices
-        } else {
-            timeslices.because(format!(
-                "without {uncounted} runs after a preemption on the way to sleep, which the kernel does not count"
-            ))
-        });
+        let mut timeslices = count("schedstat_timeslices", ours.timeslices, kernel.timeslices);
+        if uncounted > 0 {
+            timeslices.because =
+                format!("without {uncounted} runs after a preemption on the way to sleep, which the kernel does not count");
+        }
+        rows.push(timeslices);
     }
     rows.push(count("threads with any other count", differing, 0));
     check.oracles.extend(rows);
@@ -153,18 +147,17 @@ fn grown(now: &TaskCounters, before: &TaskCounters) -> TaskCounters {
     }
 }
 
-/// Our counts, without those that the kernel does not keep. A thread at rest has been switched out as often as in.
+/// Our counts, but only those that the kernel keeps too. A thread at rest has been switched out as often as in.
 fn counted(thread: &Thread, kernel: &TaskCounters) -> TaskCounters {
-    let record = &thread.record;
-    let involuntary = record.preempted + record.yielded;
+    let Figures { voluntary, involuntary, migrations, on_cpu_ns } = Figures::of(&thread.record);
     TaskCounters {
-        tid: record.tid,
-        voluntary: record.voluntary,
+        tid: thread.record.tid,
+        voluntary,
         involuntary,
-        on_cpu_ns: record.on_cpu_ns,
+        on_cpu_ns,
         run_delay_ns: 0,
-        timeslices: if kernel.timeslices > 0 { record.voluntary + involuntary - uncounted_runs(thread) } else { 0 },
-        migrations: kernel.migrations.map(|_| record.migrations.iter().sum()),
+        timeslices: if kernel.timeslices > 0 { thread.record.switches() - uncounted_runs(thread) } else { 0 },
+        migrations: kernel.migrations.map(|_| migrations),
     }
 }
 

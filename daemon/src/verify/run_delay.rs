@@ -3,8 +3,8 @@
 //! Our wait after a wake-up begins when the waker calls, the kernel's when the thread is queued, perhaps by another CPU after an
 //! interrupt. Time that the kernel takes out of a run, because a hypervisor or an interrupt had the CPU, is a wait for us and nothing
 //! for `run_delay`. So are the moment that a thread spends between two queues when it is moved, and a wait after a preemption on the
-//! way to sleep. Since 6.12 the kernel counts the rest of a sleep in which it has moved the thread. While figures are verified, each of
-//! these is measured for each thread ([`WaitAccount`]), and the rest of its waits must be its run delay.
+//! way to sleep. Since 6.12, once the kernel has moved a sleeping thread, it counts the rest of that sleep. While figures are verified,
+//! each of these is measured for each thread ([`WaitAccount`]), and the rest of its waits must equal its run delay.
 
 use schedscope_ebpf::{switch_clock::OFFSET_ERROR_NS, task_clock::CLOCK_ERROR_NS, wait_account::WaitAccount};
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::comparison::{Bounds, Residual};
 use crate::{capture::snapshot::Thread, units::seconds};
 
-/// How the waits of threads compare with the kernel's run delay, and in what they differ from it by design.
+/// How the waits of threads compare with the kernel's run delay, and how they differ from it by design.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Waits {
     /// Threads compared.
     pub threads: u64,
-    /// Of these, threads of which the two differ.
+    /// Of these, threads whose waits and run delay differ.
     pub threads_differing: u64,
     /// In our waits only: from the waking until the thread was queued.
     pub before_queued_seconds: f64,
@@ -32,17 +32,17 @@ pub struct Waits {
     pub counted_sleep_seconds: f64,
     /// By how much the conversion of the scheduler's clock made our waits longer.
     pub clock_seconds: f64,
-    /// Waits of which an event was missed. Their length is the kernel's, so they are not compared.
+    /// Waits with a missed event. Their length is the kernel's, so they are not compared.
     pub unobserved: u64,
 }
 
 impl Waits {
-    /// How many threads differ, if any was compared.
+    /// The number of threads that differ, if any was compared.
     pub(super) fn row(&self, source: &str) -> Option<Residual> {
         (self.threads > 0).then(|| Residual::counts(source, "threads with another run delay", self.threads_differing, 0))
     }
 
-    /// Says of which of our waits the kernel knows nothing, and the other way round.
+    /// Says which of our waits the kernel does not count, and which of its own we do not.
     fn reason(&self) -> String {
         let parts = [
             ("without", self.before_queued_seconds, "before threads were queued"),
@@ -63,18 +63,18 @@ impl Waits {
     }
 }
 
-/// Why run delay by our clock may be another.
+/// Why run delay by our clock may differ.
 const CLOCK: &str = "the scheduler's clock is converted into ours: corrections of the clock may make waits longer or shorter by 500 ppm, and \
      clocks of CPUs may disagree by 50 us for each thread; the first offset of a CPU may be wrong by a millisecond until it is measured \
      again";
 
-/// What two clocks may drift apart by: NTP corrects `CLOCK_MONOTONIC` by at most 500 ppm, and not the scheduler's.
+/// The clocks may drift apart by one part in this many: NTP corrects `CLOCK_MONOTONIC` by at most 500 ppm, and not the scheduler's clock.
 const DRIFT: u64 = 2_000;
 
-/// One wait in so many may be without all of its events; were it more, the comparison would tell too little.
+/// At most one wait per this many switches may lack an event; with more, the comparison would say too little.
 const UNOBSERVED_PER_SWITCHES: u64 = 100;
 
-/// Compares the waits of `threads`, each given with what its run delay has grown by. `accounts` says why no thread has an account.
+/// Compares the waits of `threads`, each given with the growth of its run delay. `accounts` says why no thread has an account.
 pub(super) fn compare<'a>(
     source: &str,
     quantity: &str,
@@ -82,12 +82,12 @@ pub(super) fn compare<'a>(
     accounts: &Result<(), String>,
 ) -> (Vec<Residual>, Waits) {
     let (mut wait_ns, mut delay_ns, mut switches, mut compared, mut differing) = (0, 0, 0, 0, 0);
-    let mut sum = WaitAccount::NEW;
+    let mut sum = WaitAccount::default();
     for (thread, grown_ns) in threads {
-        let thread_wait_ns = thread.record.wakeup_wait_ns + thread.record.preempt_wait_ns;
+        let thread_wait_ns = thread.record.wait_ns();
         wait_ns += thread_wait_ns;
         delay_ns += grown_ns;
-        switches += thread.record.voluntary + thread.record.preempted + thread.record.yielded;
+        switches += thread.record.switches();
         let Some(account) = thread.wait_account else { continue };
         compared += 1;
         differing += u64::from(account.as_run_delay(thread_wait_ns) != grown_ns.cast_signed());

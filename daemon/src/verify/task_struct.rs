@@ -17,7 +17,7 @@ use crate::{
     units::seconds,
 };
 
-/// Where these figures of the kernel's are from.
+/// Where these kernel figures come from.
 const SOURCE: &str = "task_struct";
 
 /// Compares every thread of a run whose end was seen with what the kernel kept about it while it was traced.
@@ -26,16 +26,16 @@ pub fn check(run: &Run) -> Check {
     let mut check = Check { unseen_by_others: unseen_by_others(run), ..Check::default() };
     let (mut ours, mut kernel) = (Figures::default(), Figures::default());
     for thread in ended() {
-        let (counted, grown) = (Figures::of(&thread.record), Figures::grown(&thread.record, &thread.record.kernel_after));
+        let (mut counted, mut grown) = (Figures::of(&thread.record), Figures::grown(&thread.record, &thread.record.kernel_after));
         check.threads += 1;
         check.threads_differing += u64::from(!counted.has_same_counts(&grown));
+        // If it ran when it was registered, the kernel's run time was only as recent as the last tick.
+        if !is_comparable(&thread.record) {
+            (counted.on_cpu_ns, grown.on_cpu_ns) = (0, 0);
+        }
         ours.add(&counted);
         kernel.add(&grown);
     }
-    // The kernel's run time of a thread that ran when it was registered was as old as its last tick.
-    let known = || ended().filter(|thread| is_comparable(&thread.record));
-    let on_cpu = known().map(|thread| (Figures::of(&thread.record), Figures::grown(&thread.record, &thread.record.kernel_after)));
-    let (ours_ns, kernel_ns) = on_cpu.fold((0, 0), |sums, (ours, kernel)| (sums.0 + ours.on_cpu_ns, sums.1 + kernel.on_cpu_ns));
     let delays = ended()
         .map(|thread| (thread, thread.record.kernel_after.run_delay_ns.saturating_sub(thread.record.kernel_before.run_delay_ns)));
     let (run_delays, waits) = run_delay::compare(SOURCE, "run_delay_seconds", delays, &run.wait_accounts);
@@ -44,14 +44,14 @@ pub fn check(run: &Run) -> Check {
         Residual::counts(SOURCE, "nvcsw", ours.voluntary, kernel.voluntary),
         Residual::counts(SOURCE, "nivcsw", ours.involuntary, kernel.involuntary),
         Residual::counts(SOURCE, "nr_migrations", ours.migrations, kernel.migrations),
-        Residual::on_cpu(SOURCE, "sum_exec_runtime_seconds", ours_ns, kernel_ns),
+        Residual::on_cpu(SOURCE, "sum_exec_runtime_seconds", ours.on_cpu_ns, kernel.on_cpu_ns),
     ];
     check.residuals.extend(run_delays);
     check
 }
 
-/// The same for the threads that a snapshot hands out as ended, for a daemon that adds them up. Every snapshot must come by here
-/// once: each hands out others.
+/// The same for the threads that a snapshot hands out as ended, for a daemon that adds them up. Every snapshot must be passed once, since
+/// each hands out others.
 pub fn released(snapshot: &Snapshot) -> Residuals {
     let mut sum = Residuals::default();
     for thread in &snapshot.released {
@@ -64,14 +64,14 @@ pub fn released(snapshot: &Snapshot) -> Residuals {
     sum
 }
 
-/// What we count and other counters of the kernel's do not: it bounds the difference.
+/// What we count but other counters of the kernel do not, which bounds the difference.
 ///
-/// "Ending" is what a thread does after it began to end, its last switch included.
+/// "While ending" is from when a thread began to end up to and including its last switch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct UnseenByOthers {
     /// Threads that ended.
     pub ended: u64,
-    /// Of these, threads that nobody waits for: all but the leader of each process. A leader that an exec replaced is neither.
+    /// Of these, threads that nobody waits for: all but the leader of each process. A leader that an exec replaced is not counted.
     pub ended_unwaited: u64,
     /// Voluntary switches while ending.
     pub voluntary: u64,
@@ -89,7 +89,7 @@ pub struct UnseenByOthers {
     pub taken_seconds: f64,
     /// Migrations beyond the first between two runs of a thread.
     pub migrations_again: u64,
-    /// Migrations of which no event was seen, and which the kernel's count told.
+    /// Migrations whose events were not seen but which the kernel's count showed.
     pub migrations_repaired: u64,
 }
 
@@ -108,14 +108,14 @@ fn unseen_by_others(run: &Run) -> UnseenByOthers {
             continue;
         }
         // Where the kernel has no such hook, all of it may have been while ending.
-        let from = &record.at_exit;
-        let voluntary = record.voluntary.saturating_sub(from.voluntary);
-        let involuntary = (record.preempted + record.yielded).saturating_sub(from.involuntary);
+        let (all, from) = (Figures::of(record), &record.at_exit);
+        let voluntary = all.voluntary.saturating_sub(from.voluntary);
+        let involuntary = all.involuntary.saturating_sub(from.involuntary);
         unseen.ended += 1;
         unseen.voluntary += voluntary;
         unseen.involuntary += involuntary;
-        unseen.migrations += record.migrations.iter().sum::<u64>().saturating_sub(from.migrations);
-        unseen.on_cpu_seconds += seconds(record.on_cpu_ns.saturating_sub(from.on_cpu_ns));
+        unseen.migrations += all.migrations.saturating_sub(from.migrations);
+        unseen.on_cpu_seconds += seconds(all.on_cpu_ns.saturating_sub(from.on_cpu_ns));
         if !waited.contains(&index) {
             unseen.ended_unwaited += u64::from(record.tid != record.tgid);
             unseen.voluntary_unwaited += voluntary;

@@ -1,10 +1,11 @@
-//! Every bound can fail: a run that agrees with the kernel in all, and for each figure what makes it differ.
+//! Every bound can fail: a run that agrees with the kernel in everything, and for each figure the changes that make it differ.
 
 use std::collections::BTreeSet;
 
 use schedscope_ebpf::{
-    abi::{Ending, KernelCounts},
+    abi::{KernelCounts, TaskRecord},
     loss::Loss,
+    residual::Figures,
     task_clock::Phase,
     wait_account::WaitAccount,
 };
@@ -57,7 +58,7 @@ fn ended(tid: u32, process: u32) -> Thread {
         run_delay_ns: 2 * SECOND - 20_000 + 8,
     };
     // Only its last switch came after it had begun to end.
-    record.at_exit = Ending { on_cpu_ns: SECOND, voluntary: 9, involuntary: 5, migrations: 3 };
+    record.at_exit = Figures { on_cpu_ns: SECOND, voluntary: 9, involuntary: 5, migrations: 3 };
     // 20 us of its waits had passed before it was queued.
     account(&mut thread).before_queued_ns = 20_000;
     thread
@@ -93,9 +94,19 @@ fn tree() -> Tree {
     Tree { run, usage, resting, tasks, before, host: [reading(1_000), reading(1_500)] }
 }
 
+impl Tree {
+    fn ended(&mut self, index: usize) -> &mut TaskRecord {
+        &mut self.run.threads[index].record
+    }
+
+    fn resting(&mut self, index: usize) -> &mut TaskRecord {
+        &mut self.resting[index].record
+    }
+}
+
 fn check(tree: &Tree) -> Check {
     let mut check = task_struct::check(&tree.run);
-    wait4::Tree::began_as(tree.before.clone()).compare(&tree.run, tree.usage, true, &mut check);
+    wait4::Tree { before: Ok(tree.before.clone()) }.compare(&tree.run, tree.usage, true, &mut check);
     proc::compare(&tree.resting, &tree.tasks, &tree.before, &Ok(()), &mut check);
     check.oracles.extend(host::compare(&tree.host[0], &tree.host[1]));
     let ledger = verdict::ledger(&tree.run, &check);
@@ -107,7 +118,7 @@ fn check(tree: &Tree) -> Check {
 type Mutation = fn(&mut Tree);
 
 fn account(thread: &mut Thread) -> &mut WaitAccount {
-    thread.wait_account.get_or_insert(WaitAccount::NEW)
+    thread.wait_account.get_or_insert_default()
 }
 
 /// Makes the conversion of the clock change a wait, and the thread's account know it.
@@ -118,13 +129,9 @@ fn convert(thread: &mut Thread, by_ns: i64) {
 
 /// By source and quantity, ways in which each must fail: just far enough off, to either side.
 const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
-    ("task_struct", "nvcsw", &[|tree| tree.run.threads[0].record.voluntary += 1, |tree| tree.run.threads[0].record.voluntary -= 1]),
-    ("task_struct", "nivcsw", &[|tree| tree.run.threads[0].record.preempted += 1, |tree| tree.run.threads[0].record.yielded -= 1]),
-    (
-        "task_struct",
-        "nr_migrations",
-        &[|tree| tree.run.threads[0].record.migrations[0] += 1, |tree| tree.run.threads[0].record.migrations[1] -= 1],
-    ),
+    ("task_struct", "nvcsw", &[|tree| tree.ended(0).voluntary += 1, |tree| tree.ended(0).voluntary -= 1]),
+    ("task_struct", "nivcsw", &[|tree| tree.ended(0).preempted += 1, |tree| tree.ended(0).yielded -= 1]),
+    ("task_struct", "nr_migrations", &[|tree| tree.ended(0).migrations[0] += 1, |tree| tree.ended(0).migrations[1] -= 1]),
     (
         "task_struct",
         "sum_exec_runtime_seconds",
@@ -137,8 +144,8 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
         "task_struct",
         "run_delay_seconds",
         &[
-            |tree| tree.run.threads[0].record.wakeup_wait_ns += 1,
-            |tree| tree.run.threads[0].record.preempt_wait_ns -= 1,
+            |tree| tree.ended(0).wakeup_wait_ns += 1,
+            |tree| tree.ended(0).preempt_wait_ns -= 1,
             |tree| account(&mut tree.run.threads[0]).before_queued_ns += 1,
         ],
     ),
@@ -146,16 +153,16 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
         "task_struct",
         "threads with any other count",
         &[|tree| {
-            tree.run.threads[0].record.voluntary += 1;
-            tree.run.threads[1].record.voluntary -= 1;
+            tree.ended(0).voluntary += 1;
+            tree.ended(1).voluntary -= 1;
         }],
     ),
     (
         "task_struct",
         "threads with another run delay",
         &[|tree| {
-            tree.run.threads[0].record.wakeup_wait_ns += 1;
-            tree.run.threads[1].record.wakeup_wait_ns -= 1;
+            tree.ended(0).wakeup_wait_ns += 1;
+            tree.ended(1).wakeup_wait_ns -= 1;
         }],
     ),
     (
@@ -165,16 +172,8 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
     ),
     ("wait4", "ru_nvcsw", &[|tree| tree.run.totals.voluntary += 1, |tree| tree.run.totals.voluntary -= 1]),
     ("wait4", "ru_nivcsw", &[|tree| tree.run.totals.preempted += 1, |tree| tree.run.totals.yielded -= 1]),
-    (
-        "proc",
-        "voluntary_ctxt_switches",
-        &[|tree| tree.resting[0].record.voluntary += 1, |tree| tree.resting[1].record.voluntary -= 1],
-    ),
-    (
-        "proc",
-        "nonvoluntary_ctxt_switches",
-        &[|tree| tree.resting[0].record.yielded += 1, |tree| tree.resting[1].record.preempted -= 1],
-    ),
+    ("proc", "voluntary_ctxt_switches", &[|tree| tree.resting(0).voluntary += 1, |tree| tree.resting(1).voluntary -= 1]),
+    ("proc", "nonvoluntary_ctxt_switches", &[|tree| tree.resting(0).yielded += 1, |tree| tree.resting(1).preempted -= 1]),
     (
         "proc",
         "schedstat_on_cpu_seconds",
@@ -183,15 +182,11 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
             |tree| tree.resting.iter_mut().for_each(|thread| thread.record.on_cpu_ns -= TOO_FAR_NS),
         ],
     ),
-    (
-        "proc",
-        "se.nr_migrations",
-        &[|tree| tree.resting[0].record.migrations[0] += 1, |tree| tree.resting[0].record.migrations[0] -= 1],
-    ),
+    ("proc", "se.nr_migrations", &[|tree| tree.resting(0).migrations[0] += 1, |tree| tree.resting(0).migrations[0] -= 1]),
     (
         "proc",
         "schedstat_run_delay_seconds",
-        &[|tree| tree.resting[0].record.wakeup_wait_ns += 1, |tree| tree.resting[0].record.preempt_wait_ns -= 1],
+        &[|tree| tree.resting(0).wakeup_wait_ns += 1, |tree| tree.resting(0).preempt_wait_ns -= 1],
     ),
     (
         "proc",
@@ -202,8 +197,8 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
         "proc",
         "threads with another run delay",
         &[|tree| {
-            tree.resting[0].record.wakeup_wait_ns += 1;
-            tree.resting[1].record.wakeup_wait_ns -= 1;
+            tree.resting(0).wakeup_wait_ns += 1;
+            tree.resting(1).wakeup_wait_ns -= 1;
         }],
     ),
     (
@@ -216,8 +211,8 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
         "threads with any other count",
         &[
             |tree| {
-                tree.resting[0].record.voluntary += 1;
-                tree.resting[1].record.voluntary -= 1;
+                tree.resting(0).voluntary += 1;
+                tree.resting(1).voluntary -= 1;
             },
             |tree| tree.resting.truncate(2),
             |tree| tree.tasks.truncate(2),
@@ -245,10 +240,7 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
     (
         "ledger",
         "running + runnable + blocked_seconds",
-        &[
-            |tree| tree.run.threads[0].record.blocked_ns[0] += 13 * TOO_FAR_NS,
-            |tree| tree.run.threads[0].record.start_ns -= 13 * TOO_FAR_NS,
-        ],
+        &[|tree| tree.ended(0).blocked_ns[0] += 13 * TOO_FAR_NS, |tree| tree.ended(0).start_ns -= 13 * TOO_FAR_NS],
     ),
     ("ledger", "threads not compared", &[|tree| tree.run.totals.threads_started += 1]),
 ];
@@ -293,7 +285,7 @@ fn waits_that_were_not_measured_have_no_verdict() {
     let mut tree = tree();
     tree.run.wait_accounts = Err("measured with --check".to_owned());
     tree.run.threads.iter_mut().for_each(|thread| thread.wait_account = None);
-    tree.run.threads[0].record.wakeup_wait_ns += SECOND;
+    tree.ended(0).wakeup_wait_ns += SECOND;
     let check = task_struct::check(&tree.run);
     let delay = &check.residuals[4];
     assert_eq!(delay.verdict(), Verdict::NotCompared { why: "task_struct run_delay_seconds: measured with --check".to_owned() });
@@ -306,7 +298,7 @@ fn waits_that_were_not_measured_have_no_verdict() {
 fn waits_whose_events_were_missed_have_no_verdict() {
     let verdict = |unobserved| {
         let mut tree = tree();
-        tree.run.threads[0].record.voluntary += 955;
+        tree.ended(0).voluntary += 955;
         account(&mut tree.run.threads[0]).unobserved_waits = unobserved;
         task_struct::check(&tree.run).residuals[4].verdict()
     };
@@ -321,7 +313,7 @@ fn usage_of_processes_that_nobody_waited_for_may_be_missing() {
         let mut tree = tree();
         tree.usage.voluntary = voluntary;
         let mut check = task_struct::check(&tree.run);
-        wait4::Tree::began_as(tree.before).compare(&tree.run, tree.usage, is_complete, &mut check);
+        wait4::Tree { before: Ok(tree.before) }.compare(&tree.run, tree.usage, is_complete, &mut check);
         check.verdict() == Verdict::Agrees
     };
     assert!(agrees(32, true) && agrees(32, false) && agrees(20, false));
@@ -331,10 +323,10 @@ fn usage_of_processes_that_nobody_waited_for_may_be_missing() {
 #[test]
 fn time_of_a_thread_that_ran_when_it_was_registered_is_left_out() {
     let mut tree = tree();
-    tree.run.threads[0].record.seeded_as = Phase::Running as u32;
-    tree.run.threads[0].record.on_cpu_ns += SECOND;
+    tree.ended(0).seeded_as = Phase::Running as u32;
+    tree.ended(0).on_cpu_ns += SECOND;
     assert_eq!(task_struct::check(&tree.run).verdict(), Verdict::Agrees);
-    tree.run.threads[0].record.voluntary += 1;
+    tree.ended(0).voluntary += 1;
     assert!(task_struct::check(&tree.run).verdict().differs(), "its counts are known");
 }
 

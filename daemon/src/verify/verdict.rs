@@ -1,4 +1,4 @@
-//! All comparisons of a run, and what they come to.
+//! All comparisons of a run, and the verdict on them.
 
 use std::collections::BTreeMap;
 
@@ -9,27 +9,24 @@ use super::{
     run_delay::Waits,
     task_struct::UnseenByOthers,
 };
-use crate::{
-    capture::{run::Run, snapshot::Thread},
-    units::seconds,
-};
+use crate::{capture::run::Run, units::seconds};
 
 /// Our figures against the kernel's own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Check {
     /// Threads compared one by one: those that ended under observation.
     pub threads: u64,
-    /// Threads of which any count differs.
+    /// Threads with any count that differs.
     pub threads_differing: u64,
     /// Each quantity of `task_struct`, summed over these threads.
     pub residuals: Vec<Residual>,
     /// The same from other parts of the kernel, over the whole tree.
     #[serde(default)]
     pub oracles: Vec<Residual>,
-    /// Sources that could not be asked, and why.
+    /// Sources that could not be read, and why.
     #[serde(default)]
     pub not_compared: BTreeMap<String, String>,
-    /// What other counters do not see, counted.
+    /// What we count but other counters do not.
     #[serde(default)]
     pub unseen_by_others: UnseenByOthers,
     /// The waits of these threads against the kernel's run delay, thread by thread.
@@ -47,7 +44,7 @@ impl Check {
         self.residuals.iter().cloned().chain(threads).chain(self.oracles.iter().cloned()).collect()
     }
 
-    /// What they come to.
+    /// The verdict on all of them.
     pub fn verdict(&self) -> Verdict {
         if self.threads == 0 && self.oracles.is_empty() {
             return Verdict::NotCompared { why: "no thread ended under observation".to_owned() };
@@ -56,14 +53,10 @@ impl Check {
     }
 }
 
-/// The ledger of a run of which nothing may be missing: every nanosecond is accounted for, every thread was compared, and nothing
+/// The ledger of a run in which nothing may be missing: every nanosecond is accounted for, every thread was compared, and nothing
 /// was lost.
 pub fn ledger(run: &Run, check: &Check) -> [Residual; 3] {
-    let charged_ns = |thread: &Thread| {
-        let times = thread.times(run.taken_ns);
-        times.on_cpu_ns + times.runnable_ns() + times.blocked_total_ns()
-    };
-    let charged = seconds(run.threads.iter().map(charged_ns).sum());
+    let charged = seconds(run.threads.iter().map(|thread| thread.times(run.taken_ns).total_ns()).sum());
     let lived = seconds(run.threads.iter().map(|thread| thread.lifetime_ns(run.taken_ns)).sum());
     [
         Residual::new("ledger", "running + runnable + blocked_seconds", charged, lived, Bounds::within(ON_CPU_SHARE * lived)),

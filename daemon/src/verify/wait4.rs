@@ -1,14 +1,16 @@
-//! A process tree against the resource usage that a wait for its root tells.
+//! A process tree against the resource usage that a wait for its root returns.
 //!
-//! A process is added up when it is waited for. A thread that nobody waits for is added up when it begins to be released, before its
-//! last switch: that one is missing, and whatever else it did while ending may be. Processes that nobody waited for, because they
-//! were orphaned or their parent ignores them, are missing as a whole.
+//! A process's usage is added to its parent's when it is waited for. The usage of a thread that nobody waits for is added when the thread
+//! begins to be released, before its last switch: that switch is missing, and whatever else the thread does while ending may be. Processes
+//! that nobody waited for, because they were orphaned or their parent ignores them, are missing as a whole.
 
 use std::{
     io, mem,
     os::unix::process::ExitStatusExt,
     process::{Child, ExitStatus},
 };
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::{
     comparison::{Bounds, Residual},
@@ -19,20 +21,15 @@ use crate::capture::{quiescent::wait_until_off_cpu, run::Run, snapshot::Tgid};
 
 /// A tree that will be waited for.
 pub struct Tree {
-    before: Result<TaskCounters, String>,
+    /// The counters of its root before the start, or why they are unknown.
+    pub(super) before: Result<TaskCounters, String>,
 }
 
 impl Tree {
-    /// Begins with a process that sleeps and has one thread.
+    /// Begins with a sleeping process that has one thread.
     pub fn of(process: Tgid) -> Tree {
         let before = proc::read_resting(process).map_err(|error| format!("cannot read its counters before the start: {error}"));
         Tree { before: before.and_then(|mut threads| threads.pop().ok_or_else(|| "it is gone".to_owned())) }
-    }
-
-    /// The same with a process whose counters are known.
-    #[cfg(test)]
-    pub(super) fn began_as(before: TaskCounters) -> Tree {
-        Tree { before: Ok(before) }
     }
 
     /// What the process had done before it was traced.
@@ -40,8 +37,8 @@ impl Tree {
         self.before.as_ref().ok()
     }
 
-    /// Compares at the end. `usage` is that of the process; `is_complete` says that all of its descendants were waited for after
-    /// their last switches. Else the bounds are open above.
+    /// Compares at the end. `usage` is that of the process. `is_complete` says that all of its descendants were waited for after their
+    /// last switches; otherwise there is no upper bound.
     pub fn compare(self, run: &Run, usage: Rusage, is_complete: bool, check: &mut Check) {
         match self.before {
             Ok(before) => {
@@ -60,14 +57,14 @@ impl Tree {
 
 fn compare(ours: Rusage, kernel: Rusage, is_complete: bool, check: &Check) -> [Residual; 2] {
     let unseen = &check.unseen_by_others;
-    let open_above = |most: u64| if is_complete { Some(most as f64) } else { None };
+    let at_most = |most: u64| is_complete.then_some(most as f64);
     let why = if is_complete {
         "a thread's usage is added up before its last switch"
     } else {
         "a thread's usage is added up before its last switch, a process's when it is waited for"
     };
     let row = |quantity, ours: u64, kernel: u64, least: u64, most: u64| {
-        let bounds = Bounds { at_least: Some(least as f64), at_most: open_above(most) };
+        let bounds = Bounds { at_least: Some(least as f64), at_most: at_most(most) };
         Residual::new("wait4", quantity, ours as f64, kernel as f64, bounds).because(why)
     };
     [
@@ -76,7 +73,7 @@ fn compare(ours: Rusage, kernel: Rusage, is_complete: bool, check: &Check) -> [R
     ]
 }
 
-/// Counts of `struct rusage`.
+/// The counts of `struct rusage`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rusage {
     /// `ru_nvcsw`.
@@ -87,34 +84,19 @@ pub struct Rusage {
 
 /// Whether the child has ended. It is not reaped.
 pub fn has_ended(child: &Child) -> io::Result<bool> {
-    wait_without_reaping(child, libc::WNOHANG)
+    wait_without_reaping(child, WaitIdOptions::NOHANG)
 }
 
-fn wait_without_reaping(child: &Child, options: libc::c_int) -> io::Result<bool> {
-    loop {
-        // SAFETY: an all-zero siginfo is valid, and the kernel fills it in.
-        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
-        let options = options | libc::WEXITED | libc::WNOWAIT;
-        // SAFETY: valid for writes; the child is ours and not reaped yet.
-        if unsafe { libc::waitid(libc::P_PID, child.id(), &raw mut info, options) } == 0 {
-            // SAFETY: the kernel has filled it in, or left it zero if the child goes on.
-            return Ok(unsafe { info.si_pid() } != 0);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
+fn wait_without_reaping(child: &Child, options: WaitIdOptions) -> io::Result<bool> {
+    let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    Ok(waitid(WaitId::Pid(Pid::from_child(child)), options)?.is_some())
 }
 
 /// Waits for the child's last switch and reaps it. Reaped a moment earlier, that switch would be missing from its usage.
-///
-/// # Errors
-/// If it cannot be waited for. A kernel that does not tell when a thread is off its CPU is no error.
 #[expect(clippy::needless_pass_by_value, reason = "once it is reaped nobody may wait for it again")]
 pub fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
-    wait_without_reaping(&child, 0)?;
-    // Not fatal: then the last switch may be missing.
+    wait_without_reaping(&child, WaitIdOptions::empty())?;
+    // An error is not fatal: then the last switch may be missing.
     let _ = wait_until_off_cpu(child.id(), child.id());
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;

@@ -8,7 +8,7 @@ use crate::{
     tasks::find,
 };
 
-/// A thread changes its CPU, placed by a wake-up or moved by the balancer or an affinity change.
+/// A thread moves to another CPU: placed by a wake-up, or moved by the load balancer or an affinity change.
 ///
 /// `TP_PROTO(struct task_struct *p, int dest_cpu)`. Also reported when source and destination are the same, which the kernel
 /// does not count in `se.nr_migrations` and neither do we. Called with the task's or its run queue's lock held.

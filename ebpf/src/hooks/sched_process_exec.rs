@@ -7,7 +7,7 @@ use crate::{
     tasks::{find, rename},
 };
 
-/// A process changes its program. If the caller was not the leader, it has taken over the leader's pid.
+/// A process has called exec. If the calling thread was not the leader, it has taken over the leader's pid.
 ///
 /// `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`, in the context of `p`.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/sched.h#L399>
@@ -22,7 +22,7 @@ fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     }
     task.read_comm(&mut traced.record.comm);
     traced.record.execs += 1;
-    // These addresses were the old program's.
+    // The addresses were those of the old program.
     traced.record.gil = [AddressRange::EMPTY; RANGES];
     0
 }

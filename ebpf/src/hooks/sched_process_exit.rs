@@ -1,9 +1,9 @@
 use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{abi::Ending, task_clock::Phase};
+use schedscope_ebpf::{residual::Figures, task_clock::Phase};
 
 use crate::{kernel_types::Task, tasks::find};
 
-/// A thread begins to end. From here on others let go of it one by one: perf's counters, resource usage, taskstats.
+/// A thread begins to end. From here on other counters stop following it, one by one: perf's, resource usage, taskstats.
 ///
 /// `TP_PROTO(struct task_struct *p)`, with a second argument since 6.16, in the context of `p`, before its last switch.
 /// <https://github.com/torvalds/linux/blob/v6.12/kernel/exit.c#L931>
@@ -13,16 +13,11 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task = unsafe { Task::from_raw(ctx.arg(0)) };
     let Some(traced) = find(task) else { return 0 };
     let record = traced.record;
-    let mut on_cpu_ns = record.on_cpu_ns;
+    let mut at_exit = Figures::of(record);
     if record.clock.phase == Phase::Running as u32 {
         // SAFETY: a helper without preconditions.
-        on_cpu_ns += unsafe { bpf_ktime_get_ns() }.saturating_sub(record.clock.since_ns);
+        at_exit.on_cpu_ns += unsafe { bpf_ktime_get_ns() }.saturating_sub(record.clock.since_ns);
     }
-    record.at_exit = Ending {
-        on_cpu_ns,
-        voluntary: record.voluntary,
-        involuntary: record.preempted + record.yielded,
-        migrations: record.migrations[0] + record.migrations[1],
-    };
+    record.at_exit = at_exit;
     0
 }

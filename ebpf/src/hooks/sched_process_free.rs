@@ -2,7 +2,7 @@ use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepo
 
 use crate::{kernel_types::Task, tasks::release};
 
-/// A task's memory goes away, a grace period after it was reaped. Its last switch has closed the ledger long before.
+/// A task is freed, an RCU grace period after it was reaped. Its last switch closed the ledger long before.
 ///
 /// `TP_PROTO(struct task_struct *p)`, in the context of whoever runs the RCU callback.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/sched.h#L311>

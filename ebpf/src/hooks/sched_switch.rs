@@ -22,7 +22,7 @@ use crate::{
     tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
 };
 
-/// Closes an interval of the thread that leaves the CPU and of the one that comes onto it.
+/// A context switch: closes an interval of the thread that leaves the CPU and of the one that gets it.
 ///
 /// `TP_PROTO(bool preempt, struct task_struct *prev, struct task_struct *next, unsigned int prev_state)`; without the last
 /// argument before 5.18. Called under the run queue's lock, interrupts off, while `prev` is still current.
@@ -109,7 +109,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             prev.read_comm(&mut record.comm);
         }
     }
-    // What the kernel has counted and we have not: its event was not seen.
+    // The kernel has counted migrations that we have not: their events were not seen.
     let unseen = prev.migrations().wrapping_sub(record.migrations_expected);
     if unseen != 0 {
         record.migrations_unseen += unseen;
@@ -119,8 +119,8 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
     finish(record);
 }
 
-/// Looks at the arguments of the system call where its number does not tell all: a wait for an interpreter's lock is a futex wait,
-/// and polling no file is sleeping.
+/// Looks at the arguments of the system call where its number is not enough: a wait for an interpreter's lock is a futex wait, and
+/// polling no file is sleeping.
 #[inline(never)]
 fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
     let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
@@ -145,7 +145,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
             record.gil_handoffs += 1;
             cell.gil_handoffs += 1;
         }
-        // Reading the program's memory costs more than all the rest.
+        // Reading the process's memory costs more than all the rest.
         GilWait::ForLock if record.gil_waits % gil::WAITS_PER_LOOK != 1 => {}
         GilWait::ForLock => {
             let mut deadline = [0_u64; 2];
@@ -160,7 +160,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
     }
 }
 
-/// The cases that are rare, out of the way of the common one. Returns the on-CPU time, which the caller charges.
+/// The rare cases, kept out of the common path. Returns the on-CPU time, which the caller charges.
 #[inline(never)]
 fn irregular_switch_out(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, departure: Departure, growth: &KernelGrowth) -> u64 {
     let closed = record.clock.irregular_switch_out(now_ns, departure, *growth);
@@ -183,7 +183,7 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
     if let Some(closed) = record.clock.end_wait(now_ns, cpu) {
         off_cpu(record, cell, &closed);
     } else {
-        // Before the kernel adds this arrival's wait to it.
+        // The kernel adds the wait that ends now only after this event.
         record.run_delay_at_arrival_ns = next.run_delay_ns().unwrap_or(0);
         irregular_switch_in(record, cell, now_ns, cpu);
     }

@@ -2,8 +2,8 @@ use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 
 use crate::{accounts, kernel_types::Task, tasks::find};
 
-/// A woken thread has been queued: the end of what `sched_waking` began. Attached only while figures are verified, to tell how much
-/// earlier our waits begin than the kernel's.
+/// A woken thread has been queued, which completes what `sched_waking` began. Attached only while figures are verified, to measure how
+/// much earlier our waits begin than the kernel's.
 ///
 /// `TP_PROTO(struct task_struct *p)`, on the CPU that queued it, under its run queue's lock.
 /// <https://github.com/torvalds/linux/blob/v6.12/include/trace/events/sched.h#L174>

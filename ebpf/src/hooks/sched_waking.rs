@@ -11,7 +11,7 @@ fn sched_waking(ctx: BtfTracePointContext) -> i32 {
     // SAFETY: the argument is a trusted task pointer.
     let task = unsafe { Task::from_raw(ctx.arg(0)) };
     let Some(traced) = find(task) else { return 0 };
-    // Also reported for a task that was about to sleep and never left the queue: it did not block.
+    // Also reported for a task that was about to sleep but never left the queue: it did not block.
     if task.is_queued() {
         return 0;
     }

@@ -37,7 +37,7 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     }
     // SAFETY: the iterator's task is a trusted pointer.
     let task = unsafe { Task::from_raw(task) };
-    // A zombie has left its CPU for good. One that is not queued yet has its fork event ahead of it.
+    // A zombie has left its CPU for good. The fork event of a task that was never queued is still to come.
     if task.state() & (state::DEAD | state::NEW) != 0 {
         return 0;
     }
@@ -47,11 +47,11 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     }
     let is_late = wanted(SEED_DONE).is_some();
     let Some(workload) = wanted(task.tgid()).or_else(|| wanted(SEED_EVERY)).or_else(|| inherited(task)) else { return 0 };
-    // Who was refused before was counted then.
+    // A thread without a free slot was counted as a loss when it was first refused.
     if is_late && !has_room_for(task.tid()) {
         return 0;
     }
-    // Only a hint for readings before its first event, which tells for certain.
+    // A guess that serves until the first event shows for certain.
     let seeded_as = if task.is_on_cpu() {
         Phase::Running
     } else if task.is_queued() {
@@ -67,16 +67,16 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     0
 }
 
-/// What user space has set for a process, or for a key that stands for something else.
+/// The value that user space has set for a process, or for a key that stands for something else.
 #[inline(always)]
 fn wanted(key: u32) -> Option<u32> {
-    // On the stack: aya 0.14 resolves a reference to a promoted constant to the start of `.rodata`, where another value lies.
+    // On the stack: aya 0.14 resolves a reference to a promoted constant to the start of `.rodata`, where there is another value.
     let key = key;
     // SAFETY: the value is copied at once.
     unsafe { SEED_TGIDS.get(&key) }.copied()
 }
 
-/// The workload of the process that an untraced thread belongs to, or of the thread that forked its process under observation.
+/// The workload of an untraced thread's process, or else of its parent if that was traced when it forked the process.
 #[inline(always)]
 fn inherited(task: Task) -> Option<u32> {
     if let Some(leader) = find(task.leader()) {
@@ -86,9 +86,7 @@ fn inherited(task: Task) -> Option<u32> {
     (task.start_ns() > parent.record.start_ns).then_some(parent.record.workload)
 }
 
-const NONE: Residuals = Residuals { compared: 0, differing: 0, voluntary: 0, involuntary: 0, migrations: 0, on_cpu_ns: 0 };
-
-/// Compares a thread with what the kernel kept about it, if it waits and nothing happens to it meanwhile.
+/// Compares a waiting thread with what the kernel has kept about it, unless something happens to it meanwhile.
 #[inline(always)]
 fn compare(task: Task, record: &TaskRecord) {
     let sequence = record.sequence;
@@ -96,10 +94,10 @@ fn compare(task: Task, record: &TaskRecord) {
         return;
     }
     barrier();
-    let mut found = NONE;
+    let mut found = Residuals::default();
     found.add(record, &task.counts());
     barrier();
-    // A switch or a waking on another CPU would have made one of the two newer than the other.
+    // A switch or a waking on another CPU may have changed one of the two but not the other.
     if !is_waiting(task, record) || record.sequence != sequence || sequence & 1 != 0 {
         return;
     }

@@ -20,10 +20,8 @@ proptest! {
             prop_assert!(now_ns + 5_000 >= true_ns, "{} ns early", true_ns - now_ns);
         }
     }
-}
 
-proptest! {
-    /// Stalls between the two readings, never two in a row: no time lies in the future, whatever their length.
+    /// Stalls between the two readings, never two in a row: no time lies in the future, however long they are.
     #[test]
     fn a_cpu_that_stands_still_does_not_move_later_switches(
         steps in prop::collection::vec((1_u64..3_000_000, 300_u64..2_000, prop::option::weighted(0.3, 2_000_u64..80_000_000)), 1..200),
@@ -41,7 +39,7 @@ proptest! {
                 prop_assert!((true_ns..=read_ns).contains(&clock.measure(rq_ns, read_ns)));
                 has_stalled = stall != 0;
             }
-            // The CPU goes on when it is over.
+            // The CPU goes on after the stall.
             rq_ns += stall;
         }
     }
@@ -61,21 +59,13 @@ fn an_offset_holds_for_a_millisecond() {
 }
 
 #[test]
-fn the_smaller_of_the_first_two_measurements_counts() {
-    let mut clock = SwitchClock::default();
-    clock.measure(1_000, 30_005_000);
-    clock.measure(30_002_000, 30_006_000);
-    assert_eq!(clock.convert(30_003_000), Some(30_007_000));
-}
-
-#[test]
 fn the_same_reading_of_the_scheduler_confirms_nothing() {
     let mut clock = SwitchClock::default();
     assert_eq!(clock.measure(1_000, 9_000), 9_000);
     assert_eq!(clock.measure(1_000, 9_100), 9_100);
     assert_eq!(clock.convert(1_000), None);
     let mut clock = measured();
-    // 3 ms late, of which a CPU that was idle for 10 s could have been corrected by 5.
+    // 3 ms late, where corrections could explain 5 ms: the CPU was idle for 10 s.
     assert_eq!(clock.measure(10_000_000_000, 10_003_004_000), 10_003_004_000);
     assert_eq!(clock.measure(10_000_000_000, 10_003_104_000), 10_003_104_000);
     assert_eq!(clock.measure(10_004_000_000, 10_004_004_000), 10_004_004_000);
@@ -96,17 +86,6 @@ fn a_clock_that_was_set_is_believed_the_second_time() {
     assert_eq!(clock.measure(2_000_000, 3_000_000_000), 2_004_000 + (1_999_000 >> 11));
     assert_eq!(clock.convert(2_000_001), None);
     assert_eq!(clock.measure(2_100_000, 3_000_100_000), 3_000_100_000);
-}
-
-#[test]
-fn a_cpu_that_stood_still_between_the_readings_does_not_move_time() {
-    for stall_ns in [20_000, 900_000, 30_000_000] {
-        let mut clock = measured();
-        assert_eq!(clock.measure(2_000_000, 2_004_000 + stall_ns), 2_004_000 + (1_999_000 >> 11));
-        // The offset is what it was.
-        assert_eq!(clock.measure(2_100_000 + stall_ns, 2_104_000 + stall_ns), 2_104_000 + stall_ns);
-        assert_eq!(clock.convert(2_200_000 + stall_ns), Some(2_204_000 + stall_ns));
-    }
 }
 
 #[test]

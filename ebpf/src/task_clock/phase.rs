@@ -6,15 +6,15 @@ use crate::blocked::state;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Phase {
-    /// Alive before tracing began; its first event tells what it did until then.
+    /// Alive before tracing began; its first event shows what it did until then.
     Unseen = 0,
     /// Forked and not yet on a CPU: runnable.
     New = 1,
     /// On a CPU.
     Running = 2,
-    /// Taken off the CPU while it could go on: preempted or yielded.
+    /// Off the CPU but not blocked: preempted or yielded.
     Runnable = 3,
-    /// Off the CPU until it is woken. Runnable from the waking on.
+    /// Off the CPU until it is woken; from the waking on it is runnable.
     Blocked = 4,
     /// After its last switch.
     Dead = 5,
@@ -63,9 +63,7 @@ impl Departure {
             Departure::Preempted
         }
     }
-}
 
-impl Departure {
     /// What the thread does next.
     #[inline(always)]
     pub fn leads_to(self) -> Phase {

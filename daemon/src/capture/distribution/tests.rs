@@ -4,7 +4,7 @@ use schedscope_ebpf::bucket::index_of;
 use super::*;
 
 pub(crate) fn histogram(values_ns: &[u64]) -> Histogram {
-    let mut histogram = Histogram { sum_ns: 0, max_ns: 0, counts: [0; BUCKETS] };
+    let mut histogram = Histogram::default();
     for &value_ns in values_ns {
         histogram.sum_ns += value_ns;
         histogram.max_ns = histogram.max_ns.max(value_ns);

@@ -3,16 +3,15 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use aya::{Ebpf, programs::Program, sys::Stats};
-use schedscope_ebpf::abi::program;
 
 use super::KernelError;
 
-/// Run time of one program. Zero while nobody has statistics enabled.
+/// Run time of one program. It does not grow while nobody has statistics enabled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramCost {
     /// Name of the program.
     pub name: &'static str,
-    /// Time in it, the meter's own clock reads included.
+    /// Time in it, the clock reads of the metering included.
     pub run_ns: u64,
     /// Runs that were timed.
     pub runs: u64,
@@ -31,14 +30,9 @@ pub fn enable_stats() -> Result<StatsGuard, KernelError> {
     Ok(StatsGuard { _fd: aya::sys::enable_stats(Stats::RunTime)? })
 }
 
-/// Cost of every attached program so far.
-pub(super) fn read(ebpf: &Ebpf) -> Vec<ProgramCost> {
-    program::HOOKS.into_iter().filter_map(|name| read_one(ebpf, name)).collect()
-}
-
-/// Cost of the empty programs of the bench.
-pub(super) fn read_meters(ebpf: &Ebpf) -> Vec<ProgramCost> {
-    program::METERS.into_iter().filter_map(|(name, _)| read_one(ebpf, name)).collect()
+/// Cost so far of those of the programs that are attached.
+pub(super) fn read(ebpf: &Ebpf, programs: impl IntoIterator<Item = &'static str>) -> Vec<ProgramCost> {
+    programs.into_iter().filter_map(|name| read_one(ebpf, name)).collect()
 }
 
 /// A BPF program of any process on the host.

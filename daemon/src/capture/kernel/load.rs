@@ -35,18 +35,18 @@ pub struct Sizes {
     pub tasks: u32,
     /// Keep every thread's time on every core.
     pub thread_by_core: bool,
-    /// Keep what tells every thread's waits from the kernel's run delay, which costs another program at each wake-up.
+    /// Keep how every thread's waits differ from the kernel's run delay, which costs another program at each wake-up.
     pub wait_accounts: bool,
 }
 
 /// The object in the kernel.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
-    /// Constants of optional fields that this kernel has not got.
+    /// Constants of optional fields that this kernel lacks.
     pub(super) absent: Vec<&'static str>,
 }
 
-/// Without these fields nothing tells when the kernel has queued a thread.
+/// Without these fields it is unknown when the kernel has queued a thread.
 const QUEUEING_FIELDS: [&str; 4] = ["TASK_LAST_QUEUED", "TASK_CFS_RQ", "CFS_RQ_RQ", "RQ_CLOCK"];
 
 /// A program and whether it runs.
@@ -60,7 +60,7 @@ pub struct ProgramStatus {
     pub verified_instructions: Option<u32>,
 }
 
-/// Loads the object into the kernel, attached to nothing. The abilities named in `without` are taken as absent.
+/// Loads the object into the kernel and attaches nothing. A constant named in `without` is set as if the kernel lacked the feature.
 pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Loaded, KernelError> {
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let possible = topology.possible();
@@ -105,7 +105,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     Ok(Loaded { ebpf, absent })
 }
 
-/// Entries of the table by pid, for every pid that this kernel may give.
+/// Entries of the table by pid, for every pid that this kernel may assign.
 pub(super) fn pid_entries() -> u32 {
     let pid_max = procfs::sys::kernel::pid_max().map_or(4 * 1024 * 1024, i32::cast_unsigned);
     (pid_max + 1).div_ceil(u32::try_from(PIDS_PER_ENTRY).unwrap_or(1))
@@ -130,7 +130,7 @@ fn fill_free_slots(ebpf: &mut Ebpf, slots: u32) -> Result<(), KernelError> {
     Ok(())
 }
 
-/// The slots that are free to take.
+/// The free slots.
 pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, KernelError> {
     Ok(Stack::try_from(map_mut(ebpf, map::FREE_SLOTS)?)?)
 }
@@ -142,13 +142,14 @@ pub(super) fn attach(loaded: &mut Loaded, without: &[&str], wait_accounts: bool)
     let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
     let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };
-    // The switch comes last: it is the first to see a thread, and what it finds must be complete.
+    // `sched_switch` comes last: it sees threads at once, and by then the rest must be in place.
     for name in program::HOOKS.into_iter().rev() {
-        let attached = left_out(name).and_then(|()| attach_hook(ebpf, name, &kernel));
-        if name == program::SCHED_SWITCH {
-            attached.as_ref().map_err(|error| KernelError::Attach { hook: name, why: error_chain(error) })?;
+        match left_out(name).and_then(|()| attach_hook(ebpf, name, &kernel)) {
+            Err(error) if name == program::SCHED_SWITCH => {
+                return Err(KernelError::Attach { hook: name, why: on_one_line(error) });
+            }
+            attached => statuses.push(status(name, attached)),
         }
-        statuses.push(status(name, attached));
     }
     statuses.reverse();
     if wait_accounts {
@@ -189,7 +190,7 @@ fn verified(info: Result<aya::programs::ProgramInfo, aya::programs::ProgramError
 fn status(name: &'static str, result: Result<Option<u32>, KernelError>) -> ProgramStatus {
     match result {
         Ok(verified_instructions) => ProgramStatus { name, failure: None, verified_instructions },
-        Err(error) => ProgramStatus { name, failure: Some(error_chain(&error)), verified_instructions: None },
+        Err(error) => ProgramStatus { name, failure: Some(on_one_line(error)), verified_instructions: None },
     }
 }
 
@@ -231,7 +232,7 @@ fn array<'a>(ebpf: &'a Ebpf, name: &'static str) -> Result<BorrowedFd<'a>, Kerne
     Ok(data.fd().as_fd())
 }
 
-fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, KernelError> {
+pub(super) fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut aya::maps::Map, KernelError> {
     ebpf.map_mut(name).ok_or(KernelError::ObjectLacks(name))
 }
 
@@ -242,20 +243,11 @@ where
     Ok(ebpf.program_mut(name).ok_or(KernelError::ObjectLacks(name))?.try_into()?)
 }
 
-/// The error and what caused it, on one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    shorten_verifier_log(&text)
-}
-
-/// Keeps the end of a verifier log, which names the complaint; the whole runs to thousands of lines.
-fn shorten_verifier_log(text: &str) -> String {
-    let Some((before, log)) = text.split_once("Verifier output:") else { return text.to_owned() };
+/// The error and its causes, on one line. Of a verifier log, which runs to thousands of lines, it keeps the end, which names the
+/// complaint.
+fn on_one_line(error: KernelError) -> String {
+    let text = format!("{:#}", anyhow::Error::from(error));
+    let Some((before, log)) = text.split_once("Verifier output:") else { return text };
     // The log ends with statistics, one line before Linux 7.1 and more since; the complaint is what precedes them.
     let is_statistics = |line: &str| line.starts_with("verification time ") || line.starts_with("processed ");
     let complaint = log.lines().map(str::trim).take_while(|line| !is_statistics(line));

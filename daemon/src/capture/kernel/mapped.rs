@@ -18,7 +18,7 @@ use schedscope_ebpf::{
 ///
 /// # Safety
 /// The size must be a multiple of 8, the alignment at least 8, and every bit pattern a valid value.
-pub(crate) unsafe trait Words: Copy {}
+pub(super) unsafe trait Words: Copy {}
 // SAFETY: `repr(C)` integers without padding; sizes and alignment are asserted in the contract.
 unsafe impl Words for TaskRecord {}
 // SAFETY: as above.
@@ -32,13 +32,7 @@ unsafe impl Words for WaitAccount {}
 // SAFETY: one word.
 unsafe impl Words for u64 {}
 
-/// A record in which every word is zero.
-pub(crate) fn zeroed<T: Words>() -> T {
-    // SAFETY: any bits are a value (`Words`).
-    unsafe { std::mem::zeroed() }
-}
-
-/// An array map's values. The programs write them while we read: each word is whole, a record as such need not be.
+/// An array map's values. The programs write them while we read: each word is whole, but a record need not be.
 pub(super) struct MappedArray<T> {
     base: NonNull<T>,
     entries: usize,
@@ -83,7 +77,7 @@ impl<T: Words> MappedArray<T> {
         let mut value = std::mem::MaybeUninit::<T>::uninit();
         let to = value.as_mut_ptr().cast::<u64>();
         for word in 0..size_of::<T>() / 8 {
-            // SAFETY: both sides are `size_of::<T>()` bytes and aligned; the source may change under us, hence volatile.
+            // SAFETY: both sides are `size_of::<T>()` bytes and aligned; the source may change meanwhile, hence volatile.
             unsafe { to.add(word).write(from.add(word).read_volatile()) };
         }
         // SAFETY: every word was written, and any bits are a value (`Words`).

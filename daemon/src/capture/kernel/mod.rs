@@ -3,7 +3,7 @@
 //! - [`load`]: the object into the kernel, programs attached, each with a verdict.
 //! - [`mapped`] and [`records`]: maps read through memory.
 //! - [`offers`]: registers running threads where the kernel has no task iterator.
-//! - [`btf`], [`syscalls`], [`constants`]: what the object is told about this kernel, and how.
+//! - [`btf`], [`syscalls`], [`constants`]: what is filled into the object about this kernel, and how.
 //! - [`cost`]: what the programs cost.
 
 pub(super) mod btf;
@@ -18,8 +18,6 @@ mod syscalls;
 
 pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
 pub use load::{ProgramStatus, Sizes};
-#[cfg(test)]
-pub(crate) use mapped::zeroed;
 
 use std::{collections::HashMap, io};
 
@@ -27,6 +25,7 @@ use aya::{
     Ebpf,
     maps::{MapData, Queue},
 };
+use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::{
     abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, TaskRecord, map, program},
     gil::{AddressRange, RANGES},
@@ -56,7 +55,7 @@ pub enum KernelError {
     /// An unknown kernel.
     #[error(transparent)]
     MissingField(#[from] constants::MissingField),
-    /// The object cannot be told about this kernel.
+    /// The object could not be filled in for this kernel.
     #[error(transparent)]
     Fill(#[from] constants::FillError),
     /// The kernel refused the object.
@@ -96,10 +95,10 @@ pub enum KernelError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// Whoever started the tracer did not want this program.
+    /// The caller does not want this program.
     #[error("left out on request")]
     LeftOut,
-    /// What a thread's waits differ from its run delay by cannot be measured.
+    /// It cannot be measured how a thread's waits differ from its run delay.
     #[error("this kernel does not tell when it queues a thread: it was built without CONFIG_SCHED_INFO or CONFIG_FAIR_GROUP_SCHED")]
     QueueingUntold,
     /// Without the task iterator threads are found by their numbers in `/proc`, which must be the kernel's own.
@@ -115,7 +114,7 @@ pub enum KernelError {
 /// Programs in the kernel and the maps they write. Everything is detached and freed when it is dropped, and by the kernel when
 /// the process ends in any other way: nothing is pinned.
 pub struct Tracer {
-    // Maps go first: reading must not outlive what is read, though the kernel would keep it alive.
+    // Dropped in this order: the mappings of the maps, then the maps themselves, though the kernel would keep them alive.
     cells: MappedArray<Cell>,
     cpus: MappedArray<CpuRecord>,
     records: Records,
@@ -127,7 +126,7 @@ pub struct Tracer {
     programs: Vec<ProgramStatus>,
     /// What was seeded, for a later listing.
     seeds: Vec<(Tgid, WorkloadId)>,
-    /// In the place of the task iterator, once it is needed.
+    /// Takes the place of the task iterator, once it is needed.
     offers: Option<Offers>,
     ebpf: Ebpf,
 }
@@ -147,8 +146,8 @@ impl Tracer {
         Tracer::start_without(&[], sizes, topology)
     }
 
-    /// The same as on a kernel that has not got these programs, or not the ability [`HAS_TASK_PT_REGS`]: to see what is reported
-    /// there, and what it costs to have them.
+    /// The same as on a kernel without these programs, or without the helper of [`HAS_TASK_PT_REGS`]: to see what is reported there, and
+    /// what they cost.
     ///
     /// [`HAS_TASK_PT_REGS`]: schedscope_ebpf::params::HAS_TASK_PT_REGS
     pub fn start_without(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
@@ -186,17 +185,17 @@ impl Tracer {
 
     /// What each program has cost while statistics were on.
     pub fn costs(&self) -> Vec<ProgramCost> {
-        cost::read(&self.ebpf)
+        cost::read(&self.ebpf, program::HOOKS)
     }
 
-    /// Attaches the empty programs that tell what metering costs.
+    /// Attaches the empty programs that show what metering costs.
     pub fn attach_meters(&mut self) -> Result<(), KernelError> {
         load::attach_meters(&mut self.ebpf)
     }
 
     /// What the empty programs have cost.
     pub fn meter_costs(&self) -> Vec<ProgramCost> {
-        cost::read_meters(&self.ebpf)
+        cost::read(&self.ebpf, program::METERS.map(|(name, _)| name))
     }
 
     /// Whether a program runs.
@@ -204,13 +203,13 @@ impl Tracer {
         self.programs.iter().any(|program| program.name == name && program.failure.is_none())
     }
 
-    /// Begins to trace processes that are alive, their descendants included from now on.
+    /// Begins to trace live processes, and from now on all their descendants.
     pub fn seed(&mut self, processes: &[Tgid], workload: WorkloadId) -> Result<(), KernelError> {
         for tgid in processes {
             load::want(&mut self.ebpf, tgid.0, workload.0)?;
             self.seeds.push((*tgid, workload));
         }
-        // Twice, because a thread that a not yet registered one forked during the first pass may have been missed.
+        // Twice, because the first pass may have missed a thread that was forked by one not registered yet.
         self.list()?;
         self.list()
     }
@@ -237,7 +236,7 @@ impl Tracer {
         offers.list(&self.seeds, &mut self.records, &mut load::free_slots(&mut self.ebpf)?)
     }
 
-    /// Compares every traced thread that waits, at this moment, with what the kernel kept about it; registers threads as
+    /// Compares every traced thread that is blocked at this moment with what the kernel has kept about it; registers threads as
     /// [`Self::seed_again`] does. Compares none where the kernel has no task iterator.
     pub fn compare_waiting(&mut self) -> Result<Residuals, KernelError> {
         // SAFETY: whole words inside the mapping; only the iterator writes them, and it runs, if there is one, in the next line.
@@ -265,15 +264,15 @@ impl Tracer {
         }
     }
 
-    /// Reads everything, and frees the slots of threads that have ended: these are handed out once, in `released`. Waits at most
-    /// a millisecond for records that are being written.
+    /// Reads everything, and frees the slots of ended threads, which are handed out once, in `released`. Waits at most a millisecond for
+    /// records that are being written.
     pub fn snapshot(&mut self, depth: Depth) -> Result<Snapshot, KernelError> {
-        self.read(depth, Patience::short())
+        self.read(depth, Patience::SHORT)
     }
 
-    /// The same where no other reading follows: waits longer.
+    /// The same for the last reading: waits longer.
     pub fn last_snapshot(&mut self) -> Result<Snapshot, KernelError> {
-        self.read(Depth::Full, Patience::long())
+        self.read(Depth::Full, Patience::LONG)
     }
 
     fn read(&mut self, depth: Depth, mut patience: Patience) -> Result<Snapshot, KernelError> {
@@ -292,7 +291,7 @@ impl Tracer {
                 Slot::Free => {}
                 Slot::Torn(mut record) => {
                     snapshot.torn_records += 1;
-                    // Whether its interval is closed in its sums already is not known, so nothing is added to them.
+                    // Its sums may or may not include its interval already, so nothing is added to them.
                     record.clock.since_ns = snapshot.taken_ns;
                     snapshot.threads.push(self.thread(slot, &record));
                 }
@@ -323,8 +322,7 @@ impl Tracer {
     /// Takes over the slots of ended threads, copies what they hold and hands them back to the programs.
     fn release(&mut self, patience: &mut Patience) -> Result<Vec<Thread>, KernelError> {
         let mut slots = Vec::new();
-        let mut dead: Queue<&mut MapData, u32> =
-            Queue::try_from(self.ebpf.map_mut(map::DEAD_SLOTS).ok_or(KernelError::ObjectLacks(map::DEAD_SLOTS))?)?;
+        let mut dead: Queue<&mut MapData, u32> = Queue::try_from(load::map_mut(&mut self.ebpf, map::DEAD_SLOTS)?)?;
         loop {
             match dead.pop(0) {
                 Ok(slot) => slots.push(slot),
@@ -347,7 +345,7 @@ impl Tracer {
             }
             if let Some(accounts) = &self.wait_accounts {
                 // SAFETY: an aligned record inside the mapping, which nobody uses, as above.
-                unsafe { accounts.pointer(slot).write_volatile(WaitAccount::NEW) };
+                unsafe { accounts.pointer(slot).write_volatile(WaitAccount::default()) };
             }
             self.records.clear(slot);
         }
@@ -361,8 +359,6 @@ impl Tracer {
 
 /// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
 pub fn now_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock exists on every Linux, and the destination is a whole timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let time = clock_gettime(ClockId::Monotonic);
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }

@@ -2,9 +2,13 @@
 //!
 //! The programs know a thread by the address of its task, which user space cannot learn. So it lists `/proc`, makes a record for each
 //! thread and enters it under the thread's id; the thread's first event makes the record its own (`take_up` in `ebpf/src/tasks.rs`).
-//! What iterators do beyond that is missing: a thread whose fork was not seen is found only if its process was asked for.
+//! This does less than an iterator: a thread whose fork was not seen is found only if its process was named.
 
-use std::{collections::HashMap, sync::atomic::AtomicU32, sync::atomic::Ordering};
+use std::{
+    array,
+    collections::HashMap,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use aya::{
     Ebpf,
@@ -16,12 +20,7 @@ use schedscope_ebpf::{
     task_clock::{Phase, TaskClock},
 };
 
-use super::{
-    KernelError, load,
-    mapped::{MappedArray, zeroed},
-    now_ns,
-    records::Records,
-};
+use super::{KernelError, load, mapped::MappedArray, now_ns, records::Records};
 use crate::capture::snapshot::{Tgid, WorkloadId};
 
 /// The host's pid namespace, whose inode number is fixed (`PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`).
@@ -36,7 +35,7 @@ pub(super) struct Offers {
 }
 
 impl Offers {
-    /// Has offered nothing yet.
+    /// Nothing is offered yet.
     pub(super) fn new(ebpf: &Ebpf) -> Result<Offers, KernelError> {
         let namespace = Process::myself().and_then(|me| me.namespaces()).ok();
         let is_host = namespace.and_then(|spaces| spaces.0.get(std::ffi::OsStr::new("pid")).map(|pid| pid.identifier));
@@ -82,13 +81,13 @@ impl Offers {
         let seeded_as = match stat.state {
             // It has left its CPU for good.
             'Z' | 'X' | 'x' => return Ok(()),
-            // Running or about to: which of the two shows at its first event.
+            // Running or about to: its first event shows which.
             'R' => Phase::Running,
             _ => Phase::Blocked,
         };
         let slot = match free.pop(0) {
             Ok(slot) => slot,
-            // The programs count whoever finds no slot; a listing would count the same threads again and again.
+            // The programs count a thread that finds no slot; a listing would count the same threads again and again.
             Err(MapError::ElementNotFound) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -108,7 +107,7 @@ impl Offers {
                 kernel_before: before,
                 runtime_at_departure_ns: before.runtime_ns,
                 comm: comm(&stat.comm),
-                ..zeroed()
+                ..TaskRecord::default()
             },
         );
         written.map_err(load::records_unmapped)?;
@@ -118,7 +117,7 @@ impl Offers {
         Ok(())
     }
 
-    /// Takes back the records of threads that ended before they could take them up: their ids will be others'.
+    /// Takes back the records of threads that ended before they could take them up, since their ids will be reused.
     fn withdraw(&mut self, records: &Records, free: &mut Stack<&mut MapData, u32>) -> Result<(), KernelError> {
         let mut ended = Vec::new();
         self.open.retain(|tid, (slot, start)| {
@@ -134,7 +133,7 @@ impl Offers {
         });
         for (tid, slot) in ended {
             if let Some(entry) = self.entry(tid) {
-                // Whoever has the id by now has put a slot of its own there.
+                // A thread that has the id by now has entered a slot of its own.
                 let _ = entry.compare_exchange(slot, 0, Ordering::AcqRel, Ordering::Acquire);
             }
             records.clear(slot as usize);
@@ -155,11 +154,8 @@ impl Offers {
     }
 }
 
-/// A name as the kernel keeps it.
+/// A name as the kernel keeps it: at most 15 bytes, then zeros.
 fn comm(name: &str) -> [u8; 16] {
-    let mut comm = [0; 16];
-    for (to, from) in comm.iter_mut().zip(name.bytes().take(15)) {
-        *to = from;
-    }
-    comm
+    let mut bytes = name.bytes().take(15);
+    array::from_fn(|_| bytes.next().unwrap_or(0))
 }

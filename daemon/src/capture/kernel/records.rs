@@ -18,31 +18,26 @@ use super::mapped::MappedArray;
 
 /// Attempts to read a record before it counts as being written. A write takes a tenth of a microsecond.
 const ATTEMPTS: u32 = 16;
-/// With more patience left than this, waiting means sleeping.
+/// With more patience left than this, a wait sleeps instead of spinning.
 const SPIN: Duration = Duration::from_millis(1);
 
-/// How much longer a snapshot waits for records that are being written, all of them together. A write lasts for milliseconds when the
-/// hypervisor takes the writer's virtual CPU away in the middle of it.
+/// How much longer a snapshot waits for all records that are being written. A write lasts for milliseconds when the hypervisor takes the
+/// writer's virtual CPU away in the middle of it.
 pub(super) struct Patience(Duration);
 
 impl Patience {
     /// For snapshots that must not be held up.
-    pub(super) fn short() -> Patience {
-        Patience(SPIN)
-    }
-
+    pub(super) const SHORT: Patience = Patience(SPIN);
     /// For the last snapshot.
-    pub(super) fn long() -> Patience {
-        Patience(Duration::from_millis(100))
-    }
+    pub(super) const LONG: Patience = Patience(Duration::from_millis(100));
 }
 
-/// Slots that are mapped at first: 320 KiB. The kernel counts all that is mapped as ours and resident, though the table is there anyway.
+/// Slots that are mapped at first: 320 KiB. The kernel counts all that is mapped as our resident memory, though the table exists anyway.
 const FIRST_SLOTS: usize = 512;
 
 /// The thread records and which slots were ever used.
 pub(super) struct Records {
-    /// The beginning of the table, as far as it was ever looked at. Threads take the lowest slots first.
+    /// The beginning of the table, as far as it was ever read. Threads take the lowest slots first.
     map: MappedArray<TaskRecord>,
     table: OwnedFd,
     slots: usize,
@@ -56,7 +51,7 @@ pub(super) enum Slot {
     Free,
     /// A thread.
     Used(Box<TaskRecord>),
-    /// A thread whose record was being written all the time: every word is whole, but some are older than others.
+    /// A thread whose record was being written each time it was read: every word is whole, but some are older than others.
     Torn(Box<TaskRecord>),
 }
 
@@ -72,7 +67,7 @@ impl Records {
         self.slots
     }
 
-    /// Maps as much of the table as a slot needs, and as much again, so that it is not done for every thread.
+    /// Maps as much of the table as a slot needs and as much again, so that not every new thread needs a new mapping.
     fn reach(&mut self, slot: usize) -> io::Result<()> {
         if slot >= self.map.len() {
             self.map = MappedArray::new(self.table.as_fd(), (slot + 1).next_power_of_two().min(self.slots))?;
@@ -83,11 +78,9 @@ impl Records {
     /// Reads one slot.
     pub(super) fn read(&mut self, slot: usize, patience: &mut Patience) -> io::Result<Slot> {
         self.reach(slot)?;
-        let record = self.map.pointer(slot);
-        // SAFETY: aligned words inside the mapping, written by the programs at any time.
-        let (task, start_ns) =
-            unsafe { ((&raw const (*record).task).read_volatile(), (&raw const (*record).start_ns).read_volatile()) };
-        if task == 0 {
+        if self.task(slot) == 0 {
+            // SAFETY: as in `task`.
+            let start_ns = unsafe { (&raw const (*self.map.pointer(slot)).start_ns).read_volatile() };
             return Ok(if start_ns == 0 { Slot::NeverUsed } else { Slot::Free });
         }
         let copy = self.copy(slot).or_else(|| self.wait_for(slot, patience));
@@ -111,14 +104,13 @@ impl Records {
 
     /// The record, if an attempt falls between two writes.
     fn copy(&self, slot: usize) -> Option<Box<TaskRecord>> {
-        let record = self.map.pointer(slot);
         (0..ATTEMPTS).find_map(|_| {
-            let before = self.sequence(record);
+            let before = self.sequence(slot);
             fence(Ordering::Acquire);
             let copy = self.map.read(slot);
             fence(Ordering::Acquire);
             // Pairs with `begin` and `finish` in the programs' `charge`: odd while the record is written.
-            let is_whole = before.is_multiple_of(2) && before == self.sequence(record);
+            let is_whole = before.is_multiple_of(2) && before == self.sequence(slot);
             if !is_whole {
                 std::hint::spin_loop();
             }
@@ -126,10 +118,9 @@ impl Records {
         })
     }
 
-    #[expect(clippy::unused_self, reason = "the pointer belongs to this mapping")]
-    fn sequence(&self, record: *const TaskRecord) -> u32 {
-        // SAFETY: as in `read`.
-        unsafe { (&raw const (*record).sequence).read_volatile() }
+    fn sequence(&self, slot: usize) -> u32 {
+        // SAFETY: as in `task`.
+        unsafe { (&raw const (*self.map.pointer(slot)).sequence).read_volatile() }
     }
 
     /// Moves a thread whose slot was read to another workload; from then on the programs charge that one.
@@ -155,7 +146,7 @@ impl Records {
 
     /// The address of the task in a slot.
     pub(super) fn task(&self, slot: usize) -> u64 {
-        // SAFETY: as in `read`.
+        // SAFETY: an aligned word inside the mapping, written by the programs at any time.
         unsafe { (&raw const (*self.map.pointer(slot)).task).read_volatile() }
     }
 
@@ -174,13 +165,11 @@ impl Records {
     }
 }
 
-// The two words that tell a used slot are read outside the sequence.
+// The two words that show whether a slot is used are read outside the sequence.
 const _: () = assert!(offset_of!(TaskRecord, task) % 8 == 0 && offset_of!(TaskRecord, start_ns) % 8 == 0);
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::FromRawFd;
-
     use schedscope_ebpf::task_clock::Phase;
 
     use super::*;
@@ -188,16 +177,11 @@ mod tests {
 
     const SLOTS: u32 = 65;
 
-    /// A table in ordinary shared memory, every record of which is being written.
+    /// A table in an ordinary file, every record of which is being written.
     fn all_being_written() -> Records {
-        // SAFETY: the name is a string that ends; the result is checked.
-        let fd = unsafe { libc::memfd_create(c"records".as_ptr(), libc::MFD_CLOEXEC) };
-        assert!(fd >= 0);
-        // SAFETY: a descriptor that was just made and that nobody else has.
-        let table = unsafe { OwnedFd::from_raw_fd(fd) };
-        let bytes = SLOTS as usize * size_of::<TaskRecord>();
-        std::fs::File::from(table.try_clone().unwrap()).set_len(bytes as u64).unwrap();
-        let mut records = Records::new(table, SLOTS as usize).unwrap();
+        let table = tempfile::tempfile().unwrap();
+        table.set_len(u64::from(SLOTS) * size_of::<TaskRecord>() as u64).unwrap();
+        let mut records = Records::new(table.into(), SLOTS as usize).unwrap();
         for slot in 1..SLOTS {
             let record = TaskRecord { sequence: 1, ..thread(slot, Phase::Running).record };
             records.write(slot as usize, &record).unwrap();

@@ -1,7 +1,7 @@
 //! Threads that run although their switch-in was not seen.
 //!
-//! The programs settle such a run when it ends (`task_clock::KernelGrowth`). Until then a thread that has a core to itself would
-//! be reported as waiting, perhaps for seconds. Waits that long are rare, so asking `/proc` about each costs little.
+//! The programs settle such a run when it ends (`task_clock::KernelGrowth`). Until then a thread that has a core to itself would be
+//! reported as waiting, perhaps for seconds. Waits that long are rare, so asking `/proc` about each costs little.
 
 use procfs::process::Process;
 use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
@@ -17,13 +17,13 @@ pub(super) fn if_unseen(record: &mut TaskRecord, now_ns: u64) {
     }
     let process = Process::new(record.tgid.cast_signed());
     let task = process.and_then(|process| process.task_from_tid(record.tid.cast_signed()));
-    // The kernel's account is up to the last tick.
+    // The kernel's account is as of the last tick.
     if let Ok(used) = task.and_then(|task| task.schedstat()) {
         resume(record, now_ns, used.sum_exec_runtime.saturating_sub(record.runtime_at_departure_ns).min(waited_ns));
     }
 }
 
-/// Lets the last `ran_ns` of the open interval be a run.
+/// Makes the last `ran_ns` of the open interval a run.
 fn resume(record: &mut TaskRecord, now_ns: u64, ran_ns: u64) {
     if ran_ns == 0 {
         return;
@@ -40,18 +40,13 @@ mod tests {
     use crate::capture::snapshot::tests::thread;
 
     #[test]
-    fn a_run_that_nobody_saw_begin_counts_as_one() {
-        let mut thread = thread(1, Phase::Runnable);
-        thread.record.clock.since_ns = 1_000_000;
-        resume(&mut thread.record, 101_000_000, 98_000_000);
-        let times = thread.times(101_000_000);
-        assert_eq!((times.on_cpu_ns, times.preempt_wait_ns), (98_000_000, 2_000_000));
-    }
-
-    #[test]
-    fn a_wait_stays_a_wait() {
-        let mut thread = thread(1, Phase::Runnable);
-        resume(&mut thread.record, 100, 0);
-        assert_eq!(thread.times(100).preempt_wait_ns, 100);
+    fn a_run_that_nobody_saw_begin_counts_as_one_and_a_wait_as_a_wait() {
+        for (ran_ns, expected) in [(98_000_000, (98_000_000, 2_000_000)), (0, (0, 100_000_000))] {
+            let mut thread = thread(1, Phase::Runnable);
+            thread.record.clock.since_ns = 1_000_000;
+            resume(&mut thread.record, 101_000_000, ran_ns);
+            let times = thread.times(101_000_000);
+            assert_eq!((times.on_cpu_ns, times.preempt_wait_ns), expected);
+        }
     }
 }

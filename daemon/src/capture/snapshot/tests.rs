@@ -1,7 +1,6 @@
 use schedscope_ebpf::task_clock::TaskClock;
 
 use super::*;
-use crate::capture::kernel::zeroed;
 
 /// A thread in its first nanosecond.
 pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
@@ -16,7 +15,7 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         ppid: 1,
         seeded_as: Phase::New as u32,
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
-        ..zeroed()
+        ..TaskRecord::default()
     };
     Thread { record, on_cpu_ns_by_cpu: Vec::new(), wait_account: None }
 }
@@ -27,14 +26,6 @@ fn a_name_is_cut_at_its_end_and_cannot_control_a_terminal() {
     assert_eq!(thread.comm(), "worker");
     thread.record.comm = *b"\x1b[31mred\xff\0\0\0\0\0\0\0";
     assert_eq!(thread.comm(), "?[31mred\u{fffd}");
-}
-
-#[test]
-fn the_open_interval_counts_as_what_the_thread_waits_for() {
-    let thread = thread(1, Phase::Blocked);
-    let times = thread.times(500);
-    assert_eq!(times.blocked_ns[Reason::Sleep as usize], 500);
-    assert_eq!(times.blocked_total_ns(), 500);
 }
 
 #[test]

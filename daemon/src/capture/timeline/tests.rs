@@ -153,5 +153,5 @@ fn a_thread_id_that_is_used_again_is_another_lane() {
     let lanes: Vec<(u32, &str, u64)> = timeline.lanes().iter().map(|lane| (lane.tid, lane.comm.as_str(), lane.total_ns)).collect();
     assert_eq!(lanes, [(7, "worker", 8), (7, "worker", 4)]);
     assert!(timeline.row(1).next().is_none(), "there is one core");
-    assert_eq!(timeline.seen.len(), 1, "who has ended is forgotten");
+    assert_eq!(timeline.seen.len(), 1, "a thread that has ended is forgotten");
 }

@@ -1,16 +1,9 @@
 use std::array;
 
-use schedscope_ebpf::{abi::Cell, blocked::Reason, bucket::BUCKETS, task_clock::Phase};
+use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
 
 use super::*;
-use crate::capture::snapshot::tests::thread;
-
-/// One observation of `ns`, in the bucket of that index.
-fn histogram(ns: u64, index: usize) -> schedscope_ebpf::abi::Histogram {
-    let mut counts = [0; BUCKETS];
-    counts[index] = 1;
-    schedscope_ebpf::abi::Histogram { sum_ns: ns, max_ns: ns, counts }
-}
+use crate::capture::{distribution::tests::histogram, snapshot::tests::thread};
 
 /// A cell in which every counter is another multiple of `n`.
 fn cell(n: u64) -> Cell {
@@ -26,14 +19,14 @@ fn cell(n: u64) -> Cell {
         gil_handoffs: 12 * n,
         threads_started: 7 * n,
         processes_started: 8 * n,
-        timeslice: histogram(9 * n, 1),
-        wakeup_latency: histogram(10 * n, 2),
-        preemption_wait: histogram(11 * n, 3),
+        timeslice: histogram(&[9 * n]),
+        wakeup_latency: histogram(&[10 * n]),
+        preemption_wait: histogram(&[11 * n]),
         unobserved_wait_ns: 13 * n,
     }
 }
 
-/// Two CPUs and two workloads, of which the second is looked at; its cells are worth 101 together.
+/// Two CPUs and two workloads. The second workload is looked at; its cells come to 101.
 fn snapshot(taken_ns: u64, threads: Vec<Thread>) -> Snapshot {
     Snapshot { taken_ns, cells: vec![vec![cell(7), cell(1)], vec![cell(70), cell(100)]], threads, ..Snapshot::default() }
 }

@@ -171,6 +171,6 @@ mod tests {
         let text = serde_json::to_string(&outcome).unwrap_or_default();
         let back: Outcome = serde_json::from_str(&text).unwrap_or_default();
         assert_eq!((back.comparisons.len(), back.passed), (outcome.comparisons.len(), true), "{text}");
-        assert_eq!(back.comparisons[2].residual.at_most, Some(4.0));
+        assert_eq!(back.comparisons[2].residual.bounds.at_most, Some(4.0));
     }
 }

@@ -248,7 +248,7 @@ mod tests {
     use schedscope_ebpf::{abi::Cell, task_clock::Phase};
 
     use super::*;
-    use crate::capture::{kernel::zeroed, snapshot::tests::thread};
+    use crate::capture::snapshot::tests::thread;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn cell(on_cpu_ns: u64) -> Cell {
-        Cell { on_cpu_ns, ..zeroed() }
+        Cell { on_cpu_ns, ..Cell::default() }
     }
 
     /// This process has run for an hour on the only CPU, and its workload and `other` have cells.

@@ -47,7 +47,7 @@ fn growth() -> impl Strategy<Value = KernelGrowth> {
 
 fn apply(clock: &mut TaskClock, event: Event, now_ns: u64, growth: KernelGrowth) -> Closed {
     match event {
-        Event::In => clock.switch_in(now_ns, 0),
+        Event::In => clock.switch_in(now_ns, 3),
         Event::Out(departure) => clock.switch_out(now_ns, departure, growth),
         Event::Waking => {
             clock.waking(now_ns);
@@ -86,7 +86,7 @@ proptest! {
             // What is still open belongs to the life as well, and looking at it changes nothing.
             let open = clock.open(now_ns, Phase::Running);
             let open_ns = if clock.phase == Phase::Dead as u32 { 0 } else { now_ns.saturating_sub(clock.since_ns) };
-            // So does what the kernel left out of runs, at every moment and not from the next wait on.
+            // So does what the kernel left out of runs, at once and not only from the next wait on.
             prop_assert_eq!(open.total_ns(), open_ns + clock.pending_ns + clock.carry_ns.max(0).cast_unsigned());
             prop_assert_eq!(open, clock.open(now_ns, Phase::Running));
             prop_assert_eq!(open.loss, None);
@@ -99,10 +99,12 @@ proptest! {
         let mut clock = TaskClock::starting(phase, now_ns);
         for (event, step, growth) in events {
             now_ns = now_ns.saturating_add_signed(step);
+            // Not the CPU of the next switch-in.
+            clock.cpu = 0;
             let before = clock;
             let closed = apply(&mut clock, event, now_ns, growth);
             let was = |phase: Phase| before.phase == phase as u32;
-            // What a seeded thread did not run it may have waited, for as long as two clocks can differ.
+            // A seeded thread may have waited while it did not run, for as long as two clocks can differ by.
             let off_ns = now_ns.saturating_sub(before.since_ns).saturating_sub(growth.runtime_ns);
             let expected = match event {
                 Event::Waking | Event::New => None,
@@ -113,6 +115,7 @@ proptest! {
                 _ => None,
             };
             prop_assert_eq!(closed.loss, expected, "{:?} on {:?}", event, before);
+            prop_assert_eq!(clock.cpu, if matches!(event, Event::In) && !was(Phase::Dead) { 3 } else { 0 });
         }
     }
 

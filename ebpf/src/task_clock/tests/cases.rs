@@ -21,24 +21,6 @@ fn the_first_event_tells_what_a_seeded_thread_did() {
 }
 
 #[test]
-fn an_open_wait_is_blocked_until_it_is_woken() {
-    let mut clock = TaskClock::starting(Phase::New, 0);
-    clock.switch_in(10, 0);
-    clock.switch_out(20, Departure::Blocked, NO_GROWTH);
-    assert_eq!(clock.open(50, Phase::Running).blocked_ns, 30);
-    clock.waking(40);
-    let open = clock.open(50, Phase::Running);
-    assert_eq!((open.blocked_ns, open.wakeup_wait_ns), (20, 10));
-}
-
-#[test]
-fn a_pinned_thread_that_never_switches_is_seen_running() {
-    let clock = TaskClock::starting(Phase::Unseen, 0);
-    assert_eq!(clock.open(1_000, Phase::Running).on_cpu_ns, 1_000);
-    assert_eq!(clock.open(1_000, Phase::Blocked).blocked_ns, 1_000);
-}
-
-#[test]
 fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
     let mut clock = TaskClock::starting(Phase::New, 0);
     clock.switch_in(0, 0);
@@ -93,26 +75,43 @@ fn departures_follow_the_kernels_rule() {
 
 #[test]
 fn placement_is_told_from_a_move_in_the_queue() {
+    let mut seeded = TaskClock::starting(Phase::Unseen, 0);
+    assert!(!seeded.is_placement());
+    seeded.waking(10);
+    assert!(seeded.is_placement());
+
     let mut clock = TaskClock::starting(Phase::New, 0);
     assert!(clock.is_placement());
     clock.switch_in(10, 0);
     clock.switch_out(20, Departure::Preempted, NO_GROWTH);
     assert!(!clock.is_placement());
     clock.switch_in(30, 0);
+    // Woken before its switch-out is seen: still where it was.
+    clock.waking(35);
+    assert!(!clock.is_placement());
     clock.switch_out(40, Departure::Blocked, NO_GROWTH);
     assert!(clock.is_placement());
 }
 
 #[test]
-fn a_seeded_thread_was_placed_only_if_it_was_woken() {
-    let mut clock = TaskClock::starting(Phase::Unseen, 0);
-    assert!(!clock.is_placement());
-    clock.waking(10);
-    assert!(clock.is_placement());
-    // Running, and woken before its switch-out is seen: still where it was.
-    clock.switch_in(20, 0);
-    clock.waking(30);
-    assert!(!clock.is_placement());
+fn an_open_interval_counts_as_what_was_last_seen() {
+    // A pinned thread that never switches.
+    let seeded = TaskClock::starting(Phase::Unseen, 0);
+    assert_eq!(seeded.open(1_000, Phase::Running).on_cpu_ns, 1_000);
+    assert_eq!(seeded.open(1_000, Phase::Blocked).blocked_ns, 1_000);
+
+    let mut clock = TaskClock::starting(Phase::New, 0);
+    clock.switch_in(10, 0);
+    clock.switch_out(20, Departure::Blocked, KernelGrowth { runtime_ns: 10, run_delay_ns: Some(0) });
+    assert_eq!(clock.open(50, Phase::Running).blocked_ns, 30);
+    // A wait that is not settled yet.
+    let mut pending = clock;
+    pending.switch_in(320, 0);
+    let open = pending.open(370, Phase::Blocked);
+    assert_eq!((open.on_cpu_ns, open.blocked_ns), (50, 300));
+    clock.waking(40);
+    let open = clock.open(50, Phase::Running);
+    assert_eq!((open.blocked_ns, open.wakeup_wait_ns), (20, 10));
 }
 
 #[test]
@@ -126,17 +125,7 @@ fn a_life_begins_once() {
 }
 
 #[test]
-fn what_is_carried_is_given_away_once() {
-    for (runtime_ns, carry_ns) in [(900, 100), (1_000, 0), (1_007, -7)] {
-        let mut clock = TaskClock::starting(Phase::New, 0);
-        clock.switch_in(0, 0);
-        clock.switch_out(1_000, Departure::Dead, KernelGrowth { runtime_ns, run_delay_ns: None });
-        assert_eq!((clock.take_carry(), clock.take_carry()), (carry_ns, 0));
-    }
-}
-
-#[test]
-fn a_seeded_thread_ran_but_for_what_the_clocks_may_be_apart() {
+fn a_seeded_thread_ran_all_the_time_but_for_what_clocks_may_differ_by() {
     for (off_ns, loss) in [(0, None), (SLACK_NS, None), (SLACK_NS + 1, Some(Loss::SwitchInUnseen))] {
         let mut clock = TaskClock::starting(Phase::Unseen, 1_000);
         let growth = KernelGrowth { runtime_ns: 5_000_000, run_delay_ns: None };
@@ -146,35 +135,11 @@ fn a_seeded_thread_ran_but_for_what_the_clocks_may_be_apart() {
 }
 
 #[test]
-fn a_run_whose_end_was_not_seen_is_counted_once() {
-    let mut clock = TaskClock::starting(Phase::New, 0);
-    clock.switch_in(0, 0);
-    // It ran 100, was away for 50, came back on another CPU and runs 200 more.
-    assert_eq!(clock.switch_in(150, 1), Closed { loss: Some(Loss::SwitchOutUnseen), ..Closed::default() });
-    assert_eq!(clock.cpu, 1);
-    let closed = clock.switch_out(350, Departure::Preempted, KernelGrowth { runtime_ns: 300, run_delay_ns: None });
-    assert_eq!((closed.on_cpu_ns, closed.loss), (300, None));
-    // That it was away shows in the wait after it.
-    let closed = clock.switch_in(360, 1);
-    assert_eq!((closed.preempt_wait_ns, closed.correction_ns), (10, 50));
-}
-
-#[test]
-fn a_raw_phase_is_one_of_ours_or_none() {
+fn a_raw_phase_is_known_or_none() {
     let phases = [Phase::Unseen, Phase::New, Phase::Running, Phase::Runnable, Phase::Blocked, Phase::Dead];
     for phase in phases {
         assert_eq!(Phase::from_raw(phase as u32), Some(phase));
     }
     assert_eq!(Phase::from_raw(Phase::Dead as u32 + 1), None);
     assert_eq!(Phase::from_raw(u32::MAX), None);
-}
-
-#[test]
-fn a_wait_that_is_not_settled_yet_counts_as_blocked() {
-    let mut clock = TaskClock::starting(Phase::New, 0);
-    clock.switch_in(0, 0);
-    clock.switch_out(100, Departure::Blocked, KernelGrowth { runtime_ns: 100, run_delay_ns: Some(0) });
-    clock.switch_in(400, 0);
-    let open = clock.open(450, Phase::Blocked);
-    assert_eq!((open.on_cpu_ns, open.blocked_ns), (50, 300));
 }

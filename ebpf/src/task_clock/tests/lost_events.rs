@@ -1,5 +1,5 @@
-//! Lives of which some events are not seen, beside the truth: a thread that the test schedules itself, a kernel that accounts for
-//! it, and an observer that asks the ledger as the hooks do.
+//! Lives of which some events are not seen, compared with the truth: a thread that the test schedules itself, a kernel that accounts
+//! for it, and an observer that asks the ledger as the hooks do.
 
 use super::*;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ struct Round {
     departure: Departure,
     asleep_ns: u64,
     queued_ns: u64,
-    /// The waker's clock against the one of the CPU that the thread left.
+    /// The waker's clock minus that of the CPU that the thread left.
     waker_error_ns: i64,
     out_seen: bool,
     waking_seen: bool,
@@ -41,6 +41,7 @@ struct Kernel {
 }
 
 /// What the hooks keep about the thread.
+#[derive(Default)]
 struct Observer {
     clock: TaskClock,
     runtime_at_departure_ns: u64,
@@ -82,7 +83,7 @@ impl Observer {
         self.charge(closed);
     }
 
-    /// Everything so far, with what is carried to the next wait.
+    /// Everything so far, including what is carried to the next wait.
     fn life_ns(&self) -> u64 {
         (self.on_cpu_ns + self.wait_ns + self.blocked_ns + self.clock.pending_ns).checked_add_signed(self.clock.carry_ns).unwrap()
     }
@@ -93,15 +94,7 @@ const FORKED_NS: u64 = 1_000_000_000;
 /// Schedules a thread from its fork to its last switch, which is seen. Returns the truth and what was made of it.
 fn live(rounds: &[Round]) -> (Kernel, Observer) {
     let mut kernel = Kernel { now_ns: FORKED_NS, ..Kernel::default() };
-    let mut observer = Observer {
-        clock: TaskClock::starting(Phase::New, FORKED_NS),
-        runtime_at_departure_ns: 0,
-        run_delay_at_arrival_ns: 0,
-        on_cpu_ns: 0,
-        wait_ns: 0,
-        blocked_ns: 0,
-        losses: Vec::new(),
-    };
+    let mut observer = Observer { clock: TaskClock::starting(Phase::New, FORKED_NS), ..Observer::default() };
     observer.switch_in(&kernel, 0);
     for round in rounds {
         kernel.now_ns += round.run_ns;
@@ -135,7 +128,7 @@ proptest! {
         prop_assert_eq!(observer.clock.pending_ns, 0);
     }
 
-    /// A switch that shows that the one before it was missed says so, and no other does.
+    /// A switch counts a loss if it shows that the one before it was missed, and no other switch does.
     #[test]
     fn a_missed_switch_is_counted_when_the_next_one_shows_it(rounds in prop::collection::vec(round(true), 0..30)) {
         let (_, observer) = live(&rounds);
@@ -149,7 +142,7 @@ proptest! {
         prop_assert_eq!(&observer.losses, &shown.collect::<Vec<_>>());
     }
 
-    /// A waking that comes from a CPU with another clock moves time between blocked and waiting by the error, once a wait; one
+    /// A waking on a CPU whose clock is off moves time between blocked and waiting by the error, once per wait; one
     /// that was not seen at all is found by the kernel's accounting.
     #[test]
     fn time_blocked_is_right_but_for_the_clocks(mut rounds in prop::collection::vec(round(true), 0..30)) {

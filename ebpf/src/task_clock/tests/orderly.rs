@@ -13,8 +13,8 @@ proptest! {
         let mut sum = Closed::default();
         let mut add = |before: u32, closed: Closed| {
             prop_assert_eq!(closed.loss, None);
-            // What was measured from begin to end belongs in a histogram; not a wait that the kernel's account had to split, which only
-            // a switch-out charges as blocked.
+            // What was measured from beginning to end belongs in a histogram, but not a wait that the kernel's account had to split: only
+            // a switch-out charges such a wait as blocked.
             let is_split = before != Phase::Blocked as u32 && closed.blocked_ns > 0;
             prop_assert!(closed.total_ns() == 0 || closed.observed != is_split, "{:?}", closed);
             sum.on_cpu_ns += closed.on_cpu_ns;
@@ -59,7 +59,7 @@ proptest! {
                     (preempt, queued) = (preempt + wait, wait);
                 }
                 4 => {
-                    // Woken while it ran, by itself or another: it stays in the queue, and nothing has begun.
+                    // Woken while it ran, by itself or another thread: it stays queued, and no wait begins.
                     clock.waking(now_ns - 1);
                     add(clock.phase, clock.switch_out(now_ns, Departure::Yielded, growth))?;
                     now_ns += wait;

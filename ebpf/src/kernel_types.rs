@@ -41,6 +41,7 @@ macro_rules! constants {
 constants! {
     TASK_PID
     TASK_TGID
+    TASK_FLAGS
     TASK_REAL_PARENT
     TASK_GROUP_LEADER
     TASK_START_TIME
@@ -265,6 +266,13 @@ impl Task {
         if stamp_ns == 0 { 0 } else { self.rq_clock_ns().unwrap_or(0).saturating_sub(stamp_ns) }
     }
 
+    /// Whether the kernel made it as a thread of a process for its own work: `PF_IO_WORKER` since 5.12, `PF_USER_WORKER` since 6.4
+    /// (`include/linux/sched.h`). Older kernels do that work in kernel threads, which are no threads of the process.
+    #[inline(always)]
+    pub(crate) fn is_user_worker(self) -> bool {
+        self.load::<u32, _>(TASK_FLAGS) & (PF_IO_WORKER | PF_USER_WORKER) != 0
+    }
+
     /// Asleep, and still on a queue.
     #[inline(always)]
     pub(crate) fn sleeps_queued(self) -> bool {
@@ -358,6 +366,9 @@ impl Registers {
         })
     }
 }
+
+const PF_IO_WORKER: u32 = 0x10;
+const PF_USER_WORKER: u32 = 0x4000;
 
 /// `__USER32_CS` of x86-64 (`arch/x86/include/asm/segment.h`).
 const USER_CODE_32: u16 = 0x23;

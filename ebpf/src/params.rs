@@ -33,6 +33,7 @@ const fn optional(constant: &'static str, of: &'static str, paths: &'static [&'s
 pub const FIELDS: &[Field] = &[
     field("TASK_PID", "task_struct", &[&["pid"]]),
     field("TASK_TGID", "task_struct", &[&["tgid"]]),
+    field("TASK_FLAGS", "task_struct", &[&["flags"]]),
     field("TASK_REAL_PARENT", "task_struct", &[&["real_parent"]]),
     field("TASK_COMM", "task_struct", &[&["comm"]]),
     // Renamed from `state` in 5.14.

@@ -17,7 +17,7 @@ use schedscope_ebpf::{
 
 use crate::{
     accounts,
-    charge::lose_on,
+    charge::{cell, lose_on},
     kernel_types::{TASK_SLOTS, THREAD_CPUS, Task},
     maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASKS, THREAD_CPU},
 };
@@ -244,6 +244,21 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     // SAFETY: `entry` points into a map value. Last, since it makes the record visible to the other hooks.
     unsafe { *entry = slot };
     Some(new)
+}
+
+/// Begins to trace a new thread in the workload of the one that made it.
+#[inline(always)]
+pub(crate) fn inherit(parent: &TaskRecord, child: Task, cpu: u32) {
+    let workload = parent.workload;
+    let Some(record) = admit(child, workload, Phase::New, Phase::New, cpu) else { return };
+    // A thread shares its parent's addresses, and a process begins with a copy of them.
+    record.gil = parent.gil;
+    if let Some(cell) = cell(cpu, workload) {
+        cell.threads_started += 1;
+        if child.tid() == child.tgid() {
+            cell.processes_started += 1;
+        }
+    }
 }
 
 /// Ends the tracing of a task whose memory goes away, if it was traced. Found by address alone: its pid may be another's by now.

@@ -82,6 +82,12 @@ pub enum Command {
         #[arg(long)]
         exec: bool,
     },
+    /// Writes done by the kernel's own workers, which are threads of this process. Needs Linux 5.12.
+    IoUring {
+        /// Blocks of 1 MiB to write.
+        #[arg(long, value_name = "N", default_value_t = 2_000)]
+        count: u64,
+    },
     /// Many threads that are alive at the same time.
     ManyThreads {
         /// Number of threads of each process.

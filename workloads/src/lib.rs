@@ -10,7 +10,7 @@
 //! `schedscope workload` and the program `schedscope-workloads`, which the tests use, offer the same commands.
 //!
 //! Reading order: [`args`] (command line), [`cells`] (the table), [`tasks`] (a unit of work), [`job`], [`models`],
-//! [`threads`], [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (the only unsafe code), [`server`] (HTTP).
+//! [`threads`], [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (all unsafe code but that of [`truth::io_uring`]), [`server`] (HTTP).
 
 mod again;
 mod args;
@@ -47,6 +47,7 @@ pub fn run(command: Command, again: Again) -> Result<()> {
         Command::YieldLoop { count, threads } => report::print(&truth::yield_loop::run(count, threads)?),
         Command::Migrate { count } => report::print(&truth::migrate::run(count)?),
         Command::ForkStorm { count, parallel, exec } => report::print(&truth::fork_storm::run(count, parallel, exec)?),
+        Command::IoUring { count } => report::print(&truth::io_uring::run(count)?),
         Command::ManyThreads { count, processes: 1, seconds } => report::print(&truth::many_threads::run(count, seconds)?),
         Command::ManyThreads { count, processes, seconds } => {
             report::print(&truth::many_threads::as_processes(count, processes, seconds)?)

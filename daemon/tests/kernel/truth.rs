@@ -1,7 +1,8 @@
 //! Counts against workloads whose tasks, switches and migrations are known beforehand, and against the kernel's own.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
+use procfs::sys::kernel::Version as KernelVersion;
 use schedscope::report::{RunReport, schema::ThreadReport};
 use serde_json::Value;
 
@@ -88,6 +89,25 @@ fn every_forced_migration_is_counted() {
 }
 
 #[test]
+fn workers_of_io_uring_belong_to_the_process() {
+    let Some(()) = privileged() else { return };
+    if KernelVersion::current().unwrap() < KernelVersion::new(5, 12, 0) {
+        println!("skipped: before Linux 5.12 the workers of io_uring are kernel threads");
+        return;
+    }
+    if fs::read_to_string("/proc/sys/kernel/io_uring_disabled").is_ok_and(|value| value.trim() != "0") {
+        println!("skipped: kernel.io_uring_disabled");
+        return;
+    }
+    // The resource usage of the process includes what the workers did, so a worker that was missed is out of bounds.
+    let Some(traced) = exact("io-uring --count 640") else { return };
+    let (workers, others): (Vec<_>, Vec<_>) = traced.report.threads.iter().partition(|thread| thread.comm.starts_with("iou-wrk"));
+    let on_cpu = |threads: &[&ThreadReport]| threads.iter().map(|thread| thread.on_cpu_seconds).sum::<f64>();
+    assert!(workers.iter().all(|worker| !worker.seeded && worker.tgid == others[0].tgid), "{workers:?}");
+    assert!(on_cpu(&workers) > 2.0 * on_cpu(&others), "{workers:?} {others:?}");
+}
+
+#[test]
 fn sleepers_block_and_nothing_else() {
     let Some(traced) = exact("sleepers --count 16 --seconds 1 --pause 0.01") else { return };
     assert_threads_read_the_same(&traced);
@@ -168,7 +188,7 @@ if __name__ == '__main__':
 fn the_workers_of_multiprocessing_are_followed_however_they_are_started() {
     let Some(python) = privileged().and_then(|()| python()) else { return };
     let script = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
-    std::fs::write(&script, MULTIPROCESSING).unwrap();
+    fs::write(&script, MULTIPROCESSING).unwrap();
     let path = script.path().to_str().unwrap();
     for (method, processes) in [("fork", 3), ("spawn", 4), ("forkserver", 5)] {
         let traced = run_with(&["--wait-all"], &[&python, path, method]);

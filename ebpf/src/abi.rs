@@ -144,6 +144,8 @@ pub struct TaskRecord {
     pub task: u64,
     /// See [`TaskClock`].
     pub clock: TaskClock,
+    /// The kernel's `sum_exec_runtime` at the last switch-out.
+    pub runtime_at_departure_ns: u64,
     /// What it waits for while blocked: a [`crate::blocked::Reason`].
     pub reason: u32,
     /// Thread id.
@@ -158,20 +160,16 @@ pub struct TaskRecord {
     pub voluntary: u64,
     /// Involuntary switches (`nivcsw`) other than yields.
     pub preempted: u64,
-    /// The kernel's `sum_exec_runtime` at the last switch-out.
-    pub runtime_at_departure_ns: u64,
+    /// Involuntary switches (`nivcsw`) in `sched_yield`.
+    pub yielded: u64,
     /// The kernel's `nr_migrations` if no migration was missed.
     pub migrations_expected: u64,
-    /// The kernel's `run_delay` before the switch-in that left a wait pending.
-    pub run_delay_at_arrival_ns: u64,
+    /// When its life began, or its tracing if it was alive before; `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
     /// Closed time blocked, by reason.
     pub blocked_ns: [u64; REASON_SLOTS],
     /// Migrations by [`Cause`].
     pub migrations: [u64; 2],
-    /// Involuntary switches (`nivcsw`) in `sched_yield`.
-    pub yielded: u64,
-    /// When its life began, or its tracing if it was alive before; `CLOCK_MONOTONIC`.
-    pub start_ns: u64,
     /// Process id.
     pub tgid: u32,
     /// The parent's process id when the thread was forked or seeded.
@@ -304,12 +302,12 @@ pub struct CpuRecord {
 
 // Both sides compile these, so a layout that differs between the targets does not build.
 const _: () = {
-    assert!(size_of::<TaskClock>() == 40);
+    assert!(size_of::<TaskClock>() == 32);
     // Every switch writes the first two cache lines: the clock, and the counters.
     assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, blocked_ns) == 128);
-    assert!(size_of::<WaitAccount>() == 168);
+    assert!(size_of::<WaitAccount>() == 176);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
-    assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 24 + 8 + 16 + 2 * size_of::<KernelCounts>());
+    assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 16 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
     assert!(size_of::<Cell>().is_multiple_of(64));
     assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 3));

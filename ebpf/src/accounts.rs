@@ -55,7 +55,7 @@ pub(crate) fn forked(task: Task, slot: u32, now_ns: u64) {
 #[inline(always)]
 pub(crate) fn queued(task: Task, slot: u32, clock: &TaskClock) {
     if let (Some(account), Some(now)) = (account(slot), now(task)) {
-        account.queued(clock, now, task.stamped_ago_ns());
+        account.queued(clock, now, task.queued_for_ns().unwrap_or(0));
     }
 }
 
@@ -107,5 +107,5 @@ fn departed(prev: Task) {
 fn arrived(next: Task) {
     let Some(Traced { slot, record }) = find(next) else { return };
     let Some(account) = account(slot) else { return };
-    account.arrived(record, instant(next, record.clock.since_ns), next.stamped_ago_ns());
+    account.arrived(record, instant(next, record.clock.since_ns), next.queued_for_ns().unwrap_or(0));
 }

@@ -131,7 +131,7 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
         cell.blocked_ns[reason] += closed.blocked_ns;
     }
     // Distributions hold what was measured; the sums follow the kernel's own account.
-    if closed.preempt_wait_ns != 0 {
+    if closed.after_preemption {
         let wait_ns = closed.preempt_wait_ns.wrapping_add_signed(closed.correction_ns);
         record.preempt_wait_ns += wait_ns;
         cell.preempt_wait_ns += wait_ns;

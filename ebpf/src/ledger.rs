@@ -1,9 +1,6 @@
 //! How the sums of a thread and its workload are reconciled with the kernel's, beyond the intervals themselves.
 
-use crate::{
-    abi::{Cell, TaskRecord},
-    task_clock::Phase,
-};
+use crate::abi::{Cell, TaskRecord};
 
 impl TaskRecord {
     /// All closed waits.
@@ -51,15 +48,12 @@ pub fn note_migration(record: &mut TaskRecord) {
     record.switches_at_migration = at_switch;
 }
 
-/// How long the kernel had the thread queued in a wait of which an event was missed: the growth of `run_delay` since the switch-in that
-/// ended the wait. If the thread was moved meanwhile, the kernel had already added a part of the wait by then; in that case it is
-/// `run_delay` minus all waits of the thread that are accounted for.
+/// How long the kernel had the thread queued in a wait whose switch-in was missed: `run_delay` minus all waits of the thread that are
+/// accounted for.
 #[inline(always)]
 pub fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
-    let since_arrival_ns = delay_ns.saturating_sub(record.run_delay_at_arrival_ns);
     let accounted_ns = record.kernel_before.run_delay_ns + record.wait_ns();
-    let beyond_ns = delay_ns.saturating_sub(accounted_ns);
-    if record.clock.phase != Phase::Running as u32 || beyond_ns > since_arrival_ns { beyond_ns } else { since_arrival_ns }
+    delay_ns.saturating_sub(accounted_ns)
 }
 
 #[cfg(test)]
@@ -67,7 +61,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::task_clock::TaskClock;
 
     proptest! {
         #[test]
@@ -112,14 +105,6 @@ mod tests {
         record.kernel_before.run_delay_ns = 100;
         record.wakeup_wait_ns = 30;
         record.preempt_wait_ns = 20;
-        record.run_delay_at_arrival_ns = 160;
-        record.clock = TaskClock::starting(Phase::Running, 0);
-        // 40 since the arrival, but 50 beyond what is accounted for, as after a move.
-        assert_eq!(unaccounted_delay(&record, 200), 50);
-        record.run_delay_at_arrival_ns = 140;
-        assert_eq!(unaccounted_delay(&record, 200), 60);
-        // The arrival was missed too, so nothing is known of that moment.
-        record.clock = TaskClock::starting(Phase::Blocked, 0);
         assert_eq!(unaccounted_delay(&record, 200), 50);
         assert_eq!(unaccounted_delay(&record, 10), 0);
     }

@@ -23,6 +23,8 @@ pub struct Closed {
     pub blocked_ns: u64,
     /// By how much the wait was longer or shorter by the kernel's clock, see [`TaskClock::carry_ns`]; at least minus the wait.
     pub correction_ns: i64,
+    /// The wait followed a preemption or a yield, and not a wake-up.
+    pub after_preemption: bool,
     /// The beginning of the interval was observed, so its length belongs in a histogram.
     pub observed: bool,
     /// The event contradicts what was known.
@@ -66,8 +68,6 @@ pub struct TaskClock {
     /// When it was woken since its last switch-in; 0 if it was not. The only field that other CPUs write during a switch of the thread,
     /// so it is a word of its own.
     pub waking_ns: u64,
-    /// Length of a wait that ended without a waking. The next switch-out shows how much of it the thread was blocked.
-    pub pending_ns: u64,
     /// Time between switch-in and switch-out that the kernel did not count as run time, or counted beyond it: the next wait is
     /// longer or shorter by that much.
     pub carry_ns: i64,
@@ -82,15 +82,15 @@ const SLACK_NS: u64 = 100_000;
 impl TaskClock {
     /// The ledger of a thread from now on.
     pub const fn starting(phase: Phase, now_ns: u64) -> TaskClock {
-        TaskClock { phase: phase as u32, cpu: 0, since_ns: now_ns, waking_ns: 0, pending_ns: 0, carry_ns: 0 }
+        TaskClock { phase: phase as u32, cpu: 0, since_ns: now_ns, waking_ns: 0, carry_ns: 0 }
     }
 
     /// The thread gets a CPU.
     #[inline(always)]
-    pub fn switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
+    pub fn switch_in(&mut self, now_ns: u64, cpu: u32, queued_ns: Option<u64>) -> Closed {
         match self.end_wait(now_ns, cpu) {
             Some(closed) => closed,
-            None => self.irregular_switch_in(now_ns, cpu),
+            None => self.irregular_switch_in(now_ns, cpu, queued_ns),
         }
     }
 
@@ -106,6 +106,7 @@ impl TaskClock {
             closed.wakeup_wait_ns = elapsed_ns - closed.blocked_ns;
         } else if self.phase == Phase::Runnable as u32 {
             closed.preempt_wait_ns = elapsed_ns;
+            closed.after_preemption = true;
         } else {
             return None;
         }
@@ -114,9 +115,14 @@ impl TaskClock {
         Some(closed)
     }
 
-    /// [`Self::switch_in`] of any other kind.
+    /// [`Self::switch_in`] of any other kind. `queued_ns` is how long the kernel has had the thread queued, by its own stamp; `None`
+    /// if it keeps none.
+    ///
+    /// A thread that blocked may get a CPU without a waking. Its waker found it queued still, on its way to sleep, and waited until it
+    /// was not; or a signal was pending, so that it never left the queue. The stamp tells since when it was runnable, and also if the
+    /// waking was hidden from tracing.
     #[inline(always)]
-    pub fn irregular_switch_in(&mut self, now_ns: u64, cpu: u32) -> Closed {
+    pub fn irregular_switch_in(&mut self, now_ns: u64, cpu: u32, queued_ns: Option<u64>) -> Closed {
         if self.phase == Phase::Running as u32 {
             // It is unknown where one run stopped and the next began, so both stay open as one. At the switch-out the kernel says how
             // long they were, and the rest is carried to the next wait.
@@ -129,8 +135,12 @@ impl TaskClock {
         }
         let mut closed;
         if self.phase == Phase::Blocked as u32 && self.waking_ns == 0 {
-            closed = Closed::default();
-            self.pending_ns = self.elapse(now_ns, &mut closed.loss);
+            closed = Closed { observed: true, ..Closed::default() };
+            let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
+            closed.wakeup_wait_ns = queued_ns.unwrap_or(elapsed_ns);
+            closed.blocked_ns = elapsed_ns.saturating_sub(closed.wakeup_wait_ns);
+            // The two clocks may differ by a little.
+            self.carry_ns -= closed.wakeup_wait_ns.saturating_sub(elapsed_ns).cast_signed();
         } else {
             closed = self.close(now_ns);
         }
@@ -162,7 +172,7 @@ impl TaskClock {
     #[inline(always)]
     pub fn end_run(&mut self, now_ns: u64, departure: Departure, runtime_ns: u64) -> Option<u64> {
         let elapsed_ns = self.since_to(now_ns)?;
-        if self.phase != Phase::Running as u32 || self.pending_ns != 0 {
+        if self.phase != Phase::Running as u32 {
             return None;
         }
         self.since_ns += elapsed_ns;
@@ -180,10 +190,6 @@ impl TaskClock {
             let elapsed_ns = self.elapse(now_ns, &mut closed.loss);
             closed.on_cpu_ns = growth.runtime_ns;
             self.carry_ns += elapsed_ns.cast_signed() - closed.on_cpu_ns.cast_signed();
-            if self.pending_ns != 0 {
-                settle(&mut closed, self.pending_ns, growth.run_delay_ns);
-                self.pending_ns = 0;
-            }
         } else if self.phase == Phase::Dead as u32 {
             closed.loss = Some(Loss::AfterEnd);
             return closed;
@@ -206,6 +212,7 @@ impl TaskClock {
         }
         if self.phase != Phase::Blocked as u32 && self.phase != Phase::Unseen as u32 {
             closed.preempt_wait_ns = off_ns;
+            closed.after_preemption = true;
         } else if self.waking_ns != 0 {
             closed.blocked_ns = self.waking_ns.saturating_sub(since_ns).min(off_ns);
             closed.wakeup_wait_ns = off_ns - closed.blocked_ns;
@@ -237,12 +244,13 @@ impl TaskClock {
         new
     }
 
-    /// Whether a migration now is a placement at wake-up; otherwise the thread is moved while queued.
+    /// The thread is moved from one queue to another. If it blocked and no waking was seen, its waker found it on its way to sleep: it has
+    /// waited since then.
     #[inline(always)]
-    pub fn is_placement(&self) -> bool {
-        self.phase == Phase::Blocked as u32
-            || self.phase == Phase::New as u32
-            || (self.phase == Phase::Unseen as u32 && self.waking_ns != 0)
+    pub fn moved_in_queue(&mut self) {
+        if self.phase == Phase::Blocked as u32 && self.waking_ns == 0 {
+            self.waking_ns = self.since_ns;
+        }
     }
 
     /// What the open interval comes to so far, without closing it. `unseen_as` is what a thread in [`Phase::Unseen`] was found doing
@@ -258,8 +266,6 @@ impl TaskClock {
         } else {
             closed = copy.close(now_ns);
         }
-        // Most likely blocked; the next switch-out shows.
-        closed.blocked_ns += self.pending_ns;
         // What the kernel left out of runs was waiting and will be added to the next wait. What it counted beyond them will be taken
         // from that wait, which may turn out to be shorter.
         closed.preempt_wait_ns += self.carry_ns.max(0).cast_unsigned();
@@ -277,11 +283,13 @@ impl TaskClock {
         let phase = self.phase;
         if phase == Phase::Runnable as u32 {
             closed.preempt_wait_ns = elapsed_ns;
+            closed.after_preemption = true;
         } else if phase == Phase::Blocked as u32 || phase == Phase::Unseen as u32 {
             closed.observed = phase == Phase::Blocked as u32;
             if self.waking_ns == 0 {
                 // Alive before tracing began, and queued all the time: otherwise it would have been woken.
                 closed.preempt_wait_ns = elapsed_ns;
+                closed.after_preemption = true;
             } else {
                 // The waker may have stamped the time before the switch-out was stamped.
                 let blocked_ns = self.waking_ns.saturating_sub(since_ns).min(elapsed_ns);
@@ -320,26 +328,6 @@ impl TaskClock {
         };
         self.since_ns += elapsed_ns;
         elapsed_ns
-    }
-}
-
-/// Splits a wait without a waking by the time that the kernel had the thread queued.
-///
-/// A thread that was about to block with a signal pending, or whose waker found it still queued, was never dequeued: all of the
-/// wait is queueing, as after a preemption. Otherwise the waking itself was not seen.
-#[inline(always)]
-fn settle(closed: &mut Closed, wait_ns: u64, run_delay_ns: Option<u64>) {
-    let queued_ns = match run_delay_ns {
-        Some(delay_ns) => delay_ns.min(wait_ns),
-        None => wait_ns,
-    };
-    if queued_ns + SLACK_NS >= wait_ns {
-        closed.preempt_wait_ns = wait_ns;
-    } else {
-        closed.wakeup_wait_ns = queued_ns;
-        closed.blocked_ns = wait_ns - queued_ns;
-        // When it was woken follows from the kernel's account, not from an event.
-        closed.observed = false;
     }
 }
 

@@ -220,7 +220,6 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.kernel_before = task.counts();
     new.runtime_at_departure_ns = new.kernel_before.runtime_ns;
     new.migrations_expected = new.kernel_before.migrations;
-    new.run_delay_at_arrival_ns = 0;
     new.kernel_after = KernelCounts { voluntary: 0, involuntary: 0, migrations: 0, runtime_ns: 0, run_delay_ns: 0 };
     task.read_comm(&mut new.comm);
     new.at_exit = Figures { on_cpu_ns: 0, voluntary: 0, involuntary: 0, migrations: 0 };

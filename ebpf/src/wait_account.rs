@@ -60,6 +60,8 @@ pub struct WaitAccount {
     woken_ns: u64,
     /// When it was last moved to another queue during this wait; 0 if it was not.
     moved_ns: u64,
+    /// The kernel's `run_delay` when it last left a CPU.
+    run_delay_at_departure_ns: u64,
     /// The kernel's `run_delay` at the last such move, or at the last move during this sleep.
     run_delay_at_move_ns: u64,
     /// The kernel's `last_arrival` at the last preemption on the way to sleep.
@@ -120,10 +122,15 @@ impl WaitAccount {
         if self.is_uncounted != 0 {
             self.uncounted_ns += now.monotonic_ns.saturating_sub(clock.since_ns);
             self.is_uncounted = 0;
-        } else if self.moved_ns == 0 {
-            self.converted_ns += now.offset_ns().wrapping_sub(self.offset_ns).cast_signed();
-        } else {
+        } else if self.moved_ns != 0 {
             self.between_queues(now, run_delay_ns.saturating_sub(self.run_delay_at_move_ns));
+        } else if self.is_woken_unseen() {
+            // Our wait began when the thread left its CPU: see `TaskClock::moved_in_queue`.
+            let counted_ns = run_delay_ns.saturating_sub(self.run_delay_at_departure_ns);
+            self.woken_ns = clock.since_ns;
+            self.before_queued_ns += now.monotonic_ns.wrapping_sub(self.woken_ns).wrapping_sub(counted_ns).cast_signed();
+        } else {
+            self.converted_ns += now.offset_ns().wrapping_sub(self.offset_ns).cast_signed();
         }
         self.moved_ns = now.monotonic_ns;
         self.run_delay_at_move_ns = run_delay_ns;
@@ -150,8 +157,10 @@ impl WaitAccount {
     pub fn arrived(&mut self, record: &TaskRecord, now: Instant, stamped_ago_ns: u64) {
         let correction_ns = self.carry_ns - record.clock.carry_ns;
         self.left_out_of_runs_ns += correction_ns;
-        let is_woken_unseen = self.left_asleep != 0 && self.woken_ns == 0;
-        if is_woken_unseen || self.offset_ns == 0 || self.is_on_cpu != 0 {
+        let wait_ns = (record.wait_ns() - self.waits_ns).wrapping_add_signed(-correction_ns);
+        // Then our wait is what the kernel's stamp says, and no clock was converted.
+        let is_stamped = self.is_woken_unseen() && wait_ns == stamped_ago_ns;
+        if self.is_woken_unseen() && !is_stamped || self.offset_ns == 0 || self.is_on_cpu != 0 {
             self.is_unobserved = 1;
         }
         self.is_on_cpu = 1;
@@ -159,15 +168,22 @@ impl WaitAccount {
         self.before_queued_ns += self.woken_ns.saturating_sub(now.monotonic_ns).cast_signed();
         self.woken_ns = 0;
         if self.is_uncounted != 0 {
-            let wait_ns = record.wait_ns() - self.waits_ns;
-            self.uncounted_ns += wait_ns.wrapping_add_signed(-correction_ns);
+            self.uncounted_ns += wait_ns;
             self.is_uncounted = 0;
-        } else if self.moved_ns == 0 {
-            self.converted_ns += now.offset_ns().wrapping_sub(self.offset_ns).cast_signed();
-        } else {
+        } else if self.moved_ns != 0 {
             self.between_queues(now, stamped_ago_ns);
             self.moved_ns = 0;
+        } else if is_stamped {
+            self.moved_asleep = 0;
+        } else {
+            self.converted_ns += now.offset_ns().wrapping_sub(self.offset_ns).cast_signed();
         }
+    }
+
+    /// It blocked, and no waking was seen before it was queued.
+    #[inline(always)]
+    fn is_woken_unseen(&self) -> bool {
+        self.left_asleep != 0 && self.woken_ns == 0
     }
 
     /// The thread has ended, and the ledger has made its waits longer by `settled_ns`.
@@ -208,6 +224,7 @@ impl WaitAccount {
         self.is_uncounted = u32::from(phase == Phase::Runnable as u32 && kernel.is_asleep);
         self.may_miss_run = self.is_uncounted;
         self.last_arrival_ns = kernel.last_arrival_ns;
+        self.run_delay_at_departure_ns = kernel.run_delay_ns;
         self.offset_ns = now.offset_ns();
     }
 

@@ -24,7 +24,12 @@ fn sched_migrate_task(ctx: BtfTracePointContext) -> i32 {
     }
     note_migration(traced.record);
     accounts::migrates(task, traced.slot, &traced.record.clock);
-    let cause = if traced.record.clock.is_placement() { Cause::AtWakeup } else { Cause::WhileQueued };
+    let cause = if task.is_queued() {
+        traced.record.clock.moved_in_queue();
+        Cause::WhileQueued
+    } else {
+        Cause::AtWakeup
+    };
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let counted = cell(cpu, traced.record.workload).is_some_and(|cell| add_migrations(traced.record, cell, cause, from, to, 1));

@@ -164,7 +164,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
 #[inline(never)]
 fn irregular_switch_out(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, departure: Departure, growth: &KernelGrowth) -> u64 {
     let closed = record.clock.irregular_switch_out(now_ns, departure, *growth);
-    off_cpu(record, cell, &Closed { observed: closed.observed && closed.blocked_ns + closed.preempt_wait_ns != 0, ..closed });
+    off_cpu(record, cell, &Closed { observed: false, ..closed });
     if let Some(loss) = closed.loss {
         // SAFETY: a helper without preconditions.
         lose_on(unsafe { bpf_get_smp_processor_id() }, loss);
@@ -183,17 +183,15 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
     if let Some(closed) = record.clock.end_wait(now_ns, cpu) {
         off_cpu(record, cell, &closed);
     } else {
-        // The kernel adds the wait that ends now only after this event.
-        record.run_delay_at_arrival_ns = next.run_delay_ns().unwrap_or(0);
-        irregular_switch_in(record, cell, now_ns, cpu);
+        irregular_switch_in(record, cell, now_ns, cpu, next);
     }
     finish(record);
 }
 
-/// See [`irregular_switch_out`].
+/// See [`irregular_switch_out`]. The kernel clears its stamp only after this event.
 #[inline(never)]
-fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32) {
-    let closed = record.clock.irregular_switch_in(now_ns, cpu);
+fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32, next: Task) {
+    let closed = record.clock.irregular_switch_in(now_ns, cpu, next.queued_for_ns());
     off_cpu(record, cell, &closed);
     if let Some(loss) = closed.loss {
         lose_on(cpu, loss);

@@ -47,7 +47,7 @@ fn growth() -> impl Strategy<Value = KernelGrowth> {
 
 fn apply(clock: &mut TaskClock, event: Event, now_ns: u64, growth: KernelGrowth) -> Closed {
     match event {
-        Event::In => clock.switch_in(now_ns, 3),
+        Event::In => clock.switch_in(now_ns, 3, growth.run_delay_ns),
         Event::Out(departure) => clock.switch_out(now_ns, departure, growth),
         Event::Waking => {
             clock.waking(now_ns);
@@ -75,7 +75,7 @@ proptest! {
                 start_ns = clock.since_ns;
             }
             charged_ns += closed.total_ns();
-            prop_assert_eq!((charged_ns + clock.pending_ns).wrapping_add_signed(clock.carry_ns), clock.since_ns - start_ns, "{:?} on {:?}", event, before);
+            prop_assert_eq!(charged_ns.wrapping_add_signed(clock.carry_ns), clock.since_ns - start_ns, "{:?} on {:?}", event, before);
             // A correction takes away from a wait at most what the wait was.
             prop_assert!(closed.correction_ns >= -(closed.wakeup_wait_ns + closed.preempt_wait_ns).cast_signed(), "{:?}", closed);
             prop_assert!(clock.since_ns >= before.since_ns || matches!(event, Event::New), "time went back: {:?} on {:?}", event, before);
@@ -87,7 +87,7 @@ proptest! {
             let open = clock.open(now_ns, Phase::Running);
             let open_ns = if clock.phase == Phase::Dead as u32 { 0 } else { now_ns.saturating_sub(clock.since_ns) };
             // So does what the kernel left out of runs, at once and not only from the next wait on.
-            prop_assert_eq!(open.total_ns(), open_ns + clock.pending_ns + clock.carry_ns.max(0).cast_unsigned());
+            prop_assert_eq!(open.total_ns(), open_ns + clock.carry_ns.max(0).cast_unsigned());
             prop_assert_eq!(open, clock.open(now_ns, Phase::Running));
             prop_assert_eq!(open.loss, None);
         }
@@ -133,12 +133,12 @@ proptest! {
             let (closed, expected, ordinary) = match event {
                 Event::In => {
                     let ordinary = in_time && (was(Phase::Runnable) || (was(Phase::Blocked) && clock.waking_ns != 0));
-                    (quick.end_wait(now_ns, 3), general.irregular_switch_in(now_ns, 3), ordinary)
+                    (quick.end_wait(now_ns, 3), general.irregular_switch_in(now_ns, 3, growth.run_delay_ns), ordinary)
                 }
                 Event::Out(departure) => {
                     let closed = quick.end_run(now_ns, departure, growth.runtime_ns);
                     let closed = closed.map(|on_cpu_ns| Closed { on_cpu_ns, observed: true, ..Closed::default() });
-                    let ordinary = in_time && was(Phase::Running) && clock.pending_ns == 0;
+                    let ordinary = in_time && was(Phase::Running);
                     (closed, general.irregular_switch_out(now_ns, departure, growth), ordinary)
                 }
                 _ => (None, Closed::default(), false),

@@ -13,17 +13,17 @@ fn the_first_event_tells_what_a_seeded_thread_did() {
     );
 
     let mut runnable = seeded;
-    assert_eq!(runnable.switch_in(150, 0), Closed { preempt_wait_ns: 50, ..Closed::default() });
+    assert_eq!(runnable.switch_in(150, 0, None), Closed { preempt_wait_ns: 50, after_preemption: true, ..Closed::default() });
 
     let mut blocked = seeded;
     blocked.waking(130);
-    assert_eq!(blocked.switch_in(150, 0), Closed { blocked_ns: 30, wakeup_wait_ns: 20, ..Closed::default() });
+    assert_eq!(blocked.switch_in(150, 0, None), Closed { blocked_ns: 30, wakeup_wait_ns: 20, ..Closed::default() });
 }
 
 #[test]
 fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
     let mut clock = TaskClock::starting(Phase::New, 0);
-    clock.switch_in(0, 0);
+    clock.switch_in(0, 0, None);
     clock.switch_out(100_000, Departure::Preempted, KernelGrowth { runtime_ns: 100_000, run_delay_ns: Some(0) });
     // It resumed at some moment; the kernel ran it for 880 us until it is preempted again.
     let growth = KernelGrowth { runtime_ns: 880_000, run_delay_ns: None };
@@ -32,7 +32,7 @@ fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
     assert_eq!(closed.loss, Some(Loss::SwitchInUnseen));
 
     // The same after a sleep whose waking was seen, and after one whose waking was not.
-    clock.switch_in(1_000_000, 0);
+    clock.switch_in(1_000_000, 0, None);
     clock.switch_out(1_000_000, Departure::Blocked, NO_GROWTH);
     clock.waking(1_600_000);
     let growth = KernelGrowth { runtime_ns: 300_000, run_delay_ns: None };
@@ -45,16 +45,16 @@ fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
 #[test]
 fn what_the_kernel_does_not_count_as_run_time_was_waiting() {
     let mut clock = TaskClock::starting(Phase::New, 0);
-    clock.switch_in(0, 0);
+    clock.switch_in(0, 0, None);
     // Of 1,000 us the hypervisor or interrupts took 100.
     let closed = clock.switch_out(1_000_000, Departure::Preempted, KernelGrowth { runtime_ns: 900_000, run_delay_ns: Some(0) });
     assert_eq!(closed.on_cpu_ns, 900_000);
-    let closed = clock.switch_in(1_050_000, 0);
+    let closed = clock.switch_in(1_050_000, 0, None);
     assert_eq!((closed.preempt_wait_ns, closed.correction_ns), (50_000, 100_000));
     // The kernel's clock had the thread arrive 7 us before ours did: the wait before was shorter.
     let closed = clock.switch_out(1_150_000, Departure::Preempted, KernelGrowth { runtime_ns: 107_000, run_delay_ns: Some(0) });
     assert_eq!(closed.on_cpu_ns, 107_000);
-    let closed = clock.switch_in(1_153_000, 0);
+    let closed = clock.switch_in(1_153_000, 0, None);
     assert_eq!((closed.preempt_wait_ns, closed.correction_ns), (3_000, -3_000));
     assert_eq!(clock.carry_ns, -4_000);
 }
@@ -74,23 +74,26 @@ fn departures_follow_the_kernels_rule() {
 }
 
 #[test]
-fn placement_is_told_from_a_move_in_the_queue() {
-    let mut seeded = TaskClock::starting(Phase::Unseen, 0);
-    assert!(!seeded.is_placement());
-    seeded.waking(10);
-    assert!(seeded.is_placement());
+fn a_thread_that_is_woken_on_its_way_to_sleep_waits_for_its_wakeup_as_long_as_the_kernel_has_it_queued() {
+    let mut asleep = TaskClock::starting(Phase::New, 0);
+    asleep.switch_in(0, 0, None);
+    asleep.switch_out(100, Departure::Blocked, KernelGrowth { runtime_ns: 100, run_delay_ns: None });
 
-    let mut clock = TaskClock::starting(Phase::New, 0);
-    assert!(clock.is_placement());
-    clock.switch_in(10, 0);
-    clock.switch_out(20, Departure::Preempted, NO_GROWTH);
-    assert!(!clock.is_placement());
-    clock.switch_in(30, 0);
-    // Woken before its switch-out is seen: still where it was.
-    clock.waking(35);
-    assert!(!clock.is_placement());
-    clock.switch_out(40, Departure::Blocked, NO_GROWTH);
-    assert!(clock.is_placement());
+    let mut clock = asleep;
+    let closed = clock.switch_in(200, 0, Some(90));
+    assert_eq!(closed, Closed { blocked_ns: 10, wakeup_wait_ns: 90, observed: true, ..Closed::default() });
+    // A signal was pending: it never left the queue. The two clocks differ by 3 ns, which the wait is not charged with.
+    let mut clock = asleep;
+    let closed = clock.switch_in(200, 0, Some(103));
+    assert_eq!((closed.blocked_ns, closed.wakeup_wait_ns, closed.correction_ns), (0, 103, -3));
+    // A kernel without stamps.
+    let mut clock = asleep;
+    assert_eq!(clock.switch_in(200, 0, None).wakeup_wait_ns, 100);
+    // The stamp is that of the second queue.
+    let mut clock = asleep;
+    clock.moved_in_queue();
+    let closed = clock.switch_in(200, 0, Some(40));
+    assert_eq!((closed.blocked_ns, closed.wakeup_wait_ns), (0, 100));
 }
 
 #[test]
@@ -101,14 +104,9 @@ fn an_open_interval_counts_as_what_was_last_seen() {
     assert_eq!(seeded.open(1_000, Phase::Blocked).blocked_ns, 1_000);
 
     let mut clock = TaskClock::starting(Phase::New, 0);
-    clock.switch_in(10, 0);
+    clock.switch_in(10, 0, None);
     clock.switch_out(20, Departure::Blocked, KernelGrowth { runtime_ns: 10, run_delay_ns: Some(0) });
     assert_eq!(clock.open(50, Phase::Running).blocked_ns, 30);
-    // A wait that is not settled yet.
-    let mut pending = clock;
-    pending.switch_in(320, 0);
-    let open = pending.open(370, Phase::Blocked);
-    assert_eq!((open.on_cpu_ns, open.blocked_ns), (50, 300));
     clock.waking(40);
     let open = clock.open(50, Phase::Running);
     assert_eq!((open.blocked_ns, open.wakeup_wait_ns), (20, 10));
@@ -118,7 +116,7 @@ fn an_open_interval_counts_as_what_was_last_seen() {
 fn a_life_begins_once() {
     let mut clock = TaskClock::starting(Phase::New, 100);
     assert!(clock.wakeup_new(150), "the fork began it, the first wake-up makes it runnable");
-    assert_eq!(clock.switch_in(170, 0), Closed { wakeup_wait_ns: 20, observed: true, ..Closed::default() });
+    assert_eq!(clock.switch_in(170, 0, None), Closed { wakeup_wait_ns: 20, observed: true, ..Closed::default() });
     assert!(!clock.wakeup_new(180));
     assert_eq!(clock.since_ns, 170);
     assert!(!TaskClock::starting(Phase::Unseen, 100).wakeup_new(150));

@@ -45,7 +45,6 @@ struct Kernel {
 struct Observer {
     clock: TaskClock,
     runtime_at_departure_ns: u64,
-    run_delay_at_arrival_ns: u64,
     on_cpu_ns: u64,
     wait_ns: u64,
     blocked_ns: u64,
@@ -61,22 +60,14 @@ impl Observer {
     }
 
     fn switch_in(&mut self, kernel: &Kernel, queued_ns: u64) {
-        if let Some(closed) = self.clock.end_wait(kernel.now_ns, 0) {
-            return self.charge(closed);
-        }
-        // The kernel adds this wait after the event.
-        self.run_delay_at_arrival_ns = kernel.run_delay_ns - queued_ns;
-        let closed = self.clock.irregular_switch_in(kernel.now_ns, 0);
+        let closed = self.clock.switch_in(kernel.now_ns, 0, Some(queued_ns));
         self.charge(closed);
     }
 
     fn switch_out(&mut self, kernel: &Kernel, departure: Departure) {
-        let since_arrival_ns = kernel.run_delay_ns - self.run_delay_at_arrival_ns;
-        let beyond_ns = kernel.run_delay_ns.saturating_sub(self.wait_ns);
-        let is_running = self.clock.phase == Phase::Running as u32;
         let growth = KernelGrowth {
             runtime_ns: kernel.runtime_ns - self.runtime_at_departure_ns,
-            run_delay_ns: Some(if is_running { beyond_ns.max(since_arrival_ns) } else { beyond_ns }),
+            run_delay_ns: Some(kernel.run_delay_ns.saturating_sub(self.wait_ns)),
         };
         self.runtime_at_departure_ns = kernel.runtime_ns;
         let closed = self.clock.switch_out(kernel.now_ns, departure, growth);
@@ -85,7 +76,7 @@ impl Observer {
 
     /// Everything so far, including what is carried to the next wait.
     fn life_ns(&self) -> u64 {
-        (self.on_cpu_ns + self.wait_ns + self.blocked_ns + self.clock.pending_ns).checked_add_signed(self.clock.carry_ns).unwrap()
+        (self.on_cpu_ns + self.wait_ns + self.blocked_ns).checked_add_signed(self.clock.carry_ns).unwrap()
     }
 }
 
@@ -125,7 +116,6 @@ proptest! {
         let (kernel, observer) = live(&rounds);
         prop_assert_eq!(observer.on_cpu_ns, kernel.runtime_ns);
         prop_assert_eq!(observer.life_ns(), kernel.now_ns - FORKED_NS);
-        prop_assert_eq!(observer.clock.pending_ns, 0);
     }
 
     /// A switch counts a loss if it shows that the one before it was missed, and no other switch does.
@@ -153,7 +143,7 @@ proptest! {
         let error_ns: u64 = rounds
             .iter()
             .filter(|round| round.departure == Departure::Blocked)
-            .map(|round| if round.waking_seen { round.waker_error_ns.unsigned_abs() } else { round.asleep_ns.min(SLACK_NS) })
+            .map(|round| if round.waking_seen { round.waker_error_ns.unsigned_abs() } else { 0 })
             .sum();
         prop_assert!(observer.blocked_ns.abs_diff(kernel.asleep_ns) <= error_ns, "{} of {kernel:?}", observer.blocked_ns);
         prop_assert!(observer.wait_ns.abs_diff(kernel.run_delay_ns) <= error_ns, "{} of {kernel:?}", observer.wait_ns);

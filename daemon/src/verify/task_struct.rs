@@ -8,7 +8,11 @@ use schedscope_ebpf::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{comparison::Residual, run_delay, verdict::Check};
+use super::{
+    comparison::Residual,
+    run_delay,
+    verdict::{Check, identities},
+};
 use crate::{
     capture::{
         run::Run,
@@ -47,6 +51,7 @@ pub fn check(run: &Run) -> Check {
         Residual::on_cpu(SOURCE, "sum_exec_runtime_seconds", ours.on_cpu_ns, kernel.on_cpu_ns),
     ];
     check.residuals.extend(run_delays);
+    check.oracles = identities(run);
     check
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use schedscope_ebpf::{
-    abi::{KernelCounts, TaskRecord},
+    abi::{Histogram, KernelCounts, TaskRecord},
     loss::Loss,
     residual::Figures,
     task_clock::Phase,
@@ -18,6 +18,7 @@ use super::{
     *,
 };
 use crate::capture::{
+    distribution::Distribution,
     run::{HostSwitches, Run, tests::run_of},
     snapshot::{Thread, tests::thread},
 };
@@ -64,6 +65,15 @@ fn ended(tid: u32, process: u32) -> Thread {
     thread
 }
 
+/// A distribution of so many.
+fn observations(count: u64) -> Distribution {
+    let mut histogram = Histogram::default();
+    histogram.counts[0] = count;
+    let mut distribution = Distribution::default();
+    distribution.add(&histogram);
+    distribution
+}
+
 fn tree() -> Tree {
     let threads = vec![ended(1, 1), ended(2, 1), ended(3, 3)];
     let mut resting = threads.clone();
@@ -84,6 +94,10 @@ fn tree() -> Tree {
     let mut run = run_of(threads);
     (run.totals.voluntary, run.totals.preempted, run.totals.yielded) = (30, 12, 3);
     run.totals.threads_started = 3;
+    // Each thread waited for a wake-up when it had been forked, and did not wait after its last switch.
+    run.totals.wakeup_latency = observations(30);
+    run.totals.preemption_wait = observations(15);
+    run.totals.timeslice = observations(45);
     let reading = |switches: u64| {
         let ours = HostSwitches { seen: switches - 1_000, unseen: 0 };
         let kernel = Around { earlier: switches, later: switches };
@@ -128,7 +142,7 @@ fn convert(thread: &mut Thread, by_ns: i64) {
 }
 
 /// By source and quantity, ways in which each must fail: just far enough off, to either side.
-const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
+const MUTATIONS: [(&str, &str, &[Mutation]); 26] = [
     ("task_struct", "nvcsw", &[|tree| tree.ended(0).voluntary += 1, |tree| tree.ended(0).voluntary -= 1]),
     ("task_struct", "nivcsw", &[|tree| tree.ended(0).preempted += 1, |tree| tree.ended(0).yielded -= 1]),
     ("task_struct", "nr_migrations", &[|tree| tree.ended(0).migrations[0] += 1, |tree| tree.ended(0).migrations[1] -= 1]),
@@ -242,6 +256,21 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 23] = [
         "running + runnable + blocked_seconds",
         &[|tree| tree.ended(0).blocked_ns[0] += 13 * TOO_FAR_NS, |tree| tree.ended(0).start_ns -= 13 * TOO_FAR_NS],
     ),
+    (
+        "ledger",
+        "waits for a wake-up",
+        &[|tree| tree.run.totals.wakeup_latency = observations(29), |tree| tree.run.totals.wakeup_latency = observations(31)],
+    ),
+    (
+        "ledger",
+        "waits after a preemption",
+        &[|tree| tree.run.totals.preemption_wait = observations(14), |tree| tree.run.totals.preemption_wait = observations(16)],
+    ),
+    (
+        "ledger",
+        "timeslices",
+        &[|tree| tree.run.totals.timeslice = observations(44), |tree| tree.run.totals.timeslice = observations(46)],
+    ),
     ("ledger", "threads not compared", &[|tree| tree.run.totals.threads_started += 1]),
 ];
 
@@ -324,6 +353,7 @@ fn usage_of_processes_that_nobody_waited_for_may_be_missing() {
 fn time_of_a_thread_that_ran_when_it_was_registered_is_left_out() {
     let mut tree = tree();
     tree.ended(0).seeded_as = Phase::Running as u32;
+    tree.run.totals.wakeup_latency = observations(29);
     tree.ended(0).on_cpu_ns += SECOND;
     assert_eq!(task_struct::check(&tree.run).verdict(), Verdict::Agrees);
     tree.ended(0).voluntary += 1;
@@ -354,4 +384,19 @@ fn one_figure_out_of_bounds_outweighs_the_others() {
     let both = Verdict::Differs { rows: vec!["a".to_owned(), "a".to_owned()] };
     assert_eq!(all(&[differs(), not(), Verdict::Agrees, differs()]), both);
     assert!(!Bounds::EQUAL.contain(f64::NAN) && !Bounds::NONE.contain(f64::INFINITY));
+}
+
+#[test]
+fn a_switch_in_that_was_missed_leaves_a_wait_and_a_timeslice_of_unknown_length() {
+    let mut tree = tree();
+    tree.run.losses.0[Loss::SwitchInUnseen as usize] = 1;
+    for distribution in [
+        |tree: &mut Tree| tree.run.totals.wakeup_latency = observations(29),
+        |tree: &mut Tree| tree.run.totals.timeslice = observations(44),
+    ] {
+        distribution(&mut tree);
+        assert_eq!(check(&tree).verdict(), Verdict::Agrees);
+    }
+    tree.run.totals.timeslice = observations(43);
+    assert!(check(&tree).verdict().differs());
 }

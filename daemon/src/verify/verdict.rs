@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use schedscope_ebpf::{loss::Loss, task_clock::Phase};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -9,7 +10,10 @@ use super::{
     run_delay::Waits,
     task_struct::UnseenByOthers,
 };
-use crate::{capture::run::Run, units::seconds};
+use crate::{
+    capture::{distribution::Distribution, run::Run, snapshot::Thread},
+    units::seconds,
+};
 
 /// Our figures against the kernel's own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -62,5 +66,32 @@ pub fn ledger(run: &Run, check: &Check) -> [Residual; 3] {
         Residual::new("ledger", "running + runnable + blocked_seconds", charged, lived, Bounds::within(ON_CPU_SHARE * lived)),
         Residual::counts("ledger", "threads not compared", run.tasks().1, check.threads),
         Residual::counts("ledger", "observations missing", run.losses.missing(), 0),
+    ]
+}
+
+/// What must hold of every run whose threads have all ended: each voluntary switch but the last, and each fork, is followed by a wait for
+/// a wake-up; each other switch by a wait after a preemption; each run is a timeslice. A switch-in that was missed leaves a wait and a run
+/// of unknown length, and a thread that was alive before may have begun with such a run.
+pub fn identities(run: &Run) -> Vec<Residual> {
+    if run.threads.is_empty() || run.threads_forgotten > 0 || run.losses.missing() > 0 || !run.threads.iter().all(Thread::has_ended)
+    {
+        return Vec::new();
+    }
+    let totals = &run.totals;
+    let alive_before = run.threads.iter().filter(|thread| thread.record.seeded_as != Phase::New as u32).count() as u64;
+    let involuntary = totals.preempted + totals.yielded;
+    let unseen = run.losses.0[Loss::SwitchInUnseen as usize];
+    let row = |quantity, ours: &Distribution, events: u64, unobserved: u64| {
+        let row = Residual::new("ledger", quantity, ours.count() as f64, events as f64, Bounds::between(-(unobserved as f64), 0.0));
+        if unobserved == 0 {
+            row
+        } else {
+            row.because("the length of a run whose begin was not seen, and of the wait before it, is not known")
+        }
+    };
+    vec![
+        row("waits for a wake-up", &totals.wakeup_latency, totals.voluntary.saturating_sub(alive_before), unseen),
+        row("waits after a preemption", &totals.preemption_wait, involuntary, unseen),
+        row("timeslices", &totals.timeslice, totals.voluntary + involuntary, unseen + alive_before),
     ]
 }

@@ -44,7 +44,7 @@ fn within(check: &Check, quantity: &str, name: &str) -> String {
 
 /// "; wait4 and proc agree".
 fn agreeing(check: &Check) -> String {
-    let agreeing = check.oracles.iter().filter(|row| row.verdict() == Verdict::Agrees);
+    let agreeing = check.oracles.iter().filter(|row| row.source != "ledger" && row.verdict() == Verdict::Agrees);
     let mut sources: Vec<String> = agreeing.map(|residual| clean(&residual.source)).collect();
     sources.dedup();
     match sources.as_slice() {

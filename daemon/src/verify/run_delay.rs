@@ -65,8 +65,8 @@ impl Waits {
 
 /// Why run delay by our clock may differ.
 const CLOCK: &str = "the scheduler's clock is converted into ours: corrections of the clock may make waits longer or shorter by 500 ppm, and \
-     clocks of CPUs may disagree by 50 us for each thread; the first offset of a CPU may be wrong by a millisecond until it is measured \
-     again";
+     clocks of two CPUs may disagree by 50 us at each migration; the first offset of a CPU may be wrong by a millisecond until it is \
+     measured again";
 
 /// The clocks may drift apart by one part in this many: NTP corrects `CLOCK_MONOTONIC` by at most 500 ppm, and not the scheduler's clock.
 const DRIFT: u64 = 2_000;
@@ -81,7 +81,7 @@ pub(super) fn compare<'a>(
     threads: impl Iterator<Item = (&'a Thread, u64)>,
     accounts: &Result<(), String>,
 ) -> (Vec<Residual>, Waits) {
-    let (mut wait_ns, mut delay_ns, mut switches, mut compared, mut differing) = (0, 0, 0, 0, 0);
+    let (mut wait_ns, mut delay_ns, mut switches, mut migrations, mut compared, mut differing) = (0, 0, 0, 0, 0, 0);
     let mut sum = WaitAccount::default();
     for (thread, grown_ns) in threads {
         let thread_wait_ns = thread.record.wait_ns();
@@ -90,6 +90,7 @@ pub(super) fn compare<'a>(
         switches += thread.record.switches();
         let Some(account) = thread.wait_account else { continue };
         compared += 1;
+        migrations += thread.record.migrations.iter().sum::<u64>();
         differing += u64::from(account.as_run_delay(thread_wait_ns) != grown_ns.cast_signed());
         sum.add(&account);
     }
@@ -117,7 +118,7 @@ pub(super) fn compare<'a>(
             let ours_ns = sum.as_run_delay(wait_ns);
             let ours = Residual::new(source, quantity, signed(ours_ns), kernel, Bounds::EQUAL).because(waits.reason());
             let by_clock = quantity.replace("run_delay", "run_delay_by_our_clock");
-            let allowed = Bounds::within(seconds(delay_ns / DRIFT + compared * CLOCK_ERROR_NS + OFFSET_ERROR_NS));
+            let allowed = Bounds::within(seconds(delay_ns / DRIFT + migrations * CLOCK_ERROR_NS + OFFSET_ERROR_NS));
             vec![ours, Residual::new(source, &by_clock, signed(ours_ns + sum.converted_ns), kernel, allowed).because(CLOCK)]
         }
     };

@@ -44,22 +44,28 @@ impl Waits {
 
     /// Says which of our waits the kernel does not count, and which of its own we do not.
     fn reason(&self) -> String {
-        let parts = [
-            ("without", self.before_queued_seconds, "before threads were queued"),
-            ("without", self.out_of_runs_seconds, "that the kernel took out of runs"),
-            ("without", self.between_queues_seconds, "between two queues"),
-            ("without", self.uncounted_seconds, "after preemptions on the way to sleep"),
-            ("without", self.clock_seconds, "by which converting the scheduler's clock made them longer"),
-            ("with", self.counted_sleep_seconds, "of sleep, which the kernel counts once it has moved the sleeper"),
-        ];
-        let told: Vec<String> = parts
-            .iter()
-            .filter(|(_, part, _)| part.abs() >= 0.5e-6)
-            .map(|(sign, part, what)| format!("{sign} {part:.6} s {what}"))
-            .collect();
-        let unobserved =
-            if self.unobserved == 0 { String::new() } else { format!("; {} waits were not observed", self.unobserved) };
-        format!("our waits {}{unobserved}", told.join(", "))
+        let told = |parts: &[(f64, &str)]| -> Vec<String> {
+            let told = parts.iter().filter(|(part, _)| part.abs() >= 0.5e-6);
+            told.map(|(part, what)| format!("{part:.6} s {what}")).collect()
+        };
+        let off = told(&[
+            (self.before_queued_seconds, "before threads were queued"),
+            (self.out_of_runs_seconds, "that the kernel took out of runs"),
+            (self.between_queues_seconds, "between two queues"),
+            (self.uncounted_seconds, "after preemptions on the way to sleep"),
+            (self.clock_seconds, "by which converting the scheduler's clock made them longer"),
+        ]);
+        let added = told(&[(self.counted_sleep_seconds, "of sleep, which the kernel counts once it has moved the sleeper")]);
+        let mut reasons = Vec::new();
+        for (what, parts) in [("taken off our waits", off), ("added to them", added)] {
+            if !parts.is_empty() {
+                reasons.push(format!("{what}: {}", parts.join(", ")));
+            }
+        }
+        if self.unobserved > 0 {
+            reasons.push(format!("waits with a missed event, which are as long as the kernel says: {}", self.unobserved));
+        }
+        reasons.join("; ")
     }
 }
 

@@ -337,6 +337,21 @@ fn waits_whose_events_were_missed_have_no_verdict() {
 }
 
 #[test]
+fn what_came_to_light_late_is_a_loss_and_no_disagreement() {
+    let mut tree = tree();
+    tree.usage.voluntary += 1000;
+    let compared = |tree: &Tree| {
+        let mut check = task_struct::check(&tree.run);
+        wait4::Tree { before: Ok(tree.before.clone()) }.compare(&tree.run, tree.usage, false, &mut check);
+        check
+    };
+    assert!(compared(&tree).verdict().differs());
+    tree.run.losses.0[Loss::ForkUnseen as usize] = 1;
+    let late = compared(&tree);
+    assert_eq!((late.verdict(), late.not_compared["wait4"].as_str()), (Verdict::Agrees, "observations are missing: 1"));
+}
+
+#[test]
 fn usage_of_processes_that_nobody_waited_for_may_be_missing() {
     let agrees = |voluntary, is_complete| {
         let mut tree = tree();

@@ -40,7 +40,10 @@ impl Tree {
     /// Compares at the end. `usage` is that of the process. `is_complete` says that all of its descendants were waited for after their
     /// last switches; otherwise there is no upper bound.
     pub fn compare(self, run: &Run, usage: Rusage, is_complete: bool, check: &mut Check) {
+        let missing = run.losses.missing();
         match self.before {
+            // A thread that came to light late has done something before, which the usage includes: a loss and no disagreement.
+            _ if missing > 0 => drop(check.not_compared.insert("wait4".to_owned(), format!("observations are missing: {missing}"))),
             Ok(before) => {
                 let grown = Rusage {
                     voluntary: usage.voluntary.saturating_sub(before.voluntary),

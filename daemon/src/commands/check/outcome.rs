@@ -115,7 +115,9 @@ impl Outcome {
         }
         let mut text = format!("{}\n\n", table.trim_fmt());
         for (index, reason) in reasons.iter().enumerate() {
-            let _ = writeln!(text, "{}. {reason}", index + 1);
+            let number = format!("{}. ", index + 1);
+            let options = textwrap::Options::new(WIDTH).initial_indent(&number).subsequent_indent("   ");
+            let _ = writeln!(text, "{}", textwrap::fill(reason, options));
         }
         for (source, why) in &self.not_compared {
             let _ = writeln!(text, "Not compared: {source}: {why}");
@@ -123,6 +125,9 @@ impl Outcome {
         text
     }
 }
+
+/// Of a line below the table.
+const WIDTH: usize = 120;
 
 const ADVICE: &str = "\nThe figures of this host cannot be trusted. Run it again with a longer --seconds; if it fails again, please report \
      it with the output of 'schedscope check --json -' and 'schedscope doctor'.\n";

@@ -186,7 +186,7 @@ fn with_few_pids(mut step: Step) -> Step {
 
 /// A script under `schedscope run`.
 fn traced(name: &str, expect: Expect, script: &str) -> Step {
-    step(name, expect, &["schedscope", "run", "--quiet", "--wait-all", "--check", "--json", REPORT, "--", "sh", "-e", "-c", script])
+    step(name, expect, &["schedscope", "run", "--quiet", "--wait-all", "--json", REPORT, "--", "sh", "-e", "-c", script])
 }
 
 fn step(name: &str, expect: Expect, command: &[&str]) -> Step {

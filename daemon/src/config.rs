@@ -13,34 +13,34 @@ use toml::Spanned;
 use crate::label::{Rules, rules::Rule};
 
 /// Address without a configuration.
-pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9752);
+pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9752);
 /// Names with series of their own without a configuration, not counting `other`.
 pub const DEFAULT_MAX_WORKLOADS: u32 = 32;
 /// Workloads that the kernel side has counters for, including `other`.
-pub const MAX_CELLS: u32 = 64;
+pub(crate) const MAX_CELLS: u32 = 64;
 
 /// What the file says, checked.
 #[derive(Debug)]
-pub struct Config {
+pub(crate) struct Config {
     /// Address to serve on.
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Names with series of their own.
-    pub max_workloads: u32,
+    pub(crate) max_workloads: u32,
     /// Threads traced at once.
-    pub max_threads: u32,
+    pub(crate) max_threads: u32,
     /// When to measure what the BPF programs cost; `None` for never.
-    pub own_cost: Option<OwnCost>,
+    pub(crate) own_cost: Option<OwnCost>,
     /// Which process belongs to which workload.
-    pub rules: Rules,
+    pub(crate) rules: Rules,
 }
 
 /// When the kernel's BPF statistics are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnCost {
+pub(crate) struct OwnCost {
     /// For how long.
-    pub window: Duration,
+    pub(crate) window: Duration,
     /// From one start to the next.
-    pub every: Duration,
+    pub(crate) every: Duration,
 }
 
 #[derive(Deserialize)]
@@ -112,13 +112,13 @@ impl From<File> for Config {
 
 impl Config {
     /// Reads a file.
-    pub fn read(path: &Path) -> Result<Config> {
+    pub(crate) fn read(path: &Path) -> Result<Config> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
         Config::parse(&text).with_context(|| format!("configuration {}", path.display()))
     }
 
     /// Parses the text of a file.
-    pub fn parse(text: &str) -> Result<Config> {
+    pub(crate) fn parse(text: &str) -> Result<Config> {
         // Its errors name line and column, and quote the line.
         let file: File = toml::from_str(text)?;
         let line = |offset: usize| 1 + text.bytes().take(offset).filter(|&byte| byte == b'\n').count();

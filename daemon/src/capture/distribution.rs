@@ -9,9 +9,9 @@ use schedscope_ebpf::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
     /// Sum of the observations.
-    pub sum_ns: u64,
+    pub(crate) sum_ns: u64,
     /// Largest observation, 0 if there is none.
-    pub max_ns: u64,
+    pub(crate) max_ns: u64,
     counts: Box<[u64; BUCKETS]>,
 }
 
@@ -32,13 +32,13 @@ impl Distribution {
     }
 
     /// Number of observations.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
     /// For each bound, the number of observations up to it. The bounds ascend. Exact where a bound is one of the kernel's buckets, as every
     /// power of two from 2^8 ns is.
-    pub fn cumulative(&self, bounds_ns: impl Iterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
+    pub(crate) fn cumulative(&self, bounds_ns: impl Iterator<Item = u64>) -> impl Iterator<Item = (u64, u64)> {
         let mut fine = (0..BUCKETS).map_while(|index| Some((upper_bound_ns(index)?, self.counts[index]))).peekable();
         let mut at_most = 0;
         bounds_ns.map(move |bound_ns| {
@@ -51,7 +51,7 @@ impl Distribution {
 
     /// The `q` quantile (0 to 1) in nanoseconds: the middle of its bucket, so it is off by at most 6.25 %; never above the
     /// largest observation. `None` without observations.
-    pub fn quantile_ns(&self, q: f64) -> Option<u64> {
+    pub(crate) fn quantile_ns(&self, q: f64) -> Option<u64> {
         let count = self.count();
         if count == 0 {
             return None;

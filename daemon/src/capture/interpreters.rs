@@ -42,7 +42,7 @@ enum Finding {
 
 /// Which interpreter locks the threads of a process can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Python {
+pub(crate) enum Python {
     /// One global lock.
     OneGil,
     /// Sub-interpreters with locks of their own.
@@ -69,13 +69,13 @@ struct Process {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kind {
     /// One of the processes' interpreters.
-    pub interpreter: Arc<Interpreter>,
+    pub(crate) interpreter: Arc<Interpreter>,
     /// Processes.
-    pub processes: u64,
+    pub(crate) processes: u64,
 }
 
 /// Counts by [`Unresolved`].
-pub type ByReason = [u64; Unresolved::ALL.len()];
+pub(crate) type ByReason = [u64; Unresolved::ALL.len()];
 
 /// The traced processes and their interpreters.
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl Interpreters {
     }
 
     /// The interpreter of a process, also after its end.
-    pub fn of(&self, tgid: Tgid) -> Option<&Arc<Interpreter>> {
+    pub(crate) fn of(&self, tgid: Tgid) -> Option<&Arc<Interpreter>> {
         match self.processes.get(&tgid) {
             Some(Process { finding: Finding::Python(interpreter), .. }) => Some(interpreter),
             Some(_) => None,
@@ -113,7 +113,7 @@ impl Interpreters {
     }
 
     /// Which interpreter locks a process has; `None` if it is not a Python.
-    pub fn python(&self, tgid: Tgid) -> Option<Python> {
+    pub(crate) fn python(&self, tgid: Tgid) -> Option<Python> {
         match self.of(tgid) {
             Some(interpreter) if interpreter.kind == GilKind::FreeThreaded => Some(Python::FreeThreaded),
             Some(interpreter) if interpreter.gils.len() > 1 => Some(Python::ManyGils),
@@ -123,7 +123,7 @@ impl Interpreters {
     }
 
     /// Live processes that run a Python, by [`GilKind`].
-    pub fn alive(&self) -> [u64; GilKind::ALL.len()] {
+    pub(crate) fn alive(&self) -> [u64; GilKind::ALL.len()] {
         let mut counts = [0; GilKind::ALL.len()];
         for process in self.processes.values() {
             if let Finding::Python(interpreter) = &process.finding {
@@ -139,7 +139,7 @@ impl Interpreters {
     }
 
     /// Processes that are or were a Python whose locks were not found, by reason.
-    pub fn unresolved(&self) -> ByReason {
+    pub(crate) fn unresolved(&self) -> ByReason {
         let mut counts = self.unresolved;
         for process in self.processes.values() {
             count_unresolved(&mut counts, process);

@@ -36,7 +36,7 @@ impl Finding {
 }
 
 /// Looks at everything.
-pub fn examine() -> Vec<Finding> {
+pub(crate) fn examine() -> Vec<Finding> {
     let btf = std::fs::read(VMLINUX_BTF).map_err(|error| error.to_string());
     let btf = btf.and_then(|data| Btf::parse(data).map_err(|error| error.to_string()));
     let mut findings = vec![kernel_release(), privileges(), type_information(btf.as_ref().err())];
@@ -103,7 +103,7 @@ fn hook_finding(btf: &Btf, hook: &str) -> Finding {
 }
 
 /// How the figures suffer where a program does not run.
-pub fn without(program: &str) -> &'static str {
+pub(crate) fn without(program: &str) -> &'static str {
     match program {
         program::SCHED_WAKING => "the wait of a woken thread counts as blocked unless the kernel's own counters show it",
         program::SCHED_WAKEUP_NEW => "a thread's life begins a moment too early, at its fork",

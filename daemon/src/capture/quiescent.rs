@@ -13,12 +13,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// `/proc/PID/task/TID/syscall` says `running` for a thread that is not asleep. For any other the kernel answers only once it has left its
 /// CPU (`wait_task_inactive`), which no other file under `/proc` promises.
 /// Reading the file needs the permission to trace the process.
-pub fn wait_until_off_cpu(pid: u32, tid: u32) -> io::Result<()> {
+pub(crate) fn wait_until_off_cpu(pid: u32, tid: u32) -> io::Result<()> {
     wait_until(pid, tid, |syscall| syscall != "running")
 }
 
 /// Waits until the thread sleeps in a certain system call, and has been switched out.
-pub fn wait_until_in_syscall(pid: u32, tid: u32, number: libc::c_long) -> io::Result<()> {
+pub(crate) fn wait_until_in_syscall(pid: u32, tid: u32, number: libc::c_long) -> io::Result<()> {
     let number = number.to_string();
     wait_until(pid, tid, |syscall| syscall.split(' ').next() == Some(&number))
 }

@@ -37,52 +37,52 @@ pub struct Exit {
 #[derive(Debug)]
 pub struct Run {
     /// What was traced.
-    pub subject: Subject,
+    pub(crate) subject: Subject,
     /// Beginning of the window, `CLOCK_MONOTONIC`.
-    pub begin_ns: u64,
+    pub(crate) begin_ns: u64,
     /// End of the window: the last switch of the leader's threads, or the last snapshot.
-    pub end_ns: u64,
+    pub(crate) end_ns: u64,
     /// When the last snapshot was taken.
-    pub taken_ns: u64,
+    pub(crate) taken_ns: u64,
     /// CPUs online.
-    pub online: Vec<u32>,
+    pub(crate) online: Vec<u32>,
     /// Totals of the workload.
-    pub totals: Totals,
+    pub(crate) totals: Totals,
     /// Every thread that lived, except those in `threads_forgotten`.
-    pub threads: Vec<Thread>,
+    pub(crate) threads: Vec<Thread>,
     /// Ended threads that were dropped because there were too many, the least busy ones.
-    pub threads_forgotten: u64,
+    pub(crate) threads_forgotten: u64,
     /// What is known of their Python interpreters.
-    pub interpreters: Interpreters,
+    pub(crate) interpreters: Interpreters,
     /// Losses since tracing began.
-    pub losses: Losses,
+    pub(crate) losses: Losses,
     /// Samples for the core map.
-    pub timeline: Timeline,
+    pub(crate) timeline: Timeline,
     /// Host counters over the window.
-    pub host: HostCounters,
+    pub(crate) host: HostCounters,
     /// Whether every thread has a [`WaitAccount`], or why not.
     ///
     /// [`WaitAccount`]: schedscope_ebpf::wait_account::WaitAccount
-    pub wait_accounts: Result<(), String>,
+    pub(crate) wait_accounts: Result<(), String>,
     /// Kernel release.
-    pub kernel: String,
+    pub(crate) kernel: String,
 }
 
 impl Run {
     /// Length of the window.
-    pub fn wall_ns(&self) -> u64 {
+    pub(crate) fn wall_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.begin_ns)
     }
 
     /// Processes and threads over the window, those included that were alive before it.
-    pub fn tasks(&self) -> (u64, u64) {
+    pub(crate) fn tasks(&self) -> (u64, u64) {
         let seeded = || self.threads.iter().filter(|thread| thread.was_seeded());
         let processes: BTreeSet<Tgid> = seeded().map(Thread::tgid).collect();
         (self.totals.processes_started + processes.len() as u64, self.totals.threads_started + seeded().count() as u64)
     }
 
     /// CPU time of everything outside the workload.
-    pub fn foreign_on_cpu_ns(&self) -> u64 {
+    pub(crate) fn foreign_on_cpu_ns(&self) -> u64 {
         let capacity_ns = self.wall_ns() * self.online.len() as u64;
         capacity_ns.saturating_sub(self.totals.times.on_cpu_ns + self.host.idle_ns)
     }
@@ -90,22 +90,22 @@ impl Run {
 
 /// What all CPUs of the host did.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HostCounters {
+pub(crate) struct HostCounters {
     /// Idle time, open intervals included.
-    pub idle_ns: u64,
+    pub(crate) idle_ns: u64,
     /// Switches.
-    pub switches: u64,
+    pub(crate) switches: u64,
     /// Of these, from the idle task.
-    pub switches_from_idle: u64,
+    pub(crate) switches_from_idle: u64,
 }
 
 /// Switches of the whole host by our count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostSwitches {
+pub(crate) struct HostSwitches {
     /// Seen by our program.
-    pub seen: u64,
+    pub(crate) seen: u64,
     /// Hidden from it, by the kernel's own count, up to the last break in each CPU's chain of switches.
-    pub unseen: u64,
+    pub(crate) unseen: u64,
 }
 
 #[cfg(test)]

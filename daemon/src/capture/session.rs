@@ -50,12 +50,12 @@ pub struct Session {
 
 impl Session {
     /// Attaches the programs; nothing is traced yet.
-    pub fn start(topology: Topology) -> Result<Session, KernelError> {
+    pub(crate) fn start(topology: Topology) -> Result<Session, KernelError> {
         Session::with(&[], false, topology)
     }
 
     /// The same, and measures how waits differ from the kernel's run delay, which makes every switch and wake-up on the host cost more.
-    pub fn start_verifying(topology: Topology) -> Result<Session, KernelError> {
+    pub(crate) fn start_verifying(topology: Topology) -> Result<Session, KernelError> {
         Session::with(&[], true, topology)
     }
 
@@ -89,12 +89,12 @@ impl Session {
     }
 
     /// Whether every thread has a wait account, or why not.
-    pub fn wait_accounts(&self) -> &Result<(), String> {
+    pub(crate) fn wait_accounts(&self) -> &Result<(), String> {
         &self.wait_accounts
     }
 
     /// Switches of the host since the programs were attached.
-    pub fn host_switches(&self) -> HostSwitches {
+    pub(crate) fn host_switches(&self) -> HostSwitches {
         let mut sum = HostSwitches::default();
         for cpu in self.tracer.cpus() {
             sum.seen += cpu.switches;
@@ -104,7 +104,7 @@ impl Session {
     }
 
     /// Takes a sample and returns every live thread.
-    pub fn inspect(&mut self) -> Result<Vec<Thread>, KernelError> {
+    pub(crate) fn inspect(&mut self) -> Result<Vec<Thread>, KernelError> {
         let snapshot = self.tracer.last_snapshot()?;
         let threads = snapshot.live().cloned().collect();
         self.take(snapshot);

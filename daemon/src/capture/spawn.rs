@@ -55,7 +55,7 @@ impl Gated {
     }
 
     /// The same for a command whose input and output are already arranged.
-    pub fn prepared(mut command: Command) -> Result<Gated, SpawnError> {
+    pub(crate) fn prepared(mut command: Command) -> Result<Gated, SpawnError> {
         let program = command.get_program().to_string_lossy().into_owned();
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let (go_reader, go) = io::pipe()?;
@@ -114,7 +114,7 @@ impl Gated {
 }
 
 /// The code that a shell would exit with: the command's own, or 128 plus the signal.
-pub fn exit_code(status: ExitStatus) -> i32 {
+pub(crate) fn exit_code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 

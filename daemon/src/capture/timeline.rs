@@ -12,33 +12,33 @@ const FIRST_BIN_NS: u64 = 5_000_000;
 
 /// A thread that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lane {
+pub(crate) struct Lane {
     /// Thread id.
-    pub tid: u32,
+    pub(crate) tid: u32,
     /// Process id.
-    pub tgid: u32,
+    pub(crate) tgid: u32,
     /// Name when last seen.
-    pub comm: String,
+    pub(crate) comm: String,
     /// On-CPU time over the timeline.
-    pub total_ns: u64,
+    pub(crate) total_ns: u64,
 }
 
 /// One core in one column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Slice {
+pub(crate) struct Slice {
     /// Nanoseconds by index into the lanes.
-    pub by_lane: HashMap<usize, u64>,
+    pub(crate) by_lane: HashMap<usize, u64>,
     /// Nanoseconds in which the core was not idle.
-    pub busy_ns: u64,
+    pub(crate) busy_ns: u64,
 }
 
 /// One column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     /// By CPU number.
-    pub cores: Vec<Slice>,
+    pub(crate) cores: Vec<Slice>,
     /// Nanoseconds that all threads together were runnable.
-    pub runnable_ns: u64,
+    pub(crate) runnable_ns: u64,
 }
 
 /// What a thread had done at the last sample.
@@ -61,7 +61,7 @@ impl Seen {
 
 /// The timeline of a run.
 #[derive(Clone, Debug)]
-pub struct Timeline {
+pub(crate) struct Timeline {
     start_ns: u64,
     sampled_ns: u64,
     bin_ns: u64,
@@ -76,7 +76,7 @@ pub struct Timeline {
 
 impl Timeline {
     /// A timeline that begins with this sample.
-    pub fn starting(snapshot: &Snapshot) -> Timeline {
+    pub(crate) fn starting(snapshot: &Snapshot) -> Timeline {
         let mut timeline = Timeline {
             start_ns: snapshot.taken_ns,
             sampled_ns: snapshot.taken_ns,
@@ -95,7 +95,7 @@ impl Timeline {
     }
 
     /// Takes the next sample in.
-    pub fn feed(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn feed(&mut self, snapshot: &Snapshot) {
         let now_ns = snapshot.taken_ns;
         if now_ns <= self.sampled_ns {
             return;
@@ -133,27 +133,27 @@ impl Timeline {
     }
 
     /// Time from one sample to the next: a column.
-    pub fn bin_ns(&self) -> u64 {
+    pub(crate) fn bin_ns(&self) -> u64 {
         self.bin_ns
     }
 
     /// Threads that ran, in the order in which they were first seen.
-    pub fn lanes(&self) -> &[Lane] {
+    pub(crate) fn lanes(&self) -> &[Lane] {
         &self.lanes
     }
 
     /// Slices of one core, by column.
-    pub fn row(&self, cpu: usize) -> impl Iterator<Item = &Slice> {
+    pub(crate) fn row(&self, cpu: usize) -> impl Iterator<Item = &Slice> {
         self.bins.iter().filter_map(move |bin| bin.cores.get(cpu))
     }
 
     /// All columns, in order.
-    pub fn columns(&self) -> &[Column] {
+    pub(crate) fn columns(&self) -> &[Column] {
         &self.bins
     }
 
     /// When the first column begins.
-    pub fn start_ns(&self) -> u64 {
+    pub(crate) fn start_ns(&self) -> u64 {
         self.start_ns
     }
 

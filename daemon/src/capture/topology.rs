@@ -23,7 +23,7 @@ impl Topology {
     }
 
     /// Reads a topology below `root`, laid out as `/sys/devices/system` is.
-    pub fn read_from(root: &Path) -> Result<Topology> {
+    pub(crate) fn read_from(root: &Path) -> Result<Topology> {
         let cpus = |file: &str| {
             let path = root.join("cpu").join(file);
             let text = std::fs::read_to_string(&path);
@@ -37,17 +37,17 @@ impl Topology {
     }
 
     /// One more than the highest CPU number the kernel can ever use.
-    pub fn possible(&self) -> u32 {
+    pub(crate) fn possible(&self) -> u32 {
         u32::try_from(self.places.len()).unwrap_or(u32::MAX)
     }
 
     /// CPU numbers online when the topology was read.
-    pub fn online(&self) -> &[u32] {
+    pub(crate) fn online(&self) -> &[u32] {
         &self.online
     }
 
     /// Where a CPU sits; a place of its own if the kernel does not say.
-    pub fn place(&self, cpu: u32) -> CpuPlace {
+    pub(crate) fn place(&self, cpu: u32) -> CpuPlace {
         self.places.get(cpu as usize).copied().unwrap_or(CpuPlace { core: cpu, llc: cpu, node: 0, reserved: 0 })
     }
 }
@@ -87,7 +87,7 @@ fn node_of_cpu(root: &Path) -> BTreeMap<u32, u32> {
 }
 
 /// Parses the kernel's list format, such as `0-3,8`. What is not a number is left out.
-pub fn parse_list(text: &str) -> Vec<u32> {
+pub(crate) fn parse_list(text: &str) -> Vec<u32> {
     let mut cpus = Vec::new();
     for part in text.trim().split(',') {
         let (first, last) = part.split_once('-').unwrap_or((part, part));

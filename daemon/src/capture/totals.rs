@@ -71,7 +71,7 @@ pub struct Totals {
 
 impl Totals {
     /// Switches of one kind.
-    pub fn switches(&self, kind: SwitchKind) -> u64 {
+    pub(crate) fn switches(&self, kind: SwitchKind) -> u64 {
         match kind {
             SwitchKind::Voluntary => self.voluntary,
             SwitchKind::Preempted => self.preempted,
@@ -80,7 +80,7 @@ impl Totals {
     }
 
     /// Time spent runnable for one cause.
-    pub fn runnable_ns(&self, cause: RunnableCause) -> u64 {
+    pub(crate) fn runnable_ns(&self, cause: RunnableCause) -> u64 {
         match cause {
             RunnableCause::Wakeup => self.times.wakeup_wait_ns,
             RunnableCause::Preemption => self.times.preempt_wait_ns,
@@ -88,7 +88,7 @@ impl Totals {
     }
 
     /// Migrations of every kind.
-    pub fn migrations_total(&self) -> u64 {
+    pub(crate) fn migrations_total(&self) -> u64 {
         self.migrations.iter().flatten().sum()
     }
 
@@ -137,13 +137,13 @@ impl Totals {
 
 /// Totals per workload over the life of a trace.
 #[derive(Debug, Default)]
-pub struct Aggregate {
+pub(crate) struct Aggregate {
     workloads: Vec<Totals>,
 }
 
 impl Aggregate {
     /// Takes a snapshot and returns the totals of every workload, indexed by its number.
-    pub fn update(&mut self, snapshot: &Snapshot) -> &[Totals] {
+    pub(crate) fn update(&mut self, snapshot: &Snapshot) -> &[Totals] {
         let count = snapshot.cells.first().map_or(0, Vec::len);
         let mut now: Vec<Totals> =
             (0..count).map(|index| Totals::closed(snapshot, WorkloadId(u32::try_from(index).unwrap_or(u32::MAX)))).collect();
@@ -165,13 +165,13 @@ impl Aggregate {
     }
 
     /// Totals at the last update.
-    pub fn totals(&self, workload: WorkloadId) -> Option<&Totals> {
+    pub(crate) fn totals(&self, workload: WorkloadId) -> Option<&Totals> {
         self.workloads.get(workload.0 as usize)
     }
 }
 
 /// CPUs on which a workload spent time, with the time.
-pub fn busy_cpus(on_cpu_ns_by_cpu: &[u64]) -> impl Iterator<Item = (Cpu, u64)> + '_ {
+pub(crate) fn busy_cpus(on_cpu_ns_by_cpu: &[u64]) -> impl Iterator<Item = (Cpu, u64)> + '_ {
     on_cpu_ns_by_cpu
         .iter()
         .enumerate()
@@ -181,7 +181,7 @@ pub fn busy_cpus(on_cpu_ns_by_cpu: &[u64]) -> impl Iterator<Item = (Cpu, u64)> +
 
 /// Effective CPUs: the participation ratio `(sum x)^2 / sum x^2` of the time per CPU. One CPU's worth of work spread evenly
 /// over four CPUs gives 4; the same pinned gives 1; none gives 0.
-pub fn effective_cpus(on_cpu_ns_by_cpu: &[u64]) -> f64 {
+pub(crate) fn effective_cpus(on_cpu_ns_by_cpu: &[u64]) -> f64 {
     let sum: f64 = on_cpu_ns_by_cpu.iter().map(|&ns| ns as f64).sum();
     let squares: f64 = on_cpu_ns_by_cpu.iter().map(|&ns| (ns as f64).powi(2)).sum();
     if squares > 0.0 { sum * sum / squares } else { 0.0 }

@@ -13,13 +13,13 @@ use crate::{
 pub struct AttachArgs {
     /// Process to trace, with its descendants from now on; may be given several times
     #[arg(long, required = true, value_name = "PID", num_args = 1..)]
-    pub pid: Vec<u32>,
+    pub(crate) pid: Vec<u32>,
     /// Stop after this many seconds; without it when the processes end, or at Ctrl-C
     #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
-    pub duration: Option<f64>,
+    pub(crate) duration: Option<f64>,
     /// What becomes of the report
     #[command(flatten)]
-    pub report: ReportArgs,
+    pub(crate) report: ReportArgs,
 }
 
 fn positive_seconds(text: &str) -> Result<f64, String> {

@@ -19,10 +19,10 @@ pub use outcome::{Comparison, Outcome};
 pub struct CheckArgs {
     /// How long the tree computes, sleeps, yields and migrates
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = positive_seconds)]
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Write the comparison as JSON to FILE, or to standard output for `-` instead of the table
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
 }
 
 /// Arguments of the hidden subcommand that is the traced tree.
@@ -30,10 +30,10 @@ pub struct CheckArgs {
 pub struct LoadArgs {
     /// Which part of the tree to be
     #[arg(value_enum)]
-    pub part: Part,
+    pub(crate) part: Part,
     /// How long to work
     #[arg(long, default_value_t = 0.5)]
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 fn positive_seconds(text: &str) -> Result<f64, String> {

@@ -48,16 +48,16 @@ const SHARED_FOR: Duration = Duration::from_millis(250);
 pub struct DaemonArgs {
     /// Configuration file; without one every process belongs to its systemd unit, container or executable.
     #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
     /// Address to serve /metrics on [default: 127.0.0.1:9752, or that of the configuration].
     #[arg(long, value_name = "ADDRESS:PORT")]
-    pub listen: Option<SocketAddr>,
+    pub(crate) listen: Option<SocketAddr>,
     /// Encryption and passwords, in the format of Prometheus's web configuration file. Read again when it changes.
     #[arg(long, value_name = "FILE")]
-    pub web_config: Option<PathBuf>,
+    pub(crate) web_config: Option<PathBuf>,
     /// Listen on an address that other hosts can reach, even without encryption and passwords.
     #[arg(long)]
-    pub allow_remote: bool,
+    pub(crate) allow_remote: bool,
 }
 
 /// Runs the daemon until SIGTERM or SIGINT.

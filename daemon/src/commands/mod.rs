@@ -29,16 +29,16 @@ fn require_host() -> anyhow::Result<Topology> {
 
 /// What becomes of the report, the same for every way to trace.
 #[derive(Debug, clap::Args)]
-pub struct ReportArgs {
+pub(crate) struct ReportArgs {
     /// Name of the run in the report; the command or the process if not given
     #[arg(long, value_name = "NAME")]
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Write the report as JSON to FILE, or to standard output for `-`
     #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
+    pub(crate) json: Option<PathBuf>,
     /// Do not print the report; useful with --json
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// Where the JSON goes. Opened before anything is traced: a path that cannot be written must not cost a run.

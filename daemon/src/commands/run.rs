@@ -24,16 +24,16 @@ const SETTLE: Duration = Duration::from_millis(30);
 pub struct RunArgs {
     /// What becomes of the report
     #[command(flatten)]
-    pub report: ReportArgs,
+    pub(crate) report: ReportArgs,
     /// Go on until every descendant has ended, not only the command itself
     #[arg(long)]
-    pub wait_all: bool,
+    pub(crate) wait_all: bool,
     /// Compare waits with the kernel's run delay as well; makes every switch and wake-up of the command dearer
     #[arg(long)]
-    pub check: bool,
+    pub(crate) check: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
-    pub command: Vec<String>,
+    pub(crate) command: Vec<String>,
 }
 
 /// Runs the command and returns the code to exit with.

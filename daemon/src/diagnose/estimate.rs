@@ -19,11 +19,11 @@ use super::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Estimate {
     /// With the same threads and no GIL.
-    pub without_gil_ns: u64,
+    pub(crate) without_gil_ns: u64,
     /// What the start of one process was taken to cost.
-    pub start_ns_per_process: u64,
+    pub(crate) start_ns_per_process: u64,
     /// Workers it was made for.
-    pub workers: u64,
+    pub(crate) workers: u64,
 }
 
 impl Estimate {

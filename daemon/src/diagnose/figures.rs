@@ -9,24 +9,24 @@ use super::{
 /// Of a program over a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
-    pub threads: u64,
-    pub processes: u64,
+    pub(crate) threads: u64,
+    pub(crate) processes: u64,
     /// Threads that do the work.
-    pub workers: u64,
+    pub(crate) workers: u64,
     /// Processes that these belong to.
-    pub working_processes: u64,
+    pub(crate) working_processes: u64,
     /// Cores that it may use or has used; never 0.
-    pub cores: u64,
+    pub(crate) cores: u64,
     /// Cores online; never fewer.
-    pub online: u64,
+    pub(crate) online: u64,
     /// C: mean number of threads on a CPU.
-    pub running: f64,
+    pub(crate) running: f64,
     /// D: mean number of threads on a CPU or waiting for one.
-    pub demand: f64,
+    pub(crate) demand: f64,
     /// Of the time in which the threads could run, the part that they waited for a CPU.
-    pub wait_share: f64,
+    pub(crate) wait_share: f64,
     /// The one figure about the GIL: of the time in which the workers ran or waited for it, the part that they waited.
-    pub gil_share: f64,
+    pub(crate) gil_share: f64,
 }
 
 impl Figures {

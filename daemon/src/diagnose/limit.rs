@@ -50,14 +50,14 @@ pub(crate) enum Holder {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
     /// How many; `None` for all.
-    pub size: Option<u64>,
-    pub mean_alive: f64,
-    pub mean_runnable: f64,
-    pub mean_blocked: f64,
+    pub(crate) size: Option<u64>,
+    pub(crate) mean_alive: f64,
+    pub(crate) mean_runnable: f64,
+    pub(crate) mean_blocked: f64,
     /// Their share of all on-CPU time.
-    pub share_of_work: f64,
+    pub(crate) share_of_work: f64,
     /// Reasons for blocking with their share of the group's life, largest first, none of them 0.
-    pub reasons: Vec<(Reason, f64)>,
+    pub(crate) reasons: Vec<(Reason, f64)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

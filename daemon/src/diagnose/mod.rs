@@ -33,15 +33,15 @@ use workers::Workers;
 /// What a window says about a program.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Diagnosis {
-    pub model: ModelName,
+    pub(crate) model: ModelName,
     /// How sure that is, 0 to 1.
-    pub confidence: f64,
-    pub evidence: Vec<Evidence>,
-    pub limit: Limit,
-    pub advice: Option<Advice>,
+    pub(crate) confidence: f64,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) limit: Limit,
+    pub(crate) advice: Option<Advice>,
     /// What another model would take, if the ledgers tell.
-    pub estimate: Option<Estimate>,
-    pub figures: Figures,
+    pub(crate) estimate: Option<Estimate>,
+    pub(crate) figures: Figures,
 }
 
 pub(crate) fn diagnose(window: &Window) -> Diagnosis {

@@ -15,17 +15,17 @@ const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, R
 /// What one thread did in the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
-    pub tgid: Tgid,
-    pub is_main: bool,
+    pub(crate) tgid: Tgid,
+    pub(crate) is_main: bool,
     /// What its process has for locks, if that is a Python.
-    pub python: Option<Python>,
+    pub(crate) python: Option<Python>,
     /// Where its time went; the parts sum to its life.
-    pub times: Times,
+    pub(crate) times: Times,
     /// It has ended: what it did is all it had to do.
-    pub has_ended: bool,
+    pub(crate) has_ended: bool,
     /// Voluntary switches.
-    pub voluntary: u64,
-    pub epoll_waits: u64,
+    pub(crate) voluntary: u64,
+    pub(crate) epoll_waits: u64,
 }
 
 impl Ledger {
@@ -73,26 +73,26 @@ impl Ledger {
 /// A program over a window: what a diagnosis is made from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Window {
-    pub wall_ns: u64,
+    pub(crate) wall_ns: u64,
     /// Where the time of all threads went, of those without a ledger too. C and D follow from it.
-    pub times: Times,
+    pub(crate) times: Times,
     /// On-CPU time by CPU number; empty if it is not known.
-    pub on_cpu_ns_by_cpu: Vec<u64>,
+    pub(crate) on_cpu_ns_by_cpu: Vec<u64>,
     /// Cores that it may use; 0 if that is not known.
-    pub allowed_cores: u64,
-    pub online_cores: u64,
-    pub idle_ns: u64,
+    pub(crate) allowed_cores: u64,
+    pub(crate) online_cores: u64,
+    pub(crate) idle_ns: u64,
     /// Time that the cores spent on other programs.
-    pub foreign_ns: u64,
-    pub processes: u64,
-    pub threads: u64,
+    pub(crate) foreign_ns: u64,
+    pub(crate) processes: u64,
+    pub(crate) threads: u64,
     /// Voluntary switches of all threads.
-    pub voluntary: u64,
+    pub(crate) voluntary: u64,
     /// Something was not observed.
-    pub is_incomplete: bool,
+    pub(crate) is_incomplete: bool,
     /// Threads without a ledger, because there were too many.
-    pub forgotten: u64,
-    pub ledgers: Vec<Ledger>,
+    pub(crate) forgotten: u64,
+    pub(crate) ledgers: Vec<Ledger>,
 }
 
 impl Window {

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result};
 
 /// Files of one directory: their names and texts.
-pub type Files<'a> = &'a [(&'a str, &'a str)];
+pub(crate) type Files<'a> = &'a [(&'a str, &'a str)];
 
 macro_rules! files {
     ($directory:literal: $($name:literal)*) => {

@@ -23,7 +23,7 @@ impl Http {
     }
 
     /// Its address for a browser.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -33,7 +33,7 @@ impl Http {
     }
 
     /// A page as JSON.
-    pub fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
+    pub(crate) fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let text = self.get(path, parameters)?;
         serde_json::from_str(&text).with_context(|| format!("{}{path} is not JSON", self.url()))
     }

@@ -29,7 +29,7 @@ values! {
 
 /// What is known about a process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     pub comm: String,
     /// Path of its executable; `None` if it has none or may not be read.
     pub exe: Option<String>,
@@ -40,7 +40,7 @@ pub struct Identity {
 
 impl Identity {
     /// Name of the executable; that of the main thread where there is none.
-    pub fn executable(&self) -> &str {
+    pub(crate) fn executable(&self) -> &str {
         let Some(path) = &self.exe else { return &self.comm };
         // The kernel appends this when the file was replaced or removed, as an upgrade does.
         let path = path.strip_suffix(" (deleted)").unwrap_or(path);
@@ -50,7 +50,7 @@ impl Identity {
 
 /// A name, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Named {
+pub(crate) struct Named {
     /// Printable, without double quotes, not empty, at most [`NAME_CHARS`] characters.
     pub name: String,
     pub source: NameSource,
@@ -58,7 +58,7 @@ pub struct Named {
 
 impl Named {
     /// Processes choose their names freely: unprintable characters are replaced, and one that is called `other` is counted there.
-    pub fn new(name: &str, source: NameSource) -> Named {
+    pub(crate) fn new(name: &str, source: NameSource) -> Named {
         let name = printable(name);
         let source = if name == OTHER { NameSource::Other } else { source };
         Named { name, source }

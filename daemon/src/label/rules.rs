@@ -34,11 +34,11 @@ struct Patterns {
 
 /// Rules in the order of the configuration.
 #[derive(Debug, Default)]
-pub struct Rules(pub Vec<Rule>);
+pub(crate) struct Rules(pub Vec<Rule>);
 
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "RuleConfig")]
-pub struct Rule {
+pub(crate) struct Rule {
     name: String,
     patterns: Vec<(Attribute, GlobMatcher)>,
 }
@@ -47,7 +47,7 @@ pub struct Rule {
 type Attribute = fn(&Identity) -> Option<&str>;
 
 impl Rules {
-    pub fn names(&self) -> Vec<&str> {
+    pub(crate) fn names(&self) -> Vec<&str> {
         let mut names = Vec::new();
         for rule in &self.0 {
             if !names.contains(&rule.name.as_str()) {
@@ -57,11 +57,11 @@ impl Rules {
         names
     }
 
-    pub fn first_match(&self, identity: &Identity) -> Option<&str> {
+    pub(crate) fn first_match(&self, identity: &Identity) -> Option<&str> {
         self.0.iter().find(|rule| rule.matches(identity)).map(|rule| rule.name.as_str())
     }
 
-    pub fn name_of(&self, identity: &Identity) -> Named {
+    pub(crate) fn name_of(&self, identity: &Identity) -> Named {
         if let Some(name) = self.first_match(identity) {
             Named::new(name, NameSource::Rule)
         } else if identity.is_kernel_thread {

@@ -114,7 +114,7 @@ pub fn le_bounds_ns() -> impl Iterator<Item = u64> {
 }
 
 /// Values of `program`: the hooks, and the iterator that lists the host's tasks.
-pub const PROGRAMS: [&str; program::HOOKS.len() + 1] = {
+pub(crate) const PROGRAMS: [&str; program::HOOKS.len() + 1] = {
     let mut names = [program::SEED_TASKS; program::HOOKS.len() + 1];
     names.split_at_mut(program::HOOKS.len()).0.copy_from_slice(&program::HOOKS);
     names

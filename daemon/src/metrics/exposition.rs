@@ -84,18 +84,18 @@ pub struct CpuTotals {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// It is loaded and attached.
-    pub attached: bool,
+    pub(crate) attached: bool,
     /// What it cost while it was being measured.
-    pub cost: ProgramCost,
+    pub(crate) cost: ProgramCost,
 }
 
 /// What collecting takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Collection {
     /// Duration of the last one.
-    pub duration_ns: u64,
+    pub(crate) duration_ns: u64,
     /// How many there were.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Failures by [`Stage`].
-    pub errors: [u64; Stage::ALL.len()],
+    pub(crate) errors: [u64; Stage::ALL.len()],
 }

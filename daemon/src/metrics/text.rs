@@ -28,13 +28,13 @@ use crate::{
 };
 
 /// `Content-Type` of the text.
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The text of a scrape: the catalog's metrics, and the `process_*` set of this process.
 ///
 /// # Errors
 /// If the process collector's metrics cannot be encoded.
-pub fn encode(exposition: &Exposition<'_>, process: &ProcessCollector) -> prometheus::Result<String> {
+pub(crate) fn encode(exposition: &Exposition<'_>, process: &ProcessCollector) -> prometheus::Result<String> {
     let mut text = catalog_text(exposition);
     TextEncoder::new().encode_utf8(&process.collect(), &mut text)?;
     Ok(text)

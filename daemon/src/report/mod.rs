@@ -29,7 +29,7 @@ use schedscope_ebpf::loss::{Harm, Loss};
 use words::{clean, grouped, harmless};
 
 /// The whole report as text, each line ended by a line feed.
-pub fn render(report: &RunReport, options: &Options) -> String {
+pub(crate) fn render(report: &RunReport, options: &Options) -> String {
     let mut blocks = vec![headline(report, options)];
     let picture = core_map::Picture::of(report, options);
     blocks.extend(sections::all(report, picture.as_ref(), options));

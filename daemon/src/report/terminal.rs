@@ -14,7 +14,7 @@ const MAX_WIDTH: usize = 200;
 
 /// Which colour codes the reader understands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ColourDepth {
+pub(crate) enum ColourDepth {
     /// No escape sequence at all.
     #[default]
     None,
@@ -24,9 +24,9 @@ pub enum ColourDepth {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    pub width: usize,
-    pub colour: ColourDepth,
+pub(crate) struct Options {
+    pub(crate) width: usize,
+    pub(crate) colour: ColourDepth,
 }
 
 impl Default for Options {
@@ -38,7 +38,7 @@ impl Default for Options {
 impl Options {
     /// What suits `stdout`: its width and colours if it is a terminal, else [`Options::default`]. Honours `NO_COLOR`, `COLORTERM` and
     /// `TERM=dumb`.
-    pub fn detect(stdout: &impl IsTerminal) -> Options {
+    pub(crate) fn detect(stdout: &impl IsTerminal) -> Options {
         if !stdout.is_terminal() {
             return Options::default();
         }

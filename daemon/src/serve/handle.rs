@@ -32,44 +32,44 @@ pub(crate) enum Request {
 #[derive(Clone, Debug)]
 pub(crate) struct LastReading {
     /// When.
-    pub at: Instant,
-    pub failure: Option<String>,
+    pub(crate) at: Instant,
+    pub(crate) failure: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Status {
-    pub version: &'static str,
-    pub kernel: String,
+    pub(crate) version: &'static str,
+    pub(crate) kernel: String,
     /// Why the last reading failed; `null` if it did not.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
     /// How long ago that was; `null` before the first.
-    pub reading_age_seconds: Option<f64>,
-    pub programs: Vec<ProgramStatus>,
+    pub(crate) reading_age_seconds: Option<f64>,
+    pub(crate) programs: Vec<ProgramStatus>,
     /// Workloads with series of their own.
-    pub workloads: Vec<WorkloadStatus>,
+    pub(crate) workloads: Vec<WorkloadStatus>,
     /// Names that had earned series of their own when none were free.
-    pub workloads_folded: u64,
+    pub(crate) workloads_folded: u64,
     /// Lost observations by reason; reasons without any are left out.
-    pub losses: BTreeMap<&'static str, u64>,
+    pub(crate) losses: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ProgramStatus {
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it is loaded and attached.
-    pub attached: bool,
+    pub(crate) attached: bool,
     /// Why not; `null` if it is.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WorkloadStatus {
-    pub name: String,
-    pub source: NameSource,
+    pub(crate) name: String,
+    pub(crate) source: NameSource,
     /// The concurrency model it shows.
-    pub model: ModelName,
-    pub processes: u64,
-    pub threads: u64,
+    pub(crate) model: ModelName,
+    pub(crate) processes: u64,
+    pub(crate) threads: u64,
 }
 
 /// The server's end of the channel to the loop.

@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 /// Makes a context switch on every CPU that this process may use, by visiting it.
 ///
 /// A switch that was hidden from tracing shows at the next one that was not, which on an idle CPU may be much later.
-pub fn visit_all() -> io::Result<()> {
+pub(crate) fn visit_all() -> io::Result<()> {
     // In a thread of its own, whose affinity ends with it.
     let visitor = spawn(|| {
         for cpu in allowed()? {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::units::seconds;
 
 /// On-CPU time may differ by this share.
-pub const ON_CPU_SHARE: f64 = 0.001;
+pub(crate) const ON_CPU_SHARE: f64 = 0.001;
 
 /// How a table marks a figure out of bounds.
 pub const OUT_OF_BOUNDS: &str = "OUT OF BOUNDS";
@@ -21,16 +21,16 @@ const SECONDS: &str = "_seconds";
 #[serde(default)]
 pub struct Bounds {
     /// Lower bound.
-    pub at_least: Option<f64>,
+    pub(crate) at_least: Option<f64>,
     /// Upper bound.
-    pub at_most: Option<f64>,
+    pub(crate) at_most: Option<f64>,
 }
 
 impl Bounds {
     /// The two are equal.
     pub const EQUAL: Bounds = Bounds::between(0.0, 0.0);
     /// The two are not compared.
-    pub const NONE: Bounds = Bounds { at_least: None, at_most: None };
+    pub(crate) const NONE: Bounds = Bounds { at_least: None, at_most: None };
 
     /// Both ends included.
     pub const fn between(at_least: f64, at_most: f64) -> Bounds {
@@ -43,7 +43,7 @@ impl Bounds {
     }
 
     /// Whether a difference lies inside. One that is not a number does not.
-    pub fn contain(&self, difference: f64) -> bool {
+    pub(crate) fn contain(&self, difference: f64) -> bool {
         difference.is_finite()
             && self.at_least.is_none_or(|least| difference >= least)
             && self.at_most.is_none_or(|most| difference <= most)
@@ -74,7 +74,7 @@ impl Verdict {
     }
 
     /// The verdict in a table.
-    pub fn mark(&self) -> &'static str {
+    pub(crate) fn mark(&self) -> &'static str {
         match self {
             Verdict::Agrees => "ok",
             Verdict::Differs { .. } => OUT_OF_BOUNDS,
@@ -142,12 +142,12 @@ impl Residual {
     }
 
     /// Compares counts of the same thing.
-    pub fn counts(source: &str, quantity: &str, ours: u64, kernel: u64) -> Residual {
+    pub(crate) fn counts(source: &str, quantity: &str, ours: u64, kernel: u64) -> Residual {
         Residual::new(source, quantity, ours as f64, kernel as f64, Bounds::EQUAL)
     }
 
     /// Compares on-CPU time.
-    pub fn on_cpu(source: &str, quantity: &str, ours_ns: u64, kernel_ns: u64) -> Residual {
+    pub(crate) fn on_cpu(source: &str, quantity: &str, ours_ns: u64, kernel_ns: u64) -> Residual {
         let kernel = seconds(kernel_ns);
         Residual::new(source, quantity, seconds(ours_ns), kernel, Bounds::within(ON_CPU_SHARE * kernel))
     }
@@ -182,7 +182,7 @@ impl Residual {
     }
 
     /// The interval for people.
-    pub fn allowed(&self) -> String {
+    pub(crate) fn allowed(&self) -> String {
         match (self.bounds.at_least, self.bounds.at_most) {
             (Some(0.0), Some(0.0)) => "0".to_owned(),
             (Some(least), Some(most)) => format!("{} to {}", self.figure(least), self.figure(most)),

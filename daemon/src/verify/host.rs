@@ -11,16 +11,16 @@ use super::comparison::{Bounds, Residual};
 use crate::capture::run::HostSwitches;
 
 /// Context switches of all CPUs since boot.
-pub fn switches() -> io::Result<u64> {
+pub(crate) fn switches() -> io::Result<u64> {
     KernelStats::current().map(|stat| stat.ctxt).map_err(io::Error::other)
 }
 
 /// perf's counters of every CPU, enabled.
-pub struct Perf(Vec<Counter>);
+pub(crate) struct Perf(Vec<Counter>);
 
 impl Perf {
     /// Begins to count. The kernel requires `CAP_PERFMON` for it, or `kernel.perf_event_paranoid` below 1.
-    pub fn of(cpus: &[u32]) -> io::Result<Perf> {
+    pub(crate) fn of(cpus: &[u32]) -> io::Result<Perf> {
         let counter = |cpu: &u32| {
             let mut builder = Builder::new().kind(Software::CONTEXT_SWITCHES).any_pid().one_cpu(*cpu as usize);
             // A switch happens in the kernel: without it, nothing would be counted.
@@ -39,29 +39,29 @@ impl Perf {
 
 /// A kernel count just before and just after ours was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Around {
+pub(crate) struct Around {
     /// Before.
-    pub earlier: u64,
+    pub(crate) earlier: u64,
     /// After.
-    pub later: u64,
+    pub(crate) later: u64,
 }
 
 /// Our count of the host's switches between two readings of the kernel's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HostReading {
+pub(crate) struct HostReading {
     /// `/proc/stat`.
-    pub proc_stat: Around,
+    pub(crate) proc_stat: Around,
     /// perf's counters, if they are enabled.
-    pub perf: Option<Around>,
+    pub(crate) perf: Option<Around>,
     /// Our count.
-    pub ours: HostSwitches,
+    pub(crate) ours: HostSwitches,
     /// Our count again, after a switch that was seen on every CPU: it includes the switches that were hidden at the first reading.
-    pub settled: HostSwitches,
+    pub(crate) settled: HostSwitches,
 }
 
 impl HostReading {
     /// Reads the kernel's counts around ours; `settled` is set later.
-    pub fn take(perf: Option<&mut Perf>, ours: impl FnOnce() -> HostSwitches) -> io::Result<HostReading> {
+    pub(crate) fn take(perf: Option<&mut Perf>, ours: impl FnOnce() -> HostSwitches) -> io::Result<HostReading> {
         let earlier = switches()?;
         let (ours, perf) = match perf {
             Some(perf) => {
@@ -76,7 +76,7 @@ impl HostReading {
 
 /// All switches of the host between two readings. The counts are equal but for switches while they were being read, and for hidden
 /// switches that were found only later.
-pub fn compare(begin: &HostReading, end: &HostReading) -> Vec<Residual> {
+pub(crate) fn compare(begin: &HostReading, end: &HostReading) -> Vec<Residual> {
     let unseen = end.ours.unseen - begin.ours.unseen;
     let ours = end.ours.seen - begin.ours.seen + unseen;
     let row = |source, quantity, before: Around, after: Around| {

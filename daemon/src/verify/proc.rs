@@ -17,25 +17,25 @@ use crate::capture::{
 
 /// A thread's counters since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TaskCounters {
+pub(crate) struct TaskCounters {
     /// Thread id.
-    pub tid: u32,
+    pub(crate) tid: u32,
     /// `voluntary_ctxt_switches` of `status`.
-    pub voluntary: u64,
+    pub(crate) voluntary: u64,
     /// `nonvoluntary_ctxt_switches` of `status`.
-    pub involuntary: u64,
+    pub(crate) involuntary: u64,
     /// Time on a CPU, of `schedstat`.
-    pub on_cpu_ns: u64,
+    pub(crate) on_cpu_ns: u64,
     /// Time waiting for one, of `schedstat`; 0 without `CONFIG_SCHED_INFO`.
-    pub run_delay_ns: u64,
+    pub(crate) run_delay_ns: u64,
     /// Times it got a CPU, of `schedstat`; 0 without `CONFIG_SCHED_INFO`.
-    pub timeslices: u64,
+    pub(crate) timeslices: u64,
     /// `se.nr_migrations` of `sched`; `None` without `CONFIG_SCHED_DEBUG`.
-    pub migrations: Option<u64>,
+    pub(crate) migrations: Option<u64>,
 }
 
 /// Reads every thread of a process at rest, after each has left its CPU.
-pub fn read_resting(process: Tgid) -> io::Result<Vec<TaskCounters>> {
+pub(crate) fn read_resting(process: Tgid) -> io::Result<Vec<TaskCounters>> {
     let pid = i32::try_from(process.0).map_err(io::Error::other)?;
     let mut counters = Vec::new();
     for task in Process::new(pid).and_then(|process| process.tasks()).map_err(io::Error::other)? {
@@ -48,7 +48,7 @@ pub fn read_resting(process: Tgid) -> io::Result<Vec<TaskCounters>> {
 }
 
 /// A process and all its descendants.
-pub fn descendants(root: Tgid) -> io::Result<Vec<Tgid>> {
+pub(crate) fn descendants(root: Tgid) -> io::Result<Vec<Tgid>> {
     // A process that has ended meanwhile does not belong to a tree at rest.
     let processes = all_processes().map_err(io::Error::other)?.flatten().filter_map(|process| process.stat().ok());
     let parents: Vec<(u32, u32)> = processes.map(|stat| (stat.pid.unsigned_abs(), stat.ppid.unsigned_abs())).collect();
@@ -83,7 +83,7 @@ fn migrations(sched: &str) -> Option<u64> {
 }
 
 /// Compares threads at rest with what `/proc` says about them `now`. `before` is what the first of them had done before it was traced.
-pub fn compare(
+pub(crate) fn compare(
     threads: &[Thread],
     now: &[TaskCounters],
     before: &TaskCounters,

@@ -25,7 +25,7 @@ use crate::{
 const SOURCE: &str = "task_struct";
 
 /// Compares every thread of a run whose end was seen with what the kernel kept about it while it was traced.
-pub fn check(run: &Run) -> Check {
+pub(crate) fn check(run: &Run) -> Check {
     let ended = || run.threads.iter().filter(|thread| thread.has_ended());
     let mut check = Check { unseen_by_others: unseen_by_others(run), ..Check::default() };
     let (mut ours, mut kernel) = (Figures::default(), Figures::default());
@@ -57,7 +57,7 @@ pub fn check(run: &Run) -> Check {
 
 /// The same for the threads that a snapshot hands out as ended, for a daemon that adds them up. Every snapshot must be passed once, since
 /// each hands out others.
-pub fn released(snapshot: &Snapshot) -> Residuals {
+pub(crate) fn released(snapshot: &Snapshot) -> Residuals {
     let mut sum = Residuals::default();
     for thread in &snapshot.released {
         let kernel = &thread.record.kernel_after;

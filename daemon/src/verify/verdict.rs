@@ -59,7 +59,7 @@ impl Check {
 
 /// The ledger of a run in which nothing may be missing: every nanosecond is accounted for, every thread was compared, and nothing
 /// was lost.
-pub fn ledger(run: &Run, check: &Check) -> [Residual; 3] {
+pub(crate) fn ledger(run: &Run, check: &Check) -> [Residual; 3] {
     let charged = seconds(run.threads.iter().map(|thread| thread.times(run.taken_ns).total_ns()).sum());
     let lived = seconds(run.threads.iter().map(|thread| thread.lifetime_ns(run.taken_ns)).sum());
     [
@@ -72,7 +72,7 @@ pub fn ledger(run: &Run, check: &Check) -> [Residual; 3] {
 /// What must hold of every run whose threads have all ended: each voluntary switch but the last, and each fork, is followed by a wait for
 /// a wake-up; each other switch by a wait after a preemption; each run is a timeslice. A switch-in that was missed leaves a wait and a run
 /// of unknown length, and a thread that was alive before may have begun with such a run.
-pub fn identities(run: &Run) -> Vec<Residual> {
+pub(crate) fn identities(run: &Run) -> Vec<Residual> {
     if run.threads.is_empty() || run.threads_forgotten > 0 || run.losses.missing() > 0 || !run.threads.iter().all(Thread::has_ended)
     {
         return Vec::new();

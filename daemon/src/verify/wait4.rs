@@ -20,26 +20,26 @@ use super::{
 use crate::capture::{quiescent::wait_until_off_cpu, run::Run, snapshot::Tgid};
 
 /// A tree that will be waited for.
-pub struct Tree {
+pub(crate) struct Tree {
     /// The counters of its root before the start, or why they are unknown.
     pub(super) before: Result<TaskCounters, String>,
 }
 
 impl Tree {
     /// Begins with a sleeping process that has one thread.
-    pub fn of(process: Tgid) -> Tree {
+    pub(crate) fn of(process: Tgid) -> Tree {
         let before = proc::read_resting(process).map_err(|error| format!("cannot read its counters before the start: {error}"));
         Tree { before: before.and_then(|mut threads| threads.pop().ok_or_else(|| "it is gone".to_owned())) }
     }
 
     /// What the process had done before it was traced.
-    pub fn before(&self) -> Option<&TaskCounters> {
+    pub(crate) fn before(&self) -> Option<&TaskCounters> {
         self.before.as_ref().ok()
     }
 
     /// Compares at the end. `usage` is that of the process. `is_complete` says that all of its descendants were waited for after their
     /// last switches; otherwise there is no upper bound.
-    pub fn compare(self, run: &Run, usage: Rusage, is_complete: bool, check: &mut Check) {
+    pub(crate) fn compare(self, run: &Run, usage: Rusage, is_complete: bool, check: &mut Check) {
         let missing = run.losses.missing();
         match self.before {
             // A thread that came to light late has done something before, which the usage includes: a loss and no disagreement.
@@ -78,15 +78,15 @@ fn compare(ours: Rusage, kernel: Rusage, is_complete: bool, check: &Check) -> [R
 
 /// The counts of `struct rusage`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rusage {
+pub(crate) struct Rusage {
     /// `ru_nvcsw`.
-    pub voluntary: u64,
+    pub(crate) voluntary: u64,
     /// `ru_nivcsw`.
-    pub involuntary: u64,
+    pub(crate) involuntary: u64,
 }
 
 /// Whether the child has ended. It is not reaped.
-pub fn has_ended(child: &Child) -> io::Result<bool> {
+pub(crate) fn has_ended(child: &Child) -> io::Result<bool> {
     wait_without_reaping(child, WaitIdOptions::NOHANG)
 }
 
@@ -97,7 +97,7 @@ fn wait_without_reaping(child: &Child, options: WaitIdOptions) -> io::Result<boo
 
 /// Waits for the child's last switch and reaps it. Reaped a moment earlier, that switch would be missing from its usage.
 #[expect(clippy::needless_pass_by_value, reason = "once it is reaped nobody may wait for it again")]
-pub fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
+pub(crate) fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
     wait_without_reaping(&child, WaitIdOptions::empty())?;
     // An error is not fatal: then the last switch may be missing.
     let _ = wait_until_off_cpu(child.id(), child.id());

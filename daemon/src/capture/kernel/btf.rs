@@ -16,9 +16,9 @@ pub struct BtfError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     /// Bits from the start of the outermost struct.
-    pub bit_offset: u32,
+    pub(crate) bit_offset: u32,
     /// Width of a bit field, 0 for an ordinary member.
-    pub bits: u32,
+    pub(crate) bits: u32,
 }
 
 mod kind {

@@ -53,11 +53,11 @@ const QUEUEING_FIELDS: [&str; 4] = ["TASK_LAST_QUEUED", "TASK_CFS_RQ", "CFS_RQ_R
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramStatus {
     /// Name of the program and of its hook.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Why it does not run; `None` if it does.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
     /// Instructions that the verifier walked; `None` before 5.16 or if not loaded.
-    pub verified_instructions: Option<u32>,
+    pub(crate) verified_instructions: Option<u32>,
 }
 
 /// Loads the object into the kernel and attaches nothing. A constant named in `without` is set as if the kernel lacked the feature.

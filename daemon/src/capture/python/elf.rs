@@ -22,21 +22,21 @@ const SECTIONS_MAX: u16 = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Where it begins in the file.
-    pub offset: u64,
+    pub(crate) offset: u64,
     /// Its address by the file. The loader adds the same number, the bias, to all addresses.
-    pub vaddr: u64,
+    pub(crate) vaddr: u64,
     /// How much of it comes from the file.
-    pub file_bytes: u64,
+    pub(crate) file_bytes: u64,
     /// How much memory it takes; what the file does not provide is zero.
-    pub memory_bytes: u64,
-    pub is_executable: bool,
+    pub(crate) memory_bytes: u64,
+    pub(crate) is_executable: bool,
 }
 
 /// A variable, at its address by the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Variable {
-    pub vaddr: u64,
-    pub bytes: u64,
+    pub(crate) vaddr: u64,
+    pub(crate) bytes: u64,
 }
 
 /// Where the tables of the dynamic loader are, as file offsets.

@@ -89,13 +89,13 @@ pub(super) enum Layout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offsets {
     /// In `_PyRuntime`: the first interpreter, the newest.
-    pub head: u64,
+    pub(crate) head: u64,
     /// In an interpreter: the next one.
-    pub next: u64,
+    pub(crate) next: u64,
     /// In an interpreter: its number.
-    pub id: u64,
+    pub(crate) id: u64,
     /// In an interpreter: its GIL.
-    pub gil: u64,
+    pub(crate) gil: u64,
 }
 
 impl Layout {
@@ -116,16 +116,16 @@ impl Layout {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
     /// `_PyRuntime`.
-    pub runtime: Variable,
+    pub(crate) runtime: Variable,
     /// How it was found.
-    pub found: Found,
+    pub(crate) found: Found,
     /// `None` if nothing in the file says it.
-    pub version: Option<Version>,
-    pub is_free_threaded: bool,
+    pub(crate) version: Option<Version>,
+    pub(crate) is_free_threaded: bool,
     /// Where the GILs are; `None` if unknown for this version.
-    pub layout: Option<Layout>,
+    pub(crate) layout: Option<Layout>,
     /// What of the file is loaded.
-    pub segments: Vec<Segment>,
+    pub(crate) segments: Vec<Segment>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,18 +5,18 @@ use super::Version;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Hints {
     /// A file that belongs to a CPython; one with a version in its name if there is one.
-    pub cpython: Option<PythonFile>,
-    pub is_other: bool,
-    pub is_musl: bool,
+    pub(crate) cpython: Option<PythonFile>,
+    pub(crate) is_other: bool,
+    pub(crate) is_musl: bool,
 }
 
 /// A file that belongs to a CPython.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PythonFile {
     /// It is the library, not an executable or an extension.
-    pub is_libpython: bool,
+    pub(crate) is_libpython: bool,
     /// As far as the name says it.
-    pub version: Option<Version>,
+    pub(crate) version: Option<Version>,
 }
 
 impl Hints {

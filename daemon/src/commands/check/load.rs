@@ -25,7 +25,7 @@ const SHORT: usize = 16;
 
 /// Parts of the tree, each of which can be a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Part {
+pub(crate) enum Part {
     /// All of it.
     Tree,
     /// Computes, and rests until its standard input says otherwise.

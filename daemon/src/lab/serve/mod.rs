@@ -172,7 +172,7 @@ impl Serving {
     }
 
     /// What the daemon serves now.
-    pub fn metrics(&self) -> Result<String> {
+    pub(crate) fn metrics(&self) -> Result<String> {
         Http::new(self.address).text("/metrics")
     }
 
@@ -182,7 +182,7 @@ impl Serving {
     }
 
     /// Serves on until the user has seen enough.
-    pub fn hold(mut self, stop: &Stop) -> Result<()> {
+    pub(crate) fn hold(mut self, stop: &Stop) -> Result<()> {
         println!("\n{}", self.what_to_open());
         println!("Choose the last {} min: the marks at the top say what ran when.", self.minutes());
         println!("\nCtrl-C ends it; what was recorded stays in {}.", self.tracer.directory.join("prometheus").display());

@@ -13,9 +13,9 @@ const EARNED_LATER: [u64; 2] = [5, 20];
 /// What a workload did in a sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
-    pub id: usize,
-    pub is_named: bool,
-    pub on_cpu_ns: u64,
+    pub(crate) id: usize,
+    pub(crate) is_named: bool,
+    pub(crate) on_cpu_ns: u64,
 }
 
 /// The workload that has a colour.

@@ -32,20 +32,20 @@ const COUNTS: [Count; 10] = [
 pub(crate) struct Figures {
     /// The model at the reading; left out if idle.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelName>,
+    pub(crate) model: Option<ModelName>,
     /// On-CPU time by CPU, where there is any.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub on_cpu_ns: BTreeMap<u32, u64>,
+    pub(crate) on_cpu_ns: BTreeMap<u32, u64>,
     /// Blocked, by [`Reason`].
     #[serde(skip_serializing_if = "is_nothing", serialize_with = "by_reason")]
-    pub blocked_ns: [u64; REASON_SLOTS],
+    pub(crate) blocked_ns: [u64; REASON_SLOTS],
     /// By their place in the list of counts.
     #[serde(flatten, serialize_with = "by_key")]
-    pub counts: [u64; COUNTS.len()],
+    pub(crate) counts: [u64; COUNTS.len()],
     #[serde(skip_serializing_if = "is_zero")]
-    pub threads: u64,
+    pub(crate) threads: u64,
     #[serde(skip_serializing_if = "is_zero")]
-    pub processes: u64,
+    pub(crate) processes: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

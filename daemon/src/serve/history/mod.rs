@@ -25,22 +25,22 @@ const MAX_BYTES: usize = 3 << 20;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Row {
-    pub name: String,
-    pub source: NameSource,
-    pub model: ModelName,
-    pub totals: Figures,
+    pub(crate) name: String,
+    pub(crate) source: NameSource,
+    pub(crate) model: ModelName,
+    pub(crate) totals: Figures,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// `CLOCK_MONOTONIC` when it was taken.
-    pub taken_ns: u64,
+    pub(crate) taken_ns: u64,
     /// Time of the idle task by CPU, for CPUs that were seen switching.
-    pub idle_ns: BTreeMap<u32, u64>,
+    pub(crate) idle_ns: BTreeMap<u32, u64>,
     /// Workloads by number; a number once given is kept.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// Observations that were missed since tracing began.
-    pub losses: Losses,
+    pub(crate) losses: Losses,
 }
 
 #[derive(Serialize)]
@@ -59,44 +59,44 @@ struct Sample {
 #[serde(default)]
 pub(crate) struct Position {
     /// [`Answer::epoch`] of the last answer.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// [`Answer::next`] of the last answer.
-    pub next: u64,
+    pub(crate) next: u64,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Standing {
-    pub id: usize,
+    pub(crate) id: usize,
     /// Its colour in the palette; none for `other` and for workloads that have not earned one.
-    pub colour: Option<usize>,
+    pub(crate) colour: Option<usize>,
     #[serde(flatten)]
-    pub row: Row,
+    pub(crate) row: Row,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Answer {
     /// Format of this document.
-    pub schema: &'static str,
+    pub(crate) schema: &'static str,
     /// Different for every start of the daemon.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// Number of the next sample.
-    pub next: u64,
+    pub(crate) next: u64,
     /// When tracing began, on the clock of `taken_ns`.
-    pub began_ns: u64,
+    pub(crate) began_ns: u64,
     /// When the last reading was taken.
-    pub taken_ns: u64,
+    pub(crate) taken_ns: u64,
     /// Idle time by CPU since tracing began.
-    pub idle_ns: BTreeMap<u32, u64>,
-    pub workloads: Vec<Standing>,
+    pub(crate) idle_ns: BTreeMap<u32, u64>,
+    pub(crate) workloads: Vec<Standing>,
     /// Losses since tracing began that leave a gap in the figures, by reason.
-    pub missing: BTreeMap<&'static str, u64>,
+    pub(crate) missing: BTreeMap<&'static str, u64>,
     /// Those that the kernel's own accounting made up for.
-    pub repaired: BTreeMap<&'static str, u64>,
+    pub(crate) repaired: BTreeMap<&'static str, u64>,
     /// Those of details of single threads, which the page does not show.
-    pub details: BTreeMap<&'static str, u64>,
+    pub(crate) details: BTreeMap<&'static str, u64>,
     /// What the page has not seen yet.
     #[serde(serialize_with = "raw")]
-    pub samples: Vec<Arc<RawValue>>,
+    pub(crate) samples: Vec<Arc<RawValue>>,
 }
 
 fn raw<S: Serializer>(samples: &[Arc<RawValue>], serializer: S) -> Result<S::Ok, S::Error> {

@@ -22,7 +22,6 @@ pub(crate) const MAX_CELLS: u32 = 64;
 /// What the file says, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
-    /// Address to serve on.
     pub(crate) listen: SocketAddr,
     /// Names with series of their own.
     pub(crate) max_workloads: u32,
@@ -30,16 +29,13 @@ pub(crate) struct Config {
     pub(crate) max_threads: u32,
     /// When to measure what the BPF programs cost; `None` for never.
     pub(crate) own_cost: Option<OwnCost>,
-    /// Which process belongs to which workload.
     pub(crate) rules: Rules,
 }
 
 /// When the kernel's BPF statistics are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OwnCost {
-    /// For how long.
     pub(crate) window: Duration,
-    /// From one start to the next.
     pub(crate) every: Duration,
 }
 
@@ -111,13 +107,11 @@ impl From<File> for Config {
 }
 
 impl Config {
-    /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Config> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
         Config::parse(&text).with_context(|| format!("configuration {}", path.display()))
     }
 
-    /// Parses the text of a file.
     pub(crate) fn parse(text: &str) -> Result<Config> {
         // Its errors name line and column, and quote the line.
         let file: File = toml::from_str(text)?;

@@ -8,7 +8,6 @@ use crate::job::{Model, name_of};
 use crate::sys;
 use crate::tasks::TaskKind;
 
-/// Name and version of the form.
 const SCHEMA: &str = "schedscope.workload/1";
 
 /// What one worker did.

@@ -8,7 +8,6 @@ use schedscope_ebpf::{
 /// Observations of one kind of interval, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distribution {
-    /// Sum of the observations.
     pub(crate) sum_ns: u64,
     /// Largest observation, 0 if there is none.
     pub(crate) max_ns: u64,
@@ -31,7 +30,6 @@ impl Distribution {
         }
     }
 
-    /// Number of observations.
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

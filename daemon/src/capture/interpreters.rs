@@ -32,9 +32,7 @@ const ENDED_MAX: usize = 65_536;
 enum Finding {
     /// Not looked at yet.
     New,
-    /// No interpreter so far.
     NoPython,
-    /// This interpreter.
     Python(Arc<Interpreter>),
     /// It is or may be a Python, but its locks cannot be told apart from others.
     Unresolved(Unresolved),
@@ -43,7 +41,6 @@ enum Finding {
 /// Which interpreter locks the threads of a process can wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Python {
-    /// One global lock.
     OneGil,
     /// Sub-interpreters with locks of their own.
     ManyGils,
@@ -70,11 +67,9 @@ struct Process {
 pub struct Kind {
     /// One of the processes' interpreters.
     pub(crate) interpreter: Arc<Interpreter>,
-    /// Processes.
     pub(crate) processes: u64,
 }
 
-/// Counts by [`Unresolved`].
 pub(crate) type ByReason = [u64; Unresolved::ALL.len()];
 
 /// The traced processes and their interpreters.

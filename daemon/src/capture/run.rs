@@ -36,7 +36,6 @@ pub struct Exit {
 /// Everything that a session measured.
 #[derive(Debug)]
 pub struct Run {
-    /// What was traced.
     pub(crate) subject: Subject,
     /// Beginning of the window, `CLOCK_MONOTONIC`.
     pub(crate) begin_ns: u64,
@@ -44,9 +43,7 @@ pub struct Run {
     pub(crate) end_ns: u64,
     /// When the last snapshot was taken.
     pub(crate) taken_ns: u64,
-    /// CPUs online.
     pub(crate) online: Vec<u32>,
-    /// Totals of the workload.
     pub(crate) totals: Totals,
     /// Every thread that lived, except those in `threads_forgotten`.
     pub(crate) threads: Vec<Thread>,
@@ -58,18 +55,15 @@ pub struct Run {
     pub(crate) losses: Losses,
     /// Samples for the core map.
     pub(crate) timeline: Timeline,
-    /// Host counters over the window.
     pub(crate) host: HostCounters,
     /// Whether every thread has a [`WaitAccount`], or why not.
     ///
     /// [`WaitAccount`]: schedscope_ebpf::wait_account::WaitAccount
     pub(crate) wait_accounts: Result<(), String>,
-    /// Kernel release.
     pub(crate) kernel: String,
 }
 
 impl Run {
-    /// Length of the window.
     pub(crate) fn wall_ns(&self) -> u64 {
         self.end_ns.saturating_sub(self.begin_ns)
     }
@@ -93,7 +87,6 @@ impl Run {
 pub(crate) struct HostCounters {
     /// Idle time, open intervals included.
     pub(crate) idle_ns: u64,
-    /// Switches.
     pub(crate) switches: u64,
     /// Of these, from the idle task.
     pub(crate) switches_from_idle: u64,

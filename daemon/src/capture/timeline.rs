@@ -13,9 +13,7 @@ const FIRST_BIN_NS: u64 = 5_000_000;
 /// A thread that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// Thread id.
     pub(crate) tid: u32,
-    /// Process id.
     pub(crate) tgid: u32,
     /// Name when last seen.
     pub(crate) comm: String,
@@ -32,7 +30,6 @@ pub(crate) struct Slice {
     pub(crate) busy_ns: u64,
 }
 
-/// One column.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Column {
     /// By CPU number.
@@ -59,7 +56,6 @@ impl Seen {
     }
 }
 
-/// The timeline of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
     start_ns: u64,
@@ -75,7 +71,6 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// A timeline that begins with this sample.
     pub(crate) fn starting(snapshot: &Snapshot) -> Timeline {
         let mut timeline = Timeline {
             start_ns: snapshot.taken_ns,
@@ -94,7 +89,6 @@ impl Timeline {
         timeline
     }
 
-    /// Takes the next sample in.
     pub(crate) fn feed(&mut self, snapshot: &Snapshot) {
         let now_ns = snapshot.taken_ns;
         if now_ns <= self.sampled_ns {
@@ -147,12 +141,10 @@ impl Timeline {
         self.bins.iter().filter_map(move |bin| bin.cores.get(cpu))
     }
 
-    /// All columns, in order.
     pub(crate) fn columns(&self) -> &[Column] {
         &self.bins
     }
 
-    /// When the first column begins.
     pub(crate) fn start_ns(&self) -> u64 {
         self.start_ns
     }

@@ -70,7 +70,6 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// Switches of one kind.
     pub(crate) fn switches(&self, kind: SwitchKind) -> u64 {
         match kind {
             SwitchKind::Voluntary => self.voluntary,
@@ -79,7 +78,6 @@ impl Totals {
         }
     }
 
-    /// Time spent runnable for one cause.
     pub(crate) fn runnable_ns(&self, cause: RunnableCause) -> u64 {
         match cause {
             RunnableCause::Wakeup => self.times.wakeup_wait_ns,
@@ -87,7 +85,6 @@ impl Totals {
         }
     }
 
-    /// Migrations of every kind.
     pub(crate) fn migrations_total(&self) -> u64 {
         self.migrations.iter().flatten().sum()
     }

@@ -22,7 +22,6 @@ pub(crate) struct Estimate {
     pub(crate) without_gil_ns: u64,
     /// What the start of one process was taken to cost.
     pub(crate) start_ns_per_process: u64,
-    /// Workers it was made for.
     pub(crate) workers: u64,
 }
 

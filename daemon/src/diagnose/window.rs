@@ -23,7 +23,6 @@ pub(crate) struct Ledger {
     pub(crate) times: Times,
     /// It has ended: what it did is all it had to do.
     pub(crate) has_ended: bool,
-    /// Voluntary switches.
     pub(crate) voluntary: u64,
     pub(crate) epoll_waits: u64,
 }

@@ -32,7 +32,6 @@ impl Http {
         self.get(path, &[])
     }
 
-    /// A page as JSON.
     pub(crate) fn json(&self, path: &str, parameters: &[(&str, &str)]) -> Result<Value> {
         let text = self.get(path, parameters)?;
         serde_json::from_str(&text).with_context(|| format!("{}{path} is not JSON", self.url()))

@@ -16,7 +16,6 @@ use super::{
     units::{Unit, percent},
 };
 
-/// Value of the `schema` field of `sweep.json`.
 const SCHEMA: &str = "schedscope.lab-sweep/1";
 const SECONDS: &str = "0.4";
 /// Least number of workers that the sweep goes up to, and workers per CPU that it goes up to.
@@ -86,7 +85,6 @@ const COLUMNS: [Column; 9] = [
     ("preemption_wait_p50_seconds", "turn", Unit::Seconds, |point| point.figures.preemption_wait_p50_seconds),
     ("foreign_share", "others", Unit::Percent, |point| point.figures.foreign_share),
 ];
-/// What the headings mean.
 const LEGEND: &str = "\
 speed-up: work per second over that of one worker of the kind. GIL, CPU queue: of the time that the workers ran or waited for it,
 the part that they waited. turn: from losing a CPU to getting one again, median. others: CPU time that other programs took.";

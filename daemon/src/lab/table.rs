@@ -29,7 +29,6 @@ const COLUMNS: [Column; 13] = [
     ("PSS", |_, figures| maybe(figures.pss_bytes, mebibytes)),
     ("start", |cell, figures| maybe(figures.start_seconds.filter(|_| cell.model != "serial"), duration)),
 ];
-/// What the headings mean.
 const LEGEND: &str = "\
 n: workers. wall: starting and working, as the workload measures it. speed-up: wall of serial / wall. C: mean number of threads on
 a CPU. D: mean number running or runnable, the cores they want. CPUs: effective number of CPUs used. GIL: of the time that the

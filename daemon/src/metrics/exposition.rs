@@ -83,7 +83,6 @@ pub struct CpuTotals {
 /// A BPF program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// It is loaded and attached.
     pub(crate) attached: bool,
     /// What it cost while it was being measured.
     pub(crate) cost: ProgramCost,
@@ -94,8 +93,6 @@ pub struct Program {
 pub struct Collection {
     /// Duration of the last one.
     pub(crate) duration_ns: u64,
-    /// How many there were.
     pub(crate) count: u64,
-    /// Failures by [`Stage`].
     pub(crate) errors: [u64; Stage::ALL.len()],
 }

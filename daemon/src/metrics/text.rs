@@ -27,7 +27,6 @@ use crate::{
     label::OTHER,
 };
 
-/// `Content-Type` of the text.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The text of a scrape: the catalog's metrics, and the `process_*` set of this process.

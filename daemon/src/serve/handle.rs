@@ -31,7 +31,6 @@ pub(crate) enum Request {
 /// When the loop last read the kernel's maps, and how that went.
 #[derive(Clone, Debug)]
 pub(crate) struct LastReading {
-    /// When.
     pub(crate) at: Instant,
     pub(crate) failure: Option<String>,
 }
@@ -56,7 +55,6 @@ pub(crate) struct Status {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ProgramStatus {
     pub(crate) name: &'static str,
-    /// Whether it is loaded and attached.
     pub(crate) attached: bool,
     /// Why not; `null` if it is.
     pub(crate) failure: Option<String>,
@@ -66,7 +64,6 @@ pub(crate) struct ProgramStatus {
 pub(crate) struct WorkloadStatus {
     pub(crate) name: String,
     pub(crate) source: NameSource,
-    /// The concurrency model it shows.
     pub(crate) model: ModelName,
     pub(crate) processes: u64,
     pub(crate) threads: u64,

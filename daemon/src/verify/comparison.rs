@@ -20,9 +20,7 @@ const SECONDS: &str = "_seconds";
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Bounds {
-    /// Lower bound.
     pub(crate) at_least: Option<f64>,
-    /// Upper bound.
     pub(crate) at_most: Option<f64>,
 }
 
@@ -141,12 +139,10 @@ impl Residual {
         }
     }
 
-    /// Compares counts of the same thing.
     pub(crate) fn counts(source: &str, quantity: &str, ours: u64, kernel: u64) -> Residual {
         Residual::new(source, quantity, ours as f64, kernel as f64, Bounds::EQUAL)
     }
 
-    /// Compares on-CPU time.
     pub(crate) fn on_cpu(source: &str, quantity: &str, ours_ns: u64, kernel_ns: u64) -> Residual {
         let kernel = seconds(kernel_ns);
         Residual::new(source, quantity, seconds(ours_ns), kernel, Bounds::within(ON_CPU_SHARE * kernel))

@@ -40,20 +40,16 @@ impl Perf {
 /// A kernel count just before and just after ours was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Around {
-    /// Before.
     pub(crate) earlier: u64,
-    /// After.
     pub(crate) later: u64,
 }
 
 /// Our count of the host's switches between two readings of the kernel's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostReading {
-    /// `/proc/stat`.
     pub(crate) proc_stat: Around,
     /// perf's counters, if they are enabled.
     pub(crate) perf: Option<Around>,
-    /// Our count.
     pub(crate) ours: HostSwitches,
     /// Our count again, after a switch that was seen on every CPU: it includes the switches that were hidden at the first reading.
     pub(crate) settled: HostSwitches,

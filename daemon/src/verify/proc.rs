@@ -18,7 +18,6 @@ use crate::capture::{
 /// A thread's counters since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TaskCounters {
-    /// Thread id.
     pub(crate) tid: u32,
     /// `voluntary_ctxt_switches` of `status`.
     pub(crate) voluntary: u64,

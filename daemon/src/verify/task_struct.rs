@@ -21,7 +21,6 @@ use crate::{
     units::seconds,
 };
 
-/// Where these kernel figures come from.
 const SOURCE: &str = "task_struct";
 
 /// Compares every thread of a run whose end was seen with what the kernel kept about it while it was traced.

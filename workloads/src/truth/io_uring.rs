@@ -16,7 +16,6 @@ use crate::sys;
 const AT_ONCE: u32 = 32;
 const BLOCK_BYTES: u32 = 1 << 20;
 
-/// Runs it and reports.
 pub(crate) fn run(count: u64) -> Result<Report> {
     let started_ns = sys::monotonic_ns();
     // SAFETY: the name is a C string; the descriptor is checked before it is owned.

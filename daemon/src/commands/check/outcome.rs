@@ -10,7 +10,6 @@ use crate::{
     verify::{Residual, Verdict},
 };
 
-/// Value of the `schema` field.
 const SCHEMA: &str = "schedscope.check/1";
 
 /// One check.

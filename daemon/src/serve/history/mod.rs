@@ -75,7 +75,6 @@ pub(crate) struct Standing {
 
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Answer {
-    /// Format of this document.
     pub(crate) schema: &'static str,
     /// Different for every start of the daemon.
     pub(crate) epoch: u64,
@@ -109,7 +108,6 @@ pub(crate) struct History {
     epoch: u64,
     began_ns: u64,
     last: Option<Reading>,
-    /// Number of the next sample.
     next: u64,
     samples: VecDeque<Arc<RawValue>>,
     bytes: usize,

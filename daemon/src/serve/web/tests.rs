@@ -56,7 +56,6 @@ impl Files {
         self.path(name)
     }
 
-    /// Reads `text` as a web configuration.
     fn web(&self, text: &str) -> Result<WebConfig> {
         WebConfig::read(&self.write("web.yml", text))
     }

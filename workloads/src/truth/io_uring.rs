@@ -3,10 +3,11 @@
 //! Each write asks for a worker (`IOSQE_ASYNC`), which then copies a block into a file in memory. Nearly all of the time is
 //! theirs, so a tracer that does not see how they begin misses most of what the process does.
 
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 
 use anyhow::{Context, Result, ensure};
 use io_uring::{IoUring, opcode, squeue, types};
+use rustix::fs::{MemfdFlags, memfd_create};
 use serde_json::json;
 
 use crate::report::{KernelCounts, Report};
@@ -18,12 +19,7 @@ const BLOCK_BYTES: u32 = 1 << 20;
 
 pub(crate) fn run(count: u64) -> Result<Report> {
     let started_ns = sys::monotonic_ns();
-    // SAFETY: the name is a C string; the descriptor is checked before it is owned.
-    let file = unsafe {
-        let descriptor = libc::memfd_create(c"io-uring".as_ptr(), libc::MFD_CLOEXEC);
-        ensure!(descriptor >= 0, "cannot make a file in memory: {}", std::io::Error::last_os_error());
-        std::fs::File::from_raw_fd(descriptor)
-    };
+    let file = memfd_create("io-uring", MemfdFlags::CLOEXEC).context("cannot make a file in memory")?;
     let mut ring = IoUring::new(AT_ONCE).context("this kernel gives no io_uring; see sysctl kernel.io_uring_disabled")?;
     let block = vec![7_u8; BLOCK_BYTES as usize];
     let mut written = 0;

@@ -31,6 +31,7 @@ pub use crate::again::Again;
 pub use crate::args::{Args, Command};
 pub use crate::report::median;
 pub use crate::server::late_answers;
+pub use crate::sys::{pin_to, usable_cpus};
 
 /// Runs a command; what it prints is one line of JSON about what it did.
 ///

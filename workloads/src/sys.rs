@@ -25,13 +25,13 @@ pub(crate) fn name_thread(name: &str) {
 }
 
 /// The CPUs that the calling thread may use, ascending.
-pub(crate) fn usable_cpus() -> Result<Vec<usize>> {
+pub fn usable_cpus() -> Result<Vec<usize>> {
     let set = sched_getaffinity(None).context("cannot read the CPU affinity")?;
     Ok((0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect())
 }
 
 /// Confines the calling thread to one CPU; when this returns, it runs there.
-pub(crate) fn pin_to(cpu: usize) -> Result<()> {
+pub fn pin_to(cpu: usize) -> Result<()> {
     let mut set = CpuSet::new();
     set.set(cpu);
     sched_setaffinity(None, &set).with_context(|| format!("cannot confine a thread to CPU {cpu}"))

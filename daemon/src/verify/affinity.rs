@@ -1,39 +1,26 @@
 //! Moving a thread from CPU to CPU.
 
 use std::{
-    io,
     thread::{sleep, spawn},
     time::Duration,
 };
 
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use anyhow::{Result, anyhow};
+use schedscope_workloads::{pin_to, usable_cpus};
 
 /// Makes a context switch on every CPU that this process may use, by visiting it.
 ///
 /// A switch that was hidden from tracing shows at the next one that was not, which on an idle CPU may be much later.
-pub(crate) fn visit_all() -> io::Result<()> {
+pub(crate) fn visit_all() -> Result<()> {
     // In a thread of its own, whose affinity ends with it.
     let visitor = spawn(|| {
-        for cpu in allowed()? {
-            move_to(cpu)?;
+        for cpu in usable_cpus()? {
+            pin_to(cpu)?;
             sleep(Duration::from_micros(1));
         }
         Ok(())
     });
-    visitor.join().map_err(|_| io::Error::other("the thread that visits every CPU has failed"))?
-}
-
-/// Confines the calling thread to a CPU.
-pub(crate) fn move_to(cpu: usize) -> io::Result<()> {
-    let mut one = CpuSet::new();
-    one.set(cpu);
-    Ok(sched_setaffinity(None, &one)?)
-}
-
-/// CPUs that the calling thread may use, in order.
-pub(crate) fn allowed() -> io::Result<Vec<usize>> {
-    let allowed = sched_getaffinity(None)?;
-    Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
+    visitor.join().map_err(|_| anyhow!("the thread that visits every CPU has failed"))?
 }
 
 #[cfg(test)]
@@ -44,9 +31,9 @@ mod tests {
     #[test]
     fn a_visit_makes_a_switch_on_every_cpu_and_leaves_us_where_we_were() {
         let before = switches().unwrap();
-        let cpus = allowed().unwrap();
+        let cpus = usable_cpus().unwrap();
         visit_all().unwrap();
         assert!(!cpus.is_empty() && switches().unwrap() >= before + cpus.len() as u64);
-        assert_eq!(allowed().unwrap(), cpus);
+        assert_eq!(usable_cpus().unwrap(), cpus);
     }
 }

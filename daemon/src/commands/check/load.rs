@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::verify::{affinity, wait4};
+use schedscope_workloads::{pin_to, usable_cpus};
+
+use crate::verify::wait4;
 
 /// What the tree prints when all of it rests.
 pub(super) const RESTING: &str = "resting";
@@ -143,9 +145,9 @@ fn spin(time: Duration) {
 
 /// Moves the calling thread from one of its CPUs to the next, if it has more than one.
 fn move_about(times: usize) {
-    let cpus = affinity::allowed().unwrap_or_default();
+    let cpus = usable_cpus().unwrap_or_default();
     for cpu in cpus.iter().cycle().take(if cpus.len() > 1 { times } else { 0 }) {
         // A CPU that has gone offline is passed over.
-        let _ = affinity::move_to(*cpu);
+        let _ = pin_to(*cpu);
     }
 }

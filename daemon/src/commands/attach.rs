@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, run::Interrupts};
+use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, run::Interrupts, seconds_up_to};
 use crate::{
     capture::{run::Subject, session::Session, snapshot::Tgid},
     report::build::build,
@@ -15,18 +15,11 @@ pub struct AttachArgs {
     #[arg(long, required = true, value_name = "PID", num_args = 1..)]
     pub(crate) pid: Vec<u32>,
     /// Stop after this many seconds; without it when the processes end, or at Ctrl-C
-    #[arg(long, value_name = "SECONDS", value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds_up_to::<1_000_000_000>)]
     pub(crate) duration: Option<f64>,
     /// What becomes of the report
     #[command(flatten)]
     pub(crate) report: ReportArgs,
-}
-
-fn positive_seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 1e9 => Ok(seconds),
-        _ => Err("must be a number of seconds above 0".to_owned()),
-    }
 }
 
 /// Traces until the processes end, the time is up, or it is interrupted.

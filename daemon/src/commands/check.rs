@@ -9,7 +9,7 @@ mod outcome;
 
 use std::path::PathBuf;
 
-use super::{JsonOutput, require_host};
+use super::{JsonOutput, require_host, seconds_up_to};
 use load::Part;
 
 pub use outcome::{Comparison, Outcome};
@@ -18,7 +18,7 @@ pub use outcome::{Comparison, Outcome};
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// How long the tree computes, sleeps, yields and migrates
-    #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5, value_parser = seconds_up_to::<3600>)]
     pub(crate) seconds: f64,
     /// Write the comparison as JSON to FILE, or to standard output for `-` instead of the table
     #[arg(long, value_name = "FILE")]
@@ -34,13 +34,6 @@ pub struct LoadArgs {
     /// How long to work
     #[arg(long, default_value_t = 0.5)]
     pub(crate) seconds: f64,
-}
-
-fn positive_seconds(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(seconds) if seconds > 0.0 && seconds <= 3600.0 => Ok(seconds),
-        _ => Err("give a number of seconds above 0, at most 3600".to_owned()),
-    }
 }
 
 /// Prints ours, the kernel's and the difference; 1 if any is out of bounds.

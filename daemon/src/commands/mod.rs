@@ -27,6 +27,11 @@ fn require_host() -> anyhow::Result<Topology> {
     Topology::read()
 }
 
+fn seconds_up_to<const MOST: u32>(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds > 0.0 && *seconds <= f64::from(MOST));
+    seconds.ok_or_else(|| format!("give a number of seconds above 0, at most {MOST}"))
+}
+
 /// What becomes of the report, the same for every way to trace.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {

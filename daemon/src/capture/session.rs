@@ -130,7 +130,7 @@ impl Session {
         self.locate_locks(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
-        Ok(Duration::from_nanos(self.timeline.bin_ns().max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
+        Ok(Duration::from_nanos(self.timeline.bin_ns.max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
     }
 
     /// Looks for descendants whose fork was not seen: now and then, or each time if no fork can be seen.

@@ -58,12 +58,14 @@ impl Seen {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Timeline {
-    start_ns: u64,
+    pub(crate) start_ns: u64,
     sampled_ns: u64,
-    bin_ns: u64,
+    /// Time from one sample to the next: a column.
+    pub(crate) bin_ns: u64,
     cpus: usize,
-    bins: Vec<Column>,
-    lanes: Vec<Lane>,
+    pub(crate) columns: Vec<Column>,
+    /// Threads that ran, in the order in which they were first seen.
+    pub(crate) lanes: Vec<Lane>,
     /// By [`Thread::key`].
     lane_of: HashMap<(Tid, u64), usize>,
     seen: HashMap<(Tid, u64), Seen>,
@@ -77,7 +79,7 @@ impl Timeline {
             sampled_ns: snapshot.taken_ns,
             bin_ns: FIRST_BIN_NS,
             cpus: snapshot.cpus.len(),
-            bins: Vec::new(),
+            columns: Vec::new(),
             lanes: Vec::new(),
             lane_of: HashMap::new(),
             seen: HashMap::new(),
@@ -126,27 +128,9 @@ impl Timeline {
         self.sampled_ns = now_ns;
     }
 
-    /// Time from one sample to the next: a column.
-    pub(crate) fn bin_ns(&self) -> u64 {
-        self.bin_ns
-    }
-
-    /// Threads that ran, in the order in which they were first seen.
-    pub(crate) fn lanes(&self) -> &[Lane] {
-        &self.lanes
-    }
-
     /// Slices of one core, by column.
     pub(crate) fn row(&self, cpu: usize) -> impl Iterator<Item = &Slice> {
-        self.bins.iter().filter_map(move |bin| bin.cores.get(cpu))
-    }
-
-    pub(crate) fn columns(&self) -> &[Column] {
-        &self.bins
-    }
-
-    pub(crate) fn start_ns(&self) -> u64 {
-        self.start_ns
+        self.columns.iter().filter_map(move |column| column.cores.get(cpu))
     }
 
     fn lane(&mut self, thread: &Thread) -> usize {
@@ -179,12 +163,12 @@ impl Timeline {
             let due_ns =
                 u64::try_from(u128::from(amount_ns) * u128::from(end_ns - from_ns) / u128::from(span_ns)).unwrap_or(amount_ns);
             let column = usize::try_from(column).unwrap_or(MAX_BINS - 1);
-            if self.bins.len() <= column {
+            if self.columns.len() <= column {
                 let empty = Column { cores: vec![Slice::default(); self.cpus], runnable_ns: 0 };
-                self.bins.resize(column + 1, empty);
+                self.columns.resize(column + 1, empty);
             }
             if due_ns > given_ns {
-                add(&mut self.bins[column], due_ns - given_ns);
+                add(&mut self.columns[column], due_ns - given_ns);
             }
             given_ns = due_ns;
             at_ns = end_ns;
@@ -193,8 +177,8 @@ impl Timeline {
 
     fn merge_pairs(&mut self) {
         self.bin_ns *= 2;
-        let mut merged: Vec<Column> = Vec::with_capacity(self.bins.len() / 2 + 1);
-        for (column, bin) in std::mem::take(&mut self.bins).into_iter().enumerate() {
+        let mut merged: Vec<Column> = Vec::with_capacity(self.columns.len() / 2 + 1);
+        for (column, bin) in std::mem::take(&mut self.columns).into_iter().enumerate() {
             if column % 2 == 0 {
                 merged.push(bin);
             } else if let Some(left) = merged.last_mut() {
@@ -207,7 +191,7 @@ impl Timeline {
                 }
             }
         }
-        self.bins = merged;
+        self.columns = merged;
     }
 }
 

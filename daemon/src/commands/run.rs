@@ -2,6 +2,7 @@
 
 use std::{os::unix::process::ExitStatusExt, time::Duration};
 
+use rustix::process;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
@@ -127,14 +128,15 @@ impl Interrupts {
         let send = tokio::select! {
             _ = self.interrupt.recv() => {
                 self.count += 1;
-                if self.count == 1 { None } else { Some(libc::SIGKILL) }
+                (self.count > 1).then_some(process::Signal::KILL)
             }
-            _ = self.terminate.recv() => Some(libc::SIGTERM),
-            _ = self.hangup.recv() => Some(libc::SIGHUP),
+            _ = self.terminate.recv() => Some(process::Signal::TERM),
+            _ = self.hangup.recv() => Some(process::Signal::HUP),
         };
-        if let (Some(signal), Ok(pid)) = (send, libc::pid_t::try_from(leader.0)) {
-            // SAFETY: the child is ours and not reaped yet, so the pid is still its own.
-            unsafe { libc::kill(pid, signal) };
+        let pid = i32::try_from(leader.0).ok().and_then(process::Pid::from_raw);
+        if let (Some(signal), Some(pid)) = (send, pid) {
+            // The child is not reaped yet, so the pid is still its own.
+            let _ = process::kill_process(pid, signal);
         }
     }
 }

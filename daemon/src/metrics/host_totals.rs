@@ -16,9 +16,11 @@ pub(crate) struct HostTotals {
     aggregate: Aggregate,
     records: Vec<CpuRecord>,
     idle_ns: Vec<u64>,
-    losses: Losses,
-    torn_records: u64,
-    ended: Residuals,
+    pub(crate) losses: Losses,
+    /// Records that could not be read whole, over all snapshots.
+    pub(crate) torn_records: u64,
+    /// All comparisons of ended threads with the kernel.
+    pub(crate) ended: Residuals,
 }
 
 impl HostTotals {
@@ -37,20 +39,6 @@ impl HostTotals {
         }
         self.records.clone_from(&snapshot.cpus);
         self.ended.merge(&task_struct::released(snapshot));
-    }
-
-    /// All comparisons of ended threads with the kernel.
-    pub(crate) fn ended(&self) -> Residuals {
-        self.ended
-    }
-
-    /// Records that could not be read whole, over all snapshots.
-    pub(crate) fn torn_records(&self) -> u64 {
-        self.torn_records
-    }
-
-    pub(crate) fn losses(&self) -> Losses {
-        self.losses
     }
 
     /// Totals of a workload at the last snapshot that had them.
@@ -124,7 +112,7 @@ mod tests {
         totals.update(&Snapshot { released, ..Snapshot::default() });
         totals.update(&Snapshot { threads: vec![ended(5, 5)], ..Snapshot::default() });
         let expected = Residuals { compared: 2, differing: 1, voluntary: 2, ..Residuals::default() };
-        assert_eq!(totals.ended(), expected);
+        assert_eq!(totals.ended, expected);
     }
 
     #[test]
@@ -139,7 +127,7 @@ mod tests {
             let workload = totals.workload(WorkloadId(1)).cloned().unwrap_or_default();
             assert_eq!((workload.voluntary, workload.threads, workload.times.on_cpu_ns), (4, 1, 50));
         }
-        assert_eq!(totals.torn_records(), 4);
+        assert_eq!(totals.torn_records, 4);
         assert!(totals.workload(WorkloadId(2)).is_none());
     }
 }

@@ -160,8 +160,8 @@ fn losses(losses: &Losses) -> LossReport {
 }
 
 fn core_map(timeline: &Timeline, online: &[u32]) -> Option<CoreMap> {
-    let mut order: Vec<usize> = (0..timeline.lanes().len()).collect();
-    order.sort_by_key(|lane| std::cmp::Reverse(timeline.lanes()[*lane].total_ns));
+    let mut order: Vec<usize> = (0..timeline.lanes.len()).collect();
+    order.sort_by_key(|lane| std::cmp::Reverse(timeline.lanes[*lane].total_ns));
     let mut place = vec![0; order.len()];
     for (index, lane) in order.iter().enumerate() {
         place[*lane] = index;
@@ -184,18 +184,18 @@ fn core_map(timeline: &Timeline, online: &[u32]) -> Option<CoreMap> {
     }
     let threads = order
         .into_iter()
-        .map(|lane| &timeline.lanes()[lane])
+        .map(|lane| &timeline.lanes[lane])
         .map(|lane| CoreMapThread { tid: lane.tid, tgid: lane.tgid, comm: lane.comm.clone() })
         .collect();
-    Some(CoreMap { bin_seconds: seconds(timeline.bin_ns()), rows, threads })
+    Some(CoreMap { bin_seconds: seconds(timeline.bin_ns), rows, threads })
 }
 
 fn over_time(timeline: &Timeline) -> Option<OverTime> {
-    let columns = timeline.columns();
+    let columns = &timeline.columns;
     let on_cpu_ns = |column: &Column| column.cores.iter().flat_map(|slice| slice.by_lane.values()).sum();
     (!columns.is_empty()).then(|| OverTime {
-        begin_monotonic_ns: timeline.start_ns(),
-        bin_seconds: seconds(timeline.bin_ns()),
+        begin_monotonic_ns: timeline.start_ns,
+        bin_seconds: seconds(timeline.bin_ns),
         on_cpu_seconds: columns.iter().map(|column| seconds(on_cpu_ns(column))).collect(),
         runnable_seconds: columns.iter().map(|column| seconds(column.runnable_ns)).collect(),
     })

@@ -163,9 +163,7 @@ fn gil(report: &RunReport) -> Vec<String> {
 /// The longest that a thread held it on average.
 fn hold(report: &RunReport) -> String {
     let holds = report.threads.iter().filter_map(|thread| thread.gil.as_ref()?.hold_seconds);
-    holds
-        .fold(None, |longest: Option<f64>, hold| Some(longest.map_or(hold, |longest| longest.max(hold))))
-        .map_or_else(String::new, |hold| format!(", held for up to {} at a time on average", duration(hold)))
+    holds.reduce(f64::max).map_or_else(String::new, |hold| format!(", held for up to {} at a time on average", duration(hold)))
 }
 
 const BAR: usize = 30;

@@ -24,13 +24,13 @@ proptest! {
             now_ns += step;
             sums = [sums[0] + first.min(step), sums[1] + second.min(step)];
             timeline.feed(&sample(now_ns, &sums));
-            prop_assert!(timeline.bins.len() <= MAX_BINS);
+            prop_assert!(timeline.columns.len() <= MAX_BINS);
         }
         let mut shares = timeline.row(0).chain(timeline.row(1)).flat_map(|slice| slice.by_lane.values());
         prop_assert!(shares.all(|ns| *ns > 0), "a thread is in a column in which it did not run");
         prop_assert_eq!(total(&timeline, 0), sums[0]);
         prop_assert_eq!(total(&timeline, 1), sums[1]);
-        prop_assert_eq!(timeline.lanes().iter().map(|lane| lane.total_ns).sum::<u64>(), sums[0] + sums[1]);
+        prop_assert_eq!(timeline.lanes.iter().map(|lane| lane.total_ns).sum::<u64>(), sums[0] + sums[1]);
     }
 }
 
@@ -75,17 +75,17 @@ proptest! {
             waited_ns += step * percent / 50;
             timeline.feed(&with_idle(now_ns, &[0, idle_ns], waited_ns));
         }
-        prop_assert!(timeline.lanes().is_empty(), "nobody ran");
+        prop_assert!(timeline.lanes.is_empty(), "nobody ran");
         let length_ns = now_ns - start_ns;
-        let bin_ns = timeline.bin_ns();
+        let bin_ns = timeline.bin_ns;
         prop_assert!(bin_ns * MAX_BINS as u64 >= length_ns && (bin_ns == FIRST_BIN_NS || bin_ns / 2 * (MAX_BINS as u64) < length_ns));
-        prop_assert_eq!(timeline.columns().len() as u64, length_ns.div_ceil(bin_ns));
+        prop_assert_eq!(timeline.columns.len() as u64, length_ns.div_ceil(bin_ns));
         for (column, slice) in timeline.row(0).enumerate() {
             let begin_ns = column as u64 * bin_ns;
             prop_assert_eq!(slice.busy_ns, bin_ns.min(length_ns - begin_ns), "column {}", column);
         }
         prop_assert_eq!(timeline.row(1).map(|slice| slice.busy_ns).sum::<u64>(), length_ns - idle_ns);
-        prop_assert_eq!(timeline.columns().iter().map(|column| column.runnable_ns).sum::<u64>(), waited_ns);
+        prop_assert_eq!(timeline.columns.iter().map(|column| column.runnable_ns).sum::<u64>(), waited_ns);
     }
 }
 
@@ -96,12 +96,12 @@ fn merged_columns_keep_who_ran_where() {
     timeline.feed(&sample(FIRST_BIN_NS, &[4_000_000, 0]));
     timeline.feed(&sample(2 * FIRST_BIN_NS, &[5_000_000, 3_000_000]));
     timeline.feed(&sample(half, &[5_000_000, 3_000_000]));
-    assert_eq!((timeline.bin_ns(), timeline.columns().len()), (FIRST_BIN_NS, MAX_BINS));
+    assert_eq!((timeline.bin_ns, timeline.columns.len()), (FIRST_BIN_NS, MAX_BINS));
     timeline.feed(&sample(half + 1, &[5_000_000, 3_000_000]));
-    assert_eq!(timeline.bin_ns(), 2 * FIRST_BIN_NS);
-    let first: Vec<u64> = timeline.columns()[0].cores.iter().map(|slice| slice.by_lane[&0]).collect();
+    assert_eq!(timeline.bin_ns, 2 * FIRST_BIN_NS);
+    let first: Vec<u64> = timeline.columns[0].cores.iter().map(|slice| slice.by_lane[&0]).collect();
     assert_eq!(first, [5_000_000, 3_000_000]);
-    assert!(timeline.columns()[1].cores.iter().all(|slice| slice.by_lane.is_empty()));
+    assert!(timeline.columns[1].cores.iter().all(|slice| slice.by_lane.is_empty()));
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn what_was_done_before_the_timeline_is_not_on_it() {
     after.threads[0].record.preempt_wait_ns = 9_500_000;
     let mut timeline = Timeline::starting(&before);
     timeline.feed(&after);
-    assert_eq!((total(&timeline, 0), timeline.lanes()[0].total_ns), (1_000_000, 1_000_000));
-    assert_eq!(timeline.columns()[0].runnable_ns, 500_000);
-    assert_eq!(timeline.start_ns(), 10_000_000);
+    assert_eq!((total(&timeline, 0), timeline.lanes[0].total_ns), (1_000_000, 1_000_000));
+    assert_eq!(timeline.columns[0].runnable_ns, 500_000);
+    assert_eq!(timeline.start_ns, 10_000_000);
     // An older sample, or the same once more, adds nothing.
     timeline.feed(&sample(15_000_000, &[9_000_000]));
     assert_eq!(total(&timeline, 0), 1_000_000);
@@ -134,7 +134,7 @@ fn open_intervals_are_on_it() {
     let mut timeline = Timeline::starting(&running(2_000_000));
     timeline.feed(&running(5_000_000));
     assert_eq!((total(&timeline, 0), total(&timeline, 1)), (0, 3_000_000));
-    assert_eq!(timeline.columns()[0].cores.iter().map(|slice| slice.busy_ns).collect::<Vec<_>>(), [0, 3_000_000]);
+    assert_eq!(timeline.columns[0].cores.iter().map(|slice| slice.busy_ns).collect::<Vec<_>>(), [0, 3_000_000]);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_thread_id_that_is_used_again_is_another_lane() {
     let mut second = sample(30, &[4]);
     second.threads[0].record.start_ns = 25;
     timeline.feed(&second);
-    let lanes: Vec<(u32, &str, u64)> = timeline.lanes().iter().map(|lane| (lane.tid, lane.comm.as_str(), lane.total_ns)).collect();
+    let lanes: Vec<(u32, &str, u64)> = timeline.lanes.iter().map(|lane| (lane.tid, lane.comm.as_str(), lane.total_ns)).collect();
     assert_eq!(lanes, [(7, "worker", 8), (7, "worker", 4)]);
     assert!(timeline.row(1).next().is_none(), "there is one core");
     assert_eq!(timeline.seen.len(), 1, "a thread that has ended is forgotten");

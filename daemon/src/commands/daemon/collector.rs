@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Result;
 use prometheus::process_collector::ProcessCollector;
+use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::{
     gil::{AddressRange, RANGES},
     residual::Residuals,
@@ -160,16 +161,16 @@ impl Collector {
             pythons_unresolved: self.interpreters.unresolved(),
             cpus: self.cpus(),
             online_at_start: self.topology.online().iter().copied().map(Cpu).collect(),
-            losses: self.totals.losses(),
-            ended: self.totals.ended(),
+            losses: self.totals.losses,
+            ended: self.totals.ended,
             waiting: scrape.waiting,
-            torn_records: self.totals.torn_records(),
+            torn_records: self.totals.torn_records,
             programs: scrape.programs.iter().map(|status| self.cost.of(status, scrape.costs)).collect(),
             bpf_measured_ns: ns(self.cost.measured),
             workloads_folded: self.scanner.table().folded(),
             collection: self.collection,
             refused: scrape.refused,
-            daemon_cpu_ns: process_cpu_ns(),
+            daemon_cpu_ns: ns(clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()),
         };
         text::encode(&exposition, &self.process)
     }
@@ -197,7 +198,7 @@ impl Collector {
             let failure = program.failure.clone();
             handle::ProgramStatus { name: program.name, attached: failure.is_none(), failure }
         };
-        let losses = self.totals.losses();
+        let losses = self.totals.losses;
         let last_reading = self.last_reading.as_ref();
         Status {
             version: env!("CARGO_PKG_VERSION"),
@@ -234,13 +235,6 @@ fn epoch() -> u64 {
 
 fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn process_cpu_ns() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the clock exists on every Linux, and the destination is a whole timespec.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -18,10 +18,11 @@ use schedscope::lab::{
     daemon,
     serve::{
         NO_PROMETHEUS, find_grafana,
-        grafana::{Grafana, Source},
+        grafana::{self, Source},
         prometheus::{Prometheus, Settings},
         what_to_open,
     },
+    server::Server,
 };
 
 use crate::workspace::{find_program, root};
@@ -64,7 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         Some(program) => {
             let listen = free(arguments.grafana_port, "--grafana-port")?;
             let source = Source { url: prometheus.url(), scrape_seconds: arguments.scrape_seconds };
-            Some(Grafana::start(&program, &scratch.path().join("grafana"), listen, &source, &stop)?)
+            Some(grafana::start(&program, &scratch.path().join("grafana"), listen, &source, &stop)?)
         }
         None => None,
     };
@@ -73,9 +74,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         _ => None,
     };
     if let Some(panels) = &panels {
-        println!("Panels drawn by Grafana's libraries: http://{}/?prometheus={}", panels.address(), prometheus.url());
+        println!("Panels drawn by Grafana's libraries: http://{}/?prometheus={}", panels.address, prometheus.url());
     }
-    let url = grafana.as_ref().map(Grafana::url);
+    let url = grafana.as_ref().map(Server::url);
     println!("{}", what_to_open(url.as_deref(), &prometheus.url(), &root().join("grafana/dashboards")));
     if arguments.check {
         return Ok(());

@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let tracer = Tracer { program: program.clone(), directory: directory.clone() };
     let native = Runtime::native(program);
     let server = Background::serve((Ipv4Addr::LOCALHOST, 0).into(), late_answers(ANSWER_DELAY))?;
-    let url = format!("http://{}/", server.address());
+    let url = format!("http://{}/", server.address);
     runtimes.push(native);
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let bench = Bench { scale, cpus, url, directory: directory.clone() };

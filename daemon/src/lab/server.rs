@@ -37,7 +37,13 @@ impl Server {
         self.service.id()
     }
 
-    pub(crate) fn check_alive(&mut self) -> Result<()> {
+    /// Its address for a browser.
+    pub fn url(&self) -> String {
+        self.http.url()
+    }
+
+    /// Fails if it has ended.
+    pub fn check_alive(&mut self) -> Result<()> {
         if self.service.has_ended() {
             bail!("{} ended: {}", self.name, last_error(&self.log));
         }

@@ -250,7 +250,7 @@ fn panels_are_drawn(scene: &Scene) {
     let described = json!(traces.map(description).collect::<Vec<_>>()).to_string();
     let mut node = page.node();
     node.args(["--test", "--test-reporter=spec"]).arg(page.served().join("tests/panels.test.mjs")).envs([
-        ("PAGE", format!("http://{}/", server.address())),
+        ("PAGE", format!("http://{}/", server.address)),
         ("PROMETHEUS", scene.prometheus.url()),
         ("PICTURES", target_dir().join("grafana/pictures").display().to_string()),
         ("CHROMIUM", browser.display().to_string()),

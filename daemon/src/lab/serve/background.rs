@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 
 /// Serves until it is dropped.
 pub struct Background {
-    address: SocketAddr,
+    /// Where it serves.
+    pub address: SocketAddr,
     _end: oneshot::Sender<()>,
 }
 
@@ -34,10 +35,5 @@ impl Background {
             })
         });
         Ok(Background { address, _end: end })
-    }
-
-    /// Where it serves.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 }

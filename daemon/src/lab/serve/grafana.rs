@@ -25,7 +25,6 @@ const CONVENTIONAL_DASHBOARDS: &str = "/var/lib/grafana/dashboards/schedscope";
 
 /// What the shipped data source says of `prometheus.yml` beside it; rates of another Prometheus need its own.
 const SHIPPED_INTERVAL: &str = "timeInterval: 5s";
-/// The tag of every shipped dashboard.
 const TAG: &str = "schedscope";
 
 /// The Prometheus that it asks.
@@ -36,47 +35,32 @@ pub struct Source {
     pub scrape_seconds: u32,
 }
 
-/// A running Grafana with the shipped dashboards.
-pub struct Grafana(Server);
-
-impl Grafana {
-    /// Starts it, with all its files in `directory`, and waits until it has every dashboard.
-    pub fn start(program: &Path, directory: &Path, listen: SocketAddr, source: &Source, stop: &Stop) -> Result<Grafana> {
-        provision(directory, source.scrape_seconds)?;
-        let mut command = Command::new(program);
-        if program.file_name().is_some_and(|name| name == "grafana") {
-            command.arg("server");
-        }
-        command.arg("--homepath").arg(home(program)?).envs([
-            ("PROMETHEUS_URL", source.url.as_str()),
-            ("GF_SERVER_HTTP_ADDR", &listen.ip().to_string()),
-            ("GF_SERVER_HTTP_PORT", &listen.port().to_string()),
-            // Only this host can connect; nothing is kept.
-            ("GF_AUTH_ANONYMOUS_ENABLED", "true"),
-            ("GF_ANALYTICS_REPORTING_ENABLED", "false"),
-            ("GF_ANALYTICS_CHECK_FOR_UPDATES", "false"),
-            ("GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "false"),
-        ]);
-        command.envs([
-            ("GF_PATHS_DATA", directory.join("data")),
-            ("GF_PATHS_LOGS", directory.join("logs")),
-            ("GF_PATHS_PLUGINS", directory.join("plugins")),
-            ("GF_PATHS_PROVISIONING", directory.join("provisioning")),
-        ]);
-        let mut server = Server::start("Grafana", &mut command, listen, directory.join("grafana.log"))?;
-        server.wait(START_LIMIT, "does not show the dashboards", stop, has_dashboards)?;
-        Ok(Grafana(server))
+/// Starts Grafana, with all its files in `directory`, and waits until it has every shipped dashboard.
+pub fn start(program: &Path, directory: &Path, listen: SocketAddr, source: &Source, stop: &Stop) -> Result<Server> {
+    provision(directory, source.scrape_seconds)?;
+    let mut command = Command::new(program);
+    if program.file_name().is_some_and(|name| name == "grafana") {
+        command.arg("server");
     }
-
-    /// Its address for a browser.
-    pub fn url(&self) -> String {
-        self.0.http.url()
-    }
-
-    /// Fails if it has ended.
-    pub fn check_alive(&mut self) -> Result<()> {
-        self.0.check_alive()
-    }
+    command.arg("--homepath").arg(home(program)?).envs([
+        ("PROMETHEUS_URL", source.url.as_str()),
+        ("GF_SERVER_HTTP_ADDR", &listen.ip().to_string()),
+        ("GF_SERVER_HTTP_PORT", &listen.port().to_string()),
+        // Only this host can connect; nothing is kept.
+        ("GF_AUTH_ANONYMOUS_ENABLED", "true"),
+        ("GF_ANALYTICS_REPORTING_ENABLED", "false"),
+        ("GF_ANALYTICS_CHECK_FOR_UPDATES", "false"),
+        ("GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES", "false"),
+    ]);
+    command.envs([
+        ("GF_PATHS_DATA", directory.join("data")),
+        ("GF_PATHS_LOGS", directory.join("logs")),
+        ("GF_PATHS_PLUGINS", directory.join("plugins")),
+        ("GF_PATHS_PROVISIONING", directory.join("provisioning")),
+    ]);
+    let mut server = Server::start("Grafana", &mut command, listen, directory.join("grafana.log"))?;
+    server.wait(START_LIMIT, "does not show the dashboards", stop, has_dashboards)?;
+    Ok(server)
 }
 
 fn has_dashboards(http: &Http) -> bool {

@@ -32,11 +32,10 @@ use super::{
     server::Server,
 };
 pub use compare::Shown;
-use grafana::{Grafana, Source};
+use grafana::Source;
 use phases::{Phase, Phases};
 use prometheus::{Prometheus, Settings};
 
-/// From one scrape to the next.
 const SCRAPE_SECONDS: u32 = 1;
 /// One more scrape has been made after this time.
 const NEXT_SCRAPE: Duration = Duration::from_millis(1200);
@@ -64,7 +63,7 @@ pub struct Serving {
     daemon: Option<Server>,
     address: SocketAddr,
     prometheus: Prometheus,
-    grafana: Option<Grafana>,
+    grafana: Option<Server>,
     phases: Phases,
     shown: Vec<Shown>,
 }
@@ -82,7 +81,7 @@ impl Serving {
         let prometheus = Prometheus::start(prometheus, &directory.join("prometheus"), &settings, stop)?;
         let grafana = find_grafana().map(|program| {
             let source = Source { url: prometheus.url(), scrape_seconds: SCRAPE_SECONDS };
-            Grafana::start(&program, &directory.join("grafana"), conventional(GRAFANA_PORT)?, &source, stop)
+            grafana::start(&program, &directory.join("grafana"), conventional(GRAFANA_PORT)?, &source, stop)
         });
         let grafana = grafana.transpose()?;
         if grafana.is_none() {
@@ -104,7 +103,7 @@ impl Serving {
     }
 
     fn what_to_open(&self) -> String {
-        let grafana = self.grafana.as_ref().map(Grafana::url);
+        let grafana = self.grafana.as_ref().map(Server::url);
         what_to_open(grafana.as_deref(), &self.prometheus.url(), &self.tracer.directory.join("dashboards"))
     }
 
@@ -171,7 +170,6 @@ impl Serving {
         &self.prometheus
     }
 
-    /// What the daemon serves now.
     pub(crate) fn metrics(&self) -> Result<String> {
         Http::new(self.address).text("/metrics")
     }
@@ -202,7 +200,7 @@ impl Serving {
     fn check_alive(&mut self) -> Result<()> {
         self.daemon.as_mut().map_or(Ok(()), Server::check_alive)?;
         self.prometheus.check_alive()?;
-        self.grafana.as_mut().map_or(Ok(()), Grafana::check_alive)
+        self.grafana.as_mut().map_or(Ok(()), Server::check_alive)
     }
 }
 

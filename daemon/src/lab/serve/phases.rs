@@ -42,7 +42,7 @@ impl Phases {
 
     /// Where it serves.
     pub fn address(&self) -> SocketAddr {
-        self.server.address()
+        self.server.address
     }
 
     /// From now on it is this phase, or none.

@@ -63,7 +63,7 @@ impl Dashboard {
     }
 
     /// The JSON model, pretty-printed, with a newline at the end.
-    pub fn json_text(&self) -> String {
+    pub(crate) fn json_text(&self) -> String {
         format!("{:#}\n", self.json())
     }
 

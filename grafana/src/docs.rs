@@ -26,8 +26,7 @@ fn code<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The text of `docs/metrics.md`.
-pub fn metrics_markdown() -> String {
+pub(crate) fn metrics_markdown() -> String {
     let metrics = catalog::ALL.iter().map(|metric| {
         let labels = metric.labels.iter().map(|label| label.name);
         [code([metric.name]), kind(metric).to_owned(), code(labels), metric.help.to_owned()]
@@ -96,8 +95,7 @@ fn label_values() -> Vec<[String; 3]> {
     seen.into_iter().map(row).collect()
 }
 
-/// The text of `docs/dashboards.md`.
-pub fn dashboards_markdown() -> String {
+pub(crate) fn dashboards_markdown() -> String {
     let row = |row: &Row| {
         let folded = if row.collapsed { " (folded)" } else { "" };
         let panels = row.panels.iter().map(|panel| [panel.title, panel.how_to_read, panel.next].map(str::to_owned));
@@ -118,8 +116,7 @@ pub fn dashboards_markdown() -> String {
     )
 }
 
-/// The text of `docs/alerts.md`.
-pub fn alerts_markdown() -> Result<String, serde_yaml_ng::Error> {
+pub(crate) fn alerts_markdown() -> Result<String, serde_yaml_ng::Error> {
     let recordings = rules::recordings()?;
     let recorded = recordings.iter().map(|recording| [code([recording.name.as_str()]), code(recording.labels())]);
     Ok(format!(

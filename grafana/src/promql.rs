@@ -17,17 +17,17 @@ pub const RANGE: &str = "$__range";
 const KNOWN_FOR: &str = "1d";
 
 /// The series of a metric that the reader has chosen.
-pub fn chosen(metric: &Metric) -> String {
+pub(crate) fn chosen(metric: &Metric) -> String {
     select(metric, "", "")
 }
 
 /// The same, narrowed by `matchers`.
-pub fn chosen_where(metric: &Metric, matchers: &str) -> String {
+pub(crate) fn chosen_where(metric: &Metric, matchers: &str) -> String {
     select(metric, "", matchers)
 }
 
 /// A metric that every job has, limited to schedscope daemons: the reader may have chosen all jobs.
-pub fn of_daemons(metric: &Metric) -> String {
+pub(crate) fn of_daemons(metric: &Metric) -> String {
     format!("{} and on (job, instance) last_over_time({}[{KNOWN_FOR}])", chosen(metric), chosen(&catalog::BUILD_INFO))
 }
 
@@ -39,33 +39,30 @@ fn select(metric: &Metric, suffix: &str, matchers: &str) -> String {
     format!("{}{suffix}{{{}}}", metric.name, all.join(", "))
 }
 
-/// Per-second rate of a counter.
-pub fn rate(counter: &Metric) -> String {
+pub(crate) fn rate(counter: &Metric) -> String {
     rate_of(chosen(counter))
 }
 
 /// Per-second rate of the counters that a selector selects.
-pub fn rate_of(selector: impl Display) -> String {
+pub(crate) fn rate_of(selector: impl Display) -> String {
     format!("rate({selector}[{RATE_INTERVAL}])")
 }
 
-/// Growth of a counter from one point to the next.
-pub fn increase(counter: &Metric) -> String {
+pub(crate) fn increase(counter: &Metric) -> String {
     format!("increase({}[{RATE_INTERVAL}])", chosen(counter))
 }
 
-/// Observations of a histogram per second.
-pub fn observations(histogram: &Metric) -> String {
+pub(crate) fn observations(histogram: &Metric) -> String {
     rate_of(select(histogram, "_count", ""))
 }
 
 /// Observations of a histogram per bucket in each step, for a heat map.
-pub fn bucket_increase(histogram: &Metric) -> String {
+pub(crate) fn bucket_increase(histogram: &Metric) -> String {
     sum("le", format_args!("increase({}[{RATE_INTERVAL}])", select(histogram, "_bucket", "")))
 }
 
 /// Quantile `q` of a histogram, by some labels or of all.
-pub fn quantile(q: f64, histogram: &Metric, by: &str) -> String {
+pub(crate) fn quantile(q: f64, histogram: &Metric, by: &str) -> String {
     let by = if by.is_empty() { "le".to_owned() } else { format!("{by}, le") };
     let buckets = sum(&by, rate_of(select(histogram, "_bucket", "")));
     // Without observations it is NaN, which charts and tables would show; the comparison drops it.
@@ -73,22 +70,19 @@ pub fn quantile(q: f64, histogram: &Metric, by: &str) -> String {
 }
 
 /// Sum by some labels, such as `instance, workload`, or of all.
-pub fn sum(by: &str, series: impl Display) -> String {
+pub(crate) fn sum(by: &str, series: impl Display) -> String {
     aggregate("sum", by, series)
 }
 
-/// Mean by some labels.
-pub fn mean(by: &str, series: impl Display) -> String {
+pub(crate) fn mean(by: &str, series: impl Display) -> String {
     aggregate("avg", by, series)
 }
 
-/// Largest by some labels.
-pub fn max(by: &str, series: impl Display) -> String {
+pub(crate) fn max(by: &str, series: impl Display) -> String {
     aggregate("max", by, series)
 }
 
-/// Number of series by some labels.
-pub fn count(by: &str, series: impl Display) -> String {
+pub(crate) fn count(by: &str, series: impl Display) -> String {
     aggregate("count", by, series)
 }
 
@@ -97,6 +91,6 @@ fn aggregate(operator: &str, by: &str, series: impl Display) -> String {
 }
 
 /// The ten largest series: nobody can tell more lines or bars apart.
-pub fn top_ten(series: impl Display) -> String {
+pub(crate) fn top_ten(series: impl Display) -> String {
     format!("topk (10, {series})")
 }

@@ -10,12 +10,12 @@ const NAMES: [&str; 2] = ["workload", "instance"];
 const NAME_WIDTH: u32 = 200;
 
 /// Lines over time.
-pub fn lines(title: &'static str, unit: Unit) -> Panel {
+pub(crate) fn lines(title: &'static str, unit: Unit) -> Panel {
     time_series(title, unit, 0, "none")
 }
 
 /// Areas over time that add up.
-pub fn stacked(title: &'static str, unit: Unit) -> Panel {
+pub(crate) fn stacked(title: &'static str, unit: Unit) -> Panel {
     time_series(title, unit, 40, "normal")
 }
 
@@ -34,18 +34,17 @@ fn time_series(title: &'static str, unit: Unit, fill: u32, stacking: &str) -> Pa
     Panel::new("timeseries", title, unit, json!({ "min": 0, "custom": custom }), options)
 }
 
-/// One number.
-pub fn stat(title: &'static str, unit: Unit) -> Panel {
+pub(crate) fn stat(title: &'static str, unit: Unit) -> Panel {
     Panel::new("stat", title, unit, json!({ "decimals": 2 }), stat_options("none")).sized(4, 4)
 }
 
 /// One whole number.
-pub fn whole_number(title: &'static str) -> Panel {
+pub(crate) fn whole_number(title: &'static str) -> Panel {
     Panel::new("stat", title, Unit::Short, json!({ "decimals": 0 }), stat_options("none")).sized(4, 4)
 }
 
 /// One number that should be 0 and is red if it is not.
-pub fn alarm(title: &'static str, unit: Unit) -> Panel {
+pub(crate) fn alarm(title: &'static str, unit: Unit) -> Panel {
     let thresholds =
         json!({ "mode": "absolute", "steps": [{ "color": "green", "value": null }, { "color": "red", "value": 1e-6 }] });
     Panel::new("stat", title, unit, json!({ "thresholds": thresholds }), stat_options("background")).sized(4, 4)
@@ -63,7 +62,7 @@ fn last_value() -> Value {
 }
 
 /// Cells over time: one row per series, the colour is a share from 0 to 1.
-pub fn share_heatmap(title: &'static str) -> Panel {
+pub(crate) fn share_heatmap(title: &'static str) -> Panel {
     let mut panel = heatmap(title, Unit::Share, "short");
     panel.options["color"]["min"] = 0.into();
     panel.options["color"]["max"] = 1.into();
@@ -71,7 +70,7 @@ pub fn share_heatmap(title: &'static str) -> Panel {
 }
 
 /// A histogram over time: rows are buckets in seconds, the colour is the number of observations.
-pub fn latency_heatmap(title: &'static str) -> Panel {
+pub(crate) fn latency_heatmap(title: &'static str) -> Panel {
     Panel { format: "heatmap", ..heatmap(title, Unit::Short, "s").sized(12, 9) }
 }
 
@@ -96,7 +95,7 @@ fn heatmap(title: &'static str, unit: Unit, y_unit: &str) -> Panel {
 }
 
 /// Bars of states over time: one row per value of the label `rows`, the state is the value of the label `state`.
-pub fn owners(title: &'static str, rows: &str, state: &str) -> Panel {
+pub(crate) fn owners(title: &'static str, rows: &str, state: &str) -> Panel {
     let defaults = json!({ "mappings": states::mappings(), "custom": { "fillOpacity": 80, "lineWidth": 0 } });
     let options = json!({
         "mergeValues": true, "showValue": "auto", "alignValue": "left", "rowHeight": 0.9, "perPage": 32,
@@ -114,7 +113,7 @@ pub fn owners(title: &'static str, rows: &str, state: &str) -> Panel {
 }
 
 /// A table with the values of one label as rows, under a heading, and of another as columns, each cell a share.
-pub fn share_matrix(title: &'static str, rows: &str, heading: &str, columns: &str) -> Panel {
+pub(crate) fn share_matrix(title: &'static str, rows: &str, heading: &str, columns: &str) -> Panel {
     let custom = json!({ "align": "right", "cellOptions": { "type": "color-background", "mode": "gradient" }, "inspect": false });
     let defaults = json!({ "decimals": 2, "min": 0, "max": 1, "color": { "mode": "continuous-BlPu" }, "custom": custom });
     let panel = Panel::new("table", title, Unit::Share, defaults, table_options(None)).sized(12, 9);
@@ -129,7 +128,7 @@ pub fn share_matrix(title: &'static str, rows: &str, heading: &str, columns: &st
 }
 
 /// Bars for the last value of each series. Of shares a full bar is 1, of other numbers the longest is full.
-pub fn bars(title: &'static str, unit: Unit) -> Panel {
+pub(crate) fn bars(title: &'static str, unit: Unit) -> Panel {
     let mut defaults = json!({ "min": 0, "color": { "mode": "continuous-BlPu" } });
     if unit == Unit::Share {
         defaults["max"] = 1.into();
@@ -151,7 +150,7 @@ fn matrix(column_field: &str, row_field: &str, value_field: &str) -> Value {
 }
 
 /// A table whose rows are the combinations of `labels`, given with their headings.
-pub fn table(title: &'static str, labels: &[(&str, &'static str)]) -> Panel {
+pub(crate) fn table(title: &'static str, labels: &[(&str, &'static str)]) -> Panel {
     let custom = json!({ "align": "auto", "cellOptions": { "type": "auto" }, "inspect": false, "filterable": true });
     let mut panel = Panel::new("table", title, Unit::Short, json!({ "custom": custom }), table_options(None)).sized(24, 9);
     panel.format = "table";
@@ -167,13 +166,12 @@ pub fn table(title: &'static str, labels: &[(&str, &'static str)]) -> Panel {
 /// What only tables have.
 impl Panel {
     /// Adds a column for a label that one of the queries has.
-    pub fn attribute(mut self, label: &str, heading: &'static str) -> Panel {
+    pub(crate) fn attribute(mut self, label: &str, heading: &'static str) -> Panel {
         self.columns.push((label.to_owned(), heading));
         self
     }
 
-    /// Adds a column of numbers.
-    pub fn column(mut self, heading: &'static str, unit: Unit, expr: String) -> Panel {
+    pub(crate) fn column(mut self, heading: &'static str, unit: Unit, expr: String) -> Panel {
         self.columns.push((format!("Value #{}", letter(self.queries.len())), heading));
         self.queries.push(Query { expr, legend: "", unit, heading: Some(heading) });
         let panel = self.set(heading, &[("unit", unit.id().into())]);
@@ -182,12 +180,12 @@ impl Panel {
     }
 
     /// Adds a column of means, such as C, whose second digit still counts.
-    pub fn mean(self, heading: &'static str, expr: String) -> Panel {
+    pub(crate) fn mean(self, heading: &'static str, expr: String) -> Panel {
         self.column(heading, Unit::Short, expr).set(heading, &[("decimals", 2.into())])
     }
 
     /// Adds a column of shares from 0 to 1, coloured.
-    pub fn share(self, heading: &'static str, expr: String) -> Panel {
+    pub(crate) fn share(self, heading: &'static str, expr: String) -> Panel {
         let cell = json!({ "type": "color-background", "mode": "gradient" });
         let colour = json!({ "mode": "continuous-BlPu" });
         self.column(heading, Unit::Share, expr)
@@ -195,18 +193,18 @@ impl Panel {
     }
 
     /// Lists the labels of one query, without its values.
-    pub fn listing(self, expr: String) -> Panel {
+    pub(crate) fn listing(self, expr: String) -> Panel {
         let first = self.columns.first().map(|(_, heading)| (*heading, false));
         Panel { options: table_options(first), ..self.query(expr, "") }
     }
 
     /// Sorts the rows by a column, largest first.
-    pub fn sorted_by(self, heading: &str) -> Panel {
+    pub(crate) fn sorted_by(self, heading: &str) -> Panel {
         Panel { options: table_options(Some((heading, true))), ..self }
     }
 
     /// Makes the cells of a column links to another dashboard, `variable` set to the cell's value.
-    pub fn linked(self, heading: &str, title: &str, uid: &str, variable: &str) -> Panel {
+    pub(crate) fn linked(self, heading: &str, title: &str, uid: &str, variable: &str) -> Panel {
         let cell = format!("var-{variable}=${{__value.text:percentencode}}");
         // The reader's other choices go along.
         let others = ["job", "instance", "workload"].into_iter().filter(|name| *name != variable);

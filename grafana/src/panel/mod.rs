@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 pub(crate) use states::NOBODY;
 
 /// Reference to the data source that the reader chose.
-pub fn datasource() -> Value {
+pub(crate) fn datasource() -> Value {
     json!({ "type": "prometheus", "uid": "${datasource}" })
 }
 
@@ -30,7 +30,7 @@ pub enum Unit {
 
 impl Unit {
     /// Grafana's id of the unit.
-    pub fn id(self) -> &'static str {
+    pub(crate) fn id(self) -> &'static str {
         match self {
             Unit::Short => "short",
             Unit::Share => "percentunit",
@@ -101,18 +101,16 @@ impl Panel {
         }
     }
 
-    /// Says how to read it.
-    pub fn read(self, how_to_read: &'static str) -> Panel {
+    pub(crate) fn read(self, how_to_read: &'static str) -> Panel {
         Panel { how_to_read, ..self }
     }
 
-    /// Says where to look next.
-    pub fn look_next(self, next: &'static str) -> Panel {
+    pub(crate) fn look_next(self, next: &'static str) -> Panel {
         Panel { next, ..self }
     }
 
     /// Adds a query whose series are named by `legend`.
-    pub fn query(mut self, expr: String, legend: &'static str) -> Panel {
+    pub(crate) fn query(mut self, expr: String, legend: &'static str) -> Panel {
         self.queries.push(Query { expr, legend, unit: self.unit, heading: None });
         self
     }
@@ -131,17 +129,17 @@ impl Panel {
     }
 
     /// Sets the size in columns of 24 and rows of 30 pixels.
-    pub fn sized(self, width: u32, height: u32) -> Panel {
+    pub(crate) fn sized(self, width: u32, height: u32) -> Panel {
         Panel { width, height, ..self }
     }
 
     /// Once for each chosen value of a variable, side by side.
-    pub fn repeated_by(self, variable: &'static str) -> Panel {
+    pub(crate) fn repeated_by(self, variable: &'static str) -> Panel {
         Panel { repeat: Some(variable), ..self }
     }
 
     /// Columns of 24 and rows that it takes.
-    pub fn size(&self) -> (u32, u32) {
+    pub(crate) fn size(&self) -> (u32, u32) {
         (self.width, self.height)
     }
 
@@ -151,7 +149,7 @@ impl Panel {
     }
 
     /// The panel's JSON at a place of the grid.
-    pub fn json(&self, id: usize, x: u32, y: u32) -> Value {
+    pub(crate) fn json(&self, id: usize, x: u32, y: u32) -> Value {
         let targets: Vec<Value> = self.queries.iter().enumerate().map(|(place, query)| self.target(place, query)).collect();
         let mut panel = json!({
             "id": id,

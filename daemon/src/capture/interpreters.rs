@@ -57,7 +57,6 @@ struct Process {
     finding: Finding,
     /// When it was first seen under this identity.
     since_ns: u64,
-    /// When to look at it again.
     due_ns: u64,
     comm: String,
 }

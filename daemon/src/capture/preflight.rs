@@ -4,7 +4,6 @@ use schedscope_ebpf::abi::program;
 
 use crate::capture::kernel::btf::Btf;
 
-/// Where the kernel keeps its type information.
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
 /// What a finding means for tracing.
@@ -35,7 +34,6 @@ impl Finding {
     }
 }
 
-/// Looks at everything.
 pub(crate) fn examine() -> Vec<Finding> {
     let btf = std::fs::read(VMLINUX_BTF).map_err(|error| error.to_string());
     let btf = btf.and_then(|data| Btf::parse(data).map_err(|error| error.to_string()));

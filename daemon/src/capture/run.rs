@@ -49,9 +49,7 @@ pub struct Run {
     pub(crate) threads: Vec<Thread>,
     /// Ended threads that were dropped because there were too many, the least busy ones.
     pub(crate) threads_forgotten: u64,
-    /// What is known of their Python interpreters.
     pub(crate) interpreters: Interpreters,
-    /// Losses since tracing began.
     pub(crate) losses: Losses,
     /// Samples for the core map.
     pub(crate) timeline: Timeline,
@@ -88,7 +86,6 @@ pub(crate) struct HostCounters {
     /// Idle time, open intervals included.
     pub(crate) idle_ns: u64,
     pub(crate) switches: u64,
-    /// Of these, from the idle task.
     pub(crate) switches_from_idle: u64,
 }
 

@@ -120,7 +120,6 @@ impl Row {
         Row { cell, ..Row::default() }
     }
 
-    /// The figures over all runs; `None` if there are none.
     pub(crate) fn figures(&self) -> Option<Figures> {
         if self.problem.is_none() { Figures::summary(&self.runs) } else { None }
     }

@@ -99,7 +99,6 @@ impl Runtime {
         self.name == NATIVE
     }
 
-    /// A command that runs it with these arguments.
     pub(crate) fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.prefix).args(arguments);

@@ -97,7 +97,6 @@ pub(super) const RUNNABLE: Colour = TASKS[0];
 pub(super) const BLOCKED: Colour = TASKS[4];
 
 impl ColourDepth {
-    /// Text in a colour, on a ground if one is given.
     pub(super) fn paint(self, text: &str, fore: Colour, ground: Option<Colour>) -> String {
         let mut codes = self.code(38, fore);
         if let Some(ground) = ground {

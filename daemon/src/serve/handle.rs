@@ -77,7 +77,6 @@ pub(crate) struct LoopHandle {
 }
 
 impl LoopHandle {
-    /// A handle, and the receiver of its requests.
     pub(crate) fn new() -> (LoopHandle, mpsc::Receiver<Request>) {
         let (requests, receiver) = mpsc::channel(MAX_CONNECTIONS);
         (LoopHandle { requests, refused: Arc::default() }, receiver)

@@ -48,7 +48,6 @@ pub(crate) struct Around {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct HostReading {
     pub(crate) proc_stat: Around,
-    /// perf's counters, if they are enabled.
     pub(crate) perf: Option<Around>,
     pub(crate) ours: HostSwitches,
     /// Our count again, after a switch that was seen on every CPU: it includes the switches that were hidden at the first reading.

@@ -82,7 +82,6 @@ pub(crate) struct Answer {
     pub(crate) next: u64,
     /// When tracing began, on the clock of `taken_ns`.
     pub(crate) began_ns: u64,
-    /// When the last reading was taken.
     pub(crate) taken_ns: u64,
     /// Idle time by CPU since tracing began.
     pub(crate) idle_ns: BTreeMap<u32, u64>,

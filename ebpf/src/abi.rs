@@ -164,10 +164,16 @@ pub struct TaskRecord {
     pub yielded: u64,
     /// The kernel's `nr_migrations` if no migration was missed.
     pub migrations_expected: u64,
-    /// When its life began, or its tracing if it was alive before; `CLOCK_MONOTONIC`.
-    pub start_ns: u64,
+    /// The kernel's `run_delay` when it last blocked.
+    pub run_delay_at_departure_ns: u64,
+    /// Of [`Self::wakeup_wait_ns`], the time until the kernel had put the thread in a run queue.
+    pub transit_ns: u64,
+    /// Of that, what followed waits for an interpreter's lock.
+    pub gil_transit_ns: u64,
     /// Closed time blocked, by reason.
     pub blocked_ns: [u64; REASON_SLOTS],
+    /// When its life began, or its tracing if it was alive before; `CLOCK_MONOTONIC`.
+    pub start_ns: u64,
     /// Migrations by [`Cause`].
     pub migrations: [u64; 2],
     /// Process id.
@@ -248,6 +254,10 @@ pub struct Cell {
     pub wakeup_wait_ns: u64,
     /// Closed time runnable after losing the CPU.
     pub preempt_wait_ns: u64,
+    /// Of [`Self::wakeup_wait_ns`], the time until the kernel had put the thread in a run queue.
+    pub transit_ns: u64,
+    /// Of that, what followed waits for an interpreter's lock.
+    pub gil_transit_ns: u64,
     /// Voluntary switches, by the kernel's rule for `nvcsw`.
     pub voluntary: u64,
     /// Involuntary switches (`nivcsw`) other than yields.
@@ -304,13 +314,13 @@ pub struct CpuRecord {
 const _: () = {
     assert!(size_of::<TaskClock>() == 32);
     // Every switch writes the first two cache lines: the clock, and the counters.
-    assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, blocked_ns) == 128);
+    assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, transit_ns) == 128);
     assert!(size_of::<WaitAccount>() == 176);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
-    assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 8 * REASON_SLOTS + 16 + 16 + 2 * size_of::<KernelCounts>());
+    assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 16 + 8 * REASON_SLOTS + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));
     assert!(size_of::<Cell>().is_multiple_of(64));
-    assert!(offset_of!(Cell, timeslice) == 8 * (6 + REASON_SLOTS + 8 + 3));
+    assert!(offset_of!(Cell, timeslice) == 8 * (8 + REASON_SLOTS + 8 + 3));
     assert!(size_of::<CpuRecord>().is_multiple_of(64));
     assert!(offset_of!(CpuRecord, loss) == 80);
 };

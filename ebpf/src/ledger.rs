@@ -48,6 +48,16 @@ pub fn note_migration(record: &mut TaskRecord) {
     record.switches_at_migration = at_switch;
 }
 
+/// How long a woken thread was on its way to a run queue: its wait minus the time for which the kernel has had it queued.
+///
+/// That is the growth of `run_delay` since it blocked, which a move between queues adds to, and `queued_ns`, the age of the kernel's
+/// stamp. On an idle CPU the way is an interrupt that has to wake it up; nobody else has the CPU.
+#[inline(always)]
+pub fn transit(record: &TaskRecord, wait_ns: u64, delay_ns: u64, queued_ns: u64) -> u64 {
+    let queued_ns = queued_ns + delay_ns.saturating_sub(record.run_delay_at_departure_ns);
+    wait_ns.saturating_sub(queued_ns)
+}
+
 /// How long the kernel had the thread queued in a wait whose switch-in was missed: `run_delay` minus all waits of the thread that are
 /// accounted for.
 #[inline(always)]
@@ -97,6 +107,15 @@ mod tests {
         record.yielded += 1;
         note_migration(&mut record);
         assert_eq!(record.migrations_again, 2);
+    }
+
+    #[test]
+    fn a_woken_thread_is_in_transit_until_it_is_queued() {
+        let record = TaskRecord { run_delay_at_departure_ns: 1_000, ..TaskRecord::default() };
+        assert_eq!(transit(&record, 70, 1_000, 20), 50);
+        assert_eq!(transit(&record, 70, 1_030, 20), 20);
+        // Since 6.12 the kernel counts sleep as waiting if the thread is moved in it.
+        assert_eq!(transit(&record, 70, 9_000, 20), 0);
     }
 
     #[test]

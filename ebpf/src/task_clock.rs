@@ -17,6 +17,8 @@ pub struct Closed {
     pub on_cpu_ns: u64,
     /// Time between being woken (or forked) and getting a CPU.
     pub wakeup_wait_ns: u64,
+    /// Of that, the time until the thread was in a run queue.
+    pub transit_ns: u64,
     /// Time between losing the CPU while runnable and getting one again.
     pub preempt_wait_ns: u64,
     /// Time blocked.

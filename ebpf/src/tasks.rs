@@ -207,6 +207,9 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.on_cpu_ns = 0;
     new.wakeup_wait_ns = 0;
     new.preempt_wait_ns = 0;
+    new.run_delay_at_departure_ns = 0;
+    new.transit_ns = 0;
+    new.gil_transit_ns = 0;
     new.voluntary = 0;
     new.preempted = 0;
     new.yielded = 0;

@@ -103,8 +103,7 @@ impl Thread {
 
     /// Closed and open time up to `now_ns`.
     pub fn times(&self, now_ns: u64) -> Times {
-        let TaskRecord { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns, .. } = self.record;
-        let mut times = Times { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns };
+        let mut times = Times::of_thread(&self.record);
         times.add_open(self, now_ns);
         times
     }
@@ -135,15 +134,37 @@ impl Thread {
 pub struct Times {
     /// On a CPU.
     pub on_cpu_ns: u64,
-    /// Runnable after a wake-up.
+    /// In a run queue after a wake-up.
     pub wakeup_wait_ns: u64,
-    /// Runnable after losing the CPU.
+    /// In a run queue after losing the CPU.
     pub preempt_wait_ns: u64,
+    /// Woken, and not in a run queue yet; after a wait for a GIL that is part of the wait, since the thread does not have the lock.
+    pub transit_ns: u64,
     /// Blocked, by reason.
     pub blocked_ns: [u64; REASON_SLOTS],
 }
 
 impl Times {
+    /// The closed times of a thread.
+    pub fn of_thread(record: &TaskRecord) -> Times {
+        let TaskRecord { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, transit_ns, gil_transit_ns, blocked_ns, .. } = *record;
+        Times { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, transit_ns, blocked_ns }.split(gil_transit_ns)
+    }
+
+    /// The closed times of a workload on one CPU.
+    pub fn of_cell(cell: &Cell) -> Times {
+        let Cell { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, transit_ns, gil_transit_ns, blocked_ns, .. } = *cell;
+        Times { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, transit_ns, blocked_ns }.split(gil_transit_ns)
+    }
+
+    /// The kernel side's waits begin at the waking. Takes the transit out of them.
+    fn split(mut self, gil_transit_ns: u64) -> Times {
+        self.wakeup_wait_ns = self.wakeup_wait_ns.saturating_sub(self.transit_ns);
+        self.transit_ns -= gil_transit_ns.min(self.transit_ns);
+        self.blocked_ns[Reason::Gil as usize] += gil_transit_ns;
+        self
+    }
+
     /// Adds the interval of a thread that is still open.
     pub fn add_open(&mut self, thread: &Thread, now_ns: u64) {
         let open = thread.open(now_ns);
@@ -153,7 +174,7 @@ impl Times {
         self.blocked_ns[thread.reason_index()] += open.blocked_ns;
     }
 
-    /// Runnable and not running, for either cause.
+    /// In a run queue and not running, for either cause: the kernel's `run_delay`.
     pub fn runnable_ns(&self) -> u64 {
         self.wakeup_wait_ns + self.preempt_wait_ns
     }
@@ -170,7 +191,7 @@ impl Times {
 
     /// All of it.
     pub fn total_ns(&self) -> u64 {
-        self.on_cpu_ns + self.runnable_ns() + self.blocked_total_ns()
+        self.on_cpu_ns + self.runnable_ns() + self.transit_ns + self.blocked_total_ns()
     }
 
     /// What was added since `before`.
@@ -184,6 +205,7 @@ impl Times {
             on_cpu_ns: each(self.on_cpu_ns, other.on_cpu_ns),
             wakeup_wait_ns: each(self.wakeup_wait_ns, other.wakeup_wait_ns),
             preempt_wait_ns: each(self.preempt_wait_ns, other.preempt_wait_ns),
+            transit_ns: each(self.transit_ns, other.transit_ns),
             blocked_ns: std::array::from_fn(|reason| each(self.blocked_ns[reason], other.blocked_ns[reason])),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use schedscope_ebpf::{abi::Cell, distance::Distance};
+use schedscope_ebpf::distance::Distance;
 
 use super::distribution::Distribution;
 use crate::{
@@ -65,6 +65,8 @@ pub struct Totals {
     pub wakeup_latency: Distribution,
     /// Switch-out while runnable to switch-in.
     pub preemption_wait: Distribution,
+    /// Closed waits of both distributions: those that were observed, those that were not, and what the kernel took out of runs.
+    pub wait_ns: u64,
     /// Waits whose beginning no event showed: in the times, in no distribution.
     pub unobserved_wait_ns: u64,
 }
@@ -95,9 +97,8 @@ impl Totals {
         let mut totals = Totals { on_cpu_ns_by_cpu: vec![0; snapshot.cells.len()], ..Totals::default() };
         for (cpu, cells) in snapshot.cells.iter().enumerate() {
             let Some(cell) = cells.get(index) else { continue };
-            let Cell { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns, .. } = *cell;
-            totals.times = totals.times.zip(&Times { on_cpu_ns, wakeup_wait_ns, preempt_wait_ns, blocked_ns }, u64::saturating_add);
-            totals.on_cpu_ns_by_cpu[cpu] = on_cpu_ns;
+            totals.times = totals.times.zip(&Times::of_cell(cell), u64::saturating_add);
+            totals.on_cpu_ns_by_cpu[cpu] = cell.on_cpu_ns;
             totals.voluntary += cell.voluntary;
             totals.preempted += cell.preempted;
             totals.yielded += cell.yielded;
@@ -110,6 +111,7 @@ impl Totals {
             totals.timeslice.add(&cell.timeslice);
             totals.wakeup_latency.add(&cell.wakeup_latency);
             totals.preemption_wait.add(&cell.preemption_wait);
+            totals.wait_ns += cell.wakeup_wait_ns + cell.preempt_wait_ns;
             totals.unobserved_wait_ns += cell.unobserved_wait_ns;
         }
         totals

@@ -101,7 +101,7 @@ pub struct UnseenByOthers {
 fn unseen_by_others(run: &Run) -> UnseenByOthers {
     let Run { threads, totals, .. } = run;
     let measured_ns = totals.wakeup_latency.sum_ns + totals.preemption_wait.sum_ns + totals.unobserved_wait_ns;
-    let taken_seconds = seconds(totals.times.runnable_ns().saturating_sub(measured_ns));
+    let taken_seconds = seconds(totals.wait_ns.saturating_sub(measured_ns));
     let mut unseen = UnseenByOthers { taken_seconds, ..UnseenByOthers::default() };
     let waited = waited_for(threads);
     for (index, thread) in threads.iter().enumerate() {

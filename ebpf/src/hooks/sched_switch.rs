@@ -10,7 +10,7 @@ use schedscope_ebpf::{
     blocked::{self, Reason, UNTOLD, class},
     cpu_account::Switched,
     gil::{self, GilWait},
-    ledger::{settle_end, unaccounted_delay},
+    ledger::{settle_end, transit, unaccounted_delay},
     loss::Loss,
     task_clock::{Closed, Departure, KernelGrowth},
 };
@@ -85,6 +85,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
         Departure::Blocked => {
             record.voluntary += 1;
             cell.voluntary += 1;
+            record.run_delay_at_departure_ns = prev.run_delay_ns().unwrap_or(0);
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
             let class = class_of(syscall);
             record.reason = u32::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
@@ -180,7 +181,12 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
         return;
     };
     begin(record);
-    if let Some(closed) = record.clock.end_wait(now_ns, cpu) {
+    if let Some(mut closed) = record.clock.end_wait(now_ns, cpu) {
+        if !closed.after_preemption {
+            if let (Some(delay_ns), Some(queued_ns)) = (next.run_delay_ns(), next.queued_for_ns()) {
+                closed.transit_ns = transit(record, closed.wakeup_wait_ns, delay_ns, queued_ns);
+            }
+        }
         off_cpu(record, cell, &closed);
     } else {
         irregular_switch_in(record, cell, now_ns, cpu, next);

@@ -4,6 +4,7 @@
 export const STATES = [
   ['running', 'running'],
   ['runnable', 'waiting for a CPU'],
+  ['transit', 'woken, not yet in a run queue'],
   ['gil', 'blocked: GIL'],
   ['futex', 'blocked: lock or thread'],
   ['pipe_socket', 'blocked: pipe or socket'],

@@ -2,7 +2,7 @@
 
 /** As many samples as the daemon keeps. */
 const SAMPLES = 300;
-const COUNTS = ['wakeup_wait_ns', 'preempt_wait_ns', 'voluntary', 'preempted', 'yielded', 'migrations', 'wakeup_waits',
+const COUNTS = ['wakeup_wait_ns', 'preempt_wait_ns', 'transit_ns', 'voluntary', 'preempted', 'yielded', 'migrations', 'wakeup_waits',
   'wakeup_waits_ns', 'preempt_waits', 'preempt_waits_ns'];
 
 export class History {
@@ -119,7 +119,7 @@ export function whole(part = {}) {
 /** What threads did, by the names of colours.js, in nanoseconds. */
 export function doing(figures) {
   const runnable = (figures.wakeup_wait_ns ?? 0) + (figures.preempt_wait_ns ?? 0);
-  return { running: whole(figures.on_cpu_ns), runnable, ...figures.blocked_ns };
+  return { running: whole(figures.on_cpu_ns), runnable, transit: figures.transit_ns ?? 0, ...figures.blocked_ns };
 }
 
 /** C, D and what else follows from sums over `wall_ns`. */

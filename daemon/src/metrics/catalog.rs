@@ -172,11 +172,14 @@ metrics! {
         "CPU time of the workload's threads on each CPU; 0 where none has run.",
         from "Cell::on_cpu_ns, open intervals included";
     WORKLOAD_RUNNABLE: Counter, Seconds, "workload_runnable_seconds_total", [WORKLOAD, RUNNABLE_CAUSE],
-        "Time that the workload's runnable threads waited for a CPU, after a wake-up or after losing the CPU.",
-        from "Cell::wakeup_wait_ns and Cell::preempt_wait_ns, open intervals included";
+        "Time that the workload's threads were in a run queue, waiting for a CPU, after a wake-up or after losing the CPU.",
+        from "Cell::wakeup_wait_ns minus Cell::transit_ns, and Cell::preempt_wait_ns, open intervals included";
+    WORKLOAD_TRANSIT: Counter, Seconds, "workload_transit_seconds_total", [WORKLOAD],
+        "Time from waking the workload's threads until the kernel had them in a run queue, except after a wait for a GIL.",
+        from "Cell::transit_ns minus Cell::gil_transit_ns";
     WORKLOAD_BLOCKED: Counter, Seconds, "workload_blocked_seconds_total", [WORKLOAD, BLOCKED_REASON],
-        "Time that the workload's threads were blocked, by what they waited for.",
-        from "Cell::blocked_ns, open intervals included";
+        "Time that the workload's threads were blocked, by what they waited for; a wait for a GIL ends in a run queue.",
+        from "Cell::blocked_ns and Cell::gil_transit_ns, open intervals included";
     WORKLOAD_SWITCHES: Counter, Count, "workload_context_switches_total", [WORKLOAD, SWITCH_KIND],
         "Context switches away from the workload's threads: voluntary is the kernel's nvcsw, the other two its nivcsw.",
         from "Cell::voluntary, Cell::preempted, Cell::yielded";

@@ -77,6 +77,7 @@ fn workload_times(text: &mut Text, exposition: &Exposition<'_>) {
             family.add(&[name, cause.name()], totals.runnable_ns(cause));
         }
     });
+    text.per_workload(&catalog::WORKLOAD_TRANSIT, workloads, |totals| totals.times.transit_ns);
     text.family(&catalog::WORKLOAD_BLOCKED, workloads, |family, Workload { name, totals, .. }| {
         for (reason, ns) in totals.times.blocked_by_reason() {
             family.add(&[name, reason.name()], ns);

@@ -55,6 +55,7 @@ pub fn build(run: &Run) -> RunReport {
             runnable: seconds(times.runnable_ns()),
             runnable_after_wakeup: seconds(times.wakeup_wait_ns),
             runnable_after_preemption: seconds(times.preempt_wait_ns),
+            transit: seconds(times.transit_ns),
             blocked: seconds(times.blocked_total_ns()),
         },
         blocked_seconds_by_reason: times.blocked_by_reason().map(|(reason, ns)| (reason.name().to_owned(), seconds(ns))).collect(),
@@ -133,6 +134,7 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         comm: thread.comm(),
         on_cpu_seconds: seconds(times.on_cpu_ns),
         runnable_seconds: seconds(times.runnable_ns()),
+        transit_seconds: seconds(times.transit_ns),
         blocked_seconds: seconds(times.blocked_total_ns()),
         blocked_seconds_by_reason: times
             .blocked_by_reason()

@@ -145,12 +145,15 @@ pub struct Parallelism {
 pub struct TimeSeconds {
     /// On a CPU.
     pub on_cpu: f64,
-    /// Runnable, waiting for a CPU.
+    /// In a run queue, waiting for a CPU: the kernel's run delay.
     pub runnable: f64,
     /// Of that, after a wake-up.
     pub runnable_after_wakeup: f64,
     /// Of that, after losing the CPU.
     pub runnable_after_preemption: f64,
+    /// Woken, and not in a run queue yet; after a wait for a GIL this is part of that wait.
+    #[serde(default)]
+    pub transit: f64,
     /// Blocked.
     pub blocked: f64,
 }
@@ -207,13 +210,16 @@ pub struct ThreadReport {
     pub comm: String,
     /// Time on a CPU.
     pub on_cpu_seconds: f64,
-    /// Time runnable and waiting.
+    /// Time in a run queue.
     pub runnable_seconds: f64,
+    /// Time from a waking to the run queue, where it is not part of a wait for a GIL.
+    #[serde(default)]
+    pub transit_seconds: f64,
     /// Time blocked.
     pub blocked_seconds: f64,
     /// The blocked part by reason; reasons without time are left out.
     pub blocked_seconds_by_reason: BTreeMap<String, f64>,
-    /// Life under observation; equals the sum of the three.
+    /// Life under observation; equals the sum of the four.
     pub lifetime_seconds: f64,
     /// The kernel's `nvcsw`.
     pub voluntary: u64,

@@ -173,12 +173,15 @@ const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '�
 /// Where the threads' time went, as bars.
 fn time(report: &RunReport, options: &Options) -> Block {
     let time = &report.time_seconds;
-    let whole = sane(time.on_cpu) + sane(time.runnable) + sane(time.blocked);
+    let whole = sane(time.on_cpu) + sane(time.runnable) + sane(time.transit) + sane(time.blocked);
     let mut rows: Vec<(String, f64, Colour)> = vec![
         ("running".to_owned(), time.on_cpu, RUNNING),
         ("runnable after a wake-up".to_owned(), time.runnable_after_wakeup, RUNNABLE),
         ("runnable after preemption".to_owned(), time.runnable_after_preemption, RUNNABLE),
     ];
+    if time.transit > 0.0 {
+        rows.push(("woken, not yet in a run queue".to_owned(), time.transit, RUNNABLE));
+    }
     let seconds = |reason: Reason| report.blocked_seconds_by_reason.get(reason.name()).map_or(0.0, |&seconds| sane(seconds));
     let mut blocked = Reason::ALL.map(|reason| (reason, seconds(reason))).to_vec();
     blocked.retain(|(_, seconds)| *seconds > 0.0);

@@ -18,7 +18,7 @@ pub(super) fn dashboard() -> Dashboard {
         title: "schedscope: scheduler latency",
         description: "How long threads wait for a CPU, how long they keep it and how far they are moved.",
         rows: vec![
-            Row::open("Who waits", who_waits()).in_lines(&[2]),
+            Row::open("Who waits", who_waits()).in_lines(&[3]),
             Row::open("After a wake-up", wakeup()).in_lines(&[2, 2]),
             Row::open("After a preemption", preemption()).in_lines(&[2, 2]),
             Row::open("Migrations", migrations()).in_lines(&[3]),
@@ -37,6 +37,13 @@ fn who_waits() -> Vec<Panel> {
             .read("Mean number of threads that could run but wait, by what made them wait.")
             .look_next("wakeup: see the wake-up latency below. preemption: queues are long; see the preemption wait.")
             .query(sum("cause", rate(&catalog::WORKLOAD_RUNNABLE)), "{{cause}}"),
+        stacked("Woken threads on the way to a run queue", Unit::Short)
+            .read(
+                "Mean number of threads that were woken and that no CPU had in its run queue yet: an interrupt is on its way, \
+                 perhaps to an idle core that has to wake up first.",
+            )
+            .look_next("High beside idle cores: many short waits. Fewer, larger pieces of work help; more cores do not.")
+            .query(top_ten(sum(WORKLOAD, rate(&catalog::WORKLOAD_TRANSIT))), "{{workload}}"),
     ]
 }
 

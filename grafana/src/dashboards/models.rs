@@ -73,7 +73,8 @@ fn over_time() -> Vec<Panel> {
     let sum_of = |selector| sum(HOST_WORKLOAD, format_args!("increase({selector}[{RANGE}])"));
     let on_cpu = sum_of(chosen(&catalog::WORKLOAD_ON_CPU));
     let runnable = sum_of(chosen(&catalog::WORKLOAD_RUNNABLE));
-    let life = format!("({on_cpu} + {runnable}) + {}", sum_of(chosen(&catalog::WORKLOAD_BLOCKED)));
+    let transit = sum_of(chosen(&catalog::WORKLOAD_TRANSIT));
+    let life = format!("(({on_cpu} + {runnable}) + {transit}) + {}", sum_of(chosen(&catalog::WORKLOAD_BLOCKED)));
     let share = |part| format!("{part} / (({life}) > 0)");
     let blocked = |reasons| share(sum_of(chosen_where(&catalog::WORKLOAD_BLOCKED, &format!("reason=~\"{reasons}\""))));
     let for_each_second = |selector| format!("{} / ({on_cpu} > 0.01)", sum_of(selector));
@@ -112,6 +113,7 @@ fn over_time() -> Vec<Panel> {
             )
             .share("Running", share(on_cpu.clone()))
             .share("Waiting for a CPU", share(runnable.clone()))
+            .share("Woken, not yet queued", share(transit.clone()))
             .share("GIL", blocked("gil"))
             .share("Lock", blocked("futex"))
             .share("Event loop", blocked("poll"))

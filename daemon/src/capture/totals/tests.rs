@@ -1,6 +1,6 @@
 use std::array;
 
-use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
+use schedscope_ebpf::{abi::Cell, blocked::Reason, task_clock::Phase};
 
 use super::*;
 use crate::capture::{distribution::tests::histogram, snapshot::tests::thread};
@@ -9,8 +9,10 @@ use crate::capture::{distribution::tests::histogram, snapshot::tests::thread};
 fn cell(n: u64) -> Cell {
     Cell {
         on_cpu_ns: n,
-        wakeup_wait_ns: 2 * n,
+        wakeup_wait_ns: 20 * n,
         preempt_wait_ns: 3 * n,
+        transit_ns: 18 * n,
+        gil_transit_ns: 4 * n,
         voluntary: 4 * n,
         preempted: 5 * n,
         yielded: 6 * n,
@@ -46,9 +48,12 @@ fn every_counter_is_summed_over_the_cpus() {
         on_cpu_ns: 101,
         wakeup_wait_ns: 2 * 101,
         preempt_wait_ns: 3 * 101,
-        blocked_ns: array::from_fn(|reason| (20 + reason as u64) * 101),
+        // What followed waits for a GIL is part of them: reason 1.
+        transit_ns: 14 * 101,
+        blocked_ns: array::from_fn(|reason| (20 + reason as u64 + if reason == Reason::Gil as usize { 4 } else { 0 }) * 101),
     };
     assert_eq!(totals.times, times);
+    assert_eq!(totals.wait_ns, 23 * 101);
     assert_eq!(totals.on_cpu_ns_by_cpu, [1, 100]);
     assert_eq!([totals.voluntary, totals.preempted, totals.yielded], [4, 5, 6].map(|k| k * 101));
     assert_eq!(totals.migrations, [[50, 51, 52, 53], [54, 55, 56, 57]].map(|cause| cause.map(|k| k * 101)));

@@ -13,9 +13,10 @@ use crate::{
 /// The key of a count in the JSON, and where it is taken from.
 type Count = (&'static str, fn(&Totals) -> u64);
 
-const COUNTS: [Count; 10] = [
+const COUNTS: [Count; 11] = [
     ("wakeup_wait_ns", |totals| totals.times.wakeup_wait_ns),
     ("preempt_wait_ns", |totals| totals.times.preempt_wait_ns),
+    ("transit_ns", |totals| totals.times.transit_ns),
     ("voluntary", |totals| totals.voluntary),
     ("preempted", |totals| totals.preempted),
     ("yielded", |totals| totals.yielded),

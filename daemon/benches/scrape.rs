@@ -48,7 +48,13 @@ fn distribution(seed: u64) -> Distribution {
 fn totals(number: u64) -> Totals {
     let blocked_ns: [u64; REASON_SLOTS] = std::array::from_fn(|reason| figure(number + reason as u64));
     Totals {
-        times: Times { on_cpu_ns: figure(number), wakeup_wait_ns: figure(number), preempt_wait_ns: figure(number), blocked_ns },
+        times: Times {
+            on_cpu_ns: figure(number),
+            wakeup_wait_ns: figure(number),
+            preempt_wait_ns: figure(number),
+            transit_ns: figure(number),
+            blocked_ns,
+        },
         on_cpu_ns_by_cpu: (0..u64::from(CPUS)).map(|cpu| figure(number * 1_000 + cpu)).collect(),
         voluntary: figure(number),
         preempted: figure(number),

@@ -253,7 +253,7 @@ const MUTATIONS: [(&str, &str, &[Mutation]); 26] = [
     ),
     (
         "ledger",
-        "running + runnable + blocked_seconds",
+        "running + runnable + transit + blocked_seconds",
         &[|tree| tree.ended(0).blocked_ns[0] += 13 * TOO_FAR_NS, |tree| tree.ended(0).start_ns -= 13 * TOO_FAR_NS],
     ),
     (

@@ -63,7 +63,13 @@ pub(crate) fn ledger(run: &Run, check: &Check) -> [Residual; 3] {
     let charged = seconds(run.threads.iter().map(|thread| thread.times(run.taken_ns).total_ns()).sum());
     let lived = seconds(run.threads.iter().map(|thread| thread.lifetime_ns(run.taken_ns)).sum());
     [
-        Residual::new("ledger", "running + runnable + blocked_seconds", charged, lived, Bounds::within(ON_CPU_SHARE * lived)),
+        Residual::new(
+            "ledger",
+            "running + runnable + transit + blocked_seconds",
+            charged,
+            lived,
+            Bounds::within(ON_CPU_SHARE * lived),
+        ),
         Residual::counts("ledger", "threads not compared", run.tasks().1, check.threads),
         Residual::counts("ledger", "observations missing", run.losses.missing(), 0),
     ]

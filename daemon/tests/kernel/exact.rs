@@ -67,8 +67,8 @@ pub(crate) fn steal_seconds() -> f64 {
 fn lives_are_partitioned(threads: &[ThreadReport]) {
     let (mut gaps, mut lives) = (0.0, 0.0);
     for thread in threads {
-        let ThreadReport { on_cpu_seconds, runnable_seconds, blocked_seconds, lifetime_seconds, .. } = thread;
-        let gap = (on_cpu_seconds + runnable_seconds + blocked_seconds - lifetime_seconds).abs();
+        let ThreadReport { on_cpu_seconds, runnable_seconds, transit_seconds, blocked_seconds, lifetime_seconds, .. } = thread;
+        let gap = (on_cpu_seconds + runnable_seconds + transit_seconds + blocked_seconds - lifetime_seconds).abs();
         assert!(gap <= 1e-3 * lifetime_seconds + 100e-6, "{gap} s of this thread's life are missing or double: {thread:?}");
         assert_near(thread.on_cpu_seconds_by_cpu.values().sum(), *on_cpu_seconds, "time by CPU of a thread");
         assert_near(thread.blocked_seconds_by_reason.values().sum(), *blocked_seconds, "blocked time by reason of a thread");

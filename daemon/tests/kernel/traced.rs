@@ -93,14 +93,9 @@ pub(crate) fn run(command: &[&str]) -> Traced {
 
 /// Runs a Python program, whose report must add up; `None` if there is no Python, or this is no place to load BPF programs.
 pub(crate) fn run_python(script: &str, arguments: &[&str]) -> Option<Traced> {
-    run_python_with(&[], script, arguments)
-}
-
-/// The same with options for `schedscope run`.
-pub(crate) fn run_python_with(options: &[&str], script: &str, arguments: &[&str]) -> Option<Traced> {
     host::privileged()?;
     let python = host::python()?;
-    let traced = run_with(options, &[&[python.as_str(), "-c", script], arguments].concat());
+    let traced = run(&[&[python.as_str(), "-c", script], arguments].concat());
     assert!(traced.status.success(), "{}", traced.status);
     assert_consistent(&traced.report);
     Some(traced)

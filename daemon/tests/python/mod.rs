@@ -9,7 +9,7 @@
 //! - [`gil`]: waits for a GIL are inside the ranges that were resolved, others are not.
 //! - [`builds`]: static, stripped, removed, hidden, embedded.
 
-mod interpreters;
+pub(crate) mod interpreters;
 mod waits;
 
 mod builds;

@@ -144,11 +144,12 @@ pub(crate) fn off_cpu(record: &mut TaskRecord, cell: &mut Cell, closed: &Closed)
         let wait_ns = closed.wakeup_wait_ns.wrapping_add_signed(closed.correction_ns);
         record.wakeup_wait_ns += wait_ns;
         cell.wakeup_wait_ns += wait_ns;
-        record.transit_ns += closed.transit_ns;
-        cell.transit_ns += closed.transit_ns;
+        let transit_ns = closed.transit_ns.min(wait_ns);
+        record.transit_ns += transit_ns;
+        cell.transit_ns += transit_ns;
         if record.reason == Reason::Gil as u32 {
-            record.gil_transit_ns += closed.transit_ns;
-            cell.gil_transit_ns += closed.transit_ns;
+            record.gil_transit_ns += transit_ns;
+            cell.gil_transit_ns += transit_ns;
         }
         if closed.observed {
             observe(&mut cell.wakeup_latency, closed.wakeup_wait_ns);

@@ -16,8 +16,8 @@ impl TaskRecord {
     }
 }
 
-/// Adds to the waits of a thread that ends the correction that its next wait would have got; no wait goes below 0. Returns by how much
-/// they changed.
+/// Adds to the waits of a thread that ends the correction that its next wait would have got; no wait goes below 0, nor below the transit
+/// in it. Returns by how much they changed.
 #[inline(always)]
 pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) -> i64 {
     let carry_ns = core::mem::take(&mut record.clock.carry_ns);
@@ -27,9 +27,12 @@ pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) -> i64 {
         cell.preempt_wait_ns += excess_ns;
         return carry_ns;
     }
-    let waits = [(&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns), (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns)];
-    for (of_thread, of_workload) in waits {
-        let cut_ns = excess_ns.min(*of_thread).min(*of_workload);
+    let waits = [
+        (&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns, 0),
+        (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns, record.transit_ns),
+    ];
+    for (of_thread, of_workload, transit_ns) in waits {
+        let cut_ns = excess_ns.min(of_thread.saturating_sub(transit_ns)).min(*of_workload);
         *of_thread -= cut_ns;
         *of_workload -= cut_ns;
         excess_ns -= cut_ns;
@@ -76,17 +79,19 @@ mod tests {
         #[test]
         fn settling_moves_the_sums_of_thread_and_workload_alike_and_never_below_zero(
             carry_ns in -2_000_i64..2_000, preempted_ns in 0_u64..1_000, woken_ns in 0_u64..1_000,
-            others_preempted_ns in 0_u64..1_000, others_woken_ns in 0_u64..1_000,
+            transit_ns in 0_u64..1_000, others_preempted_ns in 0_u64..1_000, others_woken_ns in 0_u64..1_000,
         ) {
             let (mut record, mut cell) = (TaskRecord::default(), Cell::default());
             record.clock.carry_ns = carry_ns;
             (record.preempt_wait_ns, record.wakeup_wait_ns) = (preempted_ns, woken_ns);
+            record.transit_ns = transit_ns.min(woken_ns);
             (cell.preempt_wait_ns, cell.wakeup_wait_ns) = (preempted_ns + others_preempted_ns, woken_ns + others_woken_ns);
             let settled_ns = settle_end(&mut record, &mut cell);
             prop_assert_eq!(cell.preempt_wait_ns - record.preempt_wait_ns, others_preempted_ns);
             prop_assert_eq!(cell.wakeup_wait_ns - record.wakeup_wait_ns, others_woken_ns);
             let (before, after) = (preempted_ns + woken_ns, record.wait_ns());
-            prop_assert_eq!(after, before.saturating_add_signed(carry_ns));
+            prop_assert_eq!(after, before.saturating_add_signed(carry_ns).max(record.transit_ns));
+            prop_assert!(record.wakeup_wait_ns >= record.transit_ns);
             prop_assert_eq!(after, before.wrapping_add_signed(settled_ns));
             prop_assert_eq!(record.clock.carry_ns, 0);
         }

@@ -32,7 +32,7 @@ fn instant(task: Task, monotonic_ns: u64) -> Instant {
 /// The time by the clock of the task's run queue, whose lock is held.
 #[inline(always)]
 fn now(task: Task) -> Option<Instant> {
-    Some(instant(task, time_of_switch(this_cpu(task.cpu())?, task)))
+    Some(instant(task, time_of_switch(this_cpu(task.cpu())?, task.rq_clock_ns())))
 }
 
 /// Clears the account of a slot that is used again.
@@ -55,7 +55,7 @@ pub(crate) fn forked(task: Task, slot: u32, now_ns: u64) {
 #[inline(always)]
 pub(crate) fn queued(task: Task, slot: u32, clock: &TaskClock) {
     if let (Some(account), Some(now)) = (account(slot), now(task)) {
-        account.queued(clock, now, task.queued_for_ns().unwrap_or(0));
+        account.queued(clock, now, task.queued_for_ns(task.rq_clock_ns()).unwrap_or(0));
     }
 }
 
@@ -107,5 +107,5 @@ fn departed(prev: Task) {
 fn arrived(next: Task) {
     let Some(Traced { slot, record }) = find(next) else { return };
     let Some(account) = account(slot) else { return };
-    account.arrived(record, instant(next, record.clock.since_ns), next.queued_for_ns().unwrap_or(0));
+    account.arrived(record, instant(next, record.clock.since_ns), next.queued_for_ns(next.rq_clock_ns()).unwrap_or(0));
 }

@@ -13,7 +13,7 @@ use schedscope_ebpf::{
 };
 
 use crate::{
-    kernel_types::{TASK_SLOTS, THREAD_CPUS, Task, WORKLOADS},
+    kernel_types::{TASK_SLOTS, THREAD_CPUS, WORKLOADS},
     maps::{CELLS, CPUS, PLACES, THREAD_CPU},
 };
 
@@ -25,11 +25,10 @@ pub(crate) fn this_cpu(cpu: u32) -> Option<&'static mut CpuRecord> {
     CPUS.get_ptr_mut(cpu).map(|record| unsafe { &mut *record })
 }
 
-/// When the scheduler was entered, `CLOCK_MONOTONIC`; the time now where that is unknown. `task` is on the CPU's run queue, whose lock
-/// is held.
+/// When the scheduler was entered, `CLOCK_MONOTONIC`; the time now where that is unknown. The clock is that of the CPU's run queue,
+/// whose lock is held.
 #[inline(always)]
-pub(crate) fn time_of_switch(cpu: &mut CpuRecord, task: Task) -> u64 {
-    let rq_clock_ns = task.rq_clock_ns();
+pub(crate) fn time_of_switch(cpu: &mut CpuRecord, rq_clock_ns: Option<u64>) -> u64 {
     if let Some(now_ns) = rq_clock_ns.and_then(|rq_clock_ns| cpu.clock.convert(rq_clock_ns)) {
         // A new offset may be smaller than the last one.
         return if now_ns < cpu.since_ns { cpu.since_ns } else { now_ns };

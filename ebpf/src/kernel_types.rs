@@ -256,15 +256,15 @@ impl Task {
         if TASK_LAST_ARRIVAL.load() == ABSENT { 0 } else { self.load(TASK_LAST_ARRIVAL) }
     }
 
-    /// How long the kernel has had it queued by its own stamp (`sched_info.last_queued`), by the clock of its run queue; `None` if it has
-    /// no stamp, or without `CONFIG_SCHED_INFO`.
+    /// How long the kernel has had it queued by its own stamp (`sched_info.last_queued`), given the clock of its run queue; `None` if it
+    /// has no stamp, or without `CONFIG_SCHED_INFO`.
     #[inline(always)]
-    pub(crate) fn queued_for_ns(self) -> Option<u64> {
+    pub(crate) fn queued_for_ns(self, rq_clock_ns: Option<u64>) -> Option<u64> {
         if TASK_LAST_QUEUED.load() == ABSENT {
             return None;
         }
         let stamp_ns: u64 = self.load(TASK_LAST_QUEUED);
-        if stamp_ns == 0 { None } else { Some(self.rq_clock_ns()?.saturating_sub(stamp_ns)) }
+        if stamp_ns == 0 { None } else { Some(rq_clock_ns?.saturating_sub(stamp_ns)) }
     }
 
     /// Whether the kernel made it as a thread of a process for its own work: `PF_IO_WORKER` since 5.12, `PF_USER_WORKER` since 6.4

@@ -34,7 +34,8 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let Some(cpu_record) = this_cpu(cpu) else { return 0 };
     // SAFETY: both arguments are trusted task pointers.
     let (prev, next) = unsafe { (Task::from_raw(ctx.arg(1)), Task::from_raw(ctx.arg(2))) };
-    let now_ns = time_of_switch(cpu_record, prev);
+    let rq_clock_ns = prev.rq_clock_ns();
+    let now_ns = time_of_switch(cpu_record, rq_clock_ns);
     let (prev_tid, next_tid) = (prev.tid(), next.tid());
     if cpu_record.task != prev.address() {
         cpu_record.count_unseen(prev.rq_switches());
@@ -50,7 +51,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
         switch_out(cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {
-        switch_in(cpu, next, traced, now_ns);
+        switch_in(cpu, next, traced, now_ns, rq_clock_ns);
     }
     accounts::switched(prev, next);
     0
@@ -174,7 +175,7 @@ fn irregular_switch_out(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, d
 }
 
 #[inline(always)]
-fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
+fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64, rq_clock_ns: Option<u64>) {
     let record = traced.record;
     let Some(cell) = cell(cpu, record.workload) else {
         lose_on(cpu, Loss::NoCounters);
@@ -183,7 +184,7 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
     begin(record);
     if let Some(mut closed) = record.clock.end_wait(now_ns, cpu) {
         if !closed.after_preemption {
-            if let (Some(delay_ns), Some(queued_ns)) = (next.run_delay_ns(), next.queued_for_ns()) {
+            if let (Some(delay_ns), Some(queued_ns)) = (next.run_delay_ns(), next.queued_for_ns(rq_clock_ns)) {
                 closed.transit_ns = transit(record, closed.wakeup_wait_ns, delay_ns, queued_ns);
             }
         }
@@ -197,7 +198,7 @@ fn switch_in(cpu: u32, next: Task, traced: Traced, now_ns: u64) {
 /// See [`irregular_switch_out`]. The kernel clears its stamp only after this event.
 #[inline(never)]
 fn irregular_switch_in(record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, cpu: u32, next: Task) {
-    let closed = record.clock.irregular_switch_in(now_ns, cpu, next.queued_for_ns());
+    let closed = record.clock.irregular_switch_in(now_ns, cpu, next.queued_for_ns(next.rq_clock_ns()));
     off_cpu(record, cell, &closed);
     if let Some(loss) = closed.loss {
         lose_on(cpu, loss);

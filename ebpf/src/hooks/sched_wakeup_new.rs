@@ -20,7 +20,7 @@ fn sched_wakeup_new(ctx: BtfTracePointContext) -> i32 {
     let task = unsafe { Task::from_raw(ctx.arg(0)) };
     let Some(traced) = find(task).or_else(|| begin_user_worker(task)) else { return 0 };
     let Some(cpu) = this_cpu(task.cpu()) else { return 0 };
-    let now_ns = time_of_switch(cpu, task);
+    let now_ns = time_of_switch(cpu, task.rq_clock_ns());
     if traced.record.clock.wakeup_new(now_ns) {
         traced.record.start_ns = now_ns;
     }

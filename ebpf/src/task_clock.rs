@@ -46,7 +46,7 @@ impl Closed {
 /// microseconds later. And where the kernel knows of interrupts and of time stolen by a hypervisor, it leaves them out; what it leaves
 /// out the thread spent waiting for the CPU.
 ///
-/// It also settles what the events leave open: a switch-in or a waking that was not seen, because its hook did not run. That is rare
+/// It also settles what the events leave open: a switch-in that was not seen, because its hook did not run. That is rare
 /// (a virtual machine's agent that hides itself from tracing is one cause), but without it a thread that resumed unseen
 /// would count as waiting until its next switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,7 +212,9 @@ impl TaskClock {
         if self.phase != Phase::Unseen as u32 || off_ns > SLACK_NS {
             closed.loss = Some(Loss::SwitchInUnseen);
         }
-        if self.phase != Phase::Blocked as u32 && self.phase != Phase::Unseen as u32 {
+        if self.phase == Phase::New as u32 {
+            closed.wakeup_wait_ns = off_ns;
+        } else if self.phase == Phase::Runnable as u32 {
             closed.preempt_wait_ns = off_ns;
             closed.after_preemption = true;
         } else if self.waking_ns != 0 {

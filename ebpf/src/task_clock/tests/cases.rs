@@ -22,6 +22,12 @@ fn the_first_event_tells_what_a_seeded_thread_did() {
 
 #[test]
 fn an_unseen_switch_in_is_settled_by_the_kernels_accounting() {
+    // The first wait of a life follows a wake-up.
+    let mut clock = TaskClock::starting(Phase::New, 0);
+    let growth = KernelGrowth { runtime_ns: 70_000, run_delay_ns: None };
+    let closed = clock.switch_out(100_000, Departure::Preempted, growth);
+    assert_eq!((closed.on_cpu_ns, closed.wakeup_wait_ns, closed.after_preemption), (70_000, 30_000, false), "{closed:?}");
+
     let mut clock = TaskClock::starting(Phase::New, 0);
     clock.switch_in(0, 0, None);
     clock.switch_out(100_000, Departure::Preempted, KernelGrowth { runtime_ns: 100_000, run_delay_ns: Some(0) });

@@ -84,15 +84,16 @@ fn the_sums_are_those_of_metrics(daemon: &Daemon, browser: &mut Browser, worker:
     sleep(Duration::from_millis(2500));
     let sums: Value = serde_json::from_str(browser.evaluate(&format!("{}.dataset.sums", row())).as_str().unwrap()).unwrap();
     let text = daemon.get("/metrics");
-    for key in ["running", "runnable", "pipe_socket", "voluntary"] {
+    for key in ["running", "runnable", "transit", "pipe_socket", "voluntary"] {
         assert!(sums[key].as_f64().is_some_and(|sum| sum > 0.0), "no {key}, so that nothing is compared: {sums}");
     }
-    let keys = ["running", "runnable", "voluntary", "preempted", "yielded", "migrations"];
+    let keys = ["running", "runnable", "transit", "voluntary", "preempted", "yielded", "migrations"];
     let others = sums.as_object().unwrap().iter().filter(|(key, _)| !keys.contains(&key.as_str()));
     let blocked = others.map(|(_, ns)| ns.as_f64().unwrap()).sum::<f64>();
     for (ns, name) in [
         (sums["running"].as_f64().unwrap(), "on_cpu_seconds_total"),
         (sums["runnable"].as_f64().unwrap(), "runnable_seconds_total"),
+        (sums["transit"].as_f64().unwrap(), "transit_seconds_total"),
         (blocked, "blocked_seconds_total"),
     ] {
         let theirs = metric(&text, name);

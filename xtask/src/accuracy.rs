@@ -6,9 +6,9 @@
 mod measure;
 mod page;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::workspace::{read_text, root};
+use crate::workspace::{self, read_text, root};
 
 /// The page, from the root.
 const PAGE: &str = "docs/accuracy.md";
@@ -41,6 +41,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("some figures are out of bounds: see {PAGE}, where they are bold; `schedscope check` tells more");
     }
     Ok(())
+}
+
+/// Writes the part on single events, and leaves the rest of the page alone.
+pub(crate) fn write_oracles(part: &str) -> Result<()> {
+    let text = page::with_oracles(&read_text(&root().join(PAGE))?, part).with_context(|| format!("{PAGE} is not that page"))?;
+    workspace::write(PAGE, text)
 }
 
 fn check() -> Result<()> {

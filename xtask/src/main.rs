@@ -6,6 +6,7 @@ mod build_ebpf;
 mod claims;
 mod generate;
 mod grafana;
+mod oracles;
 mod outcome;
 mod rust_tests;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Bench(bench::Arguments),
     /// Compare schedscope's figures with the kernel's own, here and on other kernels, and write docs/accuracy.md.
     Accuracy(accuracy::Arguments),
+    /// Compare single switches, waits and time slices of many programs with ftrace and `perf sched timehist`, in docs/accuracy.md.
+    Oracles(oracles::Arguments),
     /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
     Generate(generate::Arguments),
     /// Show the dashboards of a running daemon: starts Prometheus, and Grafana if it is installed.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
+        Command::Oracles(arguments) => oracles::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Grafana(arguments) => grafana::run(&arguments),
         Command::Tidy => tidy::run(),

@@ -108,6 +108,11 @@ impl Thread {
         times
     }
 
+    /// Time between wakings and getting a CPU, up to now.
+    pub fn wakeup_latency_ns(&self, now_ns: u64) -> u64 {
+        self.record.wakeup_wait_ns + self.open(now_ns).wakeup_wait_ns
+    }
+
     /// On-CPU time up to now by CPU, if that was asked for.
     pub fn on_cpu_ns_by_cpu(&self, now_ns: u64) -> Vec<u64> {
         let mut by_cpu = self.on_cpu_ns_by_cpu.clone();

@@ -135,6 +135,8 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         on_cpu_seconds: seconds(times.on_cpu_ns),
         runnable_seconds: seconds(times.runnable_ns()),
         transit_seconds: seconds(times.transit_ns),
+        runnable_after_preemption_seconds: seconds(times.preempt_wait_ns),
+        wakeup_latency_seconds: seconds(thread.wakeup_latency_ns(now_ns)),
         blocked_seconds: seconds(times.blocked_total_ns()),
         blocked_seconds_by_reason: times
             .blocked_by_reason()

@@ -212,9 +212,15 @@ pub struct ThreadReport {
     pub on_cpu_seconds: f64,
     /// Time in a run queue.
     pub runnable_seconds: f64,
+    /// Of that, after losing the CPU.
+    #[serde(default)]
+    pub runnable_after_preemption_seconds: f64,
     /// Time from a waking to the run queue, where it is not part of a wait for a GIL.
     #[serde(default)]
     pub transit_seconds: f64,
+    /// All time from a waking, or the fork, until the thread runs.
+    #[serde(default)]
+    pub wakeup_latency_seconds: f64,
     /// Time blocked.
     pub blocked_seconds: f64,
     /// The blocked part by reason; reasons without time are left out.

@@ -10,6 +10,8 @@ use schedscope::{
 
 use super::measure::{Host, OtherKernels, WORKLOADS};
 
+/// Heading of the part that `cargo xtask oracles` writes.
+const ORACLES: &str = "## Programs of all kinds, event by event\n";
 /// Heading of the part that is kept when no other kernel was booted.
 const OTHERS: &str = "## Other kernels\n";
 /// Heading of the part after it.
@@ -49,14 +51,15 @@ pub(super) fn markdown(host: &Host, others: Option<&OtherKernels>, before: &str)
     let _ = write!(
         text,
         "\n## Workloads whose scheduling is known\n\n`schedscope run --check`, {}, Linux {}. Each cell is the kernel's figure and the \
-         difference.\n\n{}\n\n{OTHERS}\n",
+         difference.\n\n{}\n\n{ORACLES}\n{}\n{OTHERS}\n",
         host.date,
         check.kernel,
-        workloads(&host.runs)
+        workloads(&host.runs),
+        kept(before, ORACLES, OTHERS).unwrap_or("Not measured yet: run `cargo xtask oracles`.\n")
     );
     match others {
         Some(others) => text += &other_kernels(others),
-        None => text += kept(before).unwrap_or("Not measured yet: run `cargo xtask vm`, then `cargo xtask accuracy`.\n"),
+        None => text += kept(before, OTHERS, REPEAT).unwrap_or("Not measured yet: run `cargo xtask vm`, then `cargo xtask accuracy`.\n"),
     }
     let _ = write!(text, "\n{REPEAT}\n{}", include_str!("repeat.md"));
     text
@@ -116,17 +119,24 @@ pub(super) fn has_failures(text: &str) -> bool {
     text.contains(OUT_OF_BOUNDS)
 }
 
-/// The part about other kernels of an earlier page.
-fn kept(before: &str) -> Option<&str> {
-    let (_, rest) = before.split_once(OTHERS)?;
-    let (part, _) = rest.split_once(REPEAT)?;
+/// The page with another part on single events.
+pub(super) fn with_oracles(page: &str, part: &str) -> Option<String> {
+    let (before, after) = page.split_once(OTHERS)?;
+    let before = before.split_once(ORACLES).map_or(before, |(before, _)| before);
+    Some(format!("{before}{ORACLES}\n{part}\n{OTHERS}{after}"))
+}
+
+/// A part of an earlier page, between two headings.
+fn kept<'a>(page: &'a str, heading: &str, next: &str) -> Option<&'a str> {
+    let (_, rest) = page.split_once(heading)?;
+    let (part, _) = rest.split_once(next)?;
     Some(part.strip_prefix('\n').unwrap_or(part).strip_suffix('\n').unwrap_or(part))
 }
 
 /// Workloads and kernels that the page has no row of.
 pub(super) fn lacks(text: &str) -> Vec<String> {
     let workloads = WORKLOADS.iter().map(|workload| workload.join(" ")).filter(|name| !text.contains(&format!("| `{name}` ")));
-    let others = kept(text).unwrap_or_default();
+    let others = kept(text, OTHERS, REPEAT).unwrap_or_default();
     let kernels = KERNELS.iter().filter(|kernel| !others.contains(&format!("| {kernel}"))).map(|kernel| format!("Linux {kernel}"));
     workloads.chain(kernels.map(|kernel| kernel.trim_end_matches('.').to_owned())).collect()
 }

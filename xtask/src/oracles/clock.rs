@@ -1,0 +1,179 @@
+//! When things happened, as intervals: the ring says when an event was written, and our figures are by the scheduler's own clock. Pure.
+//!
+//! The scheduler reads its clock when it is entered, some time before it writes `sched_switch`, and takes that reading for the end of one
+//! run and the begin of the next. After a wake-up that asks for a switch it does not read the clock again (`rq_clock_skip_update` in
+//! `wakeup_preempt`): the switch then has the time of the wake-up. So the reading lies
+//!
+//! - after the last thing that the CPU did outside the scheduler, or after such a wake-up, and
+//! - before the next event on that CPU; the programs of a tracepoint run one after another, in either order.
+//!
+//! Our conversion of that reading adds at most what lay between it and another clock, read in the same switch, the last time that it was
+//! measured.
+//!
+//! The kernel also says how long each run was at least by that clock (`sched_stat_runtime`, which leaves out what a hypervisor or an
+//! interrupt took), so a run cannot have ended earlier, nor begun later.
+
+use std::collections::HashMap;
+
+use super::ring::{Event, Kind};
+
+/// The idle thread of every CPU.
+const IDLE: u32 = 0;
+/// Our conversion of the scheduler's clock is measured again after this time, and may grow by this much each time: docs/decisions/0004 and
+/// `ebpf/src/switch_clock.rs`.
+const CONVERSION_HOLDS_NS: u64 = 1_000_000;
+const CONVERSION_GROWS_NS: u64 = 500;
+
+/// A time or a length in nanoseconds that is known to lie in an interval.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) least_ns: u64,
+    pub(super) most_ns: u64,
+}
+
+impl Span {
+    pub(super) const fn exactly(ns: u64) -> Span {
+        Span { least_ns: ns, most_ns: ns }
+    }
+
+    /// The time from `start` to this.
+    pub(super) fn since(self, start: Span) -> Span {
+        Span {
+            least_ns: self.least_ns.saturating_sub(start.most_ns),
+            most_ns: self.most_ns.saturating_sub(start.least_ns),
+        }
+    }
+
+    pub(super) fn add(&mut self, other: Span) {
+        self.least_ns += other.least_ns;
+        self.most_ns += other.most_ns;
+    }
+}
+
+/// For each event, when it happened by the clock that our figures are by: the scheduler's at a switch and at a thread's begin, the
+/// program's own at all others. `until_next` is what [`until_next`] returns.
+pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
+    let mut spans = until_next.to_vec();
+    // By CPU: the last event outside the scheduler, and since when a wake-up may have asked for a switch.
+    let (mut outside, mut asked) = (HashMap::new(), HashMap::new());
+    let mut wakings = HashMap::new();
+    let mut runs = Runs::default();
+    let (mut conversions, mut converted) = (HashMap::<u32, Conversion>::new(), Vec::new());
+    for (index, event) in events.iter().enumerate() {
+        let entered_ns = *outside.get(&event.cpu).unwrap_or(&event.at_ns);
+        match event.kind {
+            Kind::Waking { tid } => {
+                wakings.insert(tid, *event);
+            }
+            Kind::Wakeup { tid, cpu } => {
+                let here = wakings.get(&tid).filter(|waking| waking.cpu == event.cpu);
+                asked.insert(cpu, here.map_or(entered_ns, |waking| waking.at_ns));
+            }
+            Kind::WakeupNew { cpu, .. } => {
+                spans[index].least_ns = entered_ns;
+                asked.insert(cpu, entered_ns);
+            }
+            Kind::Runtime { tid, ns } => runs.add(tid, ns),
+            Kind::Switch { prev, next, .. } => {
+                spans[index] = Span {
+                    least_ns: asked.remove(&event.cpu).unwrap_or(entered_ns).min(entered_ns),
+                    most_ns: event.at_ns,
+                };
+                let conversion = conversions.entry(event.cpu).or_default();
+                conversion.measured(event.at_ns, until_next[index].most_ns - spans[index].least_ns);
+                converted.push((index, conversion.error_ns, until_next[index].most_ns));
+                runs.switch(event.cpu, prev, next, index);
+            }
+            // On the way to user space it would have switched.
+            Kind::SyscallEnter { .. } => {
+                asked.remove(&event.cpu);
+            }
+            Kind::Migrate { .. } | Kind::Fork { .. } | Kind::Exec { .. } | Kind::Exit | Kind::SyscallExit { .. } | Kind::Entry => {}
+        }
+        if is_outside(event.kind) {
+            outside.insert(event.cpu, event.at_ns);
+        }
+    }
+    runs.narrow(&mut spans);
+    for (index, error_ns, next_ns) in converted {
+        spans[index].most_ns = next_ns.max(spans[index].most_ns + error_ns);
+    }
+    spans
+}
+
+/// By how much times of switches on one CPU may be converted too late.
+#[derive(Default)]
+struct Conversion {
+    error_ns: u64,
+    measured_at_ns: u64,
+}
+
+impl Conversion {
+    fn measured(&mut self, at_ns: u64, most_ns: u64) {
+        if self.measured_at_ns == 0 {
+            self.error_ns = most_ns;
+        } else if at_ns - self.measured_at_ns < CONVERSION_HOLDS_NS {
+            return;
+        }
+        self.error_ns = most_ns.min(self.error_ns + CONVERSION_GROWS_NS);
+        self.measured_at_ns = at_ns;
+    }
+}
+
+/// Whether the scheduler does not write such an event between reading its clock and switching.
+fn is_outside(kind: Kind) -> bool {
+    // Balancing moves threads, and wakes those that help it.
+    !matches!(
+        kind,
+        Kind::Waking { .. } | Kind::Wakeup { .. } | Kind::WakeupNew { .. } | Kind::Migrate { .. } | Kind::Runtime { .. }
+    )
+}
+
+/// From each event to the next one on its CPU: any program at its tracepoint runs in between.
+pub(super) fn until_next(events: &[Event]) -> Vec<Span> {
+    let mut next = HashMap::new();
+    let mut spans: Vec<Span> = events
+        .iter()
+        .rev()
+        .map(|event| Span { least_ns: event.at_ns, most_ns: next.insert(event.cpu, event.at_ns).unwrap_or(event.at_ns) })
+        .collect();
+    spans.reverse();
+    spans
+}
+
+/// Which switches a run lies between, and how long it was by the scheduler's clock.
+#[derive(Default)]
+struct Runs {
+    ended: Vec<(usize, usize, u64)>,
+    /// By CPU: who has it, since which switch.
+    current: HashMap<u32, (u32, usize)>,
+    /// By thread, since it last got a CPU.
+    runtime_ns: HashMap<u32, u64>,
+}
+
+impl Runs {
+    fn add(&mut self, tid: u32, ns: u64) {
+        *self.runtime_ns.entry(tid).or_default() += ns;
+    }
+
+    fn switch(&mut self, cpu: u32, prev: u32, next: u32, index: usize) {
+        let ns = self.runtime_ns.remove(&prev).unwrap_or(0);
+        if let Some((tid, start)) = self.current.insert(cpu, (next, index)) {
+            // Another one here: a switch was hidden from tracing.
+            if tid == prev && prev != IDLE {
+                self.ended.push((start, index, ns));
+            }
+        }
+    }
+
+    fn narrow(&self, spans: &mut [Span]) {
+        for &(start, end, ns) in &self.ended {
+            let least_ns = spans[start].least_ns + ns;
+            spans[end].least_ns = least_ns.clamp(spans[end].least_ns, spans[end].most_ns);
+        }
+        for &(start, end, ns) in self.ended.iter().rev() {
+            let most_ns = spans[end].most_ns.saturating_sub(ns);
+            spans[start].most_ns = most_ns.clamp(spans[start].least_ns, spans[start].most_ns);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A run as schedscope reports it beside what the kernel's events say of it. Pure.
+
+use std::collections::BTreeMap;
+
+use schedscope::report::{
+    RunReport,
+    schema::{Quantiles, ThreadReport},
+};
+use schedscope_ebpf::bucket;
+
+use super::{
+    clock::Span,
+    replay::{Thread, Waits},
+    timehist::Shown,
+};
+
+/// The quantiles of a report.
+pub(super) const QUANTILES: [&str; 3] = ["p50", "p90", "p99"];
+
+/// A figure of ours and the interval in which it must lie.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Figure {
+    pub(super) ours_ns: u64,
+    pub(super) allowed: Span,
+}
+
+/// One distribution: how many waits or runs there were, and the quantiles of their lengths.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Distribution {
+    pub(super) count: u64,
+    pub(super) quantiles: Vec<Figure>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) threads: u64,
+    pub(super) voluntary: u64,
+    pub(super) preempted: u64,
+    pub(super) yielded: u64,
+    pub(super) migrations: u64,
+    pub(super) on_cpu_ns: u64,
+    pub(super) wakeup: Distribution,
+    pub(super) preemption: Distribution,
+    pub(super) timeslice: Distribution,
+    /// Switches that timehist shows; none where it was not asked or has lost events.
+    pub(super) timehist: Option<u64>,
+    /// What is not as it must be, one sentence each.
+    pub(super) wrong: Vec<String>,
+}
+
+/// Compares everything. `shown` is what `perf sched timehist` shows of the same run.
+pub(super) fn compare(report: &RunReport, threads: &[Thread], shown: Option<&BTreeMap<u32, Shown>>) -> Comparison {
+    let mut result = Comparison { threads: threads.len() as u64, ..Comparison::default() };
+    let wrong = &mut result.wrong;
+    if report.threads_omitted > 0 || report.loss.total > 0 {
+        wrong.push(format!("{} threads are not listed, and {} observations are missing", report.threads_omitted, report.loss.total));
+    }
+    for (ours, kernels) in pairs(report, threads) {
+        match (ours, kernels) {
+            (Some(ours), Some(kernels)) => {
+                compare_thread(ours, kernels, wrong);
+                if let Some(shown) = shown {
+                    compare_shown(kernels, shown.get(&kernels.tid), wrong);
+                }
+            }
+            (Some(ours), None) => wrong.push(format!("thread {} ({}) is not in the ring", ours.tid, ours.comm)),
+            (None, Some(kernels)) => wrong.push(format!("thread {} is only in the ring: {} switches", kernels.tid, kernels.switches())),
+            (None, None) => {}
+        }
+    }
+    let of_all = |waits: fn(&Thread) -> &Waits| {
+        let seen: Vec<Span> = threads.iter().flat_map(|thread| waits(thread).seen.iter().copied()).collect();
+        (seen, threads.iter().map(|thread| waits(thread).unseen).sum())
+    };
+    let ((wakeups, wakeups_unseen), (preemptions, preemptions_unseen)) = (of_all(|of| &of.wakeup), of_all(|of| &of.preemption));
+    let slices: Vec<Span> = threads.iter().flat_map(|thread| thread.slices_ns.iter().copied().map(Span::exactly)).collect();
+    let runs_unseen = wakeups_unseen + preemptions_unseen;
+    result.wakeup = distribution("wake-up latency", &report.wakeup_latency_seconds, &wakeups, wakeups_unseen, wrong);
+    result.preemption = distribution("preemption wait", &report.preemption_wait_seconds, &preemptions, preemptions_unseen, wrong);
+    result.timeslice = distribution("timeslice", &report.timeslice_seconds, &slices, runs_unseen, wrong);
+    for thread in threads {
+        result.voluntary += thread.voluntary;
+        result.preempted += thread.preempted;
+        result.yielded += thread.yielded;
+        result.migrations += thread.migrations;
+        result.on_cpu_ns += thread.on_cpu_ns;
+    }
+    result.timehist = shown.map(|shown| threads.iter().filter_map(|thread| shown.get(&thread.tid)).map(|shown| shown.switches).sum());
+    result
+}
+
+/// Threads of the same id. There are several only if one took over another's by exec: then the one that ran longer belongs to the one
+/// that ran longer.
+fn pairs<'a>(report: &'a RunReport, threads: &'a [Thread]) -> Vec<(Option<&'a ThreadReport>, Option<&'a Thread>)> {
+    let mut by_tid: BTreeMap<u32, (Vec<&ThreadReport>, Vec<&Thread>)> = BTreeMap::new();
+    for ours in &report.threads {
+        by_tid.entry(ours.tid).or_default().0.push(ours);
+    }
+    for thread in threads {
+        by_tid.entry(thread.tid).or_default().1.push(thread);
+    }
+    let mut pairs = Vec::new();
+    for (mut ours, mut kernels) in by_tid.into_values() {
+        ours.sort_by_key(|thread| nanoseconds(thread.on_cpu_seconds));
+        kernels.sort_by_key(|thread| thread.on_cpu_ns);
+        let longest = ours.len().max(kernels.len());
+        pairs.extend((0..longest).map(|index| (ours.get(index).copied(), kernels.get(index).copied())));
+    }
+    pairs
+}
+
+fn compare_thread(ours: &ThreadReport, kernels: &Thread, wrong: &mut Vec<String>) {
+    let mut tell = |what: &str| wrong.push(format!("thread {} ({}): {what}", ours.tid, ours.comm));
+    if !ours.ended || !kernels.has_ended {
+        tell("has not ended");
+    }
+    for (name, ours, kernels) in [
+        ("voluntary", ours.voluntary, kernels.voluntary),
+        ("preempted", ours.preempted, kernels.preempted),
+        ("yielded", ours.yielded, kernels.yielded),
+        ("migrations", ours.migrations, kernels.migrations),
+        ("on-CPU ns", nanoseconds(ours.on_cpu_seconds), kernels.on_cpu_ns),
+    ] {
+        if ours != kernels {
+            tell(&format!("{name} {ours}, by ftrace {kernels}"));
+        }
+    }
+    for (name, ours, Span { least_ns, most_ns }) in [
+        ("waits after wake-ups", ours.wakeup_latency_seconds, kernels.wakeup.sum),
+        ("waits after preemptions", ours.runnable_after_preemption_seconds, kernels.preemption.sum),
+    ] {
+        let ours_ns = nanoseconds(ours);
+        if !(least_ns..=most_ns).contains(&ours_ns) {
+            tell(&format!("{name} {ours_ns} ns, by ftrace {least_ns} to {most_ns} ns"));
+        }
+    }
+}
+
+/// Times that timehist shows are rounded to microseconds, each from two that are.
+const ROUNDING_NS: u64 = 1_000;
+
+/// A second reader of the same events: perf's ring and perf's arithmetic.
+fn compare_shown(kernels: &Thread, shown: Option<&Shown>, wrong: &mut Vec<String>) {
+    let none = Shown::default();
+    let shown = shown.unwrap_or(&none);
+    let (least, most) = (kernels.switches() - kernels.switches_ending, kernels.switches());
+    if !(least..=most).contains(&shown.switches) {
+        wrong.push(format!("thread {}: {} switches in timehist, by ftrace {least} to {most}", kernels.tid, shown.switches));
+    } else if kernels.wakeup.unseen + kernels.preemption.unseen == 0 {
+        let slack_ns = ROUNDING_NS * shown.switches;
+        for (name, by_perf_ns, Span { least_ns, most_ns }) in
+            [("run time", shown.run_ns, kernels.run_events), ("sch delay", shown.delay_ns, kernels.delay_events)]
+        {
+            if by_perf_ns + slack_ns < least_ns || by_perf_ns > most_ns + slack_ns {
+                wrong.push(format!("thread {}: {name} {by_perf_ns} ns in timehist, by ftrace {least_ns} to {most_ns} ns", kernels.tid));
+            }
+        }
+    }
+}
+
+/// Each length lies in its interval, so each quantile lies between those of the shortest and of the longest lengths. Of those whose end
+/// was hidden nothing is known.
+fn distribution(name: &str, ours: &Quantiles, seen: &[Span], unseen: u64, wrong: &mut Vec<String>) -> Distribution {
+    let least = seen.len() as u64;
+    if !(least..=least + unseen).contains(&ours.count) {
+        wrong.push(format!("{name}: {} observations, by ftrace {least}, and {unseen} more are possible", ours.count));
+        return Distribution { count: least, quantiles: Vec::new() };
+    }
+    let hidden = usize::try_from(ours.count - least).unwrap_or(usize::MAX);
+    let with_hidden = |lengths: Vec<u64>, hidden_ns| {
+        let mut lengths = [lengths, vec![hidden_ns; hidden]].concat();
+        lengths.sort_unstable();
+        lengths
+    };
+    let shortest = with_hidden(seen.iter().map(|wait| wait.least_ns).collect(), 0);
+    let longest = with_hidden(seen.iter().map(|wait| wait.most_ns).collect(), u64::MAX);
+    let mut result = Distribution { count: ours.count, quantiles: Vec::new() };
+    if ours.count == 0 {
+        return result;
+    }
+    for (quantile, share, ours_seconds) in [(QUANTILES[0], 0.5, ours.p50), (QUANTILES[1], 0.9, ours.p90), (QUANTILES[2], 0.99, ours.p99)] {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the number of observations")]
+        let rank = ((share * ours.count as f64).ceil() as usize).max(1) - 1;
+        let allowed = Span { least_ns: shortest[rank], most_ns: longest[rank] };
+        let figure = Figure { ours_ns: nanoseconds(ours_seconds), allowed };
+        let buckets = bucket::index_of(allowed.least_ns)..=bucket::index_of(allowed.most_ns);
+        if !buckets.contains(&bucket::index_of(figure.ours_ns)) {
+            wrong.push(format!("{name}: {quantile} {} ns, by ftrace {} to {} ns", figure.ours_ns, allowed.least_ns, allowed.most_ns));
+        }
+        result.quantiles.push(figure);
+    }
+    result
+}
+
+/// Reports have seconds, made from whole nanoseconds.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times are positive and far below 2^53 ns")]
+fn nanoseconds(seconds: f64) -> u64 {
+    (seconds * 1e9).round() as u64
+}
+

@@ -18,11 +18,13 @@ use std::collections::HashMap;
 use super::ring::{Event, Kind};
 
 /// The idle thread of every CPU.
-const IDLE: u32 = 0;
-/// Our conversion of the scheduler's clock is measured again after this time, and may grow by this much each time: docs/decisions/0004 and
-/// `ebpf/src/switch_clock.rs`.
-const CONVERSION_HOLDS_NS: u64 = 1_000_000;
-const CONVERSION_GROWS_NS: u64 = 500;
+pub(super) const IDLE: u32 = 0;
+/// Our conversion of the scheduler's clock is measured again after this time: docs/decisions/0004 and `ebpf/src/switch_clock.rs`.
+const HOLDS_NS: u64 = 1_000_000;
+/// By how much it may grow each time, and by how much it may be too small in between.
+const DRIFT_NS: u64 = 500;
+/// It may also grow by one part in this many of the time since then.
+const DRIFT: u64 = 2_048;
 
 /// A time or a length in nanoseconds that is known to lie in an interval.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +44,11 @@ impl Span {
             least_ns: self.least_ns.saturating_sub(start.most_ns),
             most_ns: self.most_ns.saturating_sub(start.least_ns),
         }
+    }
+
+    /// This, or nothing.
+    pub(super) const fn or_none(self) -> Span {
+        Span { least_ns: 0, ..self }
     }
 
     pub(super) fn add(&mut self, other: Span) {
@@ -74,15 +81,19 @@ pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
                 asked.insert(cpu, entered_ns);
             }
             Kind::Runtime { tid, ns } => runs.add(tid, ns),
-            Kind::Switch { prev, next, .. } => {
+            Kind::Switch { next, .. } | Kind::Hidden { next, .. } => {
+                let since_ns = if let Kind::Hidden { since_ns, .. } = event.kind { since_ns } else { entered_ns };
                 spans[index] = Span {
-                    least_ns: asked.remove(&event.cpu).unwrap_or(entered_ns).min(entered_ns),
+                    least_ns: asked.remove(&event.cpu).unwrap_or(since_ns).min(since_ns),
                     most_ns: event.at_ns,
                 };
-                let conversion = conversions.entry(event.cpu).or_default();
-                conversion.measured(event.at_ns, until_next[index].most_ns - spans[index].least_ns);
-                converted.push((index, conversion.error_ns, until_next[index].most_ns));
-                runs.switch(event.cpu, prev, next, index);
+                if let Kind::Switch { prev, .. } = event.kind {
+                    let conversion = conversions.entry(event.cpu).or_default();
+                    conversion.measured(event.at_ns, until_next[index].most_ns - spans[index].least_ns);
+                    runs.end(event.cpu, prev, index);
+                }
+                converted.push((index, conversions.get(&event.cpu).map_or(0, |of| of.error_ns), until_next[index].most_ns));
+                runs.begin(event.cpu, next, index);
             }
             // On the way to user space it would have switched.
             Kind::SyscallEnter { .. } => {
@@ -96,6 +107,7 @@ pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
     }
     runs.narrow(&mut spans);
     for (index, error_ns, next_ns) in converted {
+        spans[index].least_ns -= DRIFT_NS;
         spans[index].most_ns = next_ns.max(spans[index].most_ns + error_ns);
     }
     spans
@@ -112,10 +124,12 @@ impl Conversion {
     fn measured(&mut self, at_ns: u64, most_ns: u64) {
         if self.measured_at_ns == 0 {
             self.error_ns = most_ns;
-        } else if at_ns - self.measured_at_ns < CONVERSION_HOLDS_NS {
+        }
+        let age_ns = at_ns - self.measured_at_ns;
+        if age_ns < HOLDS_NS {
             return;
         }
-        self.error_ns = most_ns.min(self.error_ns + CONVERSION_GROWS_NS);
+        self.error_ns = most_ns.min(self.error_ns + DRIFT_NS.max(age_ns / DRIFT));
         self.measured_at_ns = at_ns;
     }
 }
@@ -156,10 +170,14 @@ impl Runs {
         *self.runtime_ns.entry(tid).or_default() += ns;
     }
 
-    fn switch(&mut self, cpu: u32, prev: u32, next: u32, index: usize) {
+    fn begin(&mut self, cpu: u32, next: u32, index: usize) {
+        self.current.insert(cpu, (next, index));
+        self.runtime_ns.remove(&next);
+    }
+
+    fn end(&mut self, cpu: u32, prev: u32, index: usize) {
         let ns = self.runtime_ns.remove(&prev).unwrap_or(0);
-        if let Some((tid, start)) = self.current.insert(cpu, (next, index)) {
-            // Another one here: a switch was hidden from tracing.
+        if let Some((tid, start)) = self.current.remove(&cpu) {
             if tid == prev && prev != IDLE {
                 self.ended.push((start, index, ns));
             }

@@ -57,27 +57,27 @@ pub(super) fn compare(report: &RunReport, threads: &[Thread], shown: Option<&BTr
     }
     for (ours, kernels) in pairs(report, threads) {
         match (ours, kernels) {
-            (Some(ours), Some(kernels)) => {
-                compare_thread(ours, kernels, wrong);
-                if let Some(shown) = shown {
-                    compare_shown(kernels, shown.get(&kernels.tid), wrong);
-                }
-            }
+            (Some(ours), Some(kernels)) => compare_thread(ours, kernels, wrong),
             (Some(ours), None) => wrong.push(format!("thread {} ({}) is not in the ring", ours.tid, ours.comm)),
             (None, Some(kernels)) => wrong.push(format!("thread {} is only in the ring: {} switches", kernels.tid, kernels.switches())),
             (None, None) => {}
         }
     }
-    let of_all = |waits: fn(&Thread) -> &Waits| {
-        let seen: Vec<Span> = threads.iter().flat_map(|thread| waits(thread).seen.iter().copied()).collect();
-        (seen, threads.iter().map(|thread| waits(thread).unseen).sum())
+    if let Some(shown) = shown {
+        compare_shown(shown, threads, wrong);
+        result.timehist = Some(threads.iter().filter_map(|thread| shown.get(&thread.tid)).map(|shown| shown.switches).sum());
+    }
+    let all = |of: fn(&Thread) -> &Waits| {
+        let mut all = Waits::default();
+        for waits in threads.iter().map(of) {
+            all.seen.extend(&waits.seen);
+            all.hidden.extend(&waits.hidden);
+        }
+        all
     };
-    let ((wakeups, wakeups_unseen), (preemptions, preemptions_unseen)) = (of_all(|of| &of.wakeup), of_all(|of| &of.preemption));
-    let slices: Vec<Span> = threads.iter().flat_map(|thread| thread.slices_ns.iter().copied().map(Span::exactly)).collect();
-    let runs_unseen = wakeups_unseen + preemptions_unseen;
-    result.wakeup = distribution("wake-up latency", &report.wakeup_latency_seconds, &wakeups, wakeups_unseen, wrong);
-    result.preemption = distribution("preemption wait", &report.preemption_wait_seconds, &preemptions, preemptions_unseen, wrong);
-    result.timeslice = distribution("timeslice", &report.timeslice_seconds, &slices, runs_unseen, wrong);
+    result.wakeup = distribution("wake-up latency", &report.wakeup_latency_seconds, &all(|of| &of.wakeup), wrong);
+    result.preemption = distribution("preemption wait", &report.preemption_wait_seconds, &all(|of| &of.preemption), wrong);
+    result.timeslice = distribution("timeslice", &report.timeslice_seconds, &all(|of| &of.slices), wrong);
     for thread in threads {
         result.voluntary += thread.voluntary;
         result.preempted += thread.preempted;
@@ -85,7 +85,6 @@ pub(super) fn compare(report: &RunReport, threads: &[Thread], shown: Option<&BTr
         result.migrations += thread.migrations;
         result.on_cpu_ns += thread.on_cpu_ns;
     }
-    result.timehist = shown.map(|shown| threads.iter().filter_map(|thread| shown.get(&thread.tid)).map(|shown| shown.switches).sum());
     result
 }
 
@@ -139,42 +138,57 @@ fn compare_thread(ours: &ThreadReport, kernels: &Thread, wrong: &mut Vec<String>
 /// Times that timehist shows are rounded to microseconds, each from two that are.
 const ROUNDING_NS: u64 = 1_000;
 
-/// A second reader of the same events: perf's ring and perf's arithmetic.
-fn compare_shown(kernels: &Thread, shown: Option<&Shown>, wrong: &mut Vec<String>) {
-    let none = Shown::default();
-    let shown = shown.unwrap_or(&none);
-    let (least, most) = (kernels.switches() - kernels.switches_ending, kernels.switches());
-    if !(least..=most).contains(&shown.switches) {
-        wrong.push(format!("thread {}: {} switches in timehist, by ftrace {least} to {most}", kernels.tid, shown.switches));
-    } else if kernels.wakeup.unseen + kernels.preemption.unseen == 0 {
-        let slack_ns = ROUNDING_NS * shown.switches;
-        for (name, by_perf_ns, Span { least_ns, most_ns }) in
-            [("run time", shown.run_ns, kernels.run_events), ("sch delay", shown.delay_ns, kernels.delay_events)]
-        {
-            if by_perf_ns + slack_ns < least_ns || by_perf_ns > most_ns + slack_ns {
-                wrong.push(format!("thread {}: {name} {by_perf_ns} ns in timehist, by ftrace {least_ns} to {most_ns} ns", kernels.tid));
+/// A second reader of the same events: perf's ring and perf's arithmetic. It knows threads by their id only.
+fn compare_shown(shown: &BTreeMap<u32, Shown>, threads: &[Thread], wrong: &mut Vec<String>) {
+    let mut by_tid = BTreeMap::<u32, Vec<&Thread>>::new();
+    for thread in threads {
+        by_tid.entry(thread.tid).or_default().push(thread);
+    }
+    for (tid, threads) in by_tid {
+        let shown = shown.get(&tid).copied().unwrap_or_default();
+        let (mut switches, mut run, mut delay) = (Span::default(), Span::default(), Span::default());
+        for thread in &threads {
+            switches.add(Span { least_ns: thread.switches() - thread.switches_ending, most_ns: thread.switches() });
+            run.add(thread.run_events);
+            delay.add(thread.delay_events);
+        }
+        if !(switches.least_ns..=switches.most_ns).contains(&shown.switches) {
+            let Span { least_ns: least, most_ns: most } = switches;
+            wrong.push(format!("thread {tid}: {} switches in timehist, by ftrace {least} to {most}", shown.switches));
+        } else if threads.iter().all(|thread| thread.slices.hidden.is_empty()) {
+            let slack_ns = ROUNDING_NS * shown.switches;
+            for (name, shown_ns, Span { least_ns, most_ns }) in
+                [("run time", shown.run_ns, run), ("sch delay", shown.delay_ns, delay)]
+            {
+                if shown_ns + slack_ns < least_ns || shown_ns > most_ns + slack_ns {
+                    wrong.push(format!("thread {tid}: {name} {shown_ns} ns in timehist, by ftrace {least_ns} to {most_ns} ns"));
+                }
             }
         }
     }
 }
 
-/// Each length lies in its interval, so each quantile lies between those of the shortest and of the longest lengths. Of those whose end
-/// was hidden nothing is known.
-fn distribution(name: &str, ours: &Quantiles, seen: &[Span], unseen: u64, wrong: &mut Vec<String>) -> Distribution {
-    let least = seen.len() as u64;
-    if !(least..=least + unseen).contains(&ours.count) {
-        wrong.push(format!("{name}: {} observations, by ftrace {least}, and {unseen} more are possible", ours.count));
-        return Distribution { count: least, quantiles: Vec::new() };
-    }
-    let hidden = usize::try_from(ours.count - least).unwrap_or(usize::MAX);
-    let with_hidden = |lengths: Vec<u64>, hidden_ns| {
-        let mut lengths = [lengths, vec![hidden_ns; hidden]].concat();
+/// Each length lies in its interval, so each quantile lies between those of the shortest and of the longest lengths. Which of the hidden
+/// ones are among ours nobody knows.
+fn distribution(name: &str, ours: &Quantiles, waits: &Waits, wrong: &mut Vec<String>) -> Distribution {
+    let (least, most) = (waits.seen.len(), waits.seen.len() + waits.hidden.len());
+    let mut result = Distribution { count: ours.count, quantiles: Vec::new() };
+    let Some(hidden) = usize::try_from(ours.count).ok().filter(|count| (least..=most).contains(count)).map(|count| count - least)
+    else {
+        wrong.push(format!("{name}: {} observations, by ftrace {least} to {most}", ours.count));
+        return result;
+    };
+    let sorted = |of: fn(&Span) -> u64, waits: &[Span]| {
+        let mut lengths: Vec<u64> = waits.iter().map(of).collect();
         lengths.sort_unstable();
         lengths
     };
-    let shortest = with_hidden(seen.iter().map(|wait| wait.least_ns).collect(), 0);
-    let longest = with_hidden(seen.iter().map(|wait| wait.most_ns).collect(), u64::MAX);
-    let mut result = Distribution { count: ours.count, quantiles: Vec::new() };
+    let mut shortest = sorted(|wait| wait.least_ns, &waits.seen);
+    shortest.extend(sorted(|wait| wait.least_ns, &waits.hidden).iter().take(hidden));
+    shortest.sort_unstable();
+    let mut longest = sorted(|wait| wait.most_ns, &waits.seen);
+    longest.extend(sorted(|wait| wait.most_ns, &waits.hidden).iter().rev().take(hidden));
+    longest.sort_unstable();
     if ours.count == 0 {
         return result;
     }

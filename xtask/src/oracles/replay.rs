@@ -4,12 +4,12 @@
 //!
 //! - A thread that is woken while it is still on its CPU leaves no waking after its switch-out. If it blocked all the same, it waits from
 //!   the switch-out at the earliest and from `sched_wakeup` at the latest.
-//! - Where a switch was hidden from tracing, a thread leaves a CPU that it was not seen to get. Its wait is of any length up to then.
+//! - A switch that has no event ([`Kind::Hidden`]) happened between two events. Its wait and run may or may not be in our distributions.
 
 use std::collections::HashMap;
 
 use super::{
-    clock::{self, Span},
+    clock::{self, IDLE, Span},
     ring::{Event, Kind},
 };
 
@@ -24,24 +24,19 @@ const PREEMPTED: u64 = 0x100;
 pub(super) struct Waits {
     /// Those of which begin and end were seen.
     pub(super) seen: Vec<Span>,
-    /// Those of which the end was hidden.
-    pub(super) unseen: u64,
+    /// Those of which the end has no event.
+    pub(super) hidden: Vec<Span>,
     /// All, added up.
     pub(super) sum: Span,
 }
 
 impl Waits {
-    fn ended(&mut self, wait: Span) {
-        self.seen.push(wait);
+    fn ended(&mut self, wait: Span, is_hidden: bool) {
+        if is_hidden { &mut self.hidden } else { &mut self.seen }.push(wait);
         self.sum.add(wait);
     }
 
-    /// It ended some time before `now`.
-    fn unseen(&mut self, now: Span, since: Span) {
-        self.unseen += 1;
-        self.sum.most_ns += now.since(since).most_ns;
-    }
-
+    /// The run before this wait was longer than the kernel counted, see [`Thread::left_out`].
     fn left_out(&mut self, left_out: &mut (u64, u64)) {
         let (too_late_ns, left_out_ns) = std::mem::take(left_out);
         self.sum.least_ns = self.sum.least_ns.saturating_sub(too_late_ns);
@@ -60,8 +55,8 @@ pub(super) struct Thread {
     pub(super) on_cpu_ns: u64,
     pub(super) wakeup: Waits,
     pub(super) preemption: Waits,
-    /// On-CPU time of each run whose begin was seen.
-    pub(super) slices_ns: Vec<u64>,
+    /// On-CPU time of each run.
+    pub(super) slices: Waits,
     /// Of its switches, those since it began to end: perf may have let go of it.
     pub(super) switches_ending: u64,
     /// From event to event: what `perf sched timehist` calls "run time".
@@ -74,14 +69,15 @@ pub(super) struct Thread {
     /// By how much the last run was longer by the clock than the kernel counted, which belongs to the next wait: down to what the
     /// switch-in may have been converted too late, up to all that the kernel has left out.
     left_out: (u64, u64),
-    /// Woken while on its CPU.
-    early: Option<Span>,
+    /// Woken while on its CPU, and when the event was written.
+    early: Option<(Span, Span)>,
     /// Woken since it left its CPU, and when the event was written.
     waking: Option<(Span, Span)>,
     /// Queued since then, at the latest.
     queued_ns: Option<u64>,
     /// From its waking to its switch-in.
     delay: Span,
+    arrival: SwitchIn,
     is_yielding: bool,
     is_ending: bool,
 }
@@ -94,10 +90,33 @@ enum Phase {
     Forked,
     /// Queued for the first time then, and when the event was written.
     New(Span, Span),
-    /// Since then, and when the event was written.
-    Running(Span, Span),
+    /// Since then.
+    Running(Span),
     Runnable(Span),
     Blocked(Span),
+}
+
+/// How a thread gets a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct SwitchIn {
+    /// When the event was written.
+    written: Span,
+    /// There is none.
+    is_hidden: bool,
+    /// The CPU was idle since then.
+    idle_since: Option<Span>,
+}
+
+impl SwitchIn {
+    /// perf loses switches from idle CPUs, and wakings there.
+    fn may_be_lost(&self) -> bool {
+        self.is_hidden || self.idle_since.is_some()
+    }
+
+    /// When the run begins for perf: at the last switch on this CPU that it has.
+    fn shown(&self) -> Span {
+        Span { least_ns: self.idle_since.unwrap_or(self.written).least_ns, ..self.written }
+    }
 }
 
 impl Thread {
@@ -109,30 +128,38 @@ impl Thread {
         self.voluntary + self.preempted + self.yielded
     }
 
-    /// It gets a CPU at `now`; the event was written at `event`.
-    fn switch_in(&mut self, now: Span, event: Span) {
+    /// It gets a CPU at `now`.
+    fn switch_in(&mut self, now: Span, event: &SwitchIn) {
         match self.phase {
             Phase::Blocked(_) | Phase::Unseen => {
                 let wait = now.since(self.runnable_since(now));
                 if matches!(self.phase, Phase::Unseen) {
                     self.wakeup.sum.add(wait);
                 } else {
-                    self.wakeup.ended(wait);
+                    self.wakeup.ended(wait, event.is_hidden);
                 }
-                if let Some((_, woken)) = self.waking {
-                    self.delay = event.since(woken);
-                }
+                self.delay = match (self.waking, self.early, self.phase) {
+                    // Which of two events on two CPUs came first may look different to perf.
+                    (Some((_, woken)), _, Phase::Blocked(left)) if woken.least_ns < left.most_ns => event.written.since(woken).or_none(),
+                    (Some((_, woken)), ..) => event.written.since(woken),
+                    (None, Some((_, woken)), _) => event.written.since(woken).or_none(),
+                    (None, None, _) => Span::default(),
+                };
             }
             Phase::New(since, woken) => {
-                self.wakeup.ended(now.since(since));
-                self.delay = event.since(woken);
+                self.wakeup.ended(now.since(since), event.is_hidden);
+                self.delay = event.written.since(woken);
             }
-            Phase::Runnable(since) => self.preemption.ended(now.since(since)),
-            Phase::Forked | Phase::Running(..) => {}
+            Phase::Runnable(since) => self.preemption.ended(now.since(since), event.is_hidden),
+            Phase::Forked | Phase::Running(_) => {}
         }
         let waits = if matches!(self.phase, Phase::Runnable(_)) { &mut self.preemption } else { &mut self.wakeup };
         waits.left_out(&mut self.left_out);
-        self.phase = Phase::Running(now, event);
+        if event.may_be_lost() {
+            self.delay = self.delay.or_none();
+        }
+        self.phase = Phase::Running(now);
+        self.arrival = *event;
         (self.early, self.waking, self.queued_ns) = (None, None, None);
     }
 
@@ -142,26 +169,24 @@ impl Thread {
             return waking;
         }
         let Phase::Blocked(since) = self.phase else { return now };
-        let least_ns = self.early.map_or(since.least_ns, |early| early.least_ns.max(since.least_ns));
+        let least_ns = self.early.map_or(since.least_ns, |(early, _)| early.least_ns.max(since.least_ns));
         Span { least_ns, most_ns: self.queued_ns.unwrap_or(now.most_ns).max(least_ns) }
     }
 
     /// It leaves its CPU.
     fn switch_out(&mut self, now: Span, event: Span, state: u64) {
         match self.phase {
-            Phase::Running(since, written) => {
-                self.slices_ns.push(self.slice_ns);
-                for (sum, length) in
-                    [(&mut self.run_events, event.since(written)), (&mut self.delay_events, std::mem::take(&mut self.delay))]
-                {
-                    sum.add(Span { least_ns: if self.is_ending { 0 } else { length.least_ns }, ..length });
+            Phase::Running(since) => {
+                self.slices.ended(Span::exactly(self.slice_ns), self.arrival.is_hidden);
+                let run = event.since(self.arrival.shown());
+                for (sum, length) in [(&mut self.run_events, run), (&mut self.delay_events, std::mem::take(&mut self.delay))] {
+                    sum.add(if self.is_ending { length.or_none() } else { length });
                 }
                 self.left_out.0 += since.most_ns - since.least_ns;
                 self.left_out.1 += now.since(since).most_ns.saturating_sub(self.slice_ns);
             }
-            Phase::Runnable(since) => self.preemption.unseen(now, since),
-            Phase::New(since, _) | Phase::Blocked(since) => self.wakeup.unseen(now, since),
-            Phase::Forked | Phase::Unseen => self.wakeup.unseen(now, now),
+            // Its switch-in would have been noticed.
+            Phase::Forked | Phase::Unseen | Phase::New(..) | Phase::Runnable(_) | Phase::Blocked(_) => {}
         }
         self.slice_ns = 0;
         self.switches_ending += u64::from(self.is_ending);
@@ -190,6 +215,8 @@ pub(super) fn replay(events: &[Event], leader: u32, begin_ns: u64) -> Vec<Thread
     let times = clock::times(events, &written);
     let mut alive = HashMap::from([(leader, Thread { tid: leader, ..Thread::default() })]);
     let mut ended = Vec::new();
+    // When the last switch on each CPU was written.
+    let mut switched = HashMap::new();
     for (index, event) in events.iter().enumerate().filter(|(_, event)| event.at_ns >= begin_ns) {
         let (now, written) = (times[index], written[index]);
         let of_the_run = alive.contains_key(&event.current);
@@ -216,8 +243,16 @@ pub(super) fn replay(events: &[Event], leader: u32, begin_ns: u64) -> Vec<Thread
                         ended.extend(alive.remove(&prev));
                     }
                 }
+                let before = switched.insert(event.cpu, written).filter(|_| prev == IDLE);
                 if let Some(thread) = alive.get_mut(&next) {
-                    thread.switch_in(now, written);
+                    thread.switch_in(now, &SwitchIn { written, is_hidden: false, idle_since: before });
+                }
+            }
+            Kind::Hidden { next, since_ns } => {
+                let written = Span { least_ns: since_ns, ..written };
+                let before = switched.insert(event.cpu, written);
+                if let Some(thread) = alive.get_mut(&next) {
+                    thread.switch_in(now, &SwitchIn { written, is_hidden: true, idle_since: before });
                 }
             }
             kind => note(&mut alive, event.current, kind, now, written),
@@ -235,8 +270,8 @@ fn note(alive: &mut HashMap<u32, Thread>, current: u32, kind: Kind, now: Span, w
     };
     let Some(thread) = alive.get_mut(&tid) else { return };
     match kind {
-        Kind::Waking { .. } if matches!(thread.phase, Phase::Running(..)) => {
-            thread.early.get_or_insert(now);
+        Kind::Waking { .. } if matches!(thread.phase, Phase::Running(_)) => {
+            thread.early.get_or_insert((now, written));
         }
         Kind::Waking { .. } => {
             thread.waking.get_or_insert((now, written));

@@ -3,6 +3,7 @@
 //! Nothing of it is ours: the kernel writes the events and their layout (`events/*/format`, `events/header_page`).
 
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{ErrorKind, Read},
     os::unix::fs::OpenOptionsExt,
@@ -44,6 +45,9 @@ const ENTRIES: [&str; 7] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Switch { prev: u32, state: u64, next: u32 },
+    /// No event: the next one on this CPU is of another thread than the last switch led to. Idle CPUs of virtual machines lose such
+    /// events of ftrace and perf, and some hide threads of their own.
+    Hidden { next: u32, since_ns: u64 },
     Waking { tid: u32 },
     Wakeup { tid: u32, cpu: u32 },
     WakeupNew { tid: u32, cpu: u32 },
@@ -110,7 +114,7 @@ impl Ring {
             }
         }
         events.sort_by_key(|event| event.at_ns);
-        Ok(Some(events))
+        Ok(Some(with_hidden(&events)))
     }
 
     fn set(&self, file: &str, value: &str) -> Result<()> {
@@ -134,6 +138,24 @@ fn cpus(ring: &Path) -> Result<Vec<(u32, PathBuf)>> {
     let entries = fs::read_dir(ring.join("per_cpu"))?.collect::<Result<Vec<_>, _>>()?;
     let number = |path: &Path| path.file_name()?.to_str()?.strip_prefix("cpu")?.parse().ok();
     Ok(entries.iter().filter_map(|entry| Some((number(&entry.path())?, entry.path()))).collect())
+}
+
+/// Adds the switches that have no event.
+pub(super) fn with_hidden(events: &[Event]) -> Vec<Event> {
+    let mut all = Vec::with_capacity(events.len());
+    // By CPU: who has it, and the time of the last event.
+    let mut cpus = HashMap::new();
+    for event in events {
+        let (next, since_ns) = cpus.insert(event.cpu, (event.current, event.at_ns)).unwrap_or((event.current, event.at_ns));
+        if next != event.current {
+            all.push(Event { kind: Kind::Hidden { next: event.current, since_ns }, ..*event });
+        }
+        if let Kind::Switch { next, .. } = event.kind {
+            cpus.insert(event.cpu, (next, event.at_ns));
+        }
+        all.push(*event);
+    }
+    all
 }
 
 /// Events that did not fit, by `per_cpu/cpuN/stats`.

@@ -210,7 +210,7 @@ fn try_to_observe(program: &str, built: &Path, ring_kib: u64) -> Result<Option<O
     ensure!(output.status.success(), "it failed: {}\n{}", output.status, complaint());
     let report: RunReport = serde_json::from_slice(&fs::read(&json).with_context(complaint)?)?;
     let begin_ns = report.over_time.as_ref().context("the run was too short")?.begin_monotonic_ns;
-    let leader = report.threads.iter().find(|thread| thread.seeded).context("no thread was there when the run began")?.tid;
+    let leader = report.threads.iter().find(|thread| thread.comm == "timeout").context("no thread was there when the run began")?.tid;
     let threads = replay::replay(&events, leader, begin_ns);
     let shown = timehist::show(&perf, &data, begin_ns)?;
     let comparison = compare(&report, &threads, shown.as_ref());

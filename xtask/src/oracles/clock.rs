@@ -82,9 +82,8 @@ pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
             }
             Kind::Runtime { tid, ns } => runs.add(tid, ns),
             Kind::Switch { next, .. } | Kind::Hidden { next, .. } => {
-                let since_ns = if let Kind::Hidden { since_ns, .. } = event.kind { since_ns } else { entered_ns };
                 spans[index] = Span {
-                    least_ns: asked.remove(&event.cpu).unwrap_or(since_ns).min(since_ns),
+                    least_ns: asked.remove(&event.cpu).unwrap_or(entered_ns).min(entered_ns),
                     most_ns: event.at_ns,
                 };
                 if let Kind::Switch { prev, .. } = event.kind {

@@ -138,11 +138,15 @@ fn compare_thread(ours: &ThreadReport, kernels: &Thread, wrong: &mut Vec<String>
 /// Times that timehist shows are rounded to microseconds, each from two that are.
 const ROUNDING_NS: u64 = 1_000;
 
-/// A second reader of the same events: perf's ring and perf's arithmetic. It knows threads by their id only.
+/// A second reader of the same events: perf's ring and perf's arithmetic. It knows threads by their id only, so it mixes up those that
+/// change theirs.
 fn compare_shown(shown: &BTreeMap<u32, Shown>, threads: &[Thread], wrong: &mut Vec<String>) {
     let mut by_tid = BTreeMap::<u32, Vec<&Thread>>::new();
     for thread in threads {
         by_tid.entry(thread.tid).or_default().push(thread);
+    }
+    for renamed in threads.iter().filter(|thread| thread.old_tid.is_some()) {
+        by_tid.remove(&renamed.tid);
     }
     for (tid, threads) in by_tid {
         let shown = shown.get(&tid).copied().unwrap_or_default();

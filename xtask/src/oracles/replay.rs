@@ -47,6 +47,8 @@ impl Waits {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Thread {
     pub(super) tid: u32,
+    /// The id that it had before it took over its process by exec.
+    pub(super) old_tid: Option<u32>,
     pub(super) has_ended: bool,
     pub(super) voluntary: u64,
     pub(super) preempted: u64,
@@ -78,6 +80,8 @@ pub(super) struct Thread {
     /// From its waking to its switch-in.
     delay: Span,
     arrival: SwitchIn,
+    /// Its waking was written by an idle CPU, where perf loses it.
+    is_woken_by_idle: bool,
     is_yielding: bool,
     is_ending: bool,
 }
@@ -130,6 +134,7 @@ impl Thread {
 
     /// It gets a CPU at `now`.
     fn switch_in(&mut self, now: Span, event: &SwitchIn) {
+        self.delay = self.shown_delay(event.written);
         match self.phase {
             Phase::Blocked(_) | Phase::Unseen => {
                 let wait = now.since(self.runnable_since(now));
@@ -138,29 +143,33 @@ impl Thread {
                 } else {
                     self.wakeup.ended(wait, event.is_hidden);
                 }
-                self.delay = match (self.waking, self.early, self.phase) {
-                    // Which of two events on two CPUs came first may look different to perf.
-                    (Some((_, woken)), _, Phase::Blocked(left)) if woken.least_ns < left.most_ns => event.written.since(woken).or_none(),
-                    (Some((_, woken)), ..) => event.written.since(woken),
-                    (None, Some((_, woken)), _) => event.written.since(woken).or_none(),
-                    (None, None, _) => Span::default(),
-                };
             }
-            Phase::New(since, woken) => {
-                self.wakeup.ended(now.since(since), event.is_hidden);
-                self.delay = event.written.since(woken);
-            }
+            Phase::New(since, _) => self.wakeup.ended(now.since(since), event.is_hidden),
             Phase::Runnable(since) => self.preemption.ended(now.since(since), event.is_hidden),
             Phase::Forked | Phase::Running(_) => {}
         }
         let waits = if matches!(self.phase, Phase::Runnable(_)) { &mut self.preemption } else { &mut self.wakeup };
         waits.left_out(&mut self.left_out);
-        if event.may_be_lost() {
+        if event.may_be_lost() || std::mem::take(&mut self.is_woken_by_idle) {
             self.delay = self.delay.or_none();
         }
         self.phase = Phase::Running(now);
         self.arrival = *event;
         (self.early, self.waking, self.queued_ns) = (None, None, None);
+    }
+
+    /// From its waking to its switch-in, which was written then. A preempted thread may be woken too, if it was on its way to sleep.
+    fn shown_delay(&self, written: Span) -> Span {
+        match (self.waking, self.early, self.phase) {
+            (_, _, Phase::New(_, woken)) => written.since(woken),
+            // Which of two events on two CPUs came first may look different to perf.
+            (Some((_, woken)), _, Phase::Blocked(left) | Phase::Runnable(left)) if woken.least_ns < left.most_ns => {
+                written.since(woken).or_none()
+            }
+            (Some((_, woken)), ..) => written.since(woken),
+            (None, Some((_, woken)), _) => written.since(woken).or_none(),
+            (None, None, _) => Span::default(),
+        }
     }
 
     /// Since when a thread that blocked waits for the CPU that it gets at `now`.
@@ -196,6 +205,8 @@ impl Thread {
             self.phase = Phase::Blocked(now);
             self.has_ended = state & DEAD != 0;
             if self.has_ended {
+                // No wait comes after the last run. What it was too short takes from whichever there were.
+                self.wakeup.left_out(&mut (self.left_out.0, 0));
                 self.preemption.left_out(&mut self.left_out);
             }
             return;
@@ -233,7 +244,7 @@ pub(super) fn replay(events: &[Event], leader: u32, begin_ns: u64) -> Vec<Thread
             }
             Kind::Exec { tid, old } if tid != old => {
                 if let Some(thread) = alive.remove(&old) {
-                    ended.extend(alive.insert(tid, Thread { tid, ..thread }));
+                    ended.extend(alive.insert(tid, Thread { tid, old_tid: Some(old), ..thread }));
                 }
             }
             Kind::Switch { prev, state, next } => {
@@ -274,6 +285,7 @@ fn note(alive: &mut HashMap<u32, Thread>, current: u32, kind: Kind, now: Span, w
             thread.early.get_or_insert((now, written));
         }
         Kind::Waking { .. } => {
+            thread.is_woken_by_idle |= current == IDLE;
             thread.waking.get_or_insert((now, written));
         }
         Kind::Wakeup { .. } => {

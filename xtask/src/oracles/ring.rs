@@ -114,6 +114,7 @@ impl Ring {
             }
         }
         events.sort_by_key(|event| event.at_ns);
+        rename(&mut events);
         Ok(Some(with_hidden(&events)))
     }
 
@@ -140,6 +141,43 @@ fn cpus(ring: &Path) -> Result<Vec<(u32, PathBuf)>> {
     Ok(entries.iter().filter_map(|entry| Some((number(&entry.path())?, entry.path()))).collect())
 }
 
+impl Event {
+    /// The threads that it is about.
+    fn ids(&mut self) -> Vec<&mut u32> {
+        let mut ids = vec![&mut self.current];
+        match &mut self.kind {
+            Kind::Switch { prev, next, .. } => ids.extend([prev, next]),
+            Kind::Hidden { next: tid, .. }
+            | Kind::Waking { tid }
+            | Kind::Wakeup { tid, .. }
+            | Kind::WakeupNew { tid, .. }
+            | Kind::Migrate { tid, .. }
+            | Kind::Runtime { tid, .. } => ids.push(tid),
+            Kind::Fork { .. } | Kind::Exec { .. } | Kind::Exit => {}
+            Kind::SyscallEnter { .. } | Kind::SyscallExit { .. } | Kind::Entry => {}
+        }
+        ids
+    }
+}
+
+/// A thread that calls exec in place of its process's first one has that one's id some time before the event that says so. Until then it
+/// keeps the id that it had, so that the event is where its id changes.
+fn rename(events: &mut [Event]) {
+    for index in 0..events.len() {
+        let Kind::Exec { tid, old } = events[index].kind else { continue };
+        if tid == old {
+            continue;
+        }
+        for event in events[..=index].iter_mut().rev() {
+            let mut ids = event.ids();
+            if ids.iter().any(|id| **id == old) {
+                break;
+            }
+            ids.iter_mut().filter(|id| ***id == tid).for_each(|id| **id = old);
+        }
+    }
+}
+
 /// Adds the switches that have no event.
 pub(super) fn with_hidden(events: &[Event]) -> Vec<Event> {
     let mut all = Vec::with_capacity(events.len());
@@ -150,7 +188,7 @@ pub(super) fn with_hidden(events: &[Event]) -> Vec<Event> {
         if next != event.current {
             all.push(Event { kind: Kind::Hidden { next: event.current, since_ns }, ..*event });
         }
-        if let Kind::Switch { next, .. } = event.kind {
+        if let Kind::Switch { next, .. } | Kind::Exec { tid: next, .. } = event.kind {
             cpus.insert(event.cpu, (next, event.at_ns));
         }
         all.push(*event);

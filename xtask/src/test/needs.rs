@@ -8,6 +8,7 @@ use schedscope::capture::{kernel::enable_stats, preflight};
 use crate::{
     build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
     grafana::panels,
+    oracles,
     outcome::Outcome,
     vm,
     workspace::{cargo, find_program, output, require_root, run, tools_dir, unpack_package},
@@ -64,6 +65,9 @@ pub(super) const MACHINES: Need = Need {
     find: || vm::find_qemu().map(|_| ()),
     install: |host| host.apt_install(&["qemu-system-x86", "debian-archive-keyring"]),
 };
+/// Servers and benchmarks to watch, and perf.
+pub(super) const PROGRAMS: Need =
+    Need { name: "programs", find: oracles::find_needed, install: |host| host.apt_install(&oracles::PACKAGES) };
 /// Root, BTF, and a kernel that lets root use BPF.
 pub(super) const BPF: Need = Need { name: "BPF", find: bpf, install: |_| bail!("no package provides it") };
 

@@ -30,7 +30,7 @@ use crate::{
 };
 use compare::{Comparison, Distribution, QUANTILES, compare};
 
-/// Programs of `programs.sh`. The tests watch the first ones.
+/// Programs of `programs.sh`. The tests watch the first ones, which takes a minute.
 const PROGRAMS: [&str; 29] = [
     "workload-mixed",
     "workload-yield",
@@ -65,7 +65,7 @@ const PROGRAMS: [&str; 29] = [
 const IN_TESTS: usize = 12;
 
 /// Debian packages that have them, and perf.
-pub(crate) const PACKAGES: [&str; 14] = [
+pub(crate) const PACKAGES: [&str; 13] = [
     "libmemcached-tools",
     "linux-perf",
     "mariadb-client",
@@ -73,7 +73,6 @@ pub(crate) const PACKAGES: [&str; 14] = [
     "memcached",
     "nginx-light",
     "postgresql",
-    "postgresql-contrib",
     "python3",
     "redis-server",
     "redis-tools",
@@ -82,7 +81,9 @@ pub(crate) const PACKAGES: [&str; 14] = [
     "wrk",
 ];
 /// A program of each that is not there otherwise.
-const NEEDED: [&str; 11] = [
+const NEEDED: [&str; 13] = [
+    "hackbench",
+    "pgbench",
     "memcslap",
     "perf",
     "mysqlslap",
@@ -193,7 +194,8 @@ fn try_to_observe(program: &str, built: &Path, ring_kib: u64) -> Result<Option<O
     let directory = tempfile::tempdir()?;
     // Some programs give up root.
     fs::set_permissions(directory.path(), Permissions::from_mode(0o755))?;
-    let (json, data, own) = (directory.path().join("report.json"), directory.path().join("perf.data"), directory.path().join("own"));
+    let (json, data, own) =
+        (directory.path().join("report.json"), directory.path().join("perf.data"), directory.path().join("own"));
     fs::create_dir(&own)?;
     let perf = find_program("perf").context("perf is gone")?;
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -210,7 +212,8 @@ fn try_to_observe(program: &str, built: &Path, ring_kib: u64) -> Result<Option<O
     ensure!(output.status.success(), "it failed: {}\n{}", output.status, complaint());
     let report: RunReport = serde_json::from_slice(&fs::read(&json).with_context(complaint)?)?;
     let begin_ns = report.over_time.as_ref().context("the run was too short")?.begin_monotonic_ns;
-    let leader = report.threads.iter().find(|thread| thread.comm == "timeout").context("no thread was there when the run began")?.tid;
+    let leader =
+        report.threads.iter().find(|thread| thread.comm == "timeout").context("no thread was there when the run began")?.tid;
     let threads = replay::replay(&events, leader, begin_ns);
     let shown = timehist::show(&perf, &data, begin_ns)?;
     let comparison = compare(&report, &threads, shown.as_ref());
@@ -221,10 +224,13 @@ fn try_to_observe(program: &str, built: &Path, ring_kib: u64) -> Result<Option<O
 fn markdown(observed: &[Observed], date: &str) -> String {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
-    let names = ["program", "threads", "voluntary", "preempted", "yielded", "migrations", "wake-ups", "preemption waits", "timeslices"];
+    let names =
+        ["program", "threads", "voluntary", "preempted", "yielded", "migrations", "wake-ups", "preemption waits", "timeslices"];
     let header = names.map(str::to_owned).into_iter();
     let of = |what: &str| QUANTILES.map(|name| format!("{what} {name}"));
-    table.set_header(header.chain(of("wake-up")).chain(of("preemption")).chain(of("timeslice")).chain(["timehist".into(), String::new()]));
+    table.set_header(
+        header.chain(of("wake-up")).chain(of("preemption")).chain(of("timeslice")).chain(["timehist".into(), String::new()]),
+    );
     for Observed { program, comparison, .. } in observed {
         let Comparison { threads, voluntary, preempted, yielded, migrations, wakeup, preemption, timeslice, .. } = comparison;
         let counts = [*threads, *voluntary, *preempted, *yielded, *migrations, wakeup.count, preemption.count, timeslice.count];
@@ -236,7 +242,7 @@ fn markdown(observed: &[Observed], date: &str) -> String {
         table.add_row(row);
     }
     let kernel = observed.first().map_or("", |observed| &observed.kernel);
-    format!("`cargo xtask oracles`, {date}, Linux {kernel}. {}\n{table}\n", include_str!("oracles/section.md"))
+    format!("`cargo xtask oracles`, {date}, Linux {kernel}.\n\n{}{table}\n", include_str!("oracles/section.md"))
 }
 
 /// Microseconds: ours, and the interval.
@@ -247,9 +253,16 @@ fn cells(distribution: &Distribution) -> Vec<String> {
         .iter()
         .map(|figure| {
             let (least, most) = (us(figure.allowed.least_ns), us(figure.allowed.most_ns));
-            if least == most { format!("{} ({least})", us(figure.ours_ns)) } else { format!("{} ({least} to {most})", us(figure.ours_ns)) }
+            if least == most {
+                format!("{} ({least})", us(figure.ours_ns))
+            } else {
+                format!("{} ({least} to {most})", us(figure.ours_ns))
+            }
         })
         .collect();
     cells.resize(QUANTILES.len(), "-".to_owned());
     cells
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,10 @@ pub(super) fn markdown(host: &Host, others: Option<&OtherKernels>, before: &str)
     );
     match others {
         Some(others) => text += &other_kernels(others),
-        None => text += kept(before, OTHERS, REPEAT).unwrap_or("Not measured yet: run `cargo xtask vm`, then `cargo xtask accuracy`.\n"),
+        None => {
+            text +=
+                kept(before, OTHERS, REPEAT).unwrap_or("Not measured yet: run `cargo xtask vm`, then `cargo xtask accuracy`.\n");
+        }
     }
     let _ = write!(text, "\n{REPEAT}\n{}", include_str!("repeat.md"));
     text

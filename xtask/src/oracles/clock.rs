@@ -40,10 +40,7 @@ impl Span {
 
     /// The time from `start` to this.
     pub(super) fn since(self, start: Span) -> Span {
-        Span {
-            least_ns: self.least_ns.saturating_sub(start.most_ns),
-            most_ns: self.most_ns.saturating_sub(start.least_ns),
-        }
+        Span { least_ns: self.least_ns.saturating_sub(start.most_ns), most_ns: self.most_ns.saturating_sub(start.least_ns) }
     }
 
     /// This, or nothing.
@@ -82,10 +79,8 @@ pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
             }
             Kind::Runtime { tid, ns } => runs.add(tid, ns),
             Kind::Switch { next, .. } | Kind::Hidden { next, .. } => {
-                spans[index] = Span {
-                    least_ns: asked.remove(&event.cpu).unwrap_or(entered_ns).min(entered_ns),
-                    most_ns: event.at_ns,
-                };
+                spans[index] =
+                    Span { least_ns: asked.remove(&event.cpu).unwrap_or(entered_ns).min(entered_ns), most_ns: event.at_ns };
                 if let Kind::Switch { prev, .. } = event.kind {
                     let conversion = conversions.entry(event.cpu).or_default();
                     conversion.measured(event.at_ns, until_next[index].most_ns - spans[index].least_ns);

@@ -53,13 +53,16 @@ pub(super) fn compare(report: &RunReport, threads: &[Thread], shown: Option<&BTr
     let mut result = Comparison { threads: threads.len() as u64, ..Comparison::default() };
     let wrong = &mut result.wrong;
     if report.threads_omitted > 0 || report.loss.total > 0 {
-        wrong.push(format!("{} threads are not listed, and {} observations are missing", report.threads_omitted, report.loss.total));
+        wrong
+            .push(format!("{} threads are not listed, and {} observations are missing", report.threads_omitted, report.loss.total));
     }
     for (ours, kernels) in pairs(report, threads) {
         match (ours, kernels) {
             (Some(ours), Some(kernels)) => compare_thread(ours, kernels, wrong),
             (Some(ours), None) => wrong.push(format!("thread {} ({}) is not in the ring", ours.tid, ours.comm)),
-            (None, Some(kernels)) => wrong.push(format!("thread {} is only in the ring: {} switches", kernels.tid, kernels.switches())),
+            (None, Some(kernels)) => {
+                wrong.push(format!("thread {} is only in the ring: {} switches", kernels.tid, kernels.switches()));
+            }
             (None, None) => {}
         }
     }
@@ -156,6 +159,10 @@ fn compare_shown(shown: &BTreeMap<u32, Shown>, threads: &[Thread], wrong: &mut V
             run.add(thread.run_events);
             delay.add(thread.delay_events);
         }
+        // perf loses wakings on idle CPUs, and takes the wait for none.
+        if shown.wakings < threads.iter().map(|thread| thread.wakings).sum() {
+            delay = delay.or_none();
+        }
         if !(switches.least_ns..=switches.most_ns).contains(&shown.switches) {
             let Span { least_ns: least, most_ns: most } = switches;
             wrong.push(format!("thread {tid}: {} switches in timehist, by ftrace {least} to {most}", shown.switches));
@@ -196,14 +203,19 @@ fn distribution(name: &str, ours: &Quantiles, waits: &Waits, wrong: &mut Vec<Str
     if ours.count == 0 {
         return result;
     }
-    for (quantile, share, ours_seconds) in [(QUANTILES[0], 0.5, ours.p50), (QUANTILES[1], 0.9, ours.p90), (QUANTILES[2], 0.99, ours.p99)] {
+    for (quantile, share, ours_seconds) in
+        [(QUANTILES[0], 0.5, ours.p50), (QUANTILES[1], 0.9, ours.p90), (QUANTILES[2], 0.99, ours.p99)]
+    {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of the number of observations")]
         let rank = ((share * ours.count as f64).ceil() as usize).max(1) - 1;
         let allowed = Span { least_ns: shortest[rank], most_ns: longest[rank] };
         let figure = Figure { ours_ns: nanoseconds(ours_seconds), allowed };
         let buckets = bucket::index_of(allowed.least_ns)..=bucket::index_of(allowed.most_ns);
         if !buckets.contains(&bucket::index_of(figure.ours_ns)) {
-            wrong.push(format!("{name}: {quantile} {} ns, by ftrace {} to {} ns", figure.ours_ns, allowed.least_ns, allowed.most_ns));
+            wrong.push(format!(
+                "{name}: {quantile} {} ns, by ftrace {} to {} ns",
+                figure.ours_ns, allowed.least_ns, allowed.most_ns
+            ));
         }
         result.quantiles.push(figure);
     }
@@ -215,4 +227,3 @@ fn distribution(name: &str, ours: &Quantiles, waits: &Waits, wrong: &mut Vec<Str
 fn nanoseconds(seconds: f64) -> u64 {
     (seconds * 1e9).round() as u64
 }
-

@@ -55,6 +55,8 @@ pub(super) struct Thread {
     pub(super) yielded: u64,
     pub(super) migrations: u64,
     pub(super) on_cpu_ns: u64,
+    /// Its fork among them.
+    pub(super) wakings: u64,
     pub(super) wakeup: Waits,
     pub(super) preemption: Waits,
     /// On-CPU time of each run.
@@ -80,8 +82,6 @@ pub(super) struct Thread {
     /// From its waking to its switch-in.
     delay: Span,
     arrival: SwitchIn,
-    /// Its waking was written by an idle CPU, where perf loses it.
-    is_woken_by_idle: bool,
     is_yielding: bool,
     is_ending: bool,
 }
@@ -112,7 +112,7 @@ struct SwitchIn {
 }
 
 impl SwitchIn {
-    /// perf loses switches from idle CPUs, and wakings there.
+    /// perf loses switches from idle CPUs.
     fn may_be_lost(&self) -> bool {
         self.is_hidden || self.idle_since.is_some()
     }
@@ -150,7 +150,7 @@ impl Thread {
         }
         let waits = if matches!(self.phase, Phase::Runnable(_)) { &mut self.preemption } else { &mut self.wakeup };
         waits.left_out(&mut self.left_out);
-        if event.may_be_lost() || std::mem::take(&mut self.is_woken_by_idle) {
+        if event.may_be_lost() {
             self.delay = self.delay.or_none();
         }
         self.phase = Phase::Running(now);
@@ -160,16 +160,16 @@ impl Thread {
 
     /// From its waking to its switch-in, which was written then. A preempted thread may be woken too, if it was on its way to sleep.
     fn shown_delay(&self, written: Span) -> Span {
-        match (self.waking, self.early, self.phase) {
-            (_, _, Phase::New(_, woken)) => written.since(woken),
+        let (woken, may_be_none) = match (self.waking, self.early, self.phase) {
+            (_, _, Phase::New(_, woken)) => (woken, false),
             // Which of two events on two CPUs came first may look different to perf.
-            (Some((_, woken)), _, Phase::Blocked(left) | Phase::Runnable(left)) if woken.least_ns < left.most_ns => {
-                written.since(woken).or_none()
-            }
-            (Some((_, woken)), ..) => written.since(woken),
-            (None, Some((_, woken)), _) => written.since(woken).or_none(),
-            (None, None, _) => Span::default(),
-        }
+            (Some((_, woken)), _, Phase::Blocked(left) | Phase::Runnable(left)) => (woken, woken.least_ns < left.most_ns),
+            (Some((_, woken)), ..) => (woken, false),
+            (None, Some((_, woken)), _) => (woken, true),
+            (None, None, _) => return Span::default(),
+        };
+        let delay = written.since(woken);
+        if may_be_none { delay.or_none() } else { delay }
     }
 
     /// Since when a thread that blocked waits for the CPU that it gets at `now`.
@@ -240,6 +240,7 @@ pub(super) fn replay(events: &[Event], leader: u32, begin_ns: u64) -> Vec<Thread
                 let thread = if of_the_run { Some(alive.entry(tid).or_insert_with(|| Thread::forked(tid))) } else { None };
                 if let Some(thread) = thread.filter(|thread| matches!(thread.phase, Phase::Forked)) {
                     thread.phase = Phase::New(now, written);
+                    thread.wakings += 1;
                 }
             }
             Kind::Exec { tid, old } if tid != old => {
@@ -280,12 +281,12 @@ fn note(alive: &mut HashMap<u32, Thread>, current: u32, kind: Kind, now: Span, w
         _ => current,
     };
     let Some(thread) = alive.get_mut(&tid) else { return };
+    thread.wakings += u64::from(matches!(kind, Kind::Waking { .. }));
     match kind {
         Kind::Waking { .. } if matches!(thread.phase, Phase::Running(_)) => {
             thread.early.get_or_insert((now, written));
         }
         Kind::Waking { .. } => {
-            thread.is_woken_by_idle |= current == IDLE;
             thread.waking.get_or_insert((now, written));
         }
         Kind::Wakeup { .. } => {

@@ -44,22 +44,53 @@ const ENTRIES: [&str; 7] = [
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Switch { prev: u32, state: u64, next: u32 },
+    Switch {
+        prev: u32,
+        state: u64,
+        next: u32,
+    },
     /// No event: the next one on this CPU is of another thread than the last switch led to. Idle CPUs of virtual machines lose such
     /// events of ftrace and perf, and some hide threads of their own.
-    Hidden { next: u32, since_ns: u64 },
-    Waking { tid: u32 },
-    Wakeup { tid: u32, cpu: u32 },
-    WakeupNew { tid: u32, cpu: u32 },
-    Migrate { tid: u32, from: u32, to: u32 },
-    Fork { child: u32 },
-    Exec { tid: u32, old: u32 },
+    Hidden {
+        next: u32,
+        since_ns: u64,
+    },
+    Waking {
+        tid: u32,
+    },
+    Wakeup {
+        tid: u32,
+        cpu: u32,
+    },
+    WakeupNew {
+        tid: u32,
+        cpu: u32,
+    },
+    Migrate {
+        tid: u32,
+        from: u32,
+        to: u32,
+    },
+    Fork {
+        child: u32,
+    },
+    Exec {
+        tid: u32,
+        old: u32,
+    },
     /// The current thread begins to end.
     Exit,
     /// On-CPU time that the scheduler has just added to a thread's.
-    Runtime { tid: u32, ns: u64 },
-    SyscallEnter { number: i64 },
-    SyscallExit { number: i64 },
+    Runtime {
+        tid: u32,
+        ns: u64,
+    },
+    SyscallEnter {
+        number: i64,
+    },
+    SyscallExit {
+        number: i64,
+    },
     /// An interrupt, or the idle loop.
     Entry,
 }
@@ -153,8 +184,7 @@ impl Event {
             | Kind::WakeupNew { tid, .. }
             | Kind::Migrate { tid, .. }
             | Kind::Runtime { tid, .. } => ids.push(tid),
-            Kind::Fork { .. } | Kind::Exec { .. } | Kind::Exit => {}
-            Kind::SyscallEnter { .. } | Kind::SyscallExit { .. } | Kind::Entry => {}
+            _ => {}
         }
         ids
     }
@@ -162,7 +192,7 @@ impl Event {
 
 /// A thread that calls exec in place of its process's first one has that one's id some time before the event that says so. Until then it
 /// keeps the id that it had, so that the event is where its id changes.
-fn rename(events: &mut [Event]) {
+pub(super) fn rename(events: &mut [Event]) {
     for index in 0..events.len() {
         let Kind::Exec { tid, old } = events[index].kind else { continue };
         if tid == old {
@@ -256,19 +286,15 @@ impl Format {
 /// The fields of an event, and what they are.
 fn layout(event: &str) -> (&'static [&'static str], Make) {
     match event.rsplit('/').next().unwrap_or(event) {
-        "sched_switch" => (&["prev_pid", "prev_state", "next_pid"], |[prev, state, next]| Kind::Switch {
-            prev: id(prev),
-            state,
-            next: id(next),
-        }),
+        "sched_switch" => {
+            (&["prev_pid", "prev_state", "next_pid"], |[prev, state, next]| Kind::Switch { prev: id(prev), state, next: id(next) })
+        }
         "sched_waking" => (&["pid"], |[tid, ..]| Kind::Waking { tid: id(tid) }),
         "sched_wakeup" => (&["pid", "target_cpu"], |[tid, cpu, _]| Kind::Wakeup { tid: id(tid), cpu: id(cpu) }),
         "sched_wakeup_new" => (&["pid", "target_cpu"], |[tid, cpu, _]| Kind::WakeupNew { tid: id(tid), cpu: id(cpu) }),
-        "sched_migrate_task" => (&["pid", "orig_cpu", "dest_cpu"], |[tid, from, to]| Kind::Migrate {
-            tid: id(tid),
-            from: id(from),
-            to: id(to),
-        }),
+        "sched_migrate_task" => {
+            (&["pid", "orig_cpu", "dest_cpu"], |[tid, from, to]| Kind::Migrate { tid: id(tid), from: id(from), to: id(to) })
+        }
         "sched_process_fork" => (&["child_pid"], |[child, ..]| Kind::Fork { child: id(child) }),
         "sched_process_exec" => (&["pid", "old_pid"], |[tid, old, _]| Kind::Exec { tid: id(tid), old: id(old) }),
         "sched_process_exit" => (&[], |_| Kind::Exit),

@@ -15,6 +15,7 @@ pub(super) struct Shown {
     pub(super) switches: u64,
     pub(super) run_ns: u64,
     pub(super) delay_ns: u64,
+    pub(super) wakings: u64,
 }
 
 /// The beginning of a command that records while the rest of it runs.
@@ -33,22 +34,30 @@ pub(super) fn show(perf: &Path, data: &Path, begin_ns: u64) -> Result<Option<BTr
         }
         Ok(output)
     };
-    let shown = perf_of(&["sched", "timehist"])?;
+    let shown = perf_of(&["sched", "timehist", "--wakeups"])?;
     if String::from_utf8_lossy(&shown.stderr).contains("lost") {
         return Ok(None);
     }
     parse(&String::from_utf8_lossy(&shown.stdout), begin_ns).map(Some)
 }
 
-fn parse(text: &str, begin_ns: u64) -> Result<BTreeMap<u32, Shown>> {
-    let line = Regex::new(r"(?m)^\s*(\d+)\.(\d{6}) \[\d+\].*\[(\d+)(?:/-?\d+)?\] +[\d.]+ +(\d+)\.(\d{3}) +(\d+)\.(\d{3})\s*$")?;
+pub(super) fn parse(text: &str, begin_ns: u64) -> Result<BTreeMap<u32, Shown>> {
+    let time = r"(?m)^\s*(\d+)\.(\d{6}) \[\d+\].*";
+    let thread = r"\[(\d+)(?:/-?\d+)?\]";
+    let switch = Regex::new(&format!(r"{time}{thread} +[\d.]+ +(\d+)\.(\d{{3}}) +(\d+)\.(\d{{3}})\s*$"))?;
+    let waking = Regex::new(&format!(r"{time}awakened: .*{thread}\s*$"))?;
     let mut threads = BTreeMap::<u32, Shown>::new();
-    for found in line.captures_iter(text) {
-        let number = |index: usize| found[index].parse::<u64>().with_context(|| format!("perf says {:?}", &found[0]));
+    for line in text.lines() {
+        let Some(found) = switch.captures(line).or_else(|| waking.captures(line)) else { continue };
+        let number = |index: usize| found[index].parse::<u64>().with_context(|| format!("perf says {line:?}"));
         if number(1)? * 1_000_000_000 + number(2)? * 1_000 < begin_ns {
             continue;
         }
         let thread = threads.entry(found[3].parse()?).or_default();
+        if found.len() < 5 {
+            thread.wakings += 1;
+            continue;
+        }
         thread.switches += 1;
         thread.delay_ns += number(4)? * 1_000_000 + number(5)? * 1_000;
         thread.run_ns += number(6)? * 1_000_000 + number(7)? * 1_000;

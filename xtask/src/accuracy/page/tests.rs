@@ -71,6 +71,16 @@ fn other_kernels_stay_as_they_were_when_none_was_booted() {
 }
 
 #[test]
+fn the_part_on_single_events_is_replaced_alone_and_kept_by_a_new_page() {
+    let before = markdown(&host(0.0), Some(&all_kernels()), "");
+    let with_part = with_oracles(&before, "| `nginx` | ok |\n").unwrap();
+    assert_eq!(with_oracles(&with_part, "| `nginx` | ok |\n").unwrap(), with_part);
+    assert_eq!(markdown(&host(0.0), Some(&all_kernels()), &with_part), with_part);
+    assert!(has_failures(&with_oracles(&with_part, OUT_OF_BOUNDS).unwrap()));
+    assert_eq!(with_oracles("another page", ""), None);
+}
+
+#[test]
 fn findings_read_as_they_are_written() {
     let text = r#"[{"kernel":"6.1","step":"mixed","command":["a"],"threads":3,"threads_differing":0,
         "residuals":[{"quantity":"nvcsw","ours":1.0,"kernel":1.0,"difference":0.0,"at_least":0.0,"at_most":0.0}],"loss_total":0,"wall_seconds":1.0,"passed":true},

@@ -161,10 +161,9 @@ impl Thread {
     /// From its waking to its switch-in, which was written then. A preempted thread may be woken too, if it was on its way to sleep.
     fn shown_delay(&self, written: Span) -> Span {
         let (woken, may_be_none) = match (self.waking, self.early, self.phase) {
-            (_, _, Phase::New(_, woken)) => (woken, false),
             // Which of two events on two CPUs came first may look different to perf.
             (Some((_, woken)), _, Phase::Blocked(left) | Phase::Runnable(left)) => (woken, woken.least_ns < left.most_ns),
-            (Some((_, woken)), ..) => (woken, false),
+            (Some((_, woken)), ..) | (_, _, Phase::New(_, woken)) => (woken, false),
             (None, Some((_, woken)), _) => (woken, true),
             (None, None, _) => return Span::default(),
         };

@@ -223,7 +223,7 @@ fn report_of(threads: &[Thread]) -> RunReport {
     let thread = |thread: &Thread| ThreadReport {
         tid: thread.tid,
         on_cpu_seconds: seconds(thread.on_cpu_ns),
-        runnable_after_wakeup_seconds: middle(thread.wakeup.sum),
+        wakeup_latency_seconds: middle(thread.wakeup.sum),
         runnable_after_preemption_seconds: middle(thread.preemption.sum),
         voluntary: thread.voluntary,
         preempted: thread.preempted,
@@ -254,7 +254,7 @@ fn every_figure_that_is_taken_for_its_neighbour_is_found() {
         |thread| std::mem::swap(&mut thread.yielded, &mut thread.voluntary),
         |thread| thread.migrations += 1,
         |thread| thread.on_cpu_seconds += 1e-9,
-        |thread| std::mem::swap(&mut thread.runnable_after_wakeup_seconds, &mut thread.runnable_after_preemption_seconds),
+        |thread| std::mem::swap(&mut thread.wakeup_latency_seconds, &mut thread.runnable_after_preemption_seconds),
         |thread| thread.ended = false,
         |thread| thread.tid += 1,
     ];

@@ -10,6 +10,7 @@ use crate::{
         check::{CheckArgs, LoadArgs},
         daemon::DaemonArgs,
         run::RunArgs,
+        signals::WITNESS,
     },
     lab,
 };
@@ -31,7 +32,10 @@ pub struct Args {
 pub enum Command {
     /// Run a command, trace it and all its descendants, and report
     ///
-    /// The report goes to standard error and the exit code is the command's own. Example: schedscope run -- python3 script.py
+    /// The command runs as it would without schedscope: signals that are ignored or blocked stay so, and it gets each signal that is sent
+    /// to schedscope or to the process group, once. The report goes to standard error when the command has ended, however it has. The
+    /// exit code is its own, or 128 plus the signal that ended it; 125 if schedscope fails, 126 if the command cannot be executed, 127
+    /// if it is not there. Example: schedscope run -- python3 script.py
     Run(RunArgs),
     /// Trace processes that already run, and report
     Attach(AttachArgs),
@@ -58,6 +62,9 @@ pub enum Command {
     /// The native programs of the lab
     #[command(hide = true, subcommand)]
     Workload(workloads::Command),
+    /// What `run` has in its process group
+    #[command(hide = true, name = WITNESS)]
+    Witness,
     /// Say what this host can do, and how to fix what it lacks
     Doctor,
 }

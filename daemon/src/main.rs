@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::CheckLoad(args) => commands::check::check_load(&args),
         Command::Lab(arguments) => lab::run(&arguments).map(|()| 0),
         Command::Workload(command) => schedscope_workloads::run(command, Again { prefix: &["workload"] }).map(|()| 0),
+        Command::Witness => commands::signals::witness(),
         Command::Doctor => commands::doctor::doctor(),
     };
     let code = result.unwrap_or_else(|error| {

@@ -9,9 +9,11 @@
 //! | [`session`] | one traced workload from its first event to its [`run::Run`] |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
-//! | [`spawn`], [`topology`], [`preflight`] | starting a child, the host's CPUs, what the host can do |
+//! | [`spawn`], [`inherited`] | starting a child, and the signals that it must find as we found them |
+//! | [`topology`], [`preflight`] | the host's CPUs, what the host can do |
 
 pub mod distribution;
+pub(crate) mod inherited;
 pub mod interpreters;
 pub mod kernel;
 pub mod preflight;

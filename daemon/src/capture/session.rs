@@ -111,8 +111,8 @@ impl Session {
         Ok(threads)
     }
 
-    /// Begins to trace these processes and all their descendants.
-    pub fn begin(&mut self, processes: &[Tgid]) -> Result<(), KernelError> {
+    /// Begins to trace these processes and all their descendants. Returns those of which no thread could be found.
+    pub fn begin(&mut self, processes: &[Tgid]) -> Result<Vec<Tgid>, KernelError> {
         self.begin_ns = now_ns();
         self.tracer.seed(processes, WORKLOAD)?;
         let first = self.tracer.snapshot(Depth::Threads)?;
@@ -120,7 +120,8 @@ impl Session {
         self.host_before = host(&first);
         self.alive = first.threads.len();
         self.locate_locks(&first);
-        Ok(())
+        let found: HashSet<Tgid> = first.threads.iter().map(Thread::tgid).collect();
+        Ok(processes.iter().copied().filter(|tgid| !found.contains(tgid)).collect())
     }
 
     /// Takes a sample and returns how long to wait for the next one.

@@ -1,6 +1,7 @@
 //! A child process that waits before its exec, so that it is registered before the command's first instruction.
 
 use std::{
+    ffi::OsStr,
     io::{self, Read, Write},
     os::{
         fd::AsRawFd,
@@ -10,7 +11,7 @@ use std::{
     thread::JoinHandle,
 };
 
-use crate::{capture::quiescent::wait_until_in_syscall, capture::snapshot::Tgid};
+use super::{inherited::Inherited, quiescent::wait_until_in_syscall, snapshot::Tgid};
 
 /// Why the command could not be started, with the exit code that shells use for it.
 #[derive(Debug, thiserror::Error)]
@@ -47,20 +48,19 @@ pub struct Gated {
 
 impl Gated {
     /// Forks. The child waits for [`Gated::release`], or ends if we go away first.
-    pub fn fork(command: &[String]) -> Result<Gated, SpawnError> {
-        let (program, arguments) = command.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let mut command = Command::new(program);
-        command.args(arguments);
-        Gated::prepared(command)
+    pub fn fork(words: &[impl AsRef<OsStr>]) -> Result<Gated, SpawnError> {
+        Gated::prepared(command(words)?)
     }
 
-    /// The same for a command whose input and output are already arranged.
+    /// The same for a command whose input and output are already arranged. Its signals are what ours were when we began.
     pub(crate) fn prepared(mut command: Command) -> Result<Gated, SpawnError> {
         let program = command.get_program().to_string_lossy().into_owned();
+        let inherited = Inherited::get()?;
         let (mut pid_reader, pid_writer) = io::pipe()?;
         let (go_reader, go) = io::pipe()?;
         let (pid_fd, go_fd, our_end) = (pid_writer.as_raw_fd(), go_reader.as_raw_fd(), go.as_raw_fd());
-        // SAFETY: between fork and exec the closure makes system calls only; the descriptors are open in the child.
+        // SAFETY: between fork and exec the closure makes system calls only; the descriptors are open in the child. It runs after the
+        // standard library has set SIGPIPE to its default.
         unsafe {
             command.pre_exec(move || {
                 // The child has its own copy of our end. If that stayed open it would not notice that we have closed ours.
@@ -72,7 +72,7 @@ impl Gated {
                 let mut byte = 0_u8;
                 loop {
                     match libc::read(go_fd, (&raw mut byte).cast(), 1) {
-                        1 => return Ok(()),
+                        1 => return inherited.restore(),
                         0 => libc::_exit(125),
                         _ if *libc::__errno_location() == libc::EINTR => {}
                         _ => return Err(io::Error::last_os_error()),
@@ -87,7 +87,10 @@ impl Gated {
             child
         })?;
         let mut pid = [0; 4];
-        pid_reader.read_exact(&mut pid)?;
+        if let Err(error) = pid_reader.read_exact(&mut pid) {
+            // There was no fork, and why not is known there.
+            return Err(SpawnError::System(started(spawning).err().unwrap_or(error)));
+        }
         let pid = u32::from_ne_bytes(pid);
         // Asleep and off its CPU, it changes none of the kernel's counts until the release. Where we may not ask we go on: then what it
         // does before it sleeps may or may not be counted.
@@ -105,12 +108,23 @@ impl Gated {
         let Gated { program, mut go, spawning, .. } = self;
         go.write_all(&[1])?;
         drop(go);
-        let result = spawning.join().map_err(|_| io::Error::other("the thread that starts the command failed"))?;
-        result.map_err(|error| match error.kind() {
+        started(spawning).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SpawnError::NotFound(program),
             _ => SpawnError::NotExecutable(program, error),
         })
     }
+}
+
+/// A command from its words, as bytes.
+pub(crate) fn command(words: &[impl AsRef<OsStr>]) -> io::Result<Command> {
+    let (program, arguments) = words.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = Command::new(program);
+    command.args(arguments);
+    Ok(command)
+}
+
+fn started(spawning: JoinHandle<io::Result<Child>>) -> io::Result<Child> {
+    spawning.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts the command failed")))
 }
 
 /// The code that a shell would exit with: the command's own, or 128 plus the signal.
@@ -122,14 +136,10 @@ pub(crate) fn exit_code(status: ExitStatus) -> i32 {
 mod tests {
     use super::*;
 
-    fn words(command: &[&str]) -> Vec<String> {
-        command.iter().map(ToString::to_string).collect()
-    }
-
     #[test]
     fn the_child_keeps_its_pid_through_the_exec_and_a_signal_becomes_a_code_above_128() {
         for (script, code) in [("exit 7", 7), ("kill -TERM $$", 128 + libc::SIGTERM)] {
-            let gated = Gated::fork(&words(&["sh", "-c", script])).unwrap();
+            let gated = Gated::fork(&["sh", "-c", script]).unwrap();
             let tgid = gated.tgid();
             let mut child = gated.release().unwrap();
             assert_eq!(Tgid(child.id()), tgid);
@@ -139,10 +149,10 @@ mod tests {
 
     #[test]
     fn errors_name_the_command_and_have_the_shells_codes() {
-        let missing = Gated::fork(&words(&["/no/such/program"])).unwrap().release().unwrap_err();
+        let missing = Gated::fork(&["/no/such/program"]).unwrap().release().unwrap_err();
         assert_eq!(missing.exit_code(), 127);
         assert!(missing.to_string().starts_with("/no/such/program: command not found"));
-        let directory = Gated::fork(&words(&["/"])).unwrap().release().unwrap_err();
+        let directory = Gated::fork(&["/"]).unwrap().release().unwrap_err();
         assert_eq!(directory.exit_code(), 126);
     }
 }

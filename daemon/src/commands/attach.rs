@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, run::Interrupts, seconds_up_to};
+use super::{
+    JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, seconds_up_to,
+    signals::{Blocked, ENDING},
+};
 use crate::{
     capture::{run::Subject, session::Session, snapshot::Tgid},
     report::build::build,
@@ -26,22 +29,28 @@ pub struct AttachArgs {
 pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
     let topology = require_host()?;
     let json = JsonOutput::open(args.report.json.as_deref())?;
-    for pid in &args.pid {
-        let process = i32::try_from(*pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
-        if process.is_none() {
-            anyhow::bail!("there is no process {pid}: 'ps -e' lists what runs");
-        }
+    let (processes, gone): (Vec<Tgid>, Vec<Tgid>) = args.pid.iter().copied().map(Tgid).partition(|tgid| exists(*tgid));
+    if processes.is_empty() {
+        anyhow::bail!("there is no process {}: 'ps -e' lists what runs", list(&gone));
     }
-    let mut interrupts = Interrupts::listen()?;
+    if !gone.is_empty() {
+        eprintln!("schedscope: there is no process {}; the report is about the others", list(&gone));
+    }
     let mut session = Session::start(topology)?;
-    let processes: Vec<Tgid> = args.pid.iter().copied().map(Tgid).collect();
-    let pids = args.pid.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    session.begin(&processes)?;
-    if session.alive() == 0 {
-        anyhow::bail!(
-            "no thread of process {pids} could be traced: is it the process id, not a thread's, and in this pid namespace?"
+    let untraced = session.begin(&processes)?;
+    if !untraced.is_empty() {
+        let what = format!(
+            "no thread of process {} could be traced: has it ended? Is it the process id, not a thread's, and in this pid namespace?",
+            list(&untraced)
         );
+        if untraced.len() == processes.len() {
+            anyhow::bail!(what);
+        }
+        eprintln!("schedscope: {what} The report is about the others");
     }
+    let traced: Vec<Tgid> = processes.into_iter().filter(|tgid| !untraced.contains(tgid)).collect();
+    // Until here a signal ends us, and nothing is lost.
+    let mut signals = Blocked::new(&ENDING)?.listen()?;
     let end = args.duration.map(|seconds| tokio::time::Instant::now() + Duration::from_secs_f64(seconds));
     let mut pause = Duration::ZERO;
     while session.alive() > 0 {
@@ -50,13 +59,21 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
             break;
         }
         tokio::select! {
-            () = interrupts.stop() => break,
+            () = signals.end() => break,
             () = tokio::time::sleep(pause.min(left)) => pause = session.sample()?,
         }
     }
-    let name = args.report.name.unwrap_or_else(|| format!("pid {pids}"));
+    let name = args.report.name.unwrap_or_else(|| format!("pid {}", list(&traced)));
     let subject = Subject { name, allowed_cpus: allowed_cpus(), ..Subject::default() };
     let report = build(&session.finish(None, subject)?);
     deliver(&report, json, args.report.quiet)?;
     Ok(0)
+}
+
+fn exists(tgid: Tgid) -> bool {
+    i32::try_from(tgid.0).is_ok_and(|pid| procfs::process::Process::new(pid).is_ok())
+}
+
+fn list(processes: &[Tgid]) -> String {
+    processes.iter().map(|tgid| tgid.0.to_string()).collect::<Vec<_>>().join(", ")
 }

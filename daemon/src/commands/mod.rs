@@ -5,6 +5,7 @@ pub mod check;
 pub mod daemon;
 pub mod doctor;
 pub mod run;
+pub mod signals;
 
 use std::{
     io::Write,
@@ -32,18 +33,27 @@ fn seconds_up_to<const MOST: u32>(text: &str) -> Result<f64, String> {
     seconds.ok_or_else(|| format!("give a number of seconds above 0, at most {MOST}"))
 }
 
+/// Stands for standard output where a file is expected.
+const STDOUT: &str = "-";
+
 /// What becomes of the report, the same for every way to trace.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReportArgs {
     /// Name of the run in the report; the command or the process if not given
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// Write the report as JSON to FILE, or to standard output for `-`
+    /// Write the report as JSON to FILE, or to standard output for `-`, and what a command prints then to standard error
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
     /// Do not print the report; useful with --json
     #[arg(long, short)]
     pub(crate) quiet: bool,
+}
+
+impl ReportArgs {
+    fn json_goes_to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new(STDOUT))
+    }
 }
 
 /// Where the JSON goes. Opened before anything is traced: a path that cannot be written must not cost a run.
@@ -52,7 +62,7 @@ struct JsonOutput(Box<dyn Write>);
 impl JsonOutput {
     fn open(path: Option<&Path>) -> anyhow::Result<Option<JsonOutput>> {
         let Some(path) = path else { return Ok(None) };
-        if path == Path::new("-") {
+        if path == Path::new(STDOUT) {
             return Ok(Some(JsonOutput(Box::new(std::io::stdout()))));
         }
         let file = std::fs::File::create(path)

@@ -1,17 +1,30 @@
 //! `schedscope run`: one command and all its descendants, from the first instruction.
 
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::{
+    ffi::OsString,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::ExitStatusExt,
+    },
+    path::Path,
+    process::Command,
+    time::Duration,
+};
 
-use rustix::process;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use procfs::process::Process;
+use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pidfd_send_signal};
 
-use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
+use super::{
+    JsonOutput, ReportArgs, allowed_cpus, deliver, require_host,
+    signals::{Blocked, PASSED_ON, Witness},
+};
 use crate::{
     capture::{
         run::{Exit, Subject},
         session::Session,
         snapshot::Tgid,
-        spawn::{Gated, exit_code},
+        spawn::{self, Gated, exit_code},
     },
     report::build::build,
     verify::wait4,
@@ -34,7 +47,7 @@ pub struct RunArgs {
     pub(crate) check: bool,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
-    pub(crate) command: Vec<String>,
+    pub(crate) command: Vec<OsString>,
 }
 
 /// Runs the command and returns the code to exit with.
@@ -43,14 +56,20 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let json = JsonOutput::open(args.report.json.as_deref())?;
     let allowed = allowed_cpus();
     let name = args.report.name.clone().unwrap_or_else(|| program_name(&args.command));
-    // Before the fork: a signal must not end us while the child waits.
-    let mut interrupts = Interrupts::listen()?;
+    let prepared = prepare(&args)?;
     let mut session = if args.check { Session::start_verifying(topology)? } else { Session::start(topology)? };
-    let gated = Gated::fork(&args.command)?;
+    // Until here a signal ends us, and nothing is lost. The command is forked with the signals blocked: what is sent to it before its
+    // exec waits for that.
+    let signals = Blocked::new(&PASSED_ON)?;
+    let witness = Witness::start(&signals)?;
+    let gated = Gated::prepared(prepared)?;
     let leader = gated.tgid();
+    let mut recipient = Recipient::new(leader, witness)?;
     let tree = wait4::Tree::of(leader);
     session.begin(&[leader])?;
+    signals.end_if_any_waits()?;
     let child = gated.release()?;
+    let mut signals = signals.listen()?;
 
     let mut waiting = tokio::task::spawn_blocking(move || wait4::reap(child));
     let mut pause = Duration::ZERO;
@@ -58,20 +77,23 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
         tokio::select! {
             biased;
             ended = &mut waiting => break ended??,
-            () = interrupts.next(leader) => {}
+            signal = signals.next() => recipient.pass_on(signal),
             () = tokio::time::sleep(pause) => pause = session.sample()?,
         }
     };
     settle(&mut session).await?;
+    // What has ended the command is not meant for us.
+    signals.forget();
     while args.wait_all && session.alive() > 0 {
         tokio::select! {
-            () = interrupts.stop() => break,
+            () = signals.end() => break,
             () = tokio::time::sleep(pause) => pause = session.sample()?,
         }
     }
     let window_of = if args.wait_all { None } else { Some(leader) };
     let exit = Exit { code: status.code(), signal: status.signal() };
-    let subject = Subject { name, command: args.command, exit, allowed_cpus: allowed };
+    let command = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let subject = Subject { name, command, exit, allowed_cpus: allowed };
     let run = session.finish(window_of, subject)?;
     let mut report = build(&run);
     // Whether every process of the command was waited for is not known.
@@ -92,51 +114,52 @@ async fn settle(session: &mut Session) -> anyhow::Result<()> {
     }
 }
 
-fn program_name(command: &[String]) -> String {
-    command.first().map_or("", |program| program.rsplit('/').next().unwrap_or(program)).to_owned()
+fn program_name(command: &[OsString]) -> String {
+    let program = command.first().map(OsString::as_os_str).unwrap_or_default();
+    Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
 }
 
-/// The signals that would end us. The report is printed all the same.
-pub(super) struct Interrupts {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    count: u32,
+/// The command with its standard output: ours, unless the JSON goes there.
+fn prepare(args: &RunArgs) -> io::Result<Command> {
+    let mut command = spawn::command(&args.command)?;
+    if args.report.json_goes_to_stdout() {
+        command.stdout(io::stderr().as_fd().try_clone_to_owned()?);
+    }
+    Ok(command)
 }
 
-impl Interrupts {
-    pub(super) fn listen() -> std::io::Result<Interrupts> {
-        Ok(Interrupts {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            count: 0,
-        })
+/// The command as a recipient of signals.
+struct Recipient {
+    pid: Pid,
+    process: OwnedFd,
+    witness: Witness,
+}
+
+impl Recipient {
+    /// For a child that is not reaped.
+    fn new(tgid: Tgid, witness: Witness) -> io::Result<Recipient> {
+        let pid = Pid::from_raw(tgid.0.cast_signed()).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Recipient { pid, process: pidfd_open(pid, PidfdFlags::empty())?, witness })
     }
 
-    pub(super) async fn stop(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
+    /// Sends on a signal that we have received, unless the command has had it too.
+    fn pass_on(&mut self, signal: Signal) {
+        let reached_group = self.witness.has_had(signal);
+        if !(reached_group && self.is_in_our_group() && self.would_notice(signal)) {
+            // It may have ended.
+            let _ = pidfd_send_signal(&self.process, signal);
         }
     }
 
-    /// Waits for one and sees that the command hears of it. A terminal sends Ctrl-C to the command as well, so the first one is
-    /// left to it; whoever presses it again means it.
-    async fn next(&mut self, leader: Tgid) {
-        let send = tokio::select! {
-            _ = self.interrupt.recv() => {
-                self.count += 1;
-                (self.count > 1).then_some(process::Signal::KILL)
-            }
-            _ = self.terminate.recv() => Some(process::Signal::TERM),
-            _ = self.hangup.recv() => Some(process::Signal::HUP),
-        };
-        let pid = i32::try_from(leader.0).ok().and_then(process::Pid::from_raw);
-        if let (Some(signal), Some(pid)) = (send, pid) {
-            // The child is not reaped yet, so the pid is still its own.
-            let _ = process::kill_process(pid, signal);
-        }
+    /// A command that has left the group, as a shell with job control does, gets nothing that is sent there.
+    fn is_in_our_group(&self) -> bool {
+        getpgid(Some(self.pid)).is_ok_and(|group| group == getpgrp())
+    }
+
+    /// Whether it would make a difference to the command to get a signal twice. If not it is sent in any case: whoever picks processes by
+    /// their executable may have sent it to us and the witness only.
+    fn would_notice(&self, signal: Signal) -> bool {
+        let status = Process::new(self.pid.as_raw_nonzero().get()).and_then(|process| process.status());
+        status.is_ok_and(|status| (status.sigcgt | status.sigblk) & 1 << (signal.as_raw() - 1) != 0)
     }
 }

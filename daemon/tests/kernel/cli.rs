@@ -1,10 +1,12 @@
 //! What the user sees: exit codes, messages, streams.
 
 use std::{
+    ffi::OsStr,
     fs,
     io::Write,
     net::TcpListener,
     os::unix::{
+        ffi::OsStrExt,
         fs::PermissionsExt,
         process::{CommandExt, ExitStatusExt},
     },
@@ -116,10 +118,10 @@ fn the_commands_streams_are_its_own() {
 #[test]
 fn json_goes_to_standard_output_on_request() {
     let Some(()) = privileged() else { return };
-    let output = schedscope(&["run", "--quiet", "--name", "a name", "--json", "-", "--", "true"]);
+    let output = schedscope(&["run", "--quiet", "--name", "a name", "--json", "-", "--", "echo", "hello"]);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["schema"], &report["name"]), (&Value::from("schedscope.run/1"), &Value::from("a name")));
-    assert_eq!(output.stderr, b"");
+    assert_eq!(output.stderr, b"hello\n", "what the command prints is not JSON");
     // The contract: names may be added, not taken away.
     for (place, names) in [
         ("", "wall_seconds exit cpus tasks parallelism time_seconds blocked_seconds_by_reason switches migrations threads loss"),
@@ -155,6 +157,30 @@ fn attach_ends_after_its_time() {
     assert!((0.5..1.5).contains(&report.wall_seconds), "{}", report.wall_seconds);
     // It slept all the time, and that wait has not ended.
     assert!(report.time_seconds.blocked > 0.49 && report.time_seconds.on_cpu < 0.01, "{:?}", report.time_seconds);
+}
+
+#[test]
+fn attach_leaves_out_a_process_that_has_ended_and_says_which() {
+    let Some(()) = privileged() else { return };
+    let sleeper = Guarded::start("sleep", &["60"]);
+    let mut ended = Guarded::start("true", &[]);
+    ended.wait().unwrap();
+    let [sleeper, ended] = [&sleeper, &ended].map(|process| process.id().to_string());
+    let output = schedscope(&["attach", "--quiet", "--json", "-", "--duration", "0.2", "--pid", &ended, "--pid", &sleeper]);
+    assert!(complaint(&output).contains(&ended));
+    let report: RunReport = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), report.tasks.processes, report.name), (Some(0), 1, format!("pid {sleeper}")));
+}
+
+#[test]
+fn arguments_are_bytes() {
+    let Some(()) = privileged() else { return };
+    let word = OsStr::from_bytes(b"caf\xe9");
+    let words = [OsStr::new("--"), OsStr::new("printf"), OsStr::new("%s"), word];
+    let output = Command::new(host::schedscope()).args(["run", "--quiet"]).args(words).output().unwrap();
+    assert_eq!((output.status.code(), output.stdout, output.stderr), (Some(0), word.as_bytes().to_vec(), Vec::new()));
+    let traced = traced::Running::start_with("run", &words, |_| {}).end();
+    assert_eq!(traced.report.command[2], "caf\u{fffd}");
 }
 
 #[test]

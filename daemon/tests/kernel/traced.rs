@@ -1,6 +1,7 @@
 //! `schedscope run` and what came of it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     os::unix::process::CommandExt,
     process::{Command, ExitStatus},
@@ -20,13 +21,24 @@ pub(crate) struct Running {
     dir: TempDir,
 }
 
+/// As a shell starts a command.
+pub(crate) fn in_own_group(command: &mut Command) {
+    command.process_group(0);
+}
+
 impl Running {
-    /// Starts it in a process group of its own, as a shell does.
+    /// Starts it in a process group of its own.
     pub(crate) fn start(subcommand: &str, arguments: &[&str]) -> Running {
+        Running::start_with(subcommand, arguments, in_own_group)
+    }
+
+    /// The same with something else to be done to the tracer before its start.
+    pub(crate) fn start_with(subcommand: &str, arguments: &[impl AsRef<OsStr>], change: impl FnOnce(&mut Command)) -> Running {
         let dir = TempDir::new().unwrap();
         let file = |name: &str| File::create(dir.path().join(name)).unwrap();
         let mut command = Command::new(host::schedscope());
-        command.arg(subcommand).arg("--json").arg(dir.path().join("report.json")).args(arguments).process_group(0);
+        command.arg(subcommand).arg("--json").arg(dir.path().join("report.json")).args(arguments);
+        change(&mut command);
         let process = Guarded(command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap());
         Running { process, dir }
     }

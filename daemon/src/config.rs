@@ -1,12 +1,16 @@
 //! The daemon's configuration file.
 
 use std::{
+    fs,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Deserializer, de::Error};
 use toml::Spanned;
 
@@ -106,9 +110,28 @@ impl From<File> for Config {
     }
 }
 
+/// Bytes of a configuration, or of a file that one names.
+const MAX_FILE: u64 = 4 << 20;
+
+/// Reads a whole file. Nothing but a regular one, and not more than fits: a pipe or a device could keep us waiting for ever.
+pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe would wait for a writer.
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    if file.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64 > MAX_FILE {
+        return Err(io::Error::other("it is larger than 4 MiB"));
+    }
+    Ok(bytes)
+}
+
 impl Config {
     pub(crate) fn read(path: &Path) -> Result<Config> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration {}", path.display()))?;
+        let text = read_file(path).and_then(|text| String::from_utf8(text).map_err(io::Error::other));
+        let text = text.with_context(|| format!("cannot read the configuration {}", path.display()))?;
         Config::parse(&text).with_context(|| format!("configuration {}", path.display()))
     }
 
@@ -196,10 +219,20 @@ mod tests {
     }
 
     #[test]
-    fn the_file_is_named() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "listen = 5").unwrap();
-        for (path, part) in [(Path::new("/nonexistent/schedscope.toml"), "No such file"), (file.path(), "line 1")] {
+    fn the_file_is_named_and_a_pipe_a_device_or_a_huge_one_not_read() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let [file, pipe, huge] = ["file", "pipe", "huge"].map(|name| dir.path().join(name));
+        fs::write(&file, "listen = 5").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+        fs::File::create(&huge).unwrap().set_len(MAX_FILE + 1).unwrap();
+        for (path, part) in [
+            (Path::new("/nonexistent/schedscope.toml"), "No such file"),
+            (&file, "line 1"),
+            (&pipe, "not a regular file"),
+            (Path::new("/dev/zero"), "not a regular file"),
+            (dir.path(), "not a regular file"),
+            (&huge, "larger than 4 MiB"),
+        ] {
             let error = format!("{:#}", Config::read(path).unwrap_err());
             assert!(error.contains(path.to_str().unwrap()) && error.contains(part), "{error}");
         }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::history::{Answer, Position};
 use crate::{diagnose::ModelName, label::NameSource, metrics::labels::Refusal};
 
-/// Connections served at once; the next one is refused. As many requests can wait for the loop.
+/// Connections served at once; for the next one the slowest makes room. As many requests can wait for the loop.
 pub(crate) const MAX_CONNECTIONS: usize = 32;
 
 /// What the server asks of the daemon's loop.

@@ -1,9 +1,11 @@
 //! The daemon's web server. It knows nothing of tracing: it asks the daemon's loop through a [`LoopHandle`] and waits.
 //!
-//! Everything is bounded: the number of connections, the time for each, one request per connection. The loop answers one request
+//! Everything is bounded: the number of connections, the time for each, one request per connection. When all places are taken the slowest
+//! client makes room. The loop answers one request
 //! at a time, and scrapes in quick succession share a reading. The server has a thread of its own, so encryption does not delay
 //! the loop.
 
+mod clients;
 pub(crate) mod handle;
 pub(crate) mod history;
 mod host;

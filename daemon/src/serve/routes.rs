@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Json, Router,
+    Extension, Json, Router,
     extract::{Query, Request as HttpRequest, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{Next, from_fn_with_state},
@@ -12,10 +12,11 @@ use axum::{
 };
 
 use super::{
+    clients::{Client, Phase},
     handle::{LoopHandle, Request},
     history::Position,
     host, page,
-    web::{Access, WebConfig},
+    web::WebConfig,
 };
 use crate::metrics::{labels::Refusal, text::CONTENT_TYPE};
 
@@ -49,21 +50,29 @@ async fn has_loopback_host(
     (StatusCode::MISDIRECTED_REQUEST, host::MISDIRECTED).into_response()
 }
 
-/// Lets a client in if the web configuration does. Everything is behind it.
-async fn authorized(State(web): State<Arc<WebConfig>>, request: HttpRequest, next: Next) -> Response {
-    match web.authorize(request.headers().get(header::AUTHORIZATION)).await {
-        Access::Granted => next.run(request).await,
-        Access::Denied => (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, CHALLENGE)], "a name and a password are needed\n")
-            .into_response(),
-        Access::Busy => {
-            let later = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-            (StatusCode::SERVICE_UNAVAILABLE, later, "too many clients are waiting for a password check\n").into_response()
-        }
+/// Lets a client in if the web configuration does. Everything is behind it. From then on the client waits for us.
+async fn authorized(
+    State(web): State<Arc<WebConfig>>,
+    Extension(client): Extension<Arc<Client>>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
+    if !web.authorize(request.headers().get(header::AUTHORIZATION), client.peer).await {
+        let challenge = [(header::WWW_AUTHENTICATE, CHALLENGE)];
+        return (StatusCode::UNAUTHORIZED, challenge, "a name and a password are needed\n").into_response();
     }
+    client.enter(Phase::Working);
+    next.run(request).await
 }
 
-async fn with_headers(State(web): State<Arc<WebConfig>>, request: HttpRequest, next: Next) -> Response {
+async fn with_headers(
+    State(web): State<Arc<WebConfig>>,
+    Extension(client): Extension<Arc<Client>>,
+    request: HttpRequest,
+    next: Next,
+) -> Response {
     let mut response = next.run(request).await;
+    client.enter(Phase::Taking);
     response.headers_mut().extend(page::HEADERS);
     for (name, value) in &web.settings().headers {
         // A blank value removes the header, as in Prometheus.

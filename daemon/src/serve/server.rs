@@ -3,6 +3,10 @@
 use std::{io, sync::Arc, time::Duration};
 
 use axum::Router;
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -10,13 +14,14 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, oneshot},
+    sync::oneshot,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 
 use super::{
-    handle::{LoopHandle, MAX_CONNECTIONS},
+    clients::{Clients, Phase, Seat},
+    handle::LoopHandle,
     listen::Listener,
     routes::router,
     web::WebConfig,
@@ -27,15 +32,18 @@ use crate::metrics::labels::Refusal;
 pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time that a client has to take its answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(15);
-/// Answer to a client that does not encrypt. Sent without waiting for its request.
-const PLAIN: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 49\r\n\r\n\
-this server speaks HTTPS only: ask with https://\n";
-/// Bytes of such a client's request that are read at most.
-const MAX_PLAIN: u64 = 64 << 10;
+/// Status and text for a client that does not encrypt.
+const PLAIN: Refused = ("400 Bad Request", "this server speaks HTTPS only: ask with https://\n");
+/// For one connection too many, and for one that has to leave because others are faster.
+const BUSY: Refused = ("503 Service Unavailable", "too many clients at once: ask again, and send the request at once\n");
+/// For a client that has not sent its request in time.
+const LATE: Refused = ("408 Request Timeout", "the request did not come within 5 seconds\n");
+/// Bytes of a turned away client's request that are read at most.
+const MAX_UNREAD: u64 = 64 << 10;
 /// First byte that a client sends over TLS: the type of a handshake record.
 const HANDSHAKE: u8 = 22;
-/// Answer to one connection too many. Sent without waiting for its request.
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+type Refused = (&'static str, &'static str);
 
 /// A server on a thread of its own; dropping it stops it.
 #[derive(Debug)]
@@ -65,15 +73,23 @@ impl Server {
     }
 }
 
+/// What every connection needs.
+struct Shared {
+    router: Router,
+    web: Arc<WebConfig>,
+    handle: LoopHandle,
+    clients: Arc<Clients>,
+}
+
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<()> {
     let socket = TcpListener::from_std(listener.socket)?;
     let web = Arc::new(web);
     let router = router(handle.clone(), listener.is_local, Arc::clone(&web));
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let shared = Arc::new(Shared { router, web, handle, clients: Arc::default() });
     loop {
-        let stream = match socket.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, address) = match socket.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Usually out of file descriptors or memory; both pass.
                 tracing::warn!(%error, "cannot accept a connection");
@@ -81,57 +97,95 @@ pub(super) async fn serve(listener: Listener, handle: LoopHandle, web: WebConfig
                 continue;
             }
         };
-        let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            handle.refuse(Refusal::TooMany);
-            if let Err(error) = stream.try_write(BUSY) {
-                tracing::debug!(%error, "a refused client is gone");
-            }
-            continue;
-        };
-        let connection = connection(stream, router.clone(), Arc::clone(&web));
-        tokio::spawn(async move {
-            if timeout(CONNECTION_TIMEOUT, connection).await.is_err() {
-                tracing::debug!("connection timed out");
-            }
-            drop(slot);
-        });
+        if let Some(seat) = shared.clients.seat(address.into()).await {
+            tokio::spawn(connection(stream, seat, Arc::clone(&shared)));
+        } else {
+            shared.handle.refuse(Refusal::TooMany);
+            shared.clients.part(refuse(stream, shared.web.settings().tls.clone()));
+        }
     }
 }
 
 /// Answers one request, encrypted if that is configured.
-async fn connection(stream: TcpStream, router: Router, web: Arc<WebConfig>) {
-    let Some(tls) = web.settings().tls.clone() else { return http(stream, router).await };
-    let handshake = async {
-        let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
-            return refuse_plain_http(stream).await;
-        }
-        TlsAcceptor::from(tls).accept(stream).await
+async fn connection(stream: TcpStream, seat: Seat, shared: Arc<Shared>) {
+    let Some(tls) = shared.web.settings().tls.clone() else { return http(stream, &seat, &shared).await };
+    let handshake = tokio::select! {
+        handshake = timeout(HEADER_TIMEOUT, encrypt(stream, tls)) => handshake,
+        () = seat.client.cut_off() => return shared.handle.refuse(Refusal::TooMany),
     };
-    match timeout(HEADER_TIMEOUT, handshake).await {
-        Ok(Ok(stream)) => http(stream, router).await,
+    match handshake {
+        Ok(Ok(Encrypted::Yes(stream))) => http(*stream, &seat, &shared).await,
+        Ok(Ok(Encrypted::No(stream))) => shared.clients.part(close(stream, Some(PLAIN))),
         Ok(Err(error)) => tracing::debug!(%error, "no encrypted connection"),
         Err(_) => tracing::debug!("handshake timed out"),
     }
 }
 
-/// Answers a client that does not encrypt. Its request is read first: closing the connection with unread data would reset it and lose
-/// the answer.
-async fn refuse_plain_http<T>(mut stream: TcpStream) -> io::Result<T> {
-    stream.write_all(PLAIN).await?;
-    stream.shutdown().await?;
-    let mut request = stream.take(MAX_PLAIN);
-    tokio::io::copy(&mut request, &mut tokio::io::sink()).await?;
-    Err(io::Error::other("the client does not encrypt"))
+enum Encrypted {
+    Yes(Box<TlsStream<TcpStream>>),
+    No(TcpStream),
 }
 
-async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let connection = hyper::server::conn::http1::Builder::new()
+async fn encrypt(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<Encrypted> {
+    let mut first = [0];
+    if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+        return Ok(Encrypted::No(stream));
+    }
+    Ok(Encrypted::Yes(Box::new(TlsAcceptor::from(tls).accept(stream).await?)))
+}
+
+async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, seat: &Seat, shared: &Shared) {
+    let client = &seat.client;
+    let routes = TowerToHyperService::new(shared.router.clone());
+    let service = service_fn(|mut request| {
+        request.extensions_mut().insert(Arc::clone(client));
+        routes.call(request)
+    });
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
         .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "connection failed");
+        .serve_connection(TokioIo::new(stream), service);
+    let refusal = tokio::select! {
+        served = timeout(CONNECTION_TIMEOUT, &mut connection) => match served {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "connection failed");
+                error.is_timeout().then_some(LATE)
+            }
+            Err(_) => Some(BUSY),
+        },
+        () = client.cut_off() => {
+            shared.handle.refuse(Refusal::TooMany);
+            Some(BUSY)
+        }
+    };
+    // Later than that, there is a part of the right answer on the way.
+    let refusal = refusal.filter(|_| client.phase() == Phase::Asking);
+    shared.clients.part(close(connection.into_parts().io.into_inner(), refusal));
+}
+
+/// Turns away a client for which there is no place.
+async fn refuse(stream: TcpStream, tls: Option<Arc<ServerConfig>>) {
+    let Some(tls) = tls else { return close(stream, Some(BUSY)).await };
+    if let Ok(stream) = TlsAcceptor::from(tls).accept(stream).await {
+        close(stream, Some(BUSY)).await;
+    }
+}
+
+/// Ends a connection, with an answer if it has none. What the client sends is read until it closes the connection too: if it were closed
+/// with unread data, the kernel would reset it, and the client would lose the answer.
+async fn close(mut stream: impl AsyncRead + AsyncWrite + Unpin, refused: Option<Refused>) {
+    let parting = async {
+        if let Some((status, text)) = refused {
+            let headers = "Retry-After: 1\r\nConnection: close\r\nContent-Type: text/plain";
+            let answer = format!("HTTP/1.1 {status}\r\n{headers}\r\nContent-Length: {}\r\n\r\n{text}", text.len());
+            stream.write_all(answer.as_bytes()).await?;
+        }
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(MAX_UNREAD), &mut tokio::io::sink()).await
+    };
+    if let Err(error) = parting.await {
+        tracing::debug!(%error, "the client is gone");
     }
 }

@@ -17,7 +17,7 @@ use std::{
 use anyhow::Result;
 use axum::http::HeaderValue;
 
-pub(super) use auth::Access;
+use super::clients::Peer;
 use auth::Authenticator;
 use file::{Settings, WebFile, value_error};
 
@@ -83,8 +83,8 @@ impl WebConfig {
     }
 
     /// Whether to let a client with this `Authorization` header in.
-    pub(super) async fn authorize(&self, authorization: Option<&HeaderValue>) -> Access {
-        self.authenticator.check(&self.settings().users, authorization).await
+    pub(super) async fn authorize(&self, authorization: Option<&HeaderValue>, peer: Peer) -> bool {
+        self.authenticator.check(&self.settings().users, authorization, peer).await
     }
 }
 

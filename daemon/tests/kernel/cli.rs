@@ -51,6 +51,10 @@ fn what_cannot_be_done_is_one_line_that_names_it_and_a_failure_before_anything_r
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = listener.local_addr().unwrap().to_string();
     let report = "/no/such/directory/report.json";
+    // Opening it would wait for a writer.
+    let pipe = dir.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR).unwrap();
+    let pipe = pipe.to_str().unwrap();
     // A shell has these codes for a command that is not there or cannot be executed; no process id is above 4,194,304.
     for (arguments, code, words) in [
         (&["run", "--", "no-such-command-at-all"][..], 127, ["no-such-command-at-all", "not found"]),
@@ -59,6 +63,8 @@ fn what_cannot_be_done_is_one_line_that_names_it_and_a_failure_before_anything_r
         (&["run", "--quiet", "--json", report, "--", "echo", "ran"], OWN_FAILURE, [report, "No such file"]),
         (&["attach", "--pid", "4194305"], 1, ["4194305", "no process"]),
         (&["daemon", "--listen", &taken], 1, [&taken, "--listen"]),
+        (&["daemon", "--config", pipe], 1, [pipe, "not a regular file"]),
+        (&["daemon", "--web-config", pipe], 1, [pipe, "not a regular file"]),
     ] {
         let output = schedscope(arguments);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");

@@ -156,7 +156,7 @@ fn write_certificates(dir: &Path) {
 }
 
 /// bcrypt of "open sesame", made with the C library.
-const HASH: &str = "$2b$06$dPIp5khKZlH53Rl.lOhBqOeIZaLb3TF3bN18hOaJNhbSse1l4a5n.";
+pub(super) const HASH: &str = "$2b$06$dPIp5khKZlH53Rl.lOhBqOeIZaLb3TF3bN18hOaJNhbSse1l4a5n.";
 
 #[test]
 fn prometheus_scrapes_with_the_password_and_not_without() {

@@ -6,6 +6,7 @@
 //! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
 //! - [`cli`], [`signals`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
+//! - [`clients`]: clients of the daemon that mean no good.
 //! - [`machine`]: what only a machine of its own allows.
 
 mod accounts;
@@ -17,6 +18,7 @@ mod served;
 mod traced;
 
 mod cli;
+mod clients;
 mod crowds;
 mod daemon;
 mod degraded;

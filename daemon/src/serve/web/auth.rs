@@ -1,8 +1,9 @@
-//! Passwords. bcrypt is slow on purpose, so who can make us compute it, and how often, is bounded.
+//! Passwords. bcrypt is slow on purpose, so who can make us compute it, and how often, is bounded. Peers take turns, so that whoever
+//! guesses delays others by one check at most.
 
 use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
     time::Instant,
 };
 
@@ -12,59 +13,52 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::rustls::crypto::ring;
 
-/// Clients that may wait for a password check; the next ones are told to come back.
-const MAX_WAITING: usize = 8;
+use crate::serve::clients::Peer;
+
 /// Credentials remembered as good.
 const MAX_KNOWN: usize = 64;
 /// After a wrong password the next check waits for this many times the duration of the last one, so guessing takes at most a quarter
 /// of a CPU.
 const PAUSE: u32 = 3;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::serve) enum Access {
-    Granted,
-    /// No name, or a wrong name or password.
-    Denied,
-    /// Too many wait for a check.
-    Busy,
-}
-
 /// Checks passwords, one at a time, and remembers the good ones.
 #[derive(Debug)]
 pub(super) struct Authenticator {
     turn: Arc<Semaphore>,
-    waiting: Semaphore,
+    /// At most one client of each peer waits for the turn; the others wait for theirs here.
+    turns_of_peers: Mutex<HashMap<Peer, Weak<Semaphore>>>,
     /// Fingerprints of names, hashes and passwords that matched.
     known: Arc<Mutex<HashSet<[u8; 32]>>>,
 }
 
 impl Default for Authenticator {
     fn default() -> Self {
-        Authenticator { turn: Arc::new(Semaphore::new(1)), waiting: Semaphore::new(MAX_WAITING), known: Arc::default() }
+        Authenticator { turn: Arc::new(Semaphore::new(1)), turns_of_peers: Mutex::default(), known: Arc::default() }
     }
 }
 
 impl Authenticator {
     /// Checks an `Authorization` header; without users everyone is let in.
-    pub(super) async fn check(&self, users: &BTreeMap<String, String>, authorization: Option<&HeaderValue>) -> Access {
+    pub(super) async fn check(&self, users: &BTreeMap<String, String>, authorization: Option<&HeaderValue>, peer: Peer) -> bool {
         if users.is_empty() {
-            return Access::Granted;
+            return true;
         }
-        let Some((name, password)) = authorization.and_then(credentials) else { return Access::Denied };
+        let Some((name, password)) = authorization.and_then(credentials) else { return false };
         // An unknown name takes as long as a known one, so nobody learns which names exist.
         let (hash, is_user) = match users.get(&name) {
             Some(hash) => (hash, true),
             None => (users.values().next().unwrap_or(&name), false),
         };
-        let Some(fingerprint) = fingerprint(&name, hash, &password) else { return Access::Denied };
+        let Some(fingerprint) = fingerprint(&name, hash, &password) else { return false };
         if self.knows(&fingerprint) {
-            return Access::Granted;
+            return true;
         }
-        let Ok(_waiting) = self.waiting.try_acquire() else { return Access::Busy };
-        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return Access::Busy };
+        let turn_of_peer = self.turn_of(peer);
+        let Ok(_turn_of_peer) = turn_of_peer.acquire().await else { return false };
+        let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return false };
         // Several scrapes with the same password may have come at once.
         if self.knows(&fingerprint) {
-            return Access::Granted;
+            return true;
         }
         let (reply, checked) = oneshot::channel();
         let (hash, known) = (hash.clone(), Arc::clone(&self.known));
@@ -81,7 +75,17 @@ impl Authenticator {
             }
             drop(turn);
         });
-        if checked.await.unwrap_or(false) { Access::Granted } else { Access::Denied }
+        checked.await.unwrap_or(false)
+    }
+
+    fn turn_of(&self, peer: Peer) -> Arc<Semaphore> {
+        let mut turns = self.turns_of_peers.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        turns.get(&peer).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let turn = Arc::new(Semaphore::new(1));
+            turns.insert(peer, Arc::downgrade(&turn));
+            turn
+        })
     }
 
     fn knows(&self, fingerprint: &[u8; 32]) -> bool {

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Display,
-    fs,
     path::{Path, PathBuf},
     str::FromStr,
     sync::Arc,
@@ -16,6 +15,7 @@ use serde::Deserialize;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::tls;
+use crate::config::read_file;
 
 /// One more would make a check take ten seconds or so, and connections are cut off after fifteen.
 const MAX_COST: u32 = 15;
@@ -100,7 +100,7 @@ impl TlsSection {
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| format!("web configuration: cannot read {}", path.display()))
+    read_file(path).with_context(|| format!("web configuration: cannot read {}", path.display()))
 }
 
 /// A value that cannot be used, with what would be right.

@@ -216,7 +216,7 @@ metrics! {
     PYTHON_PROCESSES: Gauge, Count, "python_processes", [GIL],
         "Live processes that run CPython, by who shares its lock.", from "interpreters";
     PYTHON_PROCESSES_UNRESOLVED: Gauge, Count, "python_processes_unresolved", [PYTHON_REASON],
-        "Python processes since the daemon started whose lock was not found; waits for it count as futex waits.",
+        "Processes since the daemon started that are or may be a Python whose lock was not found; waits for it count as futex waits.",
         from "interpreters";
 
     CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],

@@ -4,19 +4,29 @@
 //! found through the hash table that the dynamic loader uses, a few bytes at a time, and every number is checked before use.
 //! (The lookup in `object` wants the tables as one slice each, and its arithmetic trusts their headers.)
 
+use std::cell::Cell;
+
 use object::{
-    Endianness, ReadRef, U32, U64, elf,
+    Endianness, Pod, U32, U64, elf,
     read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym},
 };
+
+use super::file::Source;
 
 type Header = elf::FileHeader64<Endianness>;
 type Symbol = elf::Sym64<Endianness>;
 
 /// A chain of the hash table holds a few entries; a longer one is hostile.
-const CHAIN_ENTRIES_MAX: u32 = 100_000;
+const CHAIN_ENTRIES_MAX: u32 = 4096;
 /// The same for the table that the dynamic loader reads.
 const DYNAMIC_ENTRIES_MAX: u64 = 4096;
 const SECTIONS_MAX: u16 = 4096;
+/// As many program headers as the kernel takes of a file that it executes, 64 KiB of them.
+const PROGRAM_HEADERS_MAX: u16 = 1170;
+/// Parts that are loaded; linkers make four or five.
+const SEGMENTS_MAX: usize = 64;
+/// Longest name that is compared with the file's.
+const NAME_BYTES_MAX: usize = 64;
 
 /// A part of a file that is loaded into memory: a program header `PT_LOAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,43 +58,69 @@ struct Tables {
     strings: Option<u64>,
 }
 
-pub(super) struct Elf<'data, R: ReadRef<'data>> {
-    data: R,
+pub(super) struct Elf<'data, S: Source + ?Sized> {
+    data: &'data S,
     endian: Endianness,
-    header: &'data Header,
+    header: Header,
     segments: Vec<Segment>,
     tables: Tables,
     /// String offsets of the libraries that it asks for.
     needed: Vec<u64>,
+    /// A number in the file was beyond its limit.
+    is_cut: Cell<bool>,
 }
 
-impl<'data, R: ReadRef<'data>> Elf<'data, R> {
+impl<'data, S: Source + ?Sized> Elf<'data, S> {
     /// `None` unless it is a 64-bit ELF file.
-    pub(super) fn parse(data: R) -> Option<Self> {
-        let header = Header::parse(data).ok()?;
-        let endian = header.endian().ok()?;
-        // The number does not fit this field and is stored elsewhere: no file that is loaded has so many.
-        if header.e_phnum(endian) == elf::PN_XNUM {
+    pub(super) fn parse(data: &'data S) -> Option<Self> {
+        let header: Header = get(data, 0)?;
+        if !header.is_supported() {
             return None;
         }
-        let headers = header.program_headers(endian, data).ok()?;
-        let segments = headers.iter().filter(|header| header.p_type(endian) == elf::PT_LOAD).map(|header| Segment {
-            offset: header.p_offset(endian),
-            vaddr: header.p_vaddr(endian),
-            file_bytes: header.p_filesz(endian),
-            memory_bytes: header.p_memsz(endian),
-            is_executable: header.p_flags(endian) & elf::PF_X != 0,
-        });
-        let mut elf = Self { data, endian, header, segments: segments.collect(), tables: Tables::default(), needed: Vec::new() };
-        if let Some(dynamic) = headers.iter().find(|header| header.p_type(endian) == elf::PT_DYNAMIC) {
-            elf.read_dynamic(dynamic.p_offset(endian), dynamic.p_filesz(endian));
-        }
+        let (endian, tables) = (header.endian().ok()?, Tables::default());
+        let is_cut = Cell::new(false);
+        let mut elf = Self { data, endian, header, segments: Vec::new(), tables, needed: Vec::new(), is_cut };
+        elf.read_program_headers();
         Some(elf)
+    }
+
+    fn read_program_headers(&mut self) {
+        let entry_bytes = size_of::<elf::ProgramHeader64<Endianness>>() as u64;
+        // PN_XNUM says that the number is stored elsewhere. It is beyond the limit like all that are as large.
+        let count = self.header.e_phnum(self.endian);
+        if count > PROGRAM_HEADERS_MAX {
+            self.is_cut.set(true);
+            return;
+        }
+        let mut dynamic = None;
+        for index in 0..count {
+            let table = self.header.e_phoff(self.endian);
+            let Some(header) = self.read::<elf::ProgramHeader64<Endianness>>(table, u64::from(index), entry_bytes) else { break };
+            match header.p_type(self.endian) {
+                elf::PT_LOAD if self.segments.len() == SEGMENTS_MAX => self.is_cut.set(true),
+                elf::PT_LOAD => self.segments.push(Segment {
+                    offset: header.p_offset(self.endian),
+                    vaddr: header.p_vaddr(self.endian),
+                    file_bytes: header.p_filesz(self.endian),
+                    memory_bytes: header.p_memsz(self.endian),
+                    is_executable: header.p_flags(self.endian) & elf::PF_X != 0,
+                }),
+                elf::PT_DYNAMIC if dynamic.is_none() => dynamic = Some(header),
+                _ => {}
+            }
+        }
+        if let Some(dynamic) = dynamic {
+            self.read_dynamic(dynamic.p_offset(self.endian), dynamic.p_filesz(self.endian));
+        }
     }
 
     fn read_dynamic(&mut self, offset: u64, bytes: u64) {
         let entry_bytes = size_of::<elf::Dyn64<Endianness>>() as u64;
-        for index in 0..(bytes / entry_bytes).min(DYNAMIC_ENTRIES_MAX) {
+        for index in 0..bytes / entry_bytes {
+            if index == DYNAMIC_ENTRIES_MAX {
+                self.is_cut.set(true);
+                return;
+            }
             let Some(entry) = self.read::<elf::Dyn64<Endianness>>(offset, index, entry_bytes) else { return };
             let value = entry.d_val(self.endian);
             match entry.d_tag(self.endian) {
@@ -99,8 +135,16 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
         }
     }
 
-    pub(super) fn into_segments(self) -> Vec<Segment> {
-        self.segments
+    /// What is needed to find a variable in memory again: the segment that holds it, and those with code.
+    pub(super) fn segments_for(&self, holds: impl Fn(&Segment) -> bool) -> Vec<Segment> {
+        let holder = self.segments.iter().position(holds);
+        let is_needed = |(index, segment): &(usize, &Segment)| segment.is_executable || Some(*index) == holder;
+        self.segments.iter().enumerate().filter(is_needed).map(|(_, segment)| *segment).collect()
+    }
+
+    /// Whether more was in the file than is looked at.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.get() || self.data.is_exhausted()
     }
 
     /// Whether it is an executable or a library, not an object file or a core dump.
@@ -111,8 +155,8 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
     /// Whether it needs a library whose name has this prefix.
     pub(super) fn needs(&self, prefix: &str) -> bool {
         let Some(strings) = self.tables.strings else { return false };
-        let name = |offset: &u64| self.data.read_bytes_at(strings.checked_add(*offset)?, prefix.len() as u64).ok();
-        self.needed.iter().any(|offset| name(offset) == Some(prefix.as_bytes()))
+        let begins_so = |offset: &u64| strings.checked_add(*offset).is_some_and(|offset| self.has(offset, prefix.as_bytes()));
+        self.needed.iter().any(begins_so)
     }
 
     /// A symbol that the file exports.
@@ -128,24 +172,36 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
 
     /// A section, if the file still has its section headers.
     pub(super) fn section(&self, name: &str) -> Option<Variable> {
-        // 0 means, as above, that the number is stored elsewhere.
-        if !(1..=SECTIONS_MAX).contains(&self.header.e_shnum(self.endian)) {
+        let entry_bytes = size_of::<elf::SectionHeader64<Endianness>>() as u64;
+        let (table, count) = (self.header.e_shoff(self.endian), self.header.e_shnum(self.endian));
+        let names = self.header.e_shstrndx(self.endian);
+        if table == 0 {
             return None;
         }
-        let sections = self.header.sections(self.endian, self.data).ok()?;
-        let (_, section) = sections.section_by_name(self.endian, name.as_bytes())?;
+        // 0 says that the number is stored elsewhere, as does this index that the index of the names is.
+        if count == 0 || count > SECTIONS_MAX || names == elf::SHN_XINDEX {
+            self.is_cut.set(true);
+            return None;
+        }
+        let header = |index: u16| self.read::<elf::SectionHeader64<Endianness>>(table, u64::from(index), entry_bytes);
+        let names = header(names)?.sh_offset(self.endian);
+        let is_named = |section: &elf::SectionHeader64<Endianness>| {
+            names.checked_add(section.sh_name(self.endian).into()).is_some_and(|offset| self.is_string(offset, name))
+        };
+        let section = (0..count).map_while(header).find(is_named)?;
         Some(Variable { vaddr: section.sh_addr(self.endian), bytes: section.sh_size(self.endian) })
     }
 
     /// The first bytes of a variable, as the file has them.
-    pub(super) fn bytes_at(&self, vaddr: u64, bytes: u64) -> Option<&'data [u8]> {
-        self.data.read_bytes_at(self.offset_of(vaddr)?, bytes).ok()
+    pub(super) fn bytes_at(&self, vaddr: u64) -> Option<[u8; 8]> {
+        let mut bytes = [0; 8];
+        self.data.fill(self.offset_of(vaddr)?, &mut bytes)?;
+        Some(bytes)
     }
 
     /// A number of eight bytes, as the file has it.
     pub(super) fn u64_at(&self, vaddr: u64) -> Option<u64> {
-        let offset = self.offset_of(vaddr)?;
-        Some(self.data.read_at::<U64<Endianness>>(offset).ok()?.get(self.endian))
+        Some(get::<U64<Endianness>, _>(self.data, self.offset_of(vaddr)?)?.get(self.endian))
     }
 
     fn find_gnu(&self, table: u64, name: &str) -> Option<u32> {
@@ -177,6 +233,7 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
                 return None;
             }
         }
+        self.is_cut.set(true);
         None
     }
 
@@ -194,38 +251,56 @@ impl<'data, R: ReadRef<'data>> Elf<'data, R> {
             }
             index = self.read_u32(chain, index)?;
         }
+        self.is_cut.set(true);
         None
     }
 
     fn defines(&self, index: u32, name: &str) -> bool {
         let named = |symbol: &Symbol| self.tables.strings?.checked_add(u64::from(symbol.st_name(self.endian)));
         self.read_symbol(index).is_some_and(|symbol| {
-            symbol.st_shndx(self.endian) != elf::SHN_UNDEF && named(symbol).is_some_and(|offset| self.is_string(offset, name))
+            symbol.st_shndx(self.endian) != elf::SHN_UNDEF && named(&symbol).is_some_and(|offset| self.is_string(offset, name))
         })
     }
 
-    fn read_symbol(&self, index: u32) -> Option<&'data Symbol> {
+    fn read_symbol(&self, index: u32) -> Option<Symbol> {
         self.read(self.tables.symbols?, u64::from(index), size_of::<Symbol>() as u64)
     }
 
     /// Whether the string at a file offset is exactly this one.
     fn is_string(&self, offset: u64, string: &str) -> bool {
-        let bytes = self.data.read_bytes_at(offset, string.len() as u64 + 1).ok();
-        bytes.and_then(<[u8]>::split_last) == Some((&0, string.as_bytes()))
+        let end = offset.checked_add(string.len() as u64);
+        self.has(offset, string.as_bytes()) && end.is_some_and(|end| self.has(end, &[0]))
+    }
+
+    /// Whether these bytes are at a file offset.
+    fn has(&self, offset: u64, bytes: &[u8]) -> bool {
+        let mut found = [0; NAME_BYTES_MAX];
+        let Some(found) = found.get_mut(..bytes.len()) else { return false };
+        self.data.fill(offset, found).is_some() && found == bytes
     }
 
     fn read_u32(&self, table: u64, index: u32) -> Option<u32> {
         Some(self.read::<U32<Endianness>>(table, u64::from(index), 4)?.get(self.endian))
     }
 
-    fn read<T: object::Pod>(&self, table: u64, index: u64, stride: u64) -> Option<&'data T> {
-        self.data.read_at(table.checked_add(index.checked_mul(stride)?)?).ok()
+    fn read<T: Pod>(&self, table: u64, index: u64, stride: u64) -> Option<T> {
+        get(self.data, table.checked_add(index.checked_mul(stride)?)?)
     }
 
     fn offset_of(&self, vaddr: u64) -> Option<u64> {
         let within = |segment: &Segment| vaddr.checked_sub(segment.vaddr).filter(|into| *into < segment.file_bytes);
         self.segments.iter().find_map(|segment| segment.offset.checked_add(within(segment)?))
     }
+}
+
+fn get<T: Pod, S: Source + ?Sized>(data: &S, offset: u64) -> Option<T> {
+    /// No structure that is read is larger than these two.
+    const BYTES_MAX: usize = size_of::<Header>();
+    const { assert!(size_of::<elf::SectionHeader64<Endianness>>() <= BYTES_MAX) };
+    let mut bytes = [0; BYTES_MAX];
+    let bytes = bytes.get_mut(..size_of::<T>())?;
+    data.fill(offset, bytes)?;
+    object::pod::from_bytes(bytes).ok().map(|(value, _)| *value)
 }
 
 #[cfg(test)]
@@ -246,7 +321,7 @@ pub(super) mod tests {
     #[test]
     fn finds_every_function_that_the_dynamic_loader_finds() {
         let libc = fs::read(libc_path()).unwrap();
-        let elf = Elf::parse(&*libc).unwrap();
+        let elf = Elf::parse(libc.as_slice()).unwrap();
         for (name, real) in [
             (c"malloc", libc::malloc as *const () as u64),
             (c"read", libc::read as *const () as u64),

@@ -2,9 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use object::ReadRef;
-
-use super::elf::{Elf, Segment, Variable};
+use super::{
+    elf::{Elf, Segment, Variable},
+    file::Source,
+    place,
+};
 use crate::values::values;
 
 /// The first bytes of `_PyRuntime` from CPython 3.13 on; `_Py_DebugOffsets` in `Include/internal/pycore_debug_offsets.h`.
@@ -124,7 +126,7 @@ pub(super) struct Image {
     pub(crate) is_free_threaded: bool,
     /// Where the GILs are; `None` if unknown for this version.
     pub(crate) layout: Option<Layout>,
-    /// What of the file is loaded.
+    /// What of the file is loaded: the part with `_PyRuntime`, and the code.
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -136,34 +138,37 @@ pub(super) enum Verdict {
     NeedsLibpython,
     /// Neither.
     Other,
+    /// None was found in what is looked at of it, and there is more.
+    Cut,
 }
 
 /// Reads a file, in small pieces.
-pub(super) fn read<'data, R: ReadRef<'data>>(data: R) -> Verdict {
+pub(super) fn read<S: Source + ?Sized>(data: &S) -> Verdict {
     let Some(elf) = Elf::parse(data).filter(Elf::is_loadable) else { return Verdict::Other };
     let by_symbol = || elf.symbol("_PyRuntime").map(|variable| (variable, Found::Symbol));
     let by_section = || elf.section(".PyRuntime").map(|variable| (variable, Found::Section));
     match by_symbol().or_else(by_section).filter(|(variable, _)| variable.bytes > 0) {
-        Some((runtime, found)) => Verdict::Python(Arc::new(describe(elf, runtime, found))),
+        Some((runtime, found)) => Verdict::Python(Arc::new(describe(&elf, runtime, found))),
         None if elf.needs("libpython") => Verdict::NeedsLibpython,
+        None if elf.is_cut() => Verdict::Cut,
         None => Verdict::Other,
     }
 }
 
-fn describe<'data, R: ReadRef<'data>>(elf: Elf<'data, R>, runtime: Variable, found: Found) -> Image {
-    let debug = DebugTable::read(&elf, runtime);
-    let version = debug.as_ref().and_then(|debug| debug.version).or_else(|| version(&elf));
+fn describe<S: Source + ?Sized>(elf: &Elf<'_, S>, runtime: Variable, found: Found) -> Image {
+    let debug = DebugTable::read(elf, runtime);
+    let version = debug.as_ref().and_then(|debug| debug.version).or_else(|| version(elf));
     Image {
         runtime,
         found,
         version,
         is_free_threaded: debug.as_ref().is_some_and(|debug| debug.is_free_threaded),
         layout: debug.map(|debug| Layout::Listed(debug.offsets)).or_else(|| Layout::of_version(version?)),
-        segments: elf.into_segments(),
+        segments: elf.segments_for(|segment| place::holds(segment, runtime)),
     }
 }
 
-fn version<'data, R: ReadRef<'data>>(elf: &Elf<'data, R>) -> Option<Version> {
+fn version<S: Source + ?Sized>(elf: &Elf<'_, S>) -> Option<Version> {
     if let Some(constant) = elf.symbol(PY_VERSION) {
         return Version::from_hex(elf.u64_at(constant.vaddr)?);
     }
@@ -179,8 +184,8 @@ struct DebugTable {
 }
 
 impl DebugTable {
-    fn read<'data, R: ReadRef<'data>>(elf: &Elf<'data, R>, runtime: Variable) -> Option<Self> {
-        if runtime.bytes < DEBUG_OFFSETS_BYTES || elf.bytes_at(runtime.vaddr, 8)? != DEBUG_COOKIE {
+    fn read<S: Source + ?Sized>(elf: &Elf<'_, S>, runtime: Variable) -> Option<Self> {
+        if runtime.bytes < DEBUG_OFFSETS_BYTES || elf.bytes_at(runtime.vaddr)? != *DEBUG_COOKIE {
             return None;
         }
         let at = |offset: u64| elf.u64_at(runtime.vaddr.checked_add(offset)?);
@@ -207,9 +212,89 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs::File, io::Write};
+
+    use object::{Endianness, elf, pod::bytes_of};
     use proptest::prelude::*;
 
-    use super::{super::elf::tests::PROGRAM, *};
+    use super::{
+        super::{elf::tests::PROGRAM, file::Pieces},
+        *,
+    };
+
+    /// A file of a few bytes and many holes: a header changed by `change`, then what is at which offset, then nothing up to a GiB.
+    fn sparse(change: impl Fn(&mut elf::FileHeader64<Endianness>), parts: &[(u64, &[u8])]) -> File {
+        use std::os::unix::fs::FileExt;
+        let mut header = *object::pod::from_bytes::<elf::FileHeader64<Endianness>>(&PROGRAM).unwrap().0;
+        change(&mut header);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes_of(&header)).unwrap();
+        file.set_len(1 << 30).unwrap();
+        parts.iter().for_each(|(offset, bytes)| file.write_all_at(bytes, *offset).unwrap());
+        file
+    }
+
+    #[test]
+    fn no_number_that_a_file_states_makes_it_dear() {
+        const E: Endianness = Endianness::Little;
+        let (u32, u64) = (object::U32::new, object::U64::new);
+        let load = |vaddr| elf::ProgramHeader64 {
+            p_type: u32(E, elf::PT_LOAD),
+            p_flags: u32(E, elf::PF_X),
+            p_offset: u64(E, 0),
+            p_vaddr: u64(E, vaddr),
+            p_paddr: u64(E, vaddr),
+            p_filesz: u64(E, 1 << 30),
+            p_memsz: u64(E, 1 << 30),
+            p_align: u64(E, 4096),
+        };
+        let dynamic = |tag, value| elf::Dyn64 { d_tag: object::I64::new(E, tag), d_val: u64(E, value) };
+        let headers = |count: u16, shnum: u16| {
+            move |header: &mut elf::FileHeader64<Endianness>| {
+                (header.e_phoff, header.e_phnum) = (object::U64::new(E, 4096), object::U16::new(E, count));
+                (header.e_shoff, header.e_shnum) = (object::U64::new(E, 64), object::U16::new(E, shnum));
+            }
+        };
+        // Section 0 of a file that stores its numbers there: 30 million of each.
+        let first = elf::SectionHeader64 {
+            sh_name: u32(E, 0),
+            sh_type: u32(E, 0),
+            sh_flags: u64(E, 0),
+            sh_addr: u64(E, 0),
+            sh_offset: u64(E, 0),
+            sh_size: u64(E, 30_000_000),
+            sh_link: u32(E, 0),
+            sh_info: u32(E, 30_000_000),
+            sh_addralign: u64(E, 0),
+            sh_entsize: u64(E, 0),
+        };
+        let first = bytes_of(&first);
+        let loads: Vec<u8> = (0..60_000_u64).flat_map(|index| bytes_of(&load(index << 31)).to_vec()).collect();
+        // A dynamic table that goes on; a hash table whose only chain leads from symbol 1 to itself, and names that almost fit.
+        let table: Vec<u8> = (0..200_000_u64).flat_map(|_| bytes_of(&dynamic(elf::DT_NEEDED, 1 << 20)).to_vec()).collect();
+        let pointed = load(0);
+        let mut to_table = pointed;
+        (to_table.p_type, to_table.p_offset, to_table.p_filesz) =
+            (u32(E, elf::PT_DYNAMIC), u64(E, 1 << 21), u64(E, table.len() as u64));
+        let segments = [bytes_of(&pointed), bytes_of(&to_table)].concat();
+        let circle: Vec<u8> = [(elf::DT_HASH, 1 << 22), (elf::DT_SYMTAB, 1 << 23), (elf::DT_STRTAB, 1 << 24), (elf::DT_NULL, 0)]
+            .into_iter()
+            .flat_map(|(tag, value)| bytes_of(&dynamic(tag, value)).to_vec())
+            .collect();
+        let chain: Vec<u8> = [1_u32, 2, 1, 0, 1].into_iter().flat_map(u32::to_le_bytes).collect();
+        for (what, file) in [
+            ("sections stored elsewhere", sparse(headers(0, 0), &[(64, first)])),
+            ("segments stored elsewhere", sparse(headers(elf::PN_XNUM, 1), &[(64, first)])),
+            ("segments", sparse(headers(60_000, 1), &[(4096, &loads)])),
+            ("sections", sparse(headers(0, 60_000), &[])),
+            ("libraries", sparse(headers(2, 1), &[(4096, &segments), (1 << 21, &table)])),
+            ("a chain", sparse(headers(2, 1), &[(4096, &segments), (1 << 21, &circle), (1 << 22, &chain)])),
+        ] {
+            let begin = std::time::Instant::now();
+            assert_eq!(read(&Pieces::of(&file)), Verdict::Cut, "{what}");
+            assert!(begin.elapsed() < std::time::Duration::from_millis(200), "{what}: {:?}", begin.elapsed());
+        }
+    }
 
     #[test]
     fn a_version_is_read_from_the_number_in_the_file() {

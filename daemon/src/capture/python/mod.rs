@@ -11,15 +11,19 @@
 //!
 //! Each module names only those above it:
 //!
-//! - [`elf`], [`image`]: what one file says; the file is read in small pieces.
+//! - [`file`], [`elf`], [`image`]: what one file says; the file is read in small pieces, and not more than a limit.
+//! - [`names`]: what file names say about a process whose interpreter cannot be found.
+//! - [`maps`], [`mounts`]: what a process maps, and from which file systems it is safe to read.
 //! - [`place`]: where a file's variable is in memory.
 //! - [`gil`]: the list of interpreters and their GILs, and which futex words belong to them.
-//! - [`names`]: what file names say about a process whose interpreter cannot be found.
 //! - [`resolve`]: from a process to its interpreter; all I/O, and what is known of files already seen.
 
 mod elf;
+mod file;
 mod gil;
 mod image;
+mod maps;
+mod mounts;
 mod names;
 mod place;
 mod resolve;

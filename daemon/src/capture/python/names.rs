@@ -20,27 +20,36 @@ pub(super) struct PythonFile {
 }
 
 impl Hints {
-    /// From the path of the executable and the paths of all files mapped.
-    pub(super) fn collect<'a>(executable: Option<&str>, mapped: impl Iterator<Item = &'a str>) -> Self {
-        let executable = executable.map(file_name);
-        let mapped: Vec<&str> = mapped.map(file_name).collect();
-        let is_mapped = |one: &str, other: &str| mapped.iter().any(|name| name.starts_with(one) || name.starts_with(other));
-        let files = mapped.iter().filter_map(|name| library(name).or_else(|| extension(name)));
-        // A name with a version says more than one without.
-        let more =
-            |known: PythonFile, next: PythonFile| if known.version.is_none() && next.version.is_some() { next } else { known };
-        Hints {
-            cpython: executable.and_then(interpreter).into_iter().chain(files).reduce(more),
-            is_other: executable.is_some_and(|name| name.starts_with("pypy") || name.starts_with("graalpy"))
-                || is_mapped("libpypy", "libpythonvm"),
-            is_musl: is_mapped("ld-musl-", "libc.musl-"),
+    /// Adds the name of the executable; it counts before those of mapped files.
+    pub(super) fn executable(&mut self, name: &str) {
+        self.is_other |= name.starts_with("pypy") || name.starts_with("graalpy");
+        if let Some(mapped) = interpreter(name).and_then(|file| self.cpython.replace(file)) {
+            self.note(mapped);
+        }
+    }
+
+    /// Adds the name of a file that is mapped.
+    pub(super) fn mapped(&mut self, name: &str) {
+        self.is_other |= name.starts_with("libpypy") || name.starts_with("libpythonvm");
+        self.is_musl |= name.starts_with("ld-musl-") || name.starts_with("libc.musl-");
+        if let Some(file) = library(name).or_else(|| extension(name)) {
+            self.note(file);
+        }
+    }
+
+    /// A name with a version says more than one without; of two that say as much the first counts.
+    fn note(&mut self, file: PythonFile) {
+        if self.cpython.as_ref().is_none_or(|known| known.version.is_none() && file.version.is_some()) {
+            self.cpython = Some(file);
         }
     }
 }
 
-fn file_name(path: &str) -> &str {
-    let path = path.strip_suffix(" (deleted)").unwrap_or(path);
-    path.rsplit('/').next().unwrap_or(path)
+/// The last part of a path; empty if it is no text, which no name that says anything is.
+pub(super) fn file_name(path: &[u8]) -> &str {
+    let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+    str::from_utf8(name).unwrap_or_default()
 }
 
 /// `python`, `python3`, `python3.11`, `python3.13t`, `python3.11-dbg`; but not `python3-config`.
@@ -78,8 +87,15 @@ fn numbered(major: &str, minor: &str) -> Option<Version> {
 mod tests {
     use super::*;
 
+    fn hints(executable: &str, mapped: &[&str]) -> Hints {
+        let mut hints = Hints::default();
+        mapped.iter().for_each(|path| hints.mapped(file_name(path.as_bytes())));
+        hints.executable(file_name(executable.as_bytes()));
+        hints
+    }
+
     fn version_by(executable: &str, mapped: &[&str]) -> Option<String> {
-        let file = Hints::collect(Some(executable), mapped.iter().copied()).cpython?;
+        let file = hints(executable, mapped).cpython?;
         Some(file.version.map_or_else(|| "?".to_owned(), |version| version.to_string()))
     }
 
@@ -109,7 +125,6 @@ mod tests {
 
     #[test]
     fn other_implementations_and_c_libraries() {
-        let hints = |executable, mapped: &[&str]| Hints::collect(Some(executable), mapped.iter().copied());
         assert!(hints("/opt/pypy3.10", &[]).is_other && hints("/opt/bin/app", &["/opt/lib/libpypy3.10-c.so"]).is_other);
         assert!(hints("/opt/graalpy", &[]).is_other && hints("/opt/bin/app", &["/opt/libpythonvm.so"]).is_other);
         assert!(hints("/usr/bin/python3.12", &["/lib/ld-musl-x86_64.so.1"]).is_musl);

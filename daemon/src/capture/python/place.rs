@@ -1,66 +1,61 @@
 //! Where a file's variable is in the memory of a process. Pure.
 
-use procfs::process::{MMPermissions, MemoryMap};
 use schedscope_ebpf::gil::AddressRange;
 
-use super::elf::{Segment, Variable};
+use super::{
+    elf::{Segment, Variable},
+    maps::{MappedFile, Mapping, from},
+};
 
-/// Device and inode, as `/proc/PID/maps` shows them: only good for telling which mappings belong to the same file.
-pub(super) type MappedFile = ((i32, i32), u64);
-
-/// The file of a mapping; `None` for memory without one.
-pub(super) fn file_of(map: &MemoryMap) -> Option<MappedFile> {
-    (map.inode != 0).then_some((map.dev, map.inode))
-}
+/// Addresses at which a file may be loaded that are looked at. A file that is loaded has one, or a few if it is loaded again.
+const BIASES_MAX: usize = 1024;
+/// Mappings that the variable may extend over.
+const MAPPINGS_MAX: usize = 64;
 
 /// Where a variable of a file is, once for each time the file is loaded; empty if the mappings do not fit the file.
 ///
 /// `maps` are in the order of their addresses. A file can be mapped without being loaded, by a debugger for instance. So a place counts
 /// only if all of it is writable and comes from the right part of the file or from none, and if there is code at the same bias.
-pub(super) fn places(segments: &[Segment], maps: &[MemoryMap], file: MappedFile, variable: Variable) -> Vec<AddressRange> {
+pub(super) fn places(segments: &[Segment], maps: &[Mapping], file: MappedFile, variable: Variable) -> Vec<AddressRange> {
     let Some(segment) = segments.iter().find(|segment| holds(segment, variable)) else { return Vec::new() };
-    let of_file = || maps.iter().filter(|map| file_of(map) == Some(file));
-    let mut biases: Vec<u64> = of_file().flat_map(|map| segments.iter().filter_map(|segment| bias(segment, map))).collect();
+    let code = || segments.iter().filter(|segment| segment.is_executable);
+    let mapped = maps.iter().filter(|map| map.file == Some(file) && map.is_executable);
+    let mut biases: Vec<u64> = mapped.flat_map(|map| code().filter_map(|segment| bias(segment, map))).take(BIASES_MAX).collect();
     biases.sort_unstable();
     biases.dedup();
-    let is_code = |wanted: u64| {
-        let code = |segment: &&Segment| segment.is_executable;
-        let at_bias = |map: &MemoryMap| segments.iter().filter(code).any(|segment| bias(segment, map) == Some(wanted));
-        of_file().any(|map| map.perms.contains(MMPermissions::EXECUTE) && at_bias(map))
-    };
     let place = |bias: u64| {
         let range = AddressRange::new(variable.vaddr.wrapping_add(bias), variable.bytes);
         let data = segment.vaddr.wrapping_add(bias).wrapping_sub(segment.offset);
-        (is_code(bias) && is_data(maps, file, range, data)).then_some(range)
+        is_data(maps, file, range, data).then_some(range)
     };
     biases.into_iter().filter_map(place).collect()
 }
 
-fn holds(segment: &Segment, Variable { vaddr, bytes }: Variable) -> bool {
+/// Whether a variable lies in a segment.
+pub(super) fn holds(segment: &Segment, Variable { vaddr, bytes }: Variable) -> bool {
     let into = vaddr.checked_sub(segment.vaddr).and_then(|into| into.checked_add(bytes));
     bytes > 0 && into.is_some_and(|end| end <= segment.memory_bytes)
 }
 
 /// What the loader added to the addresses of the file, if this mapping is this segment. The first page of a segment can begin
 /// before it, so the mapping can.
-fn bias(segment: &Segment, map: &MemoryMap) -> Option<u64> {
-    let map_end = map.offset.checked_add(map.address.1.checked_sub(map.address.0)?)?;
+fn bias(segment: &Segment, map: &Mapping) -> Option<u64> {
+    let map_end = map.offset.checked_add(map.end.checked_sub(map.start)?)?;
     let segment_end = segment.offset.checked_add(segment.file_bytes)?;
     let overlaps = map.offset < segment_end && segment.offset < map_end;
     let vaddr = segment.vaddr.wrapping_add(map.offset).wrapping_sub(segment.offset);
-    overlaps.then(|| map.address.0.wrapping_sub(vaddr))
+    overlaps.then(|| map.start.wrapping_sub(vaddr))
 }
 
 /// All of `range` is private and writable, and the parts that come from a file come from this one, whose byte 0 would be at `base`.
-fn is_data(maps: &[MemoryMap], file: MappedFile, range: AddressRange, base: u64) -> bool {
+fn is_data(maps: &[Mapping], file: MappedFile, range: AddressRange, base: u64) -> bool {
     let mut reached = range.start;
-    for map in maps.iter().filter(|map| map.address.1 > range.start) {
-        let (start, end) = map.address;
-        let belongs = file_of(map).is_none_or(|other| other == file && start.wrapping_sub(map.offset) == base);
-        if start > reached || !map.perms.contains(MMPermissions::WRITE | MMPermissions::PRIVATE) || !belongs {
+    for map in from(maps, range.start).iter().take(MAPPINGS_MAX) {
+        let belongs = map.file.is_none_or(|other| other == file && map.start.wrapping_sub(map.offset) == base);
+        if map.start > reached || !map.is_data || !belongs {
             return false;
         }
-        reached = end;
+        reached = map.end;
         if reached >= range.end {
             return true;
         }
@@ -70,13 +65,12 @@ fn is_data(maps: &[MemoryMap], file: MappedFile, range: AddressRange, base: u64)
 
 #[cfg(test)]
 mod tests {
-    use procfs::process::{MMapExtension, MMapPath};
     use proptest::prelude::*;
 
     use super::*;
 
-    const LIBRARY: MappedFile = ((8, 1), 1234);
-    const OTHER: MappedFile = ((8, 1), 99);
+    const LIBRARY: MappedFile = MappedFile { device: (8, 1), inode: 1234 };
+    const OTHER: MappedFile = MappedFile { device: (8, 1), inode: 99 };
 
     /// The segments of a Debian `python3.11`: code, then data that is mostly not in the file.
     const SEGMENTS: [Segment; 3] = [
@@ -87,14 +81,12 @@ mod tests {
     /// In the data: some from the file, some not.
     const RUNTIME: Variable = Variable { vaddr: 0x67_f000, bytes: 0x2_8b20 };
 
-    fn mapping(start: u64, end: u64, offset: u64, perms: &str, file: Option<MappedFile>) -> MemoryMap {
-        let (dev, inode) = file.unwrap_or_default();
-        let (perms, pathname, extension) = (perms.parse().unwrap(), MMapPath::Anonymous, MMapExtension::default());
-        MemoryMap { address: (start, end), perms, offset, dev, inode, pathname, extension }
+    fn mapping(start: u64, end: u64, offset: u64, perms: &str, file: Option<MappedFile>) -> Mapping {
+        Mapping { start, end, offset, file, is_executable: perms.contains('x'), is_data: perms.contains('w') }
     }
 
     /// As the dynamic loader maps it: pages that are read-only after relocation apart, memory without a file at the end.
-    fn loaded(base: u64, file: MappedFile) -> Vec<MemoryMap> {
+    fn loaded(base: u64, file: MappedFile) -> Vec<Mapping> {
         vec![
             mapping(base, base + 0x1f_000, 0, "r--p", Some(file)),
             mapping(base + 0x1f_000, base + 0x2d_1000, 0x1f_000, "r-xp", Some(file)),
@@ -104,7 +96,7 @@ mod tests {
         ]
     }
 
-    fn found(mappings: &[MemoryMap]) -> Vec<u64> {
+    fn found(mappings: &[Mapping]) -> Vec<u64> {
         let places = places(&SEGMENTS, mappings, LIBRARY, RUNTIME);
         assert!(places.iter().all(|place| place.end - place.start == RUNTIME.bytes));
         places.into_iter().map(|place| place.start).collect()
@@ -136,11 +128,26 @@ mod tests {
             assert_eq!(found(&mappings), [0_u64; 0], "without {:?}", whole[missing]);
         }
         let mut read_only = whole.clone();
-        read_only[3].perms = MMPermissions::READ | MMPermissions::PRIVATE;
+        read_only[3].is_data = false;
         assert_eq!(found(&read_only), [0_u64; 0]);
         let mut foreign = whole;
-        (foreign[4].dev, foreign[4].inode) = OTHER;
+        foreign[4].file = Some(OTHER);
         assert_eq!(found(&foreign), [0_u64; 0]);
+    }
+
+    /// A file with many segments that are mapped many times has as many biases as their product.
+    #[test]
+    fn mappings_without_end_are_left() {
+        let code =
+            |index: u64| Segment { offset: 0, vaddr: index << 20, file_bytes: 0x4000, memory_bytes: 0x4000, is_executable: true };
+        let mut segments: Vec<Segment> = (0..64).map(code).collect();
+        segments.push(SEGMENTS[2]);
+        let mapped =
+            |index: u64| mapping(index << 12, (index + 1) << 12, 0, if index % 2 == 0 { "r-xp" } else { "rw-p" }, Some(LIBRARY));
+        let mappings: Vec<Mapping> = (1..65_000).map(mapped).collect();
+        let begin = std::time::Instant::now();
+        assert_eq!(places(&segments, &mappings, LIBRARY, RUNTIME), []);
+        assert!(begin.elapsed() < std::time::Duration::from_millis(100), "{:?}", begin.elapsed());
     }
 
     #[test]
@@ -157,11 +164,11 @@ mod tests {
             let base = page * 0x1000;
             let mut mappings = loaded(base, LIBRARY);
             // A change of protection elsewhere in the data splits its mapping.
-            let mut second = mappings[3].clone();
+            let mut second = mappings[3];
             let into = split.min(0x7e) * 0x1000;
-            second.address.0 += into;
+            second.start += into;
             second.offset += into;
-            mappings[3].address.1 = second.address.0;
+            mappings[3].end = second.start;
             mappings.insert(4, second);
             if other {
                 mappings.extend(loaded(base + 0x1000_0000, OTHER));

@@ -2,31 +2,44 @@
 
 use std::{
     array,
+    cell::OnceCell,
     collections::HashMap,
-    fs::{self, File, Metadata},
-    io,
-    os::unix::fs::{FileExt, MetadataExt},
-    path::{Path, PathBuf},
+    ffi::OsStr,
+    fs::File,
+    io::{self, Read},
+    mem,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::FileExt},
+    },
+    path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
-use object::read::ReadCache;
-use procfs::{
-    ProcError,
-    process::{MMPermissions, MMapPath, MemoryMap, Process},
+use rustix::{
+    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags},
+    time::{ClockId, clock_gettime},
 };
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
 use super::{
+    file::Pieces,
     gil::{Gil, Memory, read_gils},
     image::{self, Found, GilKind, Image, Verdict, Version},
-    names::Hints,
-    place::{self, MappedFile},
+    maps::{CodeFile, Device, Maps},
+    mounts::Mounts,
+    names::file_name,
+    place,
 };
 use crate::{capture::snapshot::Tgid, values::values};
 
-/// Files remembered. A host has a few thousand different libraries and executables.
-const FILES_MAX: usize = 8192;
+/// Files remembered at least, of those seen last; at most twice as many. A host has a few thousand different libraries and executables.
+const FILES_KNOWN: usize = 4096;
+/// CPU time for one process. An ordinary one takes a tenth of a millisecond, and 10 ms if it maps hundreds of files never seen before.
+const CPU_TIME_MAX: Duration = Duration::from_millis(50);
+/// Files of one process that hold an interpreter.
+const RUNTIMES_MAX: usize = 8;
 
 /// A CPython in a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +101,11 @@ values! {
         UnsupportedVersion = "unsupported_version",
         /// Another implementation of Python, which keeps its locks elsewhere.
         OtherImplementation = "other_implementation",
+        /// It, or a file of it, is larger than what is looked at, or took too long; whether it is a Python at all may be unknown.
+        OverBudget = "over_budget",
+        /// It is a Python by its files' names, and a file is on a file system behind which a user's process stands (FUSE), which is not
+        /// waited for.
+        ForeignFileSystem = "foreign_file_system",
         /// With the musl C library a thread waits on a word of its own stack, whose address does not show what it waits for.
         WaitsOnStack = "waits_on_stack",
     }
@@ -97,9 +115,38 @@ values! {
 /// not changed, since an inode number is only used again with another change time.
 type FileKey = (u64, u64, u64, [i64; 4]);
 
-fn file_key(metadata: &Metadata) -> FileKey {
-    let times = [metadata.ctime(), metadata.ctime_nsec(), metadata.mtime(), metadata.mtime_nsec()];
-    (metadata.dev(), metadata.ino(), metadata.len(), times)
+/// Asks for what is known of an open file, without waiting for the server of a network file system to confirm it.
+fn examine(file: impl AsFd) -> io::Result<(FileType, FileKey)> {
+    let status = fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::BASIC_STATS)?;
+    let (changed, modified) = (status.stx_ctime, status.stx_mtime);
+    let times = [changed.tv_sec, changed.tv_nsec.into(), modified.tv_sec, modified.tv_nsec.into()];
+    let device = fs::makedev(status.stx_dev_major, status.stx_dev_minor);
+    Ok((FileType::from_raw_mode(status.stx_mode.into()), (device, status.stx_ino, status.stx_size, times)))
+}
+
+/// What is known of the files seen last.
+#[derive(Debug, Default)]
+struct Known {
+    recent: HashMap<FileKey, Verdict>,
+    /// What was recent before.
+    earlier: HashMap<FileKey, Verdict>,
+}
+
+impl Known {
+    fn get(&mut self, key: &FileKey) -> Option<Verdict> {
+        let known = self.recent.get(key).or_else(|| self.earlier.get(key))?.clone();
+        if !self.recent.contains_key(key) {
+            self.add(*key, known.clone());
+        }
+        Some(known)
+    }
+
+    fn add(&mut self, key: FileKey, verdict: Verdict) {
+        if self.recent.len() >= FILES_KNOWN {
+            self.earlier = mem::take(&mut self.recent);
+        }
+        self.recent.insert(key, verdict);
+    }
 }
 
 /// Finds the interpreters of processes. Remembers files, never processes, so it need not be told that one ended.
@@ -107,13 +154,13 @@ fn file_key(metadata: &Metadata) -> FileKey {
 /// A file may be on a file system that does not respond: call it from a thread that may block.
 #[derive(Debug, Default)]
 pub struct Resolver {
-    files: HashMap<FileKey, Verdict>,
+    files: Known,
 }
 
 /// A file of a process that defines `_PyRuntime`.
 struct Runtime {
     image: Arc<Image>,
-    object: String,
+    object: Vec<u8>,
     /// Where it is; empty if the mappings do not fit the file.
     places: Vec<AddressRange>,
 }
@@ -123,143 +170,222 @@ struct Runtime {
 struct Survey {
     runtimes: Vec<Runtime>,
     needs_libpython: bool,
-    /// Files that could not be read and may contain an interpreter.
-    unread: Vec<String>,
+    /// A file could not be read, so it may contain an interpreter.
+    has_unread: bool,
+    /// The same for the executable.
+    is_executable_unread: bool,
+    /// A file was not read for the file system that it is on.
+    has_foreign: bool,
+    /// There was more than is looked at.
+    is_cut: bool,
 }
 
 impl Resolver {
     /// Which CPython a process runs; `None` if it runs none. A library that it loads later can still contain one.
     pub fn resolve(&mut self, tgid: Tgid) -> Result<Option<Interpreter>, Unresolved> {
-        let pid = i32::try_from(tgid.0).map_err(|_| Unresolved::Gone)?;
-        let process = Process::new(pid).map_err(unreadable)?;
-        let maps = process.maps().map_err(unreadable)?.0;
-        let executable = process.exe().ok();
+        let process = Process::open(tgid).map_err(unreadable)?;
+        let mut maps = Maps::read(process.file("maps").map_err(unreadable)?, || process.is_over_budget()).map_err(unreadable)?;
+        let executable = process.executable();
         let survey = self.survey(&process, &maps, executable.as_deref());
         // The files of a process that has ended meanwhile could not be opened.
-        if survey.runtimes.is_empty() && process.stat().map_err(unreadable)?.state == 'Z' {
+        if survey.runtimes.is_empty() && process.has_ended().map_err(unreadable)? {
             return Err(Unresolved::Gone);
         }
-        let executable = executable.as_deref().and_then(Path::to_str);
-        let hints = Hints::collect(executable, maps.iter().filter_map(path));
+        maps.hints.executable(executable.as_deref().map(file_name).unwrap_or_default());
         // The executable comes first: if a library defines `_PyRuntime` too, the dynamic loader binds all to the executable's.
         let mapped = survey.runtimes.iter().find_map(|found| Some((found, *found.places.first()?)));
-        let Some((first, runtime)) = mapped else {
-            return if survey.runtimes.is_empty() { none(&survey, &hints, executable) } else { Err(Unresolved::NotMapped) };
-        };
-        if hints.is_musl {
+        let Some((first, runtime)) = mapped else { return without_runtime(&survey, &maps) };
+        if maps.hints.is_musl {
             return Err(Unresolved::WaitsOnStack);
         }
         let all = survey.runtimes.iter().flat_map(|found| found.places.iter().copied());
-        let gils = process.mem().map(|memory| read_gils(&first.image, runtime, &memory)).unwrap_or_default();
+        let memory = process.file("mem").map(|file| DataOf { file, maps: &maps, process: &process });
+        let gils = memory.map(|memory| read_gils(&first.image, runtime, &memory)).unwrap_or_default();
         Ok(Some(Interpreter {
             version: first.image.version,
             kind: first.image.kind(gils.iter().any(|gil| gil.enabled)),
             runtime,
             gils,
-            object: PathBuf::from(&first.object),
+            object: PathBuf::from(OsStr::from_bytes(&first.object)),
             found: first.image.found,
-            further_runtimes: all.filter(|place| *place != runtime).collect(),
+            further_runtimes: all.filter(|place| *place != runtime).take(RANGES).collect(),
         }))
     }
 
     /// Looks at every file that the process maps to execute, the executable first.
-    fn survey(&mut self, process: &Process, maps: &[MemoryMap], executable: Option<&Path>) -> Survey {
-        let is_executable = |map: &&MemoryMap| matches!(&map.pathname, MMapPath::Path(path) if Some(path.as_path()) == executable);
-        let code = || maps.iter().filter(|map| map.perms.contains(MMPermissions::EXECUTE));
-        let mut survey = Survey::default();
-        let mut seen: Vec<MappedFile> = Vec::new();
-        for map in code().filter(is_executable).chain(code()) {
-            let Some(file) = place::file_of(map).filter(|file| !seen.contains(file)) else { continue };
-            seen.push(file);
-            let path = path(map).unwrap_or_default();
-            match self.identify(process, map) {
+    fn survey(&mut self, process: &Process, maps: &Maps, executable: Option<&[u8]>) -> Survey {
+        let mut survey = Survey { is_cut: maps.is_cut, ..Survey::default() };
+        let is_executable = |code: &&CodeFile| Some(code.path.as_slice()) == executable;
+        let files = maps.code.iter().filter(is_executable).chain(maps.code.iter().filter(|code| !is_executable(code)));
+        for code in files {
+            if process.is_over_budget() || survey.runtimes.len() == RUNTIMES_MAX {
+                survey.is_cut = true;
+                break;
+            }
+            match self.identify(process, code) {
                 Ok(Verdict::Python(image)) => {
-                    let places = place::places(&image.segments, maps, file, image.runtime);
-                    survey.runtimes.push(Runtime { image, object: path.to_owned(), places });
+                    let places = place::places(&image.segments, &maps.kept, code.file, image.runtime);
+                    survey.runtimes.push(Runtime { image, object: code.path.clone(), places });
                 }
                 Ok(Verdict::NeedsLibpython) => survey.needs_libpython = true,
+                Ok(Verdict::Cut) => survey.is_cut = true,
                 Ok(Verdict::Other) => {}
-                Err(_) => survey.unread.push(path.to_owned()),
+                Err(unread) => {
+                    survey.has_unread = true;
+                    survey.has_foreign |= matches!(unread, Unread::Foreign);
+                    survey.is_executable_unread |= is_executable(&code);
+                }
             }
         }
         survey
     }
 
-    fn identify(&mut self, process: &Process, map: &MemoryMap) -> io::Result<Verdict> {
-        let (path, metadata) = reach(process, map)?;
+    fn identify(&mut self, process: &Process, code: &CodeFile) -> Result<Verdict, Unread> {
+        if process.is_foreign(code.file.device) {
+            return Err(Unread::Foreign);
+        }
+        let place = process.reach(code)?;
+        let (kind, key) = examine(&place)?;
         // A device or a pipe must not even be opened.
-        if !metadata.is_file() {
+        if kind != FileType::RegularFile {
             return Ok(Verdict::Other);
         }
-        let key = file_key(&metadata);
         if let Some(known) = self.files.get(&key) {
-            return Ok(known.clone());
+            return Ok(known);
         }
-        let file = File::open(path)?;
+        let file = File::from(fs::open(format!("/proc/self/fd/{}", place.as_raw_fd()), READ, Mode::empty())?);
         // What is remembered must be of the file that was read.
-        let key = file_key(&file.metadata()?);
-        let verdict = image::read(&ReadCache::new(file));
-        if self.files.len() >= FILES_MAX {
-            self.files.clear();
-        }
-        self.files.insert(key, verdict.clone());
+        let (_, key) = examine(&file)?;
+        let verdict = image::read(&Pieces::of(&file));
+        self.files.add(key, verdict.clone());
         Ok(verdict)
     }
 }
 
-/// The file that is mapped, as a path to open. The link in `map_files` leads to it wherever it is mounted, even if it was removed. Without
-/// the right to follow the link, the path is tried as the process sees it, then as we do: for a process that changed its root directory
-/// `/proc/PID/maps` shows our view.
-fn reach(process: &Process, map: &MemoryMap) -> io::Result<(PathBuf, Metadata)> {
-    let proc = PathBuf::from(format!("/proc/{}", process.pid));
-    let link = proc.join(format!("map_files/{:x}-{:x}", map.address.0, map.address.1));
-    let refused = match fs::metadata(&link) {
-        Ok(metadata) => return Ok((link, metadata)),
-        Err(error) => error,
-    };
-    let MMapPath::Path(path) = &map.pathname else { return Err(refused) };
-    let seen_by_process = proc.join("root").join(path.strip_prefix("/").unwrap_or(path));
-    for candidate in [seen_by_process.as_path(), path] {
-        match fs::metadata(candidate) {
-            Ok(metadata) if metadata.ino() == map.inode => return Ok((candidate.to_owned(), metadata)),
-            _ => {}
-        }
-    }
-    Err(refused)
+/// Why a file was not read.
+enum Unread {
+    Foreign,
+    Failed,
 }
 
-/// No file has an interpreter: either the process is not a Python, or its interpreter could not be found.
-fn none(survey: &Survey, hints: &Hints, executable: Option<&str>) -> Result<Option<Interpreter>, Unresolved> {
-    Err(match &hints.cpython {
-        _ if hints.is_other => Unresolved::OtherImplementation,
+impl<E: Into<io::Error>> From<E> for Unread {
+    fn from(_: E) -> Unread {
+        Unread::Failed
+    }
+}
+
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+/// Opens a name, not what it stands for: neither its file system nor its device hears of it.
+const NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
+
+/// A process, by its directory in `/proc`. Another process that gets its number is not found there.
+struct Process {
+    directory: OwnedFd,
+    mounts: OnceCell<Mounts>,
+    /// What this thread had used when it began to look.
+    cpu_time_before: Duration,
+}
+
+impl Process {
+    fn open(tgid: Tgid) -> io::Result<Process> {
+        let directory = fs::open(format!("/proc/{}", tgid.0), NAME | OFlags::DIRECTORY, Mode::empty())?;
+        Ok(Process { directory, mounts: OnceCell::new(), cpu_time_before: cpu_time() })
+    }
+
+    fn file(&self, name: &str) -> io::Result<File> {
+        Ok(fs::openat(&self.directory, name, READ | OFlags::NOFOLLOW, Mode::empty())?.into())
+    }
+
+    fn executable(&self) -> Option<Vec<u8>> {
+        fs::readlinkat(&self.directory, "exe", Vec::new()).ok().map(std::ffi::CString::into_bytes)
+    }
+
+    /// Whether it is a zombie. The name before the state is of any bytes.
+    fn has_ended(&self) -> io::Result<bool> {
+        let mut stat = Vec::new();
+        self.file("stat")?.take(512).read_to_end(&mut stat)?;
+        let after_name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
+        Ok(matches!(stat.get(after_name + 2), Some(b'Z' | b'X')))
+    }
+
+    fn is_over_budget(&self) -> bool {
+        cpu_time().saturating_sub(self.cpu_time_before) > CPU_TIME_MAX
+    }
+
+    /// Whether a user's process may stand behind a file system, by what this process sees mounted, and by what we do: a file in a layer of
+    /// a container's can belong to a file system that only the host has mounted.
+    fn is_foreign(&self, device: Device) -> bool {
+        let mounts = || {
+            let mut mounts = Mounts::default();
+            for table in [self.file("mountinfo"), File::open("/proc/self/mountinfo")].into_iter().flatten() {
+                mounts.add(table);
+            }
+            mounts
+        };
+        Mounts::has_no_device(device) && self.mounts.get_or_init(mounts).is_foreign(device)
+    }
+
+    /// The file that is mapped, by name. The link in `map_files` leads to it wherever it is mounted, even if it was removed. Without the
+    /// right to follow the link, the path is tried as the process sees it, then as we do: for a process that changed its root directory
+    /// `/proc/PID/maps` shows our view.
+    fn reach(&self, code: &CodeFile) -> io::Result<OwnedFd> {
+        let link = format!("map_files/{:x}-{:x}", code.first.0, code.first.1);
+        let refused = match fs::openat(&self.directory, link, NAME, Mode::empty()) {
+            Ok(file) => return Ok(file),
+            Err(error) => error,
+        };
+        let seen_by_process = [b"root".as_slice(), &code.path].concat();
+        let candidates = [
+            fs::openat(&self.directory, seen_by_process.as_slice(), NAME | OFlags::NOFOLLOW, Mode::empty()),
+            fs::openat(CWD, code.path.as_slice(), NAME | OFlags::NOFOLLOW, Mode::empty()),
+        ];
+        let is_it = |file: &OwnedFd| examine(file).is_ok_and(|(_, (_, inode, ..))| inode == code.file.inode);
+        candidates.into_iter().flatten().find(is_it).ok_or(refused.into())
+    }
+}
+
+fn cpu_time() -> Duration {
+    clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
+}
+
+/// No file has an interpreter that is mapped: either the process is not a Python, or its interpreter could not be found.
+fn without_runtime(survey: &Survey, maps: &Maps) -> Result<Option<Interpreter>, Unresolved> {
+    Err(match &maps.hints.cpython {
+        _ if survey.is_cut => Unresolved::OverBudget,
+        _ if !survey.runtimes.is_empty() => Unresolved::NotMapped,
+        _ if maps.hints.is_other => Unresolved::OtherImplementation,
         // Whatever its name, the executable could hold an interpreter.
-        None if survey.unread.iter().any(|path| Some(path.as_str()) == executable) => Unresolved::NotReadable,
+        None if survey.is_executable_unread => Unresolved::NotReadable,
         None if survey.needs_libpython => Unresolved::Starting,
         None => return Ok(None),
         Some(file) if file.version.is_some_and(|version| (version.major, version.minor) < (3, 7)) => Unresolved::UnsupportedVersion,
+        Some(_) if survey.has_foreign => Unresolved::ForeignFileSystem,
         Some(file) if survey.needs_libpython && !file.is_libpython => Unresolved::Starting,
-        Some(_) if !survey.unread.is_empty() => Unresolved::NotReadable,
+        Some(_) if survey.has_unread => Unresolved::NotReadable,
         Some(_) => Unresolved::NoSymbols,
     })
 }
 
-fn path(map: &MemoryMap) -> Option<&str> {
-    let MMapPath::Path(path) = &map.pathname else { return None };
-    path.to_str()
-}
-
-fn unreadable(error: ProcError) -> Unresolved {
-    match error {
-        ProcError::NotFound(_) => Unresolved::Gone,
-        ProcError::Io(error, _) if error.raw_os_error() == Some(libc::ESRCH) => Unresolved::Gone,
+fn unreadable(error: impl Into<io::Error>) -> Unresolved {
+    match error.into().raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => Unresolved::Gone,
         _ => Unresolved::NotReadable,
     }
 }
 
-/// `/proc/PID/mem`.
-impl Memory for File {
+/// What a process has written: private memory that comes from no file, or from one that can be read without waiting for a user.
+struct DataOf<'a> {
+    /// `/proc/PID/mem`.
+    file: File,
+    maps: &'a Maps,
+    process: &'a Process,
+}
+
+impl Memory for DataOf<'_> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Option<()> {
-        self.read_exact_at(buffer, address).ok()
+        let is_safe = |file: Option<Device>| file.is_none_or(|device| !self.process.is_foreign(device));
+        let is_data = self.maps.is_data(address, buffer.len(), |mapping| is_safe(mapping.file.map(|file| file.device)));
+        is_data.then(|| self.file.read_exact_at(buffer, address).ok()).flatten()
     }
 }
 
@@ -277,7 +403,7 @@ mod tests {
 
     /// As `/proc/PID/stat` has it.
     fn wait_for_state(child: &Child, state: char) {
-        let process = Process::new(i32::try_from(child.id()).unwrap()).unwrap();
+        let process = procfs::process::Process::new(i32::try_from(child.id()).unwrap()).unwrap();
         while process.stat().unwrap().state != state {
             std::thread::yield_now();
         }
@@ -289,13 +415,13 @@ mod tests {
         const NAME: &CStr = c"_IO_2_1_stdout_";
         // SAFETY: the name is a string that ends, and looking up a variable changes nothing.
         let real = unsafe { libc::dlsym(libc::RTLD_DEFAULT, NAME.as_ptr()) } as u64;
-        let maps = Process::myself().unwrap().maps().unwrap().0;
-        let is_libc = |map: &&MemoryMap| path(map).is_some_and(|path| path.ends_with("/libc.so.6"));
-        let libc = maps.iter().find(is_libc).expect("these tests run with glibc");
-        let bytes = fs::read(path(libc).unwrap()).unwrap();
-        let elf = Elf::parse(&*bytes).unwrap();
+        let maps = Maps::read(File::open("/proc/self/maps").unwrap(), || false).unwrap();
+        let libc = maps.code.iter().find(|code| code.path.ends_with(b"/libc.so.6")).expect("these tests run with glibc");
+        let bytes = std::fs::read(OsStr::from_bytes(&libc.path)).unwrap();
+        let elf = Elf::parse(bytes.as_slice()).unwrap();
         let variable = elf.symbol(NAME.to_str().unwrap()).unwrap();
-        let places = place::places(&elf.into_segments(), &maps, (libc.dev, libc.inode), variable);
+        let segments = elf.segments_for(|segment| place::holds(segment, variable));
+        let places = place::places(&segments, &maps.kept, libc.file, variable);
         assert_eq!(places, [AddressRange::new(real, variable.bytes)]);
     }
 
@@ -308,9 +434,9 @@ mod tests {
         wait_for_state(&child, 'S');
         assert_eq!(resolver.resolve(Tgid(child.id())), Ok(None));
         // Without another file to read: the answer is known.
-        let known = resolver.files.len();
+        let known = resolver.files.recent.len();
         assert_eq!(resolver.resolve(Tgid(child.id())), Ok(None));
-        assert_eq!(resolver.files.len(), known);
+        assert_eq!(resolver.files.recent.len(), known);
         child.kill().unwrap();
         child.wait().unwrap();
     }
@@ -330,12 +456,26 @@ mod tests {
     fn a_file_that_was_changed_is_another_file() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
-        fs::write(&file, "one").unwrap();
-        let before = file_key(&fs::metadata(&file).unwrap());
+        std::fs::write(&file, "one").unwrap();
+        let key = || examine(File::open(&file).unwrap()).unwrap().1;
+        let before = key();
         // The change time has the granularity of a timer tick.
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        fs::write(&file, "two").unwrap();
-        assert_ne!(file_key(&fs::metadata(&file).unwrap()), before);
+        std::thread::sleep(Duration::from_millis(20));
+        std::fs::write(&file, "two").unwrap();
+        assert_ne!(key(), before);
+    }
+
+    #[test]
+    fn files_without_end_are_forgotten_but_for_those_in_use() {
+        let mut known = Known::default();
+        let key = |inode: u64| (1, inode, 0, [0; 4]);
+        known.add(key(0), Verdict::NeedsLibpython);
+        for inode in 1..5 * FILES_KNOWN as u64 {
+            known.add(key(inode), Verdict::Other);
+            assert_eq!(known.get(&key(0)), Some(Verdict::NeedsLibpython));
+        }
+        assert!(known.recent.len() + known.earlier.len() <= 2 * FILES_KNOWN);
+        assert_eq!(known.get(&key(1)), None);
     }
 
     fn gil(start: u64) -> Gil {

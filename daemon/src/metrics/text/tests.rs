@@ -64,7 +64,7 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
     let place = CpuPlace { core: 0, llc: 0, node: 0, reserved: 0 };
     Exposition {
         pythons: [2, 0, 0, 0, 0],
-        pythons_unresolved: [0, 0, 0, 1, 0, 0, 0, 0],
+        pythons_unresolved: [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
         workloads: vec![workload("other", NameSource::Other, other), workload("web", NameSource::Rule, web)],
         cpus: vec![
             CpuTotals { cpu: Cpu(0), place: Some(place), switches_from_task: 5, switches_from_idle: 4, idle_ns: 1_500_000_000 },

@@ -230,7 +230,9 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(bytes_of(&header)).unwrap();
         file.set_len(1 << 30).unwrap();
-        parts.iter().for_each(|(offset, bytes)| file.write_all_at(bytes, *offset).unwrap());
+        for (offset, bytes) in parts {
+            file.write_all_at(bytes, *offset).unwrap();
+        }
         file
     }
 

@@ -89,7 +89,9 @@ mod tests {
 
     fn hints(executable: &str, mapped: &[&str]) -> Hints {
         let mut hints = Hints::default();
-        mapped.iter().for_each(|path| hints.mapped(file_name(path.as_bytes())));
+        for path in mapped {
+            hints.mapped(file_name(path.as_bytes()));
+        }
         hints.executable(file_name(executable.as_bytes()));
         hints
     }

@@ -142,8 +142,9 @@ mod tests {
             |index: u64| Segment { offset: 0, vaddr: index << 20, file_bytes: 0x4000, memory_bytes: 0x4000, is_executable: true };
         let mut segments: Vec<Segment> = (0..64).map(code).collect();
         segments.push(SEGMENTS[2]);
-        let mapped =
-            |index: u64| mapping(index << 12, (index + 1) << 12, 0, if index % 2 == 0 { "r-xp" } else { "rw-p" }, Some(LIBRARY));
+        let mapped = |index: u64| {
+            mapping(index << 12, (index + 1) << 12, 0, if index.is_multiple_of(2) { "r-xp" } else { "rw-p" }, Some(LIBRARY))
+        };
         let mappings: Vec<Mapping> = (1..65_000).map(mapped).collect();
         let begin = std::time::Instant::now();
         assert_eq!(places(&segments, &mappings, LIBRARY, RUNTIME), []);

@@ -167,6 +167,7 @@ struct Runtime {
 
 /// What all files of a process said.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each file can add any of them")]
 struct Survey {
     runtimes: Vec<Runtime>,
     needs_libpython: bool,

@@ -36,10 +36,10 @@ impl Source for [u8] {
 
 /// What may still be read of one file.
 pub(super) struct Pieces<'a> {
-    of: &'a File,
+    file: &'a File,
     kept: RefCell<[Option<Block>; BLOCKS_KEPT]>,
-    further_pieces: Cell<u32>,
-    further_blocks: Cell<u32>,
+    fills_left: Cell<u32>,
+    blocks_left: Cell<u32>,
     is_exhausted: Cell<bool>,
 }
 
@@ -54,10 +54,10 @@ struct Block {
 impl<'a> Pieces<'a> {
     pub(super) fn of(file: &'a File) -> Self {
         Self {
-            of: file,
+            file,
             kept: RefCell::default(),
-            further_pieces: Cell::new(PIECES_MAX),
-            further_blocks: Cell::new(BLOCKS_MAX),
+            fills_left: Cell::new(PIECES_MAX),
+            blocks_left: Cell::new(BLOCKS_MAX),
             is_exhausted: Cell::new(false),
         }
     }
@@ -72,16 +72,16 @@ impl<'a> Pieces<'a> {
     }
 
     fn read(&self, number: u64) -> Option<Block> {
-        self.take(&self.further_blocks)?;
+        self.take(&self.blocks_left)?;
         let mut bytes = Box::new([0; BLOCK_BYTES]);
-        let length = self.of.read_at(bytes.as_mut_slice(), number.checked_mul(BLOCK_BYTES as u64)?).ok()?;
+        let length = self.file.read_at(bytes.as_mut_slice(), number.checked_mul(BLOCK_BYTES as u64)?).ok()?;
         Some(Block { number, bytes, length })
     }
 }
 
 impl Source for Pieces<'_> {
     fn fill(&self, offset: u64, buffer: &mut [u8]) -> Option<()> {
-        self.take(&self.further_pieces)?;
+        self.take(&self.fills_left)?;
         let mut kept = self.kept.borrow_mut();
         let mut filled = 0;
         while filled < buffer.len() {

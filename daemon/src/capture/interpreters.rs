@@ -316,7 +316,7 @@ mod tests {
             kind: GilKind::Unknown,
             runtime: AddressRange::new(0x1000, 8),
             gils: Vec::new(),
-            object: PathBuf::from(format!("/home/user/{index}")),
+            object: PathBuf::from(format!("/srv/user/{index}")),
             found: Found::Symbol,
             further_runtimes: Vec::new(),
         };

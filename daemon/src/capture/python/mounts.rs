@@ -62,7 +62,7 @@ mod tests {
         let mut mounts = Mounts::default();
         let table = b"22 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n\
               30 22 0:29 / /proc rw shared:5 - proc proc rw\n\
-              40 22 0:50 / /home/caf\xe9 rw - fuse.sshfs host: rw,user_id=1\n\
+              40 22 0:50 / /srv/caf\xe9 rw - fuse.sshfs host: rw,user_id=1\n\
               41 22 0:51 / /mnt\\040x rw - fuse x rw\n\
               42 22 0:52 / /sys/fs/fuse/connections rw - fusectl fusectl rw\n\
               43 22 0:53 / /var rw master:1 - overlay overlay rw,lowerdir=/a\n\

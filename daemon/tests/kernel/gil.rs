@@ -8,7 +8,7 @@ use schedscope_ebpf::blocked::Reason;
 use super::{
     exact::assert_consistent,
     host,
-    traced::{Traced, is_disturbed, run_python, run_with, thread},
+    traced::{Traced, is_disturbed, run, run_python, thread},
 };
 use crate::python::interpreters::{Python, those};
 
@@ -96,7 +96,7 @@ fn turns_and_handoffs(traced: &Traced) -> (f64, f64) {
 /// Traces the work of a kind under an interpreter.
 fn work(python: &Python, kind: &str, seconds: &str) -> Traced {
     let program = python.program.to_str().unwrap();
-    let traced = run_with(&["--check"], &[program, "-c", WORK, seconds, "0.005", kind]);
+    let traced = run(&[program, "-c", WORK, seconds, "0.005", kind]);
     assert!(traced.status.success(), "{python:?} {kind}: {}", traced.stderr);
     assert_consistent(&traced.report);
     traced

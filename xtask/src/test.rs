@@ -13,7 +13,6 @@ use anyhow::{Result, bail};
 use crate::{
     build_ebpf, generate,
     grafana::panels,
-    oracles,
     outcome::{self, Line, Outcome},
     tidy, vm,
     workspace::{cargo, run as run_command},
@@ -70,7 +69,7 @@ fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
 
 /// All checks, quick ones first. They build with one profile, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-fn checks() -> [Check; 14] {
+fn checks() -> [Check; 13] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -96,7 +95,6 @@ fn checks() -> [Check; 14] {
         slow("dashboards on live data", &[needs::BPF, needs::PROMTOOL], || {
             suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
         }),
-        slow("other tracers", &[needs::BPF, needs::PROGRAMS], oracles::run_briefly),
         // On machines of their own, so neither root nor BTF is needed here.
         slow("other kernels", &[needs::MACHINES], vm::run_briefly),
     ]

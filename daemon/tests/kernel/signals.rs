@@ -69,10 +69,7 @@ impl Listening {
         // What it waits for must not be ended by what it gets.
         let script = "for name in HUP INT QUIT TERM; do trap \"echo $name\" $name; done; trap 'kill -9 $!; exit 3' USR1; \
              (trap '' HUP INT QUIT TERM; exec sleep 60) & echo $$; while kill -0 $!; do wait; done";
-        let running = Running::start_with("run", &["--", "sh", "-c", script], |command| {
-            ignore_nothing(command);
-            change(command);
-        });
+        let running = Running::start_with("run", &["--", "sh", "-c", script], change);
         let mut listening = Listening { running, command: 0, heard: Vec::new() };
         listening.command = listening.next().parse().unwrap();
         listening
@@ -165,19 +162,6 @@ fn the_command_gets_once_what_the_terminal_sends() {
     drop(ours);
     assert_eq!(listening.next(), "HUP");
     listening.end();
-}
-
-/// Whoever runs the tests may ignore signals, as `nohup` does.
-fn ignore_nothing(command: &mut Command) {
-    // SAFETY: the closure makes system calls only.
-    unsafe {
-        command.pre_exec(|| {
-            for (signal, _) in SIGNALS {
-                libc::signal(signal, libc::SIG_DFL);
-            }
-            Ok(())
-        });
-    }
 }
 
 /// Signals ignored and blocked in a process from its start.

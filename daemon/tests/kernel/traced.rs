@@ -38,6 +38,7 @@ impl Running {
         let file = |name: &str| File::create(dir.path().join(name)).unwrap();
         let mut command = Command::new(host::schedscope());
         command.arg(subcommand).arg("--json").arg(dir.path().join("report.json")).args(arguments);
+        ignore_nothing(&mut command);
         change(&mut command);
         let process = Guarded(command.stdout(file("stdout")).stderr(file("stderr")).spawn().unwrap());
         Running { process, dir }
@@ -60,6 +61,19 @@ impl Running {
         let (stdout, stderr) = (self.stdout(), self.read("stderr"));
         let report = serde_json::from_str(&self.read("report.json"));
         Traced { report: report.unwrap_or_else(|error| panic!("{error}; {status}; {stderr}")), stdout, stderr, status }
+    }
+}
+
+/// Whoever runs the tests may ignore signals, as `nohup` and shells in the background do.
+fn ignore_nothing(command: &mut Command) {
+    // SAFETY: the closure makes system calls only.
+    unsafe {
+        command.pre_exec(|| {
+            for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+            Ok(())
+        });
     }
 }
 

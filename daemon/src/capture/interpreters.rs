@@ -29,7 +29,7 @@ const PAUSE_OVER_BUDGET_NS: u64 = 1_000_000_000;
 /// Most processes looked at in one go: reading one takes about 0.1 ms.
 const AT_ONCE: usize = 64;
 /// No further one is begun after this time. The others come first the next time.
-const TIME_AT_ONCE: Duration = Duration::from_millis(50);
+const TIME_AT_ONCE: Duration = Duration::from_millis(20);
 /// Ended processes remembered, about as many as threads are kept for a report.
 const ENDED_MAX: usize = 65_536;
 /// Kinds of interpreters told apart. A host has a few; whoever makes more finds them counted as one.

@@ -7,6 +7,7 @@
 //! - [`interpreters`]: what there is, and running it.
 //! - [`waits`]: the addresses on which threads wait, as the kernel shows them.
 //! - [`gil`]: waits for a GIL are inside the ranges that were resolved, others are not.
+//! - [`hostile`]: processes that are made to cost much.
 //! - [`builds`]: static, stripped, removed, hidden, embedded.
 
 pub(crate) mod interpreters;
@@ -14,3 +15,4 @@ mod waits;
 
 mod builds;
 mod gil;
+mod hostile;

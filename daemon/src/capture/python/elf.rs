@@ -142,6 +142,11 @@ impl<'data, S: Source + ?Sized> Elf<'data, S> {
         self.segments.iter().enumerate().filter(is_needed).map(|(_, segment)| *segment).collect()
     }
 
+    /// Whether a segment that was read is wanted.
+    pub(super) fn has_segment(&self, is_wanted: impl Fn(&Segment) -> bool) -> bool {
+        self.segments.iter().any(is_wanted)
+    }
+
     /// Whether more was in the file than is looked at.
     pub(super) fn is_cut(&self) -> bool {
         self.is_cut.get() || self.data.is_exhausted()

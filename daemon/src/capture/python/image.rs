@@ -148,6 +148,8 @@ pub(super) fn read<S: Source + ?Sized>(data: &S) -> Verdict {
     let by_symbol = || elf.symbol("_PyRuntime").map(|variable| (variable, Found::Symbol));
     let by_section = || elf.section(".PyRuntime").map(|variable| (variable, Found::Section));
     match by_symbol().or_else(by_section).filter(|(variable, _)| variable.bytes > 0) {
+        // Where it is in memory cannot be told.
+        Some((runtime, _)) if elf.is_cut() && !elf.has_segment(|segment| place::holds(segment, runtime)) => Verdict::Cut,
         Some((runtime, found)) => Verdict::Python(Arc::new(describe(&elf, runtime, found))),
         None if elf.needs("libpython") => Verdict::NeedsLibpython,
         None if elf.is_cut() => Verdict::Cut,

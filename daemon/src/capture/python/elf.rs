@@ -25,6 +25,8 @@ const SECTIONS_MAX: u16 = 4096;
 const PROGRAM_HEADERS_MAX: u16 = 1170;
 /// Parts that are loaded; linkers make four or five.
 const SEGMENTS_MAX: usize = 64;
+/// Of those with code as many are remembered; linkers make one.
+const CODE_SEGMENTS_KEPT: usize = 8;
 /// Longest name that is compared with the file's.
 const NAME_BYTES_MAX: usize = 64;
 
@@ -137,9 +139,9 @@ impl<'data, S: Source + ?Sized> Elf<'data, S> {
 
     /// What is needed to find a variable in memory again: the segment that holds it, and those with code.
     pub(super) fn segments_for(&self, holds: impl Fn(&Segment) -> bool) -> Vec<Segment> {
-        let holder = self.segments.iter().position(holds);
-        let is_needed = |(index, segment): &(usize, &Segment)| segment.is_executable || Some(*index) == holder;
-        self.segments.iter().enumerate().filter(is_needed).map(|(_, segment)| *segment).collect()
+        let holder = self.segments.iter().find(|segment| holds(segment));
+        let code = self.segments.iter().filter(|segment| segment.is_executable && Some(*segment) != holder);
+        holder.into_iter().chain(code.take(CODE_SEGMENTS_KEPT)).copied().collect()
     }
 
     /// Whether a segment that was read is wanted.

@@ -179,7 +179,8 @@ impl Times {
         self.blocked_ns[thread.reason_index()] += open.blocked_ns;
     }
 
-    /// In a run queue and not running, for either cause: the kernel's `run_delay`.
+    /// In a run queue and not running, for either cause: the kernel's `run_delay`, and what the kernel left out of runs. A wait that is
+    /// still open counts whole, also if the thread turns out to have been in transit.
     pub fn runnable_ns(&self) -> u64 {
         self.wakeup_wait_ns + self.preempt_wait_ns
     }

@@ -145,7 +145,7 @@ pub struct Parallelism {
 pub struct TimeSeconds {
     /// On a CPU.
     pub on_cpu: f64,
-    /// In a run queue, waiting for a CPU: the kernel's run delay.
+    /// In a run queue, waiting for a CPU: the kernel's run delay, and what it left out of runs for a hypervisor or an interrupt.
     pub runnable: f64,
     /// Of that, after a wake-up.
     pub runnable_after_wakeup: f64,

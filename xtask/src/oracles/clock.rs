@@ -2,9 +2,10 @@
 //!
 //! The scheduler reads its clock when it is entered, some time before it writes `sched_switch`, and takes that reading for the end of one
 //! run and the begin of the next. After a wake-up that asks for a switch it does not read the clock again (`rq_clock_skip_update` in
-//! `wakeup_preempt`): the switch then has the time of the wake-up. So the reading lies
+//! `wakeup_preempt`): the switch then has the time of the wake-up. A thread that is moved to a CPU asks in the same way. So the reading
+//! lies
 //!
-//! - after the last thing that the CPU did outside the scheduler, or after such a wake-up, and
+//! - after the last thing that the CPU did outside the scheduler, or after such a wake-up or move, and
 //! - before the next event on that CPU; the programs of a tracepoint run one after another, in either order.
 //!
 //! Our conversion of that reading adds at most what lay between it and another clock, read in the same switch, the last time that it was
@@ -76,6 +77,11 @@ pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
             Kind::WakeupNew { cpu, .. } => {
                 spans[index].least_ns = entered_ns;
                 asked.insert(cpu, entered_ns);
+                converted.push((index, conversions.get(&cpu).map_or(0, |of| of.error_ns), until_next[index].most_ns));
+            }
+            // A thread that comes to a CPU asks for a switch there as one that is woken.
+            Kind::Migrate { to, .. } => {
+                asked.insert(to, entered_ns);
             }
             Kind::Runtime { tid, ns } => runs.add(tid, ns),
             Kind::Switch { next, .. } | Kind::Hidden { next, .. } => {
@@ -93,7 +99,7 @@ pub(super) fn times(events: &[Event], until_next: &[Span]) -> Vec<Span> {
             Kind::SyscallEnter { .. } => {
                 asked.remove(&event.cpu);
             }
-            Kind::Migrate { .. } | Kind::Fork { .. } | Kind::Exec { .. } | Kind::Exit | Kind::SyscallExit { .. } | Kind::Entry => {}
+            Kind::Fork { .. } | Kind::Exec { .. } | Kind::Exit | Kind::SyscallExit { .. } | Kind::Entry => {}
         }
         if is_outside(event.kind) {
             outside.insert(event.cpu, event.at_ns);
@@ -185,7 +191,9 @@ impl Runs {
         }
         for &(start, end, ns) in self.ended.iter().rev() {
             let most_ns = spans[end].most_ns.saturating_sub(ns);
-            spans[start].most_ns = most_ns.clamp(spans[start].least_ns, spans[start].most_ns);
+            let start = &mut spans[start];
+            start.most_ns = start.most_ns.min(most_ns);
+            start.least_ns = start.least_ns.min(most_ns);
         }
     }
 }

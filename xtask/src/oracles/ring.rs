@@ -190,20 +190,45 @@ impl Event {
     }
 }
 
-/// A thread that calls exec in place of its process's first one has that one's id some time before the event that says so. Until then it
-/// keeps the id that it had, so that the event is where its id changes.
+/// A thread that calls exec in place of its process's first one has exchanged ids with that one some time before the event that says so.
+/// Until then both keep the ids that they had, so that the event is where they change.
 pub(super) fn rename(events: &mut [Event]) {
     for index in 0..events.len() {
-        let Kind::Exec { tid, old } = events[index].kind else { continue };
-        if tid == old {
-            continue;
+        match events[index].kind {
+            Kind::Exec { tid, old } if tid != old => undo_exchange(&mut events[..=index], tid, old),
+            _ => {}
         }
-        for event in events[..=index].iter_mut().rev() {
-            let mut ids = event.ids();
-            if ids.iter().any(|id| **id == old) {
-                break;
+    }
+}
+
+/// `new` is the thread that calls exec, by its id from the event at the end of `events` on, and `old` the one that it had. The process's
+/// first thread, which had the other, has begun to end before they change.
+fn undo_exchange(events: &mut [Event], new: u32, old: u32) {
+    let begin = events.iter().rposition(|event| event.current == new && matches!(event.kind, Kind::Exit)).unwrap_or(0);
+    // The CPUs on which they are.
+    let mut first = Some(events[begin].cpu);
+    let caller = events[..begin].iter().rev().find_map(|event| match event.kind {
+        Kind::Switch { prev, .. } if prev == old => Some(None),
+        Kind::Switch { next, .. } if next == old => Some(Some(event.cpu)),
+        _ => (event.current == old).then_some(Some(event.cpu)),
+    });
+    let mut caller = caller.flatten();
+    let mut have_exchanged = false;
+    for event in &mut events[begin..] {
+        let here = Some(event.cpu);
+        have_exchanged |= (here == caller && event.current == new) || (here == first && event.current == old);
+        if have_exchanged {
+            for id in event.ids() {
+                *id = if *id == new { old } else if *id == old { new } else { *id };
             }
-            ids.iter_mut().filter(|id| ***id == tid).for_each(|id| **id = old);
+        }
+        let next = if let Kind::Switch { next, .. } = event.kind { next } else { event.current };
+        for (cpu, tid) in [(&mut first, new), (&mut caller, old)] {
+            if next == tid {
+                *cpu = here;
+            } else if *cpu == here {
+                *cpu = None;
+            }
         }
     }
 }

@@ -83,6 +83,7 @@ fn stream(turns: &[Turn]) -> Vec<Event> {
             stream.event(STRANGER, Kind::Entry);
             // These waits are longer than all others together.
             stream.at_ns += 100 * STEP_NS;
+            stream.event(STRANGER, Kind::Entry);
         }
         stream.event(STRANGER, Kind::Migrate { tid: CHILD, from: 1, to: 0 });
         stream.event(STRANGER, Kind::Migrate { tid: CHILD, from: 0, to: 0 });
@@ -165,9 +166,14 @@ fn a_switch_has_the_time_of_the_wake_up_that_asked_for_it_unless_the_thread_went
     assert_eq!((time.least_ns, time.most_ns >= at_ns[4]), (at_ns[1] - slack_ns, true));
     let (time, at_ns) = time_of_switch(&[wakeup, Kind::SyscallEnter { number: 0 }]);
     assert_eq!(time.least_ns, at_ns[3] - slack_ns);
-    // The wake-up of a thread on another CPU asks nothing of this one.
-    let (time, at_ns) = time_of_switch(&[Kind::Wakeup { tid: CHILD, cpu: 1 }, Kind::Entry]);
-    assert_eq!(time.least_ns, at_ns[3] - slack_ns);
+    // So has the switch to a thread that was moved here.
+    let (time, at_ns) = time_of_switch(&[Kind::Migrate { tid: CHILD, from: 1, to: 0 }, Kind::Entry]);
+    assert_eq!(time.least_ns, at_ns[0] - slack_ns);
+    // A thread on another CPU asks nothing of this one.
+    for elsewhere in [Kind::Wakeup { tid: CHILD, cpu: 1 }, Kind::Migrate { tid: CHILD, from: 0, to: 1 }] {
+        let (time, at_ns) = time_of_switch(&[elsewhere, Kind::Entry]);
+        assert_eq!(time.least_ns, at_ns[3] - slack_ns);
+    }
 }
 
 #[test]
@@ -182,6 +188,19 @@ fn a_run_was_at_least_as_long_as_the_kernel_says() {
     let times = clock::times(&stream.events, &clock::until_next(&stream.events));
     let [first, second] = [times[1], times[3]];
     assert_eq!(second.least_ns, first.least_ns + 11 * STEP_NS);
+}
+
+#[test]
+fn a_run_that_was_longer_than_events_explain_began_earlier() {
+    let mut stream = Stream { at_ns: 1_000_000_000, events: Vec::new() };
+    stream.event(STRANGER, Kind::Entry);
+    stream.event(STRANGER, Kind::Switch { prev: STRANGER, state: 1, next: CHILD });
+    stream.event(CHILD, Kind::Runtime { tid: CHILD, ns: 11 * STEP_NS });
+    stream.event(CHILD, Kind::Switch { prev: CHILD, state: 1, next: STRANGER });
+    stream.event(STRANGER, Kind::Entry);
+    let times = clock::times(&stream.events, &clock::until_next(&stream.events));
+    let latest_ns = stream.events[3].at_ns - 11 * STEP_NS;
+    assert!(times[1].least_ns <= latest_ns && latest_ns < stream.events[0].at_ns);
 }
 
 #[test]
@@ -201,6 +220,42 @@ fn a_thread_that_takes_over_its_process_is_one_thread() {
     let switches: Vec<(u32, Option<u32>, u64)> =
         threads.iter().map(|thread| (thread.tid, thread.old_tid, thread.switches())).collect();
     assert_eq!(switches, [(LEADER, None, 1), (LEADER, Some(CHILD), 3)]);
+}
+
+/// The leader has another CPU when the child takes its id, and leaves it with the child's.
+#[test]
+fn a_first_thread_that_leaves_its_cpu_with_the_other_ones_id_is_still_the_first() {
+    for is_noticed_first_by_the_leader in [false, true] {
+        let mut events = stream(&[]);
+        events.truncate(events.len() - 4);
+        let forked = events.iter().position(|event| matches!(event.kind, Kind::WakeupNew { .. })).unwrap();
+        // The leader goes on instead of ending there; the child begins on the second CPU.
+        events.truncate(forked + 1);
+        let mut stream = Stream { at_ns: events[forked].at_ns, events };
+        let mut on = |cpu: u32, current: u32, kind: Kind| {
+            stream.event(current, kind);
+            stream.events.last_mut().unwrap().cpu = cpu;
+        };
+        on(1, STRANGER, Kind::Switch { prev: STRANGER, state: 1, next: CHILD });
+        on(0, LEADER, Kind::Exit);
+        if is_noticed_first_by_the_leader {
+            on(0, CHILD, Kind::Switch { prev: CHILD, state: 0x20, next: STRANGER });
+        }
+        on(1, LEADER, Kind::Switch { prev: LEADER, state: PREEMPTED_STATE, next: STRANGER });
+        on(1, STRANGER, Kind::Switch { prev: STRANGER, state: 1, next: LEADER });
+        if !is_noticed_first_by_the_leader {
+            on(0, CHILD, Kind::Switch { prev: CHILD, state: 0x20, next: STRANGER });
+        }
+        on(1, LEADER, Kind::Exec { tid: LEADER, old: CHILD });
+        on(1, LEADER, Kind::Switch { prev: LEADER, state: 0x20, next: STRANGER });
+        rename(&mut stream.events);
+        let mut threads = replay(&with_hidden(&stream.events), LEADER, 0);
+        threads.sort_by_key(|thread| thread.old_tid);
+        let switches: Vec<_> =
+            threads.iter().map(|thread| (thread.tid, thread.old_tid, thread.voluntary, thread.preempted)).collect();
+        assert_eq!(switches, [(LEADER, None, 1, 0), (LEADER, Some(CHILD), 1, 1)]);
+        assert!(threads.iter().all(|thread| thread.has_ended));
+    }
 }
 
 fn seconds(ns: u64) -> f64 {

@@ -10,13 +10,11 @@ use std::collections::HashMap;
 
 use super::{
     clock::{self, IDLE, Span},
-    ring::{Event, Kind},
+    ring::{DEAD, Event, Kind},
 };
 
 /// Bits of `prev_state` for a thread that cannot go on; the one above them marks a preemption (`TASK_REPORT_MAX`).
 const BLOCKED: u64 = 0xff;
-/// Of these, those of a thread that has ended.
-const DEAD: u64 = 0x30;
 const PREEMPTED: u64 = 0x100;
 
 /// Waits of one class.

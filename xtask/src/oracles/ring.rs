@@ -42,6 +42,9 @@ const ENTRIES: [&str; 7] = [
     "power/cpu_idle",
 ];
 
+/// Bits of `prev_state` for a thread that has ended.
+pub(super) const DEAD: u64 = 0x30;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Switch {
@@ -213,16 +216,22 @@ fn undo_exchange(events: &mut [Event], new: u32, old: u32) {
         _ => (event.current == old).then_some(Some(event.cpu)),
     });
     let mut caller = caller.flatten();
-    let mut have_exchanged = false;
+    let (mut first_is_gone, mut have_exchanged) = (false, false);
     for event in &mut events[begin..] {
         let here = Some(event.cpu);
-        have_exchanged |= (here == caller && event.current == new) || (here == first && event.current == old);
+        have_exchanged |= (here == caller && event.current == new)
+            || (here == first && event.current == old)
+            || (first_is_gone && event.ids().iter().any(|id| **id == new));
         if have_exchanged {
             for id in event.ids() {
                 *id = if *id == new { old } else if *id == old { new } else { *id };
             }
         }
-        let next = if let Kind::Switch { next, .. } = event.kind { next } else { event.current };
+        let mut next = event.current;
+        if let Kind::Switch { prev, state, next: to } = event.kind {
+            next = to;
+            first_is_gone |= prev == new && state & DEAD != 0;
+        }
         for (cpu, tid) in [(&mut first, new), (&mut caller, old)] {
             if next == tid {
                 *cpu = here;

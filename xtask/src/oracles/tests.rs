@@ -241,6 +241,11 @@ fn a_first_thread_that_leaves_its_cpu_with_the_other_ones_id_is_still_the_first(
         if is_noticed_first_by_the_leader {
             on(0, CHILD, Kind::Switch { prev: CHILD, state: 0x20, next: STRANGER });
         }
+        if is_noticed_first_by_the_leader {
+            // A wake-up on another CPU adds up what the thread there has used.
+            on(0, STRANGER, Kind::Runtime { tid: LEADER, ns: STEP_NS });
+        }
+        on(1, LEADER, Kind::Runtime { tid: LEADER, ns: STEP_NS });
         on(1, LEADER, Kind::Switch { prev: LEADER, state: PREEMPTED_STATE, next: STRANGER });
         on(1, STRANGER, Kind::Switch { prev: STRANGER, state: 1, next: LEADER });
         if !is_noticed_first_by_the_leader {
@@ -255,6 +260,8 @@ fn a_first_thread_that_leaves_its_cpu_with_the_other_ones_id_is_still_the_first(
             threads.iter().map(|thread| (thread.tid, thread.old_tid, thread.voluntary, thread.preempted)).collect();
         assert_eq!(switches, [(LEADER, None, 1, 0), (LEADER, Some(CHILD), 1, 1)]);
         assert!(threads.iter().all(|thread| thread.has_ended));
+        let runs = if is_noticed_first_by_the_leader { 2 } else { 1 };
+        assert_eq!(threads.iter().map(|thread| thread.on_cpu_ns).collect::<Vec<_>>(), [0, runs * STEP_NS]);
     }
 }
 

@@ -13,6 +13,7 @@ use anyhow::{Result, bail};
 use crate::{
     build_ebpf, generate,
     grafana::panels,
+    oracles,
     outcome::{self, Line, Outcome},
     tidy, vm,
     workspace::{cargo, run as run_command},
@@ -69,7 +70,7 @@ fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
 
 /// All checks, quick ones first. They build with one profile, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-fn checks() -> [Check; 13] {
+fn checks() -> [Check; 14] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -95,6 +96,7 @@ fn checks() -> [Check; 13] {
         slow("dashboards on live data", &[needs::BPF, needs::PROMTOOL], || {
             suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
         }),
+        slow("other tracers", &[needs::BPF, needs::PROGRAMS], oracles::run_briefly),
         // On machines of their own, so neither root nor BTF is needed here.
         slow("other kernels", &[needs::MACHINES], vm::run_briefly),
     ]

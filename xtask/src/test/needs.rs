@@ -1,6 +1,11 @@
 //! What checks need from the host. As root on Debian or Ubuntu it is installed; elsewhere the reason says what to install.
 
-use std::{path::Path, process::Command};
+use std::{
+    fs::{self, Permissions},
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use schedscope::capture::{kernel::enable_stats, preflight};
@@ -8,6 +13,7 @@ use schedscope::capture::{kernel::enable_stats, preflight};
 use crate::{
     build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
     grafana::panels,
+    oracles,
     outcome::Outcome,
     vm,
     workspace::{cargo, find_program, output, require_root, run, tools_dir, unpack_package},
@@ -64,6 +70,12 @@ pub(super) const MACHINES: Need = Need {
     find: || vm::find_qemu().map(|_| ()),
     install: |host| host.apt_install(&["qemu-system-x86", "debian-archive-keyring"]),
 };
+/// Servers and benchmarks to watch, and perf.
+pub(super) const PROGRAMS: Need = Need {
+    name: "programs",
+    find: oracles::find_needed,
+    install: |host| without_services(|| host.apt_install(&oracles::PACKAGES)),
+};
 /// Root, BTF, and a kernel that lets root use BPF.
 pub(super) const BPF: Need = Need { name: "BPF", find: bpf, install: |_| bail!("no package provides it") };
 
@@ -118,6 +130,19 @@ impl Host {
         }
         Ok(())
     }
+}
+
+/// Installs servers without starting them: Debian's packages ask this file whether they may.
+fn without_services(install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let policy = Path::new("/usr/sbin/policy-rc.d");
+    if policy.exists() {
+        return install();
+    }
+    fs::write(policy, "#!/bin/sh\nexit 101\n")?;
+    fs::set_permissions(policy, Permissions::from_mode(0o755))?;
+    let installed = install();
+    fs::remove_file(policy)?;
+    installed
 }
 
 fn program(name: &str, advice: &str) -> Result<()> {

@@ -7,11 +7,13 @@
 //! | [`totals`], [`distribution`] | snapshots made into sums that never go down |
 //! | [`timeline`] | which thread was on which CPU over time |
 //! | [`session`] | one traced workload from its first event to its [`run::Run`] |
+//! | [`allowance`] | which CPUs a program may use, and how much of them |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
 //! | [`spawn`], [`inherited`] | starting a child, and the signals that it must find as we found them |
 //! | [`topology`], [`preflight`] | the host's CPUs, what the host can do |
 
+pub(crate) mod allowance;
 pub mod distribution;
 pub(crate) mod inherited;
 pub mod interpreters;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    allowance::Allowance,
     interpreters::Interpreters,
     snapshot::{Losses, Tgid, Thread},
     timeline::Timeline,
@@ -20,7 +21,7 @@ pub struct Subject {
     pub command: Vec<String>,
     /// How it ended.
     pub exit: Exit,
-    /// CPUs that it may use.
+    /// CPUs that it was given: those in our own mask.
     pub allowed_cpus: u32,
 }
 
@@ -50,6 +51,7 @@ pub struct Run {
     /// Ended threads that were dropped because there were too many, the least busy ones.
     pub(crate) threads_forgotten: u64,
     pub(crate) interpreters: Interpreters,
+    pub(crate) allowance: Allowance,
     pub(crate) losses: Losses,
     /// Samples for the core map.
     pub(crate) timeline: Timeline,
@@ -123,6 +125,7 @@ pub(crate) mod tests {
             threads,
             threads_forgotten: 0,
             interpreters: Interpreters::default(),
+            allowance: Allowance::default(),
             losses: Losses::default(),
             timeline: Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
             host: HostCounters::default(),

@@ -8,6 +8,7 @@ use std::{
 use schedscope_ebpf::abi::program;
 
 use super::{
+    allowance::Watch,
     interpreters::Interpreters,
     kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
     preflight::kernel_release_name,
@@ -38,6 +39,7 @@ pub struct Session {
     aggregate: Aggregate,
     timeline: Timeline,
     interpreters: Interpreters,
+    allowance: Watch,
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
@@ -78,6 +80,7 @@ impl Session {
             aggregate: Aggregate::default(),
             timeline: Timeline::starting(&first),
             interpreters: Interpreters::default(),
+            allowance: Watch::new(),
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
@@ -120,6 +123,7 @@ impl Session {
         self.host_before = host(&first);
         self.alive = first.threads.len();
         self.locate_locks(&first);
+        self.allowance.update(&first);
         let found: HashSet<Tgid> = first.threads.iter().map(Thread::tgid).collect();
         Ok(processes.iter().copied().filter(|tgid| !found.contains(tgid)).collect())
     }
@@ -129,6 +133,7 @@ impl Session {
         self.find_unseen()?;
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
         self.locate_locks(&snapshot);
+        self.allowance.update(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
         Ok(Duration::from_nanos(self.timeline.bin_ns.max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
@@ -190,6 +195,7 @@ impl Session {
             threads,
             threads_forgotten: self.forgotten,
             interpreters: self.interpreters,
+            allowance: self.allowance.finish(),
             losses,
             timeline: self.timeline,
             host: HostCounters {

@@ -15,8 +15,7 @@ use std::{
 use anyhow::Context;
 
 use crate::{
-    capture::{preflight, snapshot::Tgid, topology::Topology},
-    label::proc::CpuSet,
+    capture::{allowance::CpuSet, preflight, snapshot::Tgid, topology::Topology},
     report::{Options, RunReport, render},
 };
 

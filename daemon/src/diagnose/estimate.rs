@@ -10,7 +10,7 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::{
     model::ModelName,
-    thresholds::{LEDGER_CROWDED, MOSTLY, START_NS_PER_PROCESS},
+    thresholds::{HOST_NOTABLE, LEDGER_CROWDED, MOSTLY, START_NS_PER_PROCESS},
     window::{Ledger, Window, share},
     workers::Workers,
 };
@@ -38,10 +38,31 @@ impl Estimate {
         (model == ModelName::ThreadsGilBound && window.wall_ns > 0 && !is_crowded).then(|| {
             let workers = without_starter(workers);
             Estimate {
-                without_gil_ns: unbound_ns(window.wall_ns, &workers, window.cores()),
+                without_gil_ns: unbound_ns(window.wall_ns, &workers, window.cores(), 0),
                 start_ns_per_process: START_NS_PER_PROCESS,
                 workers: workers.len() as u64,
             }
+        })
+    }
+}
+
+/// What the same threads would take if one thing were not in their way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Relief {
+    pub(crate) wall_ns: u64,
+}
+
+impl Relief {
+    /// With so many cores to themselves. `None` where others took cores too, since nobody knows how many they would take then.
+    pub(super) fn of(window: &Window, workers: &Workers, cores: u64) -> Option<Relief> {
+        (window.mean(window.foreign_ns) < HOST_NOTABLE && window.wall_ns > 0).then(|| {
+            let serial_ns = workers
+                .processes
+                .iter()
+                .filter(|process| process.has_one_gil())
+                .map(|process| process.workers.iter().map(|worker| worker.times.on_cpu_ns).sum::<u64>());
+            let needed_ns = serial_ns.max().unwrap_or(0);
+            Relief { wall_ns: unbound_ns(window.wall_ns, &without_starter(workers), cores, needed_ns) }
         })
     }
 }
@@ -54,11 +75,12 @@ fn without_starter<'a>(workers: &Workers<'a>) -> Vec<&'a Ledger> {
     workers.iter().filter(|worker| !waits(worker)).collect()
 }
 
-fn unbound_ns(wall_ns: u64, workers: &[&Ledger], cores: u64) -> u64 {
+/// With nothing in the workers' way but the number of cores and `at_least_ns`.
+fn unbound_ns(wall_ns: u64, workers: &[&Ledger], cores: u64, at_least_ns: u64) -> u64 {
     let longest = |of: fn(&Ledger) -> u64| workers.iter().map(|worker| of(worker)).max().unwrap_or(0);
     let with_workers_ns = longest(|worker| worker.times.total_ns()).min(wall_ns);
     let on_cpu_ns: u64 = workers.iter().map(|worker| worker.times.on_cpu_ns).sum();
-    let needed_ns = longest(needed_ns).max(on_cpu_ns / cores);
+    let needed_ns = longest(needed_ns).max(on_cpu_ns / cores).max(at_least_ns);
     wall_ns - with_workers_ns + needed_ns.min(with_workers_ns)
 }
 

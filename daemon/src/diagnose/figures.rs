@@ -15,8 +15,10 @@ pub(crate) struct Figures {
     pub(crate) workers: u64,
     /// Processes that these belong to.
     pub(crate) working_processes: u64,
-    /// Cores that it may use or has used; never 0.
+    /// Cores that it may use; never 0.
     pub(crate) cores: u64,
+    /// Cores that it was given; fewer in its masks is its own doing or its starter's.
+    pub(crate) given: u64,
     /// Cores online; never fewer.
     pub(crate) online: u64,
     /// C: mean number of threads on a CPU.
@@ -39,6 +41,7 @@ impl Figures {
             workers: workers.iter().count() as u64,
             working_processes: workers.processes.len() as u64,
             cores,
+            given: window.given_cores(),
             online: window.online_cores.max(cores),
             running: window.mean(on_cpu_ns),
             demand: window.mean(on_cpu_ns + runnable_ns),

@@ -6,6 +6,7 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::{
+    estimate::Relief,
     figures::Figures,
     model::ModelName,
     thresholds::{
@@ -15,7 +16,7 @@ use super::{
     window::{Ledger, Window, share},
     workers::Workers,
 };
-use crate::capture::snapshot::Times;
+use crate::capture::{allowance::Quota, snapshot::Times};
 
 /// What keeps the program from using more of the cores.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,10 @@ pub(crate) enum Limit {
     NothingSeen,
     /// It uses all it may.
     Cores,
+    /// A cgroup's CPU time was used up, again and again.
+    Quota(Quota, Option<Relief>),
+    /// Its masks hold fewer cores than it was given, and it wants more.
+    Mask(Option<Relief>),
     /// Its threads want a CPU, do not get one, and yet cores are left over; where those are, if that is known.
     CpuWait(Option<Holder>),
     /// It wants next to nothing.
@@ -82,6 +87,10 @@ pub(crate) enum Advice {
     NoMoreThreads,
     /// More workers than cores.
     FewerWorkers,
+    /// The kernel stops it when its time is used up.
+    RaiseTheQuota,
+    /// More CPUs than its mask has are there for it.
+    WidenTheMask,
 }
 
 impl Limit {
@@ -90,6 +99,8 @@ impl Limit {
         match self {
             Limit::NothingSeen => "nothing_seen",
             Limit::Cores => "cores",
+            Limit::Quota(..) => "quota",
+            Limit::Mask(_) => "mask",
             Limit::CpuWait(_) => "cpu_wait",
             Limit::AtRest(_) => "at_rest",
             Limit::Gil(_) => "gil",
@@ -106,10 +117,14 @@ impl Limit {
         let group = busiest.clone().if_it_stands_for(window, figures);
         if figures.threads == 0 {
             Limit::NothingSeen
+        } else if figures.cores < figures.given && figures.demand > CROWDED * cores {
+            Limit::Mask(Relief::of(window, workers, figures.given))
         } else if figures.running >= SATURATED * cores {
             Limit::Cores
         } else if figures.demand < AT_REST {
             Limit::AtRest(Group::everyone(window))
+        } else if let Some(quota) = window.quota.clone().filter(|quota| binds(quota)) {
+            Limit::Quota(quota, Relief::of(window, workers, figures.cores))
         } else if window.mean(window.times.runnable_ns()).min(left_over) >= left_over / 2.0
             && group.mean_runnable >= group.mean_blocked
         {
@@ -135,6 +150,8 @@ impl Limit {
         let is_loop = matches!(model, ModelName::Asyncio | ModelName::EventLoop);
         match self {
             Limit::NothingSeen | Limit::CpuWait(_) => None,
+            Limit::Quota(..) => Some(Advice::RaiseTheQuota),
+            Limit::Mask(_) => Some(Advice::WidenTheMask),
             Limit::Cores if model == ModelName::ThreadsGilBound && figures.cores == 1 => Some(Advice::GilOnOneCore),
             Limit::Cores if is_loop => Some(Advice::FreeTheLoop),
             Limit::Cores => (figures.demand > CROWDED * figures.cores as f64).then_some(Advice::FewerWorkers),
@@ -161,6 +178,11 @@ impl Limit {
             },
         }
     }
+}
+
+/// Whether a program would notice it.
+fn binds(Quota { usage, .. }: &Quota) -> bool {
+    share(usage.throttled_periods, usage.periods) >= NOTABLE_WAIT
 }
 
 impl Holder {

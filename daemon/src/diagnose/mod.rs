@@ -21,7 +21,7 @@ mod thresholds;
 pub(crate) mod window;
 mod workers;
 
-pub(crate) use estimate::Estimate;
+pub(crate) use estimate::{Estimate, Relief};
 pub(crate) use figures::Figures;
 pub(crate) use limit::{Advice, Group, Holder, Limit};
 pub(crate) use model::Evidence;

@@ -7,6 +7,7 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::window::{Ledger, Window};
 use crate::capture::{
+    allowance::{self, Quota},
     interpreters::Python::{FreeThreaded, ManyGils, OneGil, Unresolved},
     snapshot::{Tgid, Times},
 };
@@ -51,6 +52,11 @@ pub(crate) fn described(text: &str) -> Window {
     for word in &host[2..] {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
+            "mask" => window.cores_in_masks = Some(number(value)),
+            "quota" => {
+                let (cpus, throttled) = value.split_once('/').unwrap();
+                window.quota = Some(some_quota(number(cpus), number(throttled)));
+            }
             "online" => window.online_cores = number(value),
             "allowed" => window.allowed_cores = number(value),
             "by_cpu" => window.on_cpu_ns_by_cpu = value.split('/').map(|seconds| ns(number(seconds))).collect(),
@@ -62,6 +68,14 @@ pub(crate) fn described(text: &str) -> Window {
         }
     }
     window
+}
+
+/// In CPUs, and how often it was used up in a hundred periods.
+fn some_quota(cpus: f64, throttled_periods: u64) -> Quota {
+    let period_ns = ns(WALL) / 100;
+    let limit = allowance::Limit { quota_ns: ns(cpus * WALL / 100.0), period_ns };
+    let usage = allowance::Usage { periods: 100, throttled_periods, throttled_ns: 1 };
+    Quota { file: "/sys/fs/cgroup/it/cpu.max".into(), limit, usage }
 }
 
 fn described_thread(text: &str, own_process: u32) -> Ledger {
@@ -115,6 +129,7 @@ prop_compose! {
     pub(crate) fn any_window()(
         mut ledgers in prop::collection::vec(any_ledger(), 0..8), pythons in prop::array::uniform4(0_usize..5), wall in 0.0..10.0_f64,
         cores in prop::array::uniform2(0_u64..6), host in prop::array::uniform2(0.0..40.0_f64), is_incomplete: bool,
+        mask in prop::option::weighted(0.3, 0.0..6.0_f64), quota in prop::option::weighted(0.3, (0.1..6.0_f64, 0_u64..=100)),
         others in prop_oneof![3 => Just(0_u64), 1 => 1_u64..9], by_cpu in prop::collection::vec(0.0..9.0_f64, 0..6),
     ) -> Window {
         let kinds = [None, Some(OneGil), Some(ManyGils), Some(FreeThreaded), Some(Unresolved)];
@@ -126,6 +141,7 @@ prop_compose! {
         let on_cpu_ns_by_cpu = by_cpu.into_iter().map(ns).collect();
         let window = Window::of_ledgers(ns(wall), 1, ledgers);
         let threads = window.threads + others;
-        Window { allowed_cores, online_cores, idle_ns, foreign_ns, on_cpu_ns_by_cpu, is_incomplete, forgotten: others, threads, ..window }
+        let quota = quota.map(|(cpus, throttled_periods)| some_quota(cpus, throttled_periods));
+        Window { cores_in_masks: mask, quota, allowed_cores, online_cores, idle_ns, foreign_ns, on_cpu_ns_by_cpu, is_incomplete, forgotten: others, threads, ..window }
     }
 }

@@ -4,10 +4,12 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::MOSTLY;
 use crate::capture::{
+    allowance::Quota,
     interpreters::Python,
     run::Run,
     snapshot::{Tgid, Thread, Times},
 };
+use crate::units::rounded;
 
 /// Reasons to be blocked that no other thread of the program ends, as a rule.
 const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
@@ -77,8 +79,12 @@ pub(crate) struct Window {
     pub(crate) times: Times,
     /// On-CPU time by CPU number; empty if it is not known.
     pub(crate) on_cpu_ns_by_cpu: Vec<u64>,
-    /// Cores that it may use; 0 if that is not known.
+    /// Cores that it was given; 0 if that is not known.
     pub(crate) allowed_cores: u64,
+    /// Cores in the masks of those of its threads that wanted one, on average, if that is known.
+    pub(crate) cores_in_masks: Option<f64>,
+    /// The cgroup that let it wait longest because its CPU time was used up, if any did.
+    pub(crate) quota: Option<Quota>,
     pub(crate) online_cores: u64,
     pub(crate) idle_ns: u64,
     /// Time that the cores spent on other programs.
@@ -104,6 +110,8 @@ impl Window {
             times: run.totals.times,
             on_cpu_ns_by_cpu: run.totals.on_cpu_ns_by_cpu.clone(),
             allowed_cores: u64::from(run.subject.allowed_cpus),
+            cores_in_masks: run.allowance.cpus,
+            quota: run.allowance.binding_quota().cloned(),
             online_cores: run.online.len() as u64,
             idle_ns: run.host.idle_ns,
             foreign_ns: run.foreign_on_cpu_ns(),
@@ -137,10 +145,16 @@ impl Window {
         ratio(ns, self.wall_ns)
     }
 
-    /// Cores that it may use or has used, as a program may widen its mask; never 0.
+    /// Cores that it may use; never 0. Where nobody has seen its masks they are those that it was given or has used, as a program may
+    /// widen its mask.
     pub(super) fn cores(&self) -> u64 {
-        let allowed = if self.allowed_cores == 0 { self.online_cores } else { self.allowed_cores };
-        allowed.max(self.cores_with(1.0)).max(1)
+        let cores = self.cores_in_masks.map(|cores| rounded(cores) as u64);
+        cores.unwrap_or_else(|| self.given_cores().max(self.cores_with(1.0))).max(1)
+    }
+
+    /// Cores that it was given.
+    pub(super) fn given_cores(&self) -> u64 {
+        if self.allowed_cores == 0 { self.online_cores } else { self.allowed_cores }
     }
 
     /// Fewest cores that together have this share of the on-CPU time.

@@ -34,6 +34,13 @@ pub(super) struct Process<'a> {
     pub(super) python: Option<Python>,
 }
 
+impl Process<'_> {
+    /// Its threads share one GIL.
+    pub(super) fn has_one_gil(&self) -> bool {
+        self.python == Some(Python::OneGil) && self.workers.iter().any(|worker| worker.times.blocked(Reason::Gil) > 0)
+    }
+}
+
 impl Workers<'_> {
     pub(super) fn of(window: &Window) -> Workers<'_> {
         let ledgers = &window.ledgers;

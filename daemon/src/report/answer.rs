@@ -8,8 +8,8 @@ use super::{
     words::{counted, grouped, mean, percent},
 };
 use crate::{
-    capture::{interpreters, python::Unresolved, run::Run, snapshot::Thread},
-    diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit},
+    capture::{allowance::Quota, interpreters, python::Unresolved, run::Run, snapshot::Thread},
+    diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit, Relief},
     units::seconds,
 };
 
@@ -21,7 +21,8 @@ pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
         evidence: evidence(diagnosis),
         limit: diagnosis.limit.name().to_owned(),
         sentence: sentence(diagnosis),
-        advice: diagnosis.advice.map_or_else(String::new, |advice| advise(advice, &diagnosis.figures)),
+        advice: diagnosis.advice.map_or_else(String::new, |advice| advise(advice, diagnosis)),
+        without_limit_wall_seconds: relief(&diagnosis.limit).map(|relief| seconds(relief.wall_ns)),
         estimate: diagnosis.estimate.map(|estimate| schema::Estimate {
             processes_wall_seconds: seconds(estimate.processes_ns()),
             without_gil_wall_seconds: seconds(estimate.without_gil_ns),
@@ -93,6 +94,8 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             };
             format!("{}{wait}{mask}.", head(figures))
         }
+        Limit::Quota(quota, _) => format!("{}: {}.", wants(figures), throttled(quota)),
+        Limit::Mask(_) => masked(figures),
         Limit::CpuWait(holder) => {
             let holder = holder.map_or_else(String::new, |holder| has(holder, figures));
             format!("{}: {}{holder}.", wants(figures), waits_for_cpu(figures))
@@ -167,6 +170,23 @@ fn wants(figures: &Figures) -> String {
 fn waits_for_cpu(figures: &Figures) -> String {
     let Number { they, s, .. } = number(figures);
     format!("{} of the time {they} could run {they} wait{s} for a CPU", percent(figures.wait_share))
+}
+
+/// "a cgroup's quota of 0.50 CPUs was used up in 20 of 21 periods".
+fn throttled(Quota { limit, usage, .. }: &Quota) -> String {
+    let (throttled, periods) = (grouped(usage.throttled_periods), counted(usage.periods, "period"));
+    format!("the quota of its cgroup is {} CPUs, and was used up in {throttled} of {periods}", mean(limit.cpus()))
+}
+
+/// "4 processes want 3.96 cores and get 1.00: by their affinity mask they may use 1 of the 2 CPUs that were free to them."
+fn masked(figures: &Figures) -> String {
+    let Number { they, their, s, .. } = number(figures);
+    let (subject, demand, running) = (subject(figures), mean(figures.demand), mean(figures.running));
+    let given = grouped(figures.given);
+    format!(
+        "{subject} want{s} {demand} cores and get{s} {running}: by {their} affinity mask {they} may use {} of the {given} CPUs given.",
+        grouped(figures.cores)
+    )
 }
 
 /// What became of the cores that runnable threads did not get.
@@ -288,8 +308,25 @@ fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
     lines
 }
 
-fn advise(advice: Advice, figures: &Figures) -> String {
+/// What the run would take without its limit.
+fn relief(limit: &Limit) -> Option<Relief> {
+    match limit {
+        Limit::Quota(_, relief) | Limit::Mask(relief) => *relief,
+        _ => None,
+    }
+}
+
+fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
+    let figures = &diagnosis.figures;
     match advice {
+        Advice::RaiseTheQuota => {
+            let file =
+                if let Limit::Quota(quota, _) = &diagnosis.limit { format!(" ({})", quota.file.display()) } else { String::new() };
+            format!("Raise the quota{file}: whenever it is used up, every thread waits for the next period.")
+        }
+        Advice::WidenTheMask => {
+            "Widen the mask: look for sched_setaffinity, taskset or a library that pins its threads.".to_owned()
+        }
         Advice::MoveToProcesses => "Move the CPU work to processes: each has a GIL of its own.".to_owned(),
         Advice::GilOnOneCore => {
             "Its threads share one GIL, but with one core there is nothing to gain from running at the same time.".to_owned()

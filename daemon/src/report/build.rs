@@ -8,11 +8,12 @@ use super::{
     answer,
     schema::{
         CoreMap, CoreMapRow, CoreMapThread, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism, Quantiles,
-        RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+        QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
     },
 };
 use crate::{
     capture::{
+        allowance::Quota,
         distribution::Distribution,
         run::Run,
         snapshot::{Cpu, Losses, Thread},
@@ -43,7 +44,7 @@ pub fn build(run: &Run) -> RunReport {
         command: subject.command.clone(),
         wall_seconds: seconds(wall_ns),
         exit: subject.exit.clone(),
-        cpus: Cpus { online: u32::try_from(run.online.len()).unwrap_or(u32::MAX), allowed: subject.allowed_cpus },
+        cpus: cpus(run),
         tasks: Tasks { processes, threads: thread_count, peak_threads: peak(threads), still_alive: totals.threads },
         parallelism: Parallelism {
             running_mean: per_wall(times.on_cpu_ns),
@@ -65,7 +66,7 @@ pub fn build(run: &Run) -> RunReport {
         preemption_wait_seconds: quantiles(&totals.preemption_wait),
         timeslice_seconds: quantiles(&totals.timeslice),
         on_cpu_seconds_by_cpu: by_cpu(&totals.on_cpu_ns_by_cpu),
-        threads: listed.into_iter().map(|thread| thread_report(thread, taken_ns)).collect(),
+        threads: listed.into_iter().map(|thread| thread_report(thread, run)).collect(),
         threads_omitted: omitted as u64 + run.threads_forgotten,
         model: answer::model(&diagnosis),
         gil: answer::gil(run, &diagnosis.figures),
@@ -125,7 +126,26 @@ fn by_cpu(on_cpu_ns_by_cpu: &[u64]) -> BTreeMap<String, f64> {
     busy_cpus(on_cpu_ns_by_cpu).map(|(Cpu(cpu), ns)| (cpu.to_string(), seconds(ns))).collect()
 }
 
-fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
+fn cpus(run: &Run) -> Cpus {
+    let quota = |Quota { file, limit, usage }: &Quota| QuotaReport {
+        file: file.display().to_string(),
+        cpus: limit.cpus(),
+        period_seconds: seconds(limit.period_ns),
+        periods: usage.periods,
+        throttled_periods: usage.throttled_periods,
+        throttled_seconds: seconds(usage.throttled_ns),
+    };
+    Cpus {
+        online: u32::try_from(run.online.len()).unwrap_or(u32::MAX),
+        allowed: run.subject.allowed_cpus,
+        in_masks: run.allowance.cpus,
+        quota: run.allowance.quota_cpus(),
+        quotas: run.allowance.quotas.iter().map(quota).collect(),
+    }
+}
+
+fn thread_report(thread: &Thread, run: &Run) -> ThreadReport {
+    let now_ns = run.taken_ns;
     let times = thread.times(now_ns);
     ThreadReport {
         tid: thread.record.tid,
@@ -147,6 +167,7 @@ fn thread_report(thread: &Thread, now_ns: u64) -> ThreadReport {
         voluntary: thread.record.voluntary,
         preempted: thread.record.preempted,
         yielded: thread.record.yielded,
+        cpus_allowed: run.allowance.masks.get(&thread.key()).map(ToString::to_string),
         migrations: thread.record.migrations.iter().sum(),
         on_cpu_seconds_by_cpu: by_cpu(&thread.on_cpu_ns_by_cpu(now_ns)),
         epoll_waits: thread.record.epoll_waits,

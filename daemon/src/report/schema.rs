@@ -114,6 +114,32 @@ pub struct Cpus {
     pub online: u32,
     /// CPUs in the affinity mask at the start (the cgroup's cpuset included).
     pub allowed: u32,
+    /// CPUs in the masks of those threads that wanted one, on average; absent if no thread was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_masks: Option<f64>,
+    /// The smallest quota among its cgroups and those above them, in CPUs; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<f64>,
+    /// Every cgroup with a quota.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<QuotaReport>,
+}
+
+/// A limit on the CPU time of a cgroup, over the run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct QuotaReport {
+    /// The file that holds it.
+    pub file: String,
+    /// In CPUs.
+    pub cpus: f64,
+    /// Length of a period.
+    pub period_seconds: f64,
+    /// Periods in which the group wanted a CPU.
+    pub periods: u64,
+    /// Of these, those in which its time was used up.
+    pub throttled_periods: u64,
+    /// How long it had nothing left, added up over CPUs.
+    pub throttled_seconds: f64,
 }
 
 /// Task counts.
@@ -233,6 +259,9 @@ pub struct ThreadReport {
     pub preempted: u64,
     /// In `nivcsw`, from `sched_yield`.
     pub yielded: u64,
+    /// CPUs in its mask when it was last looked at, as `0-3,8`; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_allowed: Option<String>,
     /// `se.nr_migrations`.
     pub migrations: u64,
     /// On-CPU time by CPU number, as a string.
@@ -268,6 +297,9 @@ pub struct Model {
     /// What follows from the limit, one sentence; empty if nothing does.
     #[serde(default)]
     pub advice: String,
+    /// What the run would have taken without its limit; absent if that cannot be told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_limit_wall_seconds: Option<f64>,
     /// What another model would take; absent if the threads' ledger does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,

@@ -75,19 +75,21 @@ pub(super) fn subject(report: &RunReport) -> String {
 /// C, D, effective CPUs and what else the host did.
 fn parallelism(report: &RunReport, options: &Options) -> Block {
     let cpus = &report.cpus;
+    let usable = cpus.in_masks.map_or(cpus.allowed, |cpus| u32::try_from(rounded(cpus)).unwrap_or(u32::MAX).max(1));
     let wall = sane(report.wall_seconds);
     let host = |seconds: f64| if wall > 0.0 { sane(seconds) / wall } else { 0.0 };
     let rows = [
-        ("C", "running", report.parallelism.running_mean, cpus.allowed, "threads on a CPU"),
-        ("D", "demand", report.parallelism.demand_mean, cpus.allowed, "threads on a CPU or waiting for one"),
-        ("", "effective CPUs", report.parallelism.effective_cpus, cpus.allowed, "CPUs that the time is spread over"),
+        ("C", "running", report.parallelism.running_mean, usable, "threads on a CPU"),
+        ("D", "demand", report.parallelism.demand_mean, usable, "threads on a CPU or waiting for one"),
+        ("", "effective CPUs", report.parallelism.effective_cpus, usable, "CPUs that the time is spread over"),
         ("", "other programs", host(report.host.foreign_on_cpu_seconds), cpus.online, "CPUs busy with anything else"),
         ("", "idle", host(report.host.idle_seconds), cpus.online, "CPUs with nothing to run"),
     ];
     let rows = rows.map(|(symbol, name, value, of, meaning)| {
         vec![symbol.to_owned(), name.to_owned(), mean(value), format!("of {of}"), meaning.to_owned()]
     });
-    let title = format!("Parallelism, on average ({} allowed of {} online)", counted(cpus.allowed.into(), "CPU"), cpus.online);
+    let quota = cpus.quota.map_or_else(String::new, |quota| format!(", with a quota of {}", mean(quota)));
+    let title = format!("Parallelism, on average ({} allowed of {} online{quota})", counted(usable.into(), "CPU"), cpus.online);
     section(&title, "<<><<", rows, options)
 }
 
@@ -97,6 +99,10 @@ pub(super) fn advice(report: &RunReport) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = vec![harmless(&report.model.advice)];
+    if let Some(without) = report.model.without_limit_wall_seconds.filter(|without| *without < report.wall_seconds) {
+        let (without, now) = (duration(without), duration(report.wall_seconds));
+        lines.push(format!("By the threads' own time, it would take about {without} instead of {now} without this limit."));
+    }
     if let Some(estimate) = report.model.estimate.as_ref().filter(|estimate| estimate.processes_wall_seconds < report.wall_seconds)
     {
         lines.push(format!(

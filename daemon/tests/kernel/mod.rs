@@ -6,6 +6,7 @@
 //! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
 //! - [`cli`], [`signals`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
+//! - [`allowance`]: what the kernel lets a program use: masks and quotas.
 //! - [`clients`]: clients of the daemon that mean no good.
 //! - [`machine`]: what only a machine of its own allows.
 
@@ -17,6 +18,7 @@ pub(crate) mod host;
 mod served;
 mod traced;
 
+mod allowance;
 mod cli;
 mod clients;
 mod crowds;

@@ -224,7 +224,13 @@ fn undo_exchange(events: &mut [Event], new: u32, old: u32) {
             || (first_is_gone && event.ids().iter().any(|id| **id == new));
         if have_exchanged {
             for id in event.ids() {
-                *id = if *id == new { old } else if *id == old { new } else { *id };
+                *id = if *id == new {
+                    old
+                } else if *id == old {
+                    new
+                } else {
+                    *id
+                };
             }
         }
         let mut next = event.current;

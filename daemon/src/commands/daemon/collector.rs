@@ -16,6 +16,7 @@ use schedscope_ebpf::{
 
 use crate::{
     capture::{
+        allowance::CpuSet,
         interpreters::Interpreters,
         kernel::{ProgramCost, ProgramStatus, now_ns},
         preflight::kernel_release_name,
@@ -24,10 +25,7 @@ use crate::{
     },
     config::Config,
     diagnose::live::Live,
-    label::{
-        NameSource, Scanner,
-        proc::{CpuSet, read_identity},
-    },
+    label::{NameSource, Scanner, proc::read_identity},
     metrics::{
         exposition::{Collection, CpuTotals, Exposition, Program, Workload},
         host_totals::HostTotals,

@@ -19,9 +19,13 @@ fn programs_are_told_as_they_were() {
         text += line;
         text.push('\n');
         let Some(window) = line.strip_prefix("> ") else { continue };
-        let schema::Model { name, confidence, evidence, limit, sentence, advice, estimate } = model(&diagnose(&described(window)));
+        let schema::Model { name, confidence, evidence, limit, sentence, advice, without_limit_wall_seconds, estimate } =
+            model(&diagnose(&described(window)));
         let _ = writeln!(text, "  {name}, {}, {limit}: {}", percent(confidence), evidence.join("; "));
         let _ = writeln!(text, "  {}", [sentence, advice].join(" ").trim());
+        if let Some(without) = without_limit_wall_seconds {
+            let _ = writeln!(text, "  {} without this limit", duration(without));
+        }
         if let Some(estimate) = estimate {
             let (count, without) = (estimate.workers, duration(estimate.without_gil_wall_seconds));
             let [processes, start] = [estimate.processes_wall_seconds, estimate.start_seconds_per_process].map(duration);

@@ -1,0 +1,229 @@
+//! How much CPU time cgroups allow, and how often it was used up.
+//!
+//! Both versions of cgroups are read as they are mounted here: of a process's group and of each group above it, since any of them can have
+//! the limit that binds. In a container the group at the top of the mount is the container's own.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use procfs::process::{MountInfo, Process};
+
+use crate::capture::snapshot::Tgid;
+
+/// Groups looked after at most; a program in more of them has its own group controller.
+const GROUPS_MAX: usize = 256;
+
+/// CPU time that a cgroup may use in each period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    pub(crate) quota_ns: u64,
+    pub(crate) period_ns: u64,
+}
+
+impl Limit {
+    pub(crate) fn cpus(self) -> f64 {
+        self.quota_ns as f64 / self.period_ns as f64
+    }
+
+    /// From `cpu.max`: two numbers of microseconds, or `max` and one.
+    fn of_version_2(text: &str) -> Option<Limit> {
+        let (quota, period) = text.trim().split_once(' ')?;
+        Limit::of_us(quota, period)
+    }
+
+    /// From `cpu.cfs_quota_us`, which is -1 without a limit, and `cpu.cfs_period_us`.
+    fn of_us(quota: &str, period: &str) -> Option<Limit> {
+        let ns = |text: &str| text.trim().parse::<u64>().ok()?.checked_mul(1000).filter(|ns| *ns > 0);
+        Some(Limit { quota_ns: ns(quota)?, period_ns: ns(period)? })
+    }
+}
+
+/// What `cpu.stat` counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Periods in which the group wanted a CPU.
+    pub(crate) periods: u64,
+    /// Of these, those in which it had used up its time.
+    pub(crate) throttled_periods: u64,
+    /// For how long, added up over the CPUs on which it had something to run.
+    pub(crate) throttled_ns: u64,
+}
+
+impl Usage {
+    fn parse(text: &str) -> Usage {
+        let mut usage = Usage::default();
+        for line in text.lines() {
+            let Some((name, number)) = line.split_once(' ').and_then(|(name, number)| Some((name, number.parse::<u64>().ok()?)))
+            else {
+                continue;
+            };
+            match name {
+                "nr_periods" => usage.periods = number,
+                "nr_throttled" => usage.throttled_periods = number,
+                "throttled_usec" => usage.throttled_ns = number.saturating_mul(1000),
+                "throttled_time" => usage.throttled_ns = number,
+                _ => {}
+            }
+        }
+        usage
+    }
+
+    fn since(self, before: Usage) -> Usage {
+        Usage {
+            periods: self.periods.saturating_sub(before.periods),
+            throttled_periods: self.throttled_periods.saturating_sub(before.throttled_periods),
+            throttled_ns: self.throttled_ns.saturating_sub(before.throttled_ns),
+        }
+    }
+}
+
+/// A cgroup with a limit, and what became of it while it was watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    /// The file that holds the limit.
+    pub(crate) file: PathBuf,
+    pub(crate) limit: Limit,
+    pub(crate) usage: Usage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// A hierarchy of cgroups that can limit CPU time, as it is mounted here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Hierarchy {
+    version: Version,
+    mount_point: PathBuf,
+    /// The group that the mount begins with.
+    root: PathBuf,
+}
+
+impl Hierarchy {
+    fn of(mount: &MountInfo) -> Option<Hierarchy> {
+        let version = match mount.fs_type.as_str() {
+            "cgroup" if mount.super_options.contains_key("cpu") => Version::One,
+            "cgroup2" => Version::Two,
+            _ => return None,
+        };
+        Some(Hierarchy { version, mount_point: mount.mount_point.clone(), root: PathBuf::from(&mount.root) })
+    }
+
+    /// The directories of the group and of those above it.
+    fn upwards(&self, group: &Path) -> impl Iterator<Item = PathBuf> {
+        group.ancestors().map_while(|above| Some(self.mount_point.join(above.strip_prefix(&self.root).ok()?)))
+    }
+
+    /// A group's limit and the file that has it.
+    fn limit(&self, directory: &Path) -> Option<(PathBuf, Limit)> {
+        let read = |file: &Path| fs::read_to_string(file).ok();
+        let file = directory.join(if self.version == Version::One { "cpu.cfs_quota_us" } else { "cpu.max" });
+        let limit = match self.version {
+            Version::One => Limit::of_us(&read(&file)?, &read(&directory.join("cpu.cfs_period_us"))?),
+            Version::Two => Limit::of_version_2(&read(&file)?),
+        };
+        Some((file, limit?))
+    }
+}
+
+#[derive(Debug)]
+struct Watched {
+    quota: Quota,
+    /// What the counters were at first.
+    before: Usage,
+}
+
+/// The limits of the groups that processes are in.
+#[derive(Debug)]
+pub(super) struct Quotas {
+    hierarchies: Vec<Hierarchy>,
+    /// By directory.
+    groups: BTreeMap<PathBuf, Watched>,
+}
+
+impl Quotas {
+    pub(super) fn new() -> Quotas {
+        let mounts = Process::myself().and_then(|own| own.mountinfo()).map(|mounts| mounts.0).unwrap_or_default();
+        Quotas { hierarchies: mounts.iter().filter_map(Hierarchy::of).collect(), groups: BTreeMap::new() }
+    }
+
+    /// Looks which groups a process is in.
+    pub(super) fn meet(&mut self, process: Tgid) {
+        let Some(process) = i32::try_from(process.0).ok().and_then(|pid| Process::new(pid).ok()) else { return };
+        let Ok(groups) = process.cgroups() else { return };
+        for hierarchy in &self.hierarchies {
+            let group = groups.0.iter().find(|group| match hierarchy.version {
+                Version::One => group.controllers.iter().any(|controller| controller == "cpu"),
+                Version::Two => group.hierarchy == 0,
+            });
+            for directory in group.into_iter().flat_map(|group| hierarchy.upwards(Path::new(&group.pathname))) {
+                if self.groups.len() < GROUPS_MAX && !self.groups.contains_key(&directory) {
+                    if let Some((file, limit)) = hierarchy.limit(&directory) {
+                        let before = read_usage(&file).unwrap_or_default();
+                        let quota = Quota { file, limit, usage: Usage::default() };
+                        self.groups.insert(directory, Watched { quota, before });
+                    }
+                }
+            }
+        }
+    }
+
+    /// What became of all groups since they were met; one that is gone keeps what was read last.
+    pub(super) fn read(&mut self) -> impl Iterator<Item = &Quota> {
+        for group in self.groups.values_mut() {
+            if let Some(usage) = read_usage(&group.quota.file) {
+                group.quota.usage = usage.since(group.before);
+            }
+        }
+        self.groups.values().map(|group| &group.quota)
+    }
+}
+
+/// The counters beside the file that has the limit.
+fn read_usage(file: &Path) -> Option<Usage> {
+    Some(Usage::parse(&fs::read_to_string(file.with_file_name("cpu.stat")).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_of_both_versions_are_the_same_thing() {
+        let half = Limit { quota_ns: 50_000_000, period_ns: 100_000_000 };
+        assert_eq!(Limit::of_version_2("50000 100000\n"), Some(half));
+        assert_eq!(Limit::of_us("50000\n", "100000\n"), Some(half));
+        assert!((half.cpus() - 0.5).abs() < 1e-9);
+        for none in ["max 100000", "", "50000", "x 100000", "50000 0"] {
+            assert_eq!(Limit::of_version_2(none), None, "{none}");
+        }
+        assert_eq!(Limit::of_us("-1\n", "100000\n"), None);
+    }
+
+    #[test]
+    fn counters_of_both_versions_are_nanoseconds() {
+        let usage = Usage { periods: 21, throttled_periods: 20, throttled_ns: 1_030_000_000 };
+        assert_eq!(Usage::parse("usage_usec 7\nnr_periods 21\nnr_throttled 20\nthrottled_usec 1030000\nnr_bursts 0\n"), usage);
+        assert_eq!(Usage::parse("nr_periods 21\nnr_throttled 20\nthrottled_time 1030000000\n"), usage);
+        assert_eq!(Usage::parse("nr_periods\nnr_throttled x\n"), Usage::default());
+        assert_eq!(usage.since(usage), Usage::default());
+    }
+
+    #[test]
+    fn a_group_is_found_where_its_hierarchy_is_mounted_with_all_above_it() {
+        let directories = |root: &str, group: &str| {
+            let hierarchy = Hierarchy { version: Version::Two, mount_point: "/sys/fs/cgroup".into(), root: root.into() };
+            hierarchy.upwards(Path::new(group)).map(|path| path.display().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(directories("/", "/a/b"), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup/"]);
+        // A container without a namespace of its own for cgroups sees its own group as the mount's first.
+        assert_eq!(directories("/docker/x", "/docker/x/y"), ["/sys/fs/cgroup/y", "/sys/fs/cgroup/"]);
+        // A group elsewhere is not mounted here.
+        assert!(directories("/docker/x", "/docker/z").is_empty());
+    }
+}

@@ -1,0 +1,144 @@
+//! What the kernel lets a program use, and what it would do with more: the cure is run too.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+};
+
+use schedscope::report::RunReport;
+
+use super::{
+    exact::foreign_share,
+    host::{comes_true, cpus, installed, privileged},
+    traced::run,
+};
+
+/// A second of work, more or less, that takes as many instructions each time.
+const WORK: &str = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done";
+/// Share of the CPUs that others may have where times are compared.
+const QUIET: f64 = 0.05;
+
+/// A cgroup with a quota, of whichever version has the controller.
+struct Group {
+    directory: PathBuf,
+    is_version_2: bool,
+}
+
+impl Group {
+    /// So many microseconds in each tenth of a second.
+    fn with_quota(us: u32) -> Group {
+        let root = Path::new("/sys/fs/cgroup");
+        let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+        let is_version_2 = controllers.split_whitespace().any(|controller| controller == "cpu");
+        let parent = if is_version_2 { root.to_owned() } else { root.join("cpu") };
+        let directory = parent.join(format!("schedscope-test-{}", process::id()));
+        if is_version_2 {
+            fs::write(root.join("cgroup.subtree_control"), "+cpu").unwrap();
+        }
+        fs::create_dir(&directory).unwrap();
+        let group = Group { directory, is_version_2 };
+        let files: &[_] = if is_version_2 {
+            &[("cpu.max", format!("{us} 100000"))]
+        } else {
+            &[("cpu.cfs_period_us", "100000".to_owned()), ("cpu.cfs_quota_us", us.to_string())]
+        };
+        for (file, value) in files {
+            fs::write(group.directory.join(file), value).unwrap_or_else(|error| panic!("{file}: {error}"));
+        }
+        group
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join(if self.is_version_2 { "cpu.max" } else { "cpu.cfs_quota_us" })
+    }
+
+    /// A script that does the work as a member.
+    fn script(&self) -> String {
+        format!("echo $$ > {}/cgroup.procs; {WORK}", self.directory.display())
+    }
+
+    fn counter(&self, name: &str) -> u64 {
+        let text = fs::read_to_string(self.directory.join("cpu.stat")).unwrap();
+        text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its last member leaves it a moment after it was waited for.
+        let _ = comes_true(5, || fs::remove_dir(&self.directory).is_ok());
+    }
+}
+
+/// The cure took what was foretold, give or take a third.
+fn assert_cured(sick: &RunReport, cured: &RunReport) {
+    if foreign_share(sick).max(foreign_share(cured)) > QUIET {
+        println!("skipped, since others used the CPUs: how long the cure takes");
+        return;
+    }
+    let foretold = sick.model.without_limit_wall_seconds.unwrap_or_else(|| panic!("{:?}", sick.model));
+    let ratio = cured.wall_seconds / foretold;
+    assert!((0.7..1.3).contains(&ratio), "{foretold} s foretold, {} s taken, {} s before", cured.wall_seconds, sick.wall_seconds);
+    assert!(sick.wall_seconds > 1.4 * cured.wall_seconds, "{} s, {} s", sick.wall_seconds, cured.wall_seconds);
+}
+
+#[test]
+fn a_quota_is_told_by_the_kernels_own_counters() {
+    let Some(()) = privileged() else { return };
+    let group = Group::with_quota(50_000);
+    let sick = run(&["sh", "-c", &group.script()]).report;
+    assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
+    assert!(sick.model.advice.contains(group.file().to_str().unwrap()), "{:?}", sick.model);
+    assert!(sick.cpus.quota.is_some_and(|cpus| (cpus - 0.5).abs() < 1e-9), "{:?}", sick.cpus);
+    let ours = sick.cpus.quotas.iter().find(|quota| Path::new(&quota.file) == group.file()).unwrap();
+    // It is looked at for the first time after at most twice the time that it took to get there.
+    for (ours, name) in [(ours.periods, "nr_periods "), (ours.throttled_periods, "nr_throttled ")] {
+        let kernels = group.counter(name);
+        assert!((kernels - kernels / 8 - 1..=kernels).contains(&ours) && kernels > 5, "{name}{kernels}, our count {ours}");
+    }
+    assert_cured(&sick, &run(&["sh", "-c", WORK]).report);
+}
+
+#[test]
+fn a_quota_is_told_beside_a_busy_neighbour() {
+    let Some(()) = privileged() else { return };
+    let group = Group::with_quota(30_000);
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    let neighbours: Vec<_> = (0..cpus).map(|_| super::host::Guarded::shell("while :; do :; done")).collect();
+    let sick = run(&["sh", "-c", &group.script()]).report;
+    drop(neighbours);
+    assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
+    // How many CPUs the neighbours would leave nobody knows.
+    assert_eq!(sick.model.without_limit_wall_seconds, None);
+}
+
+#[test]
+fn a_mask_that_a_program_has_narrowed_itself_is_told() {
+    let Some(()) = privileged() else { return };
+    let Some(()) = cpus(2) else { return };
+    let Some(taskset) = installed(&["taskset"], "util-linux") else { return };
+    let work = format!("({WORK}) & ({WORK}) & wait");
+    let sick = run(&["sh", "-c", &format!("{taskset} -cp 0 $$ > /dev/null; {work}")]).report;
+    if foreign_share(&sick) < QUIET {
+        assert_eq!(sick.model.limit, "mask", "{:?} {:?}", sick.model, sick.cpus);
+    }
+    assert!(sick.cpus.in_masks.is_some_and(|cpus| (0.99..1.1).contains(&cpus)) && sick.cpus.allowed > 1, "{:?}", sick.cpus);
+    let busiest = &sick.threads[0];
+    assert_eq!(busiest.cpus_allowed.as_deref(), Some("0"), "{busiest:?}");
+    assert_cured(&sick, &run(&["sh", "-c", &work]).report);
+}
+
+#[test]
+fn a_mask_that_its_starter_narrowed_is_all_that_there_is() {
+    let Some(()) = privileged() else { return };
+    let Some(()) = cpus(2) else { return };
+    let Some(taskset) = installed(&["taskset"], "util-linux") else { return };
+    let report = run(&[taskset, "-c", "1", "sh", "-c", WORK]).report;
+    // One thread has no use for another CPU.
+    assert_eq!(report.model.advice, "", "{:?}", report.model);
+    if foreign_share(&report) < QUIET {
+        assert_eq!(report.model.limit, "cores", "{:?}", report.model);
+    }
+    assert_eq!(report.threads[0].cpus_allowed.as_deref(), Some("1"));
+}

@@ -53,7 +53,7 @@ values! {
     #[derive(PartialOrd, Ord)]
     #[repr(u8)]
     pub enum Reason {
-        /// The kernel cannot tell (before 5.15), or the thread was asleep before tracing began.
+        /// The kernel cannot tell: before Linux 5.15, and for 32-bit programs.
         Unknown = "unknown",
         /// The global interpreter lock of a Python process.
         Gil = "gil",

@@ -10,11 +10,13 @@
 //! | [`allowance`] | which CPUs a program may use, and how much of them |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
+//! | [`family`] | which processes descend from which |
 //! | [`spawn`], [`inherited`] | starting a child, and the signals that it must find as we found them |
 //! | [`topology`], [`preflight`] | the host's CPUs, what the host can do |
 
 pub(crate) mod allowance;
 pub mod distribution;
+pub(crate) mod family;
 pub(crate) mod inherited;
 pub mod interpreters;
 pub mod kernel;

@@ -37,7 +37,7 @@ impl Finding {
 pub(crate) fn examine() -> Vec<Finding> {
     let btf = std::fs::read(VMLINUX_BTF).map_err(|error| error.to_string());
     let btf = btf.and_then(|data| Btf::parse(data).map_err(|error| error.to_string()));
-    let mut findings = vec![kernel_release(), privileges(), type_information(btf.as_ref().err())];
+    let mut findings = vec![kernel_release(), pid_namespace(), privileges(), type_information(btf.as_ref().err())];
     if let Ok(btf) = btf {
         findings.extend(program::HOOKS.iter().map(|hook| hook_finding(&btf, hook)));
         findings.push(blocked_reasons(&btf));
@@ -49,7 +49,7 @@ pub(crate) fn examine() -> Vec<Finding> {
 /// The first finding that makes tracing impossible.
 pub fn first_fatal() -> Option<Finding> {
     let error = std::fs::metadata(VMLINUX_BTF).err().map(|error| error.to_string());
-    [privileges(), type_information(error.as_ref())].into_iter().find(|finding| finding.verdict == Verdict::Fatal)
+    [pid_namespace(), privileges(), type_information(error.as_ref())].into_iter().find(|finding| finding.verdict == Verdict::Fatal)
 }
 
 fn type_information(error: Option<&String>) -> Finding {
@@ -74,6 +74,22 @@ fn kernel_release() -> Finding {
             format!("{}.{} is too old: schedscope is tested from Linux 5.10 on", version.major, version.minor),
         ),
         Err(error) => Finding::new("kernel", Verdict::Degraded, format!("its version is not known: {error}; is /proc mounted?")),
+    }
+}
+
+/// `PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`.
+const HOSTS_PID_NAMESPACE: &str = "pid:[4026531836]";
+
+/// The programs in the kernel know a process by its number on the host, and `/proc` shows those of this namespace.
+fn pid_namespace() -> Finding {
+    const WHAT: &str = "process ids";
+    match std::fs::read_link("/proc/self/ns/pid") {
+        Ok(namespace) if namespace.as_os_str() == HOSTS_PID_NAMESPACE => Finding::new(WHAT, Verdict::Good, "those of the host"),
+        Ok(namespace) => {
+            let fix = "run it on the host, or in a container that shares its process ids (docker run --pid=host, hostPID: true)";
+            Finding::new(WHAT, Verdict::Fatal, format!("these are not the host's, but those of {}: {fix}", namespace.display()))
+        }
+        Err(error) => Finding::new(WHAT, Verdict::Degraded, format!("whether they are the host's is not known: {error}")),
     }
 }
 

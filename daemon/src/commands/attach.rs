@@ -7,16 +7,19 @@ use super::{
     signals::{Blocked, ENDING},
 };
 use crate::{
-    capture::{run::Subject, session::Session, snapshot::Tgid},
+    capture::{family::families, run::Subject, session::Session, snapshot::Tgid},
     report::build::build,
 };
 
 /// Arguments of `schedscope attach`.
 #[derive(Debug, clap::Args)]
 pub struct AttachArgs {
-    /// Process to trace, with its descendants from now on; may be given several times
+    /// Process to trace, with its descendants; may be given several times
     #[arg(long, required = true, value_name = "PID", num_args = 1..)]
     pub(crate) pid: Vec<u32>,
+    /// Leave out the descendants that are there already
+    #[arg(long)]
+    pub(crate) no_descendants: bool,
     /// Stop after this many seconds; without it when the processes end, or at Ctrl-C
     #[arg(long, value_name = "SECONDS", value_parser = seconds_up_to::<1_000_000_000>)]
     pub(crate) duration: Option<f64>,
@@ -37,7 +40,9 @@ pub async fn attach(args: AttachArgs) -> anyhow::Result<i32> {
         eprintln!("schedscope: there is no process {}; the report is about the others", list(&gone));
     }
     let mut session = Session::start(topology)?;
-    let untraced = session.begin(&processes)?;
+    let everyone = if args.no_descendants { processes.clone() } else { families(&processes) };
+    // A descendant that ends now is no lack.
+    let untraced: Vec<Tgid> = session.begin(&everyone)?.into_iter().filter(|tgid| processes.contains(tgid)).collect();
     if !untraced.is_empty() {
         let what = format!(
             "no thread of process {} could be traced: has it ended? Is it the process id, not a thread's, and in this pid namespace?",

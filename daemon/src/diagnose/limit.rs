@@ -123,7 +123,7 @@ impl Limit {
             Limit::Cores
         } else if figures.demand < AT_REST {
             Limit::AtRest(Group::everyone(window))
-        } else if let Some(quota) = window.quota.clone().filter(|quota| binds(quota)) {
+        } else if let Some(quota) = window.quota.clone().filter(binds) {
             Limit::Quota(quota, Relief::of(window, workers, figures.cores))
         } else if window.mean(window.times.runnable_ns()).min(left_over) >= left_over / 2.0
             && group.mean_runnable >= group.mean_blocked

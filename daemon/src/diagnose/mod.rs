@@ -8,10 +8,12 @@
 //! | [`figures`] | the figures that the verdicts rest on and that are told with them |
 //! | [`model`] | the concurrency model and the evidence for it |
 //! | [`limit`] | what keeps it from using more of the cores, and the advice that goes with it |
+//! | [`cores`] | where the cores went: used, or lost to one cause |
 //! | [`estimate`] | what the same work would take on processes |
 //! | `thresholds` | every number that a verdict turns on |
 //! | [`live`] | the model of each workload of the daemon's, window by window |
 
+pub(crate) mod cores;
 pub(crate) mod estimate;
 pub(crate) mod figures;
 pub(crate) mod limit;
@@ -21,6 +23,7 @@ mod thresholds;
 pub(crate) mod window;
 mod workers;
 
+pub(crate) use cores::{Cause, Cores};
 pub(crate) use estimate::{Estimate, Relief};
 pub(crate) use figures::Figures;
 pub(crate) use limit::{Advice, Group, Holder, Limit};
@@ -42,6 +45,8 @@ pub(crate) struct Diagnosis {
     /// What another model would take, if the ledgers tell.
     pub(crate) estimate: Option<Estimate>,
     pub(crate) figures: Figures,
+    /// Where the cores went.
+    pub(crate) cores: Cores,
 }
 
 pub(crate) fn diagnose(window: &Window) -> Diagnosis {
@@ -51,7 +56,8 @@ pub(crate) fn diagnose(window: &Window) -> Diagnosis {
     let limit = Limit::of(window, &workers, model, &figures);
     let advice = limit.advice(model, &figures);
     let estimate = Estimate::of(window, &workers, model);
-    Diagnosis { model, confidence, evidence, limit, advice, estimate, figures }
+    let cores = Cores::of(window, &workers);
+    Diagnosis { model, confidence, evidence, limit, advice, estimate, figures, cores }
 }
 
 #[cfg(test)]

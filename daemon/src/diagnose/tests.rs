@@ -78,6 +78,23 @@ proptest! {
         }
     }
 
+    /// Every core is used or lost to one cause, and a thread that could run has lost none to a wait.
+    #[test]
+    fn the_parts_of_the_cores_are_all_there_is(window in any_window()) {
+        let Cores { given_ns, used_ns, lost } = diagnose(&window).cores;
+        prop_assert_eq!(used_ns + lost.iter().map(|(_, ns)| ns).sum::<u64>(), given_ns);
+        prop_assert!(given_ns >= window.wall_ns * window.allowed_cores);
+        prop_assert!(lost.iter().all(|(_, ns)| *ns > 0));
+        let of = |wanted: Cause| lost.iter().filter(|(cause, _)| *cause == wanted).map(|(_, ns)| ns).sum::<u64>();
+        prop_assert!(of(Cause::Quota) + of(Cause::Mask) + of(Cause::Others) <= window.times.runnable_ns());
+        prop_assert!(of(Cause::Others) <= window.foreign_ns);
+        let waits = lost.iter().filter(|(cause, _)| matches!(cause, Cause::Wait(_))).map(|(_, ns)| ns).sum::<u64>();
+        prop_assert!(waits <= window.times.blocked_total_ns());
+        if waits + of(Cause::TooFewThreads) > 0 {
+            prop_assert!(window.times.runnable_ns() <= given_ns - used_ns - waits - of(Cause::TooFewThreads));
+        }
+    }
+
     #[test]
     fn the_limit_and_the_advice_never_contradict_each_other(window in any_window()) {
         let Diagnosis { limit, advice, figures, .. } = diagnose(&window);

@@ -7,8 +7,8 @@ use schedscope_ebpf::{blocked::Reason, distance::Distance};
 use super::{
     answer,
     schema::{
-        CoreMap, CoreMapRow, CoreMapThread, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism, Quantiles,
-        QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+        CoreMap, CoreMapRow, CoreMapThread, CoresReport, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
+        Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
     },
 };
 use crate::{
@@ -69,6 +69,11 @@ pub fn build(run: &Run) -> RunReport {
         threads: listed.into_iter().map(|thread| thread_report(thread, run)).collect(),
         threads_omitted: omitted as u64 + run.threads_forgotten,
         model: answer::model(&diagnosis),
+        cores: CoresReport {
+            given_seconds: seconds(diagnosis.cores.given_ns),
+            used_seconds: seconds(diagnosis.cores.used_ns),
+            lost_seconds: diagnosis.cores.lost.iter().map(|(cause, ns)| (cause.name(), seconds(*ns))).collect(),
+        },
         gil: answer::gil(run, &diagnosis.figures),
         loss: losses(&run.losses),
         check: task_struct::check(run),

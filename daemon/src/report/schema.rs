@@ -57,6 +57,9 @@ pub struct RunReport {
     pub threads_omitted: u64,
     /// What kind of concurrency this is.
     pub model: Model,
+    /// Where the cores went.
+    #[serde(default)]
+    pub cores: CoresReport,
     /// Python's global interpreter locks.
     #[serde(default)]
     pub gil: GilReport,
@@ -182,6 +185,17 @@ pub struct TimeSeconds {
     pub transit: f64,
     /// Blocked.
     pub blocked: f64,
+}
+
+/// Every CPU-second that the program was given, used or lost to one cause.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct CoresReport {
+    /// All that there was: the CPUs given times the length of the run.
+    pub given_seconds: f64,
+    /// On a CPU.
+    pub used_seconds: f64,
+    /// The rest, by cause: `quota`, `mask`, `others`, `transit`, `wait_` with a reason to be blocked, `too_few_threads`.
+    pub lost_seconds: BTreeMap<String, f64>,
 }
 
 /// Context switches by kind.

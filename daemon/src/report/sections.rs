@@ -9,7 +9,7 @@ use super::{
     Options, RunReport,
     answer::title,
     core_map::Picture,
-    schema::{Migrations, Quantiles, ThreadReport},
+    schema::{CoresReport, Migrations, Quantiles, ThreadReport},
     terminal::{BLOCKED, Colour, RUNNABLE, RUNNING},
     words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share},
 };
@@ -23,6 +23,7 @@ pub(super) fn all(report: &RunReport, picture: Option<&Picture>, options: &Optio
     vec![
         parallelism(report, options),
         model(report, options),
+        cores(report, options),
         time(report, options),
         switches(report, options),
         latency(report, options),
@@ -193,8 +194,42 @@ fn time(report: &RunReport, options: &Options) -> Block {
     blocked.retain(|(_, seconds)| *seconds > 0.0);
     blocked.sort_by(|a, b| b.1.total_cmp(&a.1));
     rows.extend(blocked.into_iter().map(|(reason, seconds)| (format!("blocked: {}", title(reason)), seconds, BLOCKED)));
+    bars(&format!("Where the time went, {} over all threads", duration(whole)), rows, whole, options)
+}
+
+/// Where the cores went, as bars.
+fn cores(report: &RunReport, options: &Options) -> Block {
+    let CoresReport { given_seconds, used_seconds, lost_seconds } = &report.cores;
+    if *given_seconds <= 0.0 {
+        return Block::new();
+    }
+    let mut lost: Vec<(&str, f64)> = lost_seconds.iter().map(|(cause, &seconds)| (cause.as_str(), sane(seconds))).collect();
+    lost.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let mut rows = vec![("used".to_owned(), *used_seconds, RUNNING)];
+    rows.extend(lost.into_iter().map(|(cause, seconds)| (lost_to(cause), seconds, BLOCKED)));
+    let title = format!("Where the cores went, {} in all", duration(*given_seconds));
+    bars(&title, rows, *given_seconds, options)
+}
+
+/// A cause by its name in JSON.
+fn lost_to(cause: &str) -> String {
+    match cause {
+        "quota" => "lost to the quota of its cgroup".to_owned(),
+        "mask" => "free, but not in its threads' masks".to_owned(),
+        "others" => "taken by others".to_owned(),
+        "transit" => "free, with a thread on its way".to_owned(),
+        "too_few_threads" => "free, with no further thread".to_owned(),
+        wait => {
+            let reason = wait.strip_prefix("wait_").and_then(|name| Reason::ALL.into_iter().find(|reason| reason.name() == name));
+            format!("free, as it waits for {}", reason.map_or(clean(wait), |reason| title(reason).to_owned()))
+        }
+    }
+}
+
+/// A title, and for each row its part of the whole.
+fn bars(title: &str, rows: Vec<(String, f64, Colour)>, whole: f64, options: &Options) -> Block {
     let label = rows.iter().map(|(name, ..)| columns(name)).max().unwrap_or(0);
-    let mut lines = vec![options.colour.strong(&format!("Where the time went, {} over all threads", duration(whole)))];
+    let mut lines = vec![options.colour.strong(title)];
     for (name, seconds, colour) in rows {
         let part = share(seconds, whole);
         let bar = bar(part);

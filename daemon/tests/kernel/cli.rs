@@ -217,6 +217,21 @@ fn a_user_without_privileges_is_told_what_to_do() {
 }
 
 #[test]
+fn whose_process_ids_are_not_the_hosts_is_told_what_to_do() {
+    let Some(()) = privileged() else { return };
+    let Some(unshare) = host::installed(&["unshare"], "util-linux") else { return };
+    let program = host::schedscope();
+    for (arguments, code) in
+        [(&["run", "--", "true"][..], OWN_FAILURE), (&["daemon", "--listen", "127.0.0.1:0"], 1), (&["doctor"], 1)]
+    {
+        let output = Command::new(unshare).args(["-pf", "--mount-proc"]).arg(&program).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("--pid=host"), "{text}");
+    }
+}
+
+#[test]
 fn doctor_loads_every_program() {
     let Some(()) = privileged() else { return };
     let output = schedscope(&["doctor"]);

@@ -54,6 +54,13 @@ pub(crate) fn own_machine() -> Option<()> {
     unless(is_set(OWN_MACHINE), || why.to_owned())
 }
 
+/// Whether the kernel tells which system call a thread is in.
+pub(crate) fn tells_system_calls() -> bool {
+    let types = fs::read("/sys/kernel/btf/vmlinux").unwrap();
+    let name = b"BPF_FUNC_task_pt_regs\0";
+    types.windows(name.len()).any(|bytes| bytes == name)
+}
+
 /// That many CPUs to use.
 pub(crate) fn cpus(count: usize) -> Option<()> {
     let usable = std::thread::available_parallelism().unwrap().get();

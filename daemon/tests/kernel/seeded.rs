@@ -2,12 +2,14 @@
 
 use std::{fs, process::Command, thread::sleep, time::Duration};
 
+use schedscope::report::schema::ThreadReport;
+
 use super::{
     accounts::counters,
     attached::{Attached, state, wait_for_state},
     exact::{TICK_SECONDS, assert_consistent, assert_exact},
     host::{self, Guarded, comes_true, privileged, send},
-    traced::thread,
+    traced::{Running, thread},
 };
 
 /// A process that has forked as `vfork` does and waits for its child, which sleeps; both ids.
@@ -80,6 +82,8 @@ fn every_state_is_seeded_and_marked() {
         assert!(thread.on_cpu_seconds == 0.0 && thread.runnable_seconds == 0.0, "{thread:?}");
         assert!(thread.blocked_seconds >= between, "{thread:?}");
     }
+    assert_waits_for(thread(&report, stopped.id()), "stopped");
+    assert_waits_for_call(thread(&report, sleeping.id()), "sleep");
     let spinner = thread(&report, spinning.id());
     assert!(spinner.blocked_seconds == 0.0 && spinner.voluntary == 0, "{spinner:?}");
     // The kernel's own account of the running thread is a tick old, ours is of the moment.
@@ -118,8 +122,44 @@ fn a_process_in_uninterruptible_sleep_is_blocked_until_it_wakes() {
     waiting.end();
     let report = attached.report();
     assert_exact(&report);
-    let [thread] = report.threads.as_slice() else { panic!("{:?}", report.threads) };
+    // Its child with it.
+    assert_eq!(report.tasks.threads, 2, "{:?}", report.tasks);
+    let thread = thread(&report, parent);
     assert!(thread.seeded && thread.blocked_seconds >= 0.3, "{thread:?}");
+    assert_waits_for_call(thread, "child_wait");
+}
+
+/// All that it does is wait for that.
+fn assert_waits_for(thread: &ThreadReport, reason: &str) {
+    let reasons: Vec<&str> = thread.blocked_seconds_by_reason.keys().map(String::as_str).collect();
+    assert_eq!(reasons, [reason], "{thread:?}");
+}
+
+/// The same where the system call tells.
+fn assert_waits_for_call(thread: &ThreadReport, reason: &str) {
+    assert_waits_for(thread, if host::tells_system_calls() { reason } else { "unknown" });
+}
+
+#[test]
+fn descendants_that_are_there_already_are_taken_along_or_left_out() {
+    let Some(()) = privileged() else { return };
+    let parent = Guarded::shell("sleep 60 & sleep 60 & wait");
+    let has_children = || {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", parent.id())).unwrap_or_default();
+        children.split_whitespace().count() == 2
+    };
+    assert!(comes_true(10, has_children));
+    for (more, processes) in [(None, 3), (Some("--no-descendants"), 1)] {
+        let id = parent.id().to_string();
+        let arguments = ["--duration", "0.3", "--pid", &id].into_iter().chain(more).collect::<Vec<_>>();
+        let report = Running::start("attach", &arguments).end().report;
+        assert_eq!(report.tasks.processes, processes, "{more:?}: {:?}", report.tasks);
+    }
+    // The sleeps would outlive it.
+    let family = fs::read_to_string(format!("/proc/{0}/task/{0}/children", parent.id())).unwrap();
+    for child in family.split_whitespace() {
+        send(child.parse().unwrap(), libc::SIGKILL);
+    }
 }
 
 #[test]

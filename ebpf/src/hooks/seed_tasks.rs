@@ -3,7 +3,7 @@ use core::ffi::c_void;
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
 use schedscope_ebpf::{
     abi::{SEED_DONE, SEED_EVERY, TaskRecord},
-    blocked::state,
+    blocked::{UNTOLD, classify, reason_of_class, state},
     loss::Loss,
     residual::{Residuals, is_comparable},
     task_clock::Phase,
@@ -11,7 +11,7 @@ use schedscope_ebpf::{
 
 use crate::{
     charge::{barrier, lose_on},
-    kernel_types::Task,
+    kernel_types::{Registers, Task, class_of},
     maps::{SEED_TGIDS, WAITING},
     tasks::{admit, find, has_room_for},
 };
@@ -61,10 +61,27 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     };
     // SAFETY: a helper without preconditions.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    if admit(task, workload, Phase::Unseen, seeded_as, cpu).is_some() && is_late {
-        lose_on(cpu, Loss::ForkUnseen);
+    if let Some(record) = admit(task, workload, Phase::Unseen, seeded_as, cpu) {
+        if seeded_as == Phase::Blocked {
+            record.reason = u32::from(reason_to_wait(task));
+        }
+        if is_late {
+            lose_on(cpu, Loss::ForkUnseen);
+        }
     }
     0
+}
+
+/// What a thread waits for that was asleep before tracing began: it is still in the system call. Whether a futex is an interpreter's lock
+/// shows at its next wait only, since nobody has looked for locks yet.
+#[inline(always)]
+fn reason_to_wait(task: Task) -> u8 {
+    let registers = task.registers();
+    let class = class_of(registers.map_or(UNTOLD, Registers::syscall));
+    let files = registers.and_then(Registers::arguments).map(|arguments| (arguments.first as u32, arguments.second as u32));
+    let state = task.state();
+    let in_iowait = state & state::UNINTERRUPTIBLE != 0 && task.in_iowait();
+    classify(state, in_iowait, reason_of_class(class, files))
 }
 
 /// The value that user space has set for a process, or for a key that stands for something else.

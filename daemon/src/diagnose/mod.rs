@@ -23,7 +23,7 @@ mod thresholds;
 pub(crate) mod window;
 mod workers;
 
-pub(crate) use cores::{Cause, Cores};
+pub(crate) use cores::Cores;
 pub(crate) use estimate::{Estimate, Relief};
 pub(crate) use figures::Figures;
 pub(crate) use limit::{Advice, Group, Holder, Limit};

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
 
 use super::{
+    cores::Cause,
     live::Live,
     samples::{WALL, any_window, on, thread},
     window::Ledger,

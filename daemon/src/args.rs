@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use schedscope_workloads as workloads;
 
 use crate::{
+    capture::reader,
     commands::{
         attach::AttachArgs,
         check::{CheckArgs, LoadArgs},
@@ -65,6 +66,9 @@ pub enum Command {
     /// What `run` has in its process group
     #[command(hide = true, name = WITNESS)]
     Witness,
+    /// What reads other processes for the daemon
+    #[command(hide = true, name = reader::NAME)]
+    Reader,
     /// Say what this host can do, and how to fix what it lacks
     Doctor,
 }

@@ -1,17 +1,21 @@
 //! The `schedscope` program: arguments in, exit code out.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::Parser;
 use schedscope::{
     args::{Args, Command},
-    capture::spawn::SpawnError,
+    capture::{reader, spawn::SpawnError},
     commands, lab,
 };
 use schedscope_workloads::Again;
 
 /// Our own failure under `run`, told apart from the command's codes as env(1) and timeout(1) do.
 const OWN_FAILURE: i32 = 125;
+
+/// Ourselves, even if the file was replaced meanwhile. Only this program knows that it can be started again; a test that is linked with the
+/// library does not.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -21,13 +25,14 @@ fn main() -> ExitCode {
         Command::Attach(args) => block_on(commands::attach::attach(args)),
         Command::Daemon(args) => {
             log_to_stderr();
-            commands::daemon::run(&args).map(|()| 0)
+            commands::daemon::run(&args, Path::new(THIS_PROGRAM)).map(|()| 0)
         }
         Command::Check(args) => commands::check::check(&args),
         Command::CheckLoad(args) => commands::check::check_load(&args),
         Command::Lab(arguments) => lab::run(&arguments).map(|()| 0),
         Command::Workload(command) => schedscope_workloads::run(command, Again { prefix: &["workload"] }).map(|()| 0),
         Command::Witness => commands::signals::witness(),
+        Command::Reader => reader::serve(),
         Command::Doctor => commands::doctor::doctor(),
     };
     let code = result.unwrap_or_else(|error| {

@@ -16,6 +16,14 @@ macro_rules! values {
                 serializer.serialize_str(self.name())
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $Enum {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let name = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                let named = $Enum::ALL.into_iter().find(|value| value.name() == name);
+                named.ok_or_else(|| serde::de::Error::custom(format_args!("there is no {name:?}")))
+            }
+        }
     };
 }
 pub(crate) use values;

@@ -3,18 +3,21 @@
 //! A process is looked at when it is first seen and after every exec, and again at growing intervals as long as it shows no interpreter
 //! (one may still be loading) or its interpreters can change. A forked process inherits what is known of its parent, so a storm of forks
 //! costs nothing.
+//!
+//! A [`Reader`] looks at them, one after the other, and may take its time: what it has found meanwhile is taken in whenever somebody asks.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
 use super::{
-    python::{GilKind, Interpreter, Resolver, Unresolved},
+    python::{GilKind, Interpreter, Unresolved},
+    reader::{Answer, Health, InProcess, Reader},
     snapshot::{Snapshot, Tgid, Thread, Tid},
 };
 
@@ -26,10 +29,8 @@ const MAX_PAUSE_PYTHON_NS: u64 = 5_000_000_000;
 const MAX_PAUSE_NS: u64 = 300_000_000_000;
 /// Pause before one is looked at again that was too large to look at.
 const PAUSE_OVER_BUDGET_NS: u64 = 1_000_000_000;
-/// Most processes looked at in one go: reading one takes about 0.1 ms.
-const AT_ONCE: usize = 64;
-/// No further one is begun after this time. The others come first the next time.
-const TIME_AT_ONCE: Duration = Duration::from_millis(20);
+/// Pause before one is looked at again that its reader failed at; doubled each time.
+const PAUSE_FAILED_NS: u64 = 10_000_000_000;
 /// Ended processes remembered, about as many as threads are kept for a report.
 const ENDED_MAX: usize = 65_536;
 /// Kinds of interpreters told apart. A host has a few; whoever makes more finds them counted as one.
@@ -83,11 +84,18 @@ pub(crate) enum Python {
     Unresolved,
 }
 
+/// When a process's leader began, and its number of execs: another program under the same pid is another process.
+type Identity = (u64, u32);
+
+/// Threads, and the ranges that their records lack.
+pub(crate) type Told = Vec<(Tid, [AddressRange; RANGES])>;
+
 #[derive(Debug)]
 struct Process {
-    /// When its leader began, and its number of execs: another program under the same pid is another process.
-    identity: (u64, u32),
+    identity: Identity,
     finding: Finding,
+    /// How often the reader has failed at it in a row.
+    failures: u32,
     /// When it was first seen under this identity.
     since_ns: u64,
     due_ns: u64,
@@ -111,10 +119,18 @@ pub struct Kind {
 pub(crate) type ByReason = [u64; Unresolved::ALL.len()];
 
 /// The traced processes and their interpreters.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Interpreters {
-    resolver: Resolver,
+    reader: Box<dyn Reader>,
     processes: HashMap<Tgid, Process>,
+    /// Those that are due and that the reader has not been asked about, in order.
+    waiting: VecDeque<Tgid>,
+    /// What the reader was asked about.
+    asked: Option<(Tgid, Identity)>,
+    /// Threads of processes that are waiting or asked about, to be told what is found before the next snapshot.
+    threads: HashMap<Tgid, Vec<Tid>>,
+    /// When the reader is asked no more before the next snapshot.
+    turn_ends: Instant,
     /// Processes that have ended as a Python.
     last: HashMap<Tgid, Python>,
     /// Interpreters seen over all time, by file and version.
@@ -123,17 +139,56 @@ pub struct Interpreters {
     unresolved: ByReason,
 }
 
+/// Looks at processes by itself.
+impl Default for Interpreters {
+    fn default() -> Self {
+        Interpreters::read_by(Box::<InProcess>::default())
+    }
+}
+
 impl Interpreters {
+    /// Has processes looked at by this reader.
+    pub(crate) fn read_by(reader: Box<dyn Reader>) -> Self {
+        Interpreters {
+            reader,
+            processes: HashMap::new(),
+            waiting: VecDeque::new(),
+            asked: None,
+            threads: HashMap::new(),
+            turn_ends: Instant::now(),
+            last: HashMap::new(),
+            seen: BTreeMap::new(),
+            unresolved: ByReason::default(),
+        }
+    }
+
     /// Takes a snapshot and returns the threads whose records lack the ranges of their process.
-    pub fn update(&mut self, snapshot: &Snapshot) -> Vec<(Tid, [AddressRange; RANGES])> {
+    pub fn update(&mut self, snapshot: &Snapshot) -> Told {
         let now_ns = snapshot.taken_ns;
         let present: HashSet<Tgid> = snapshot.live().map(Thread::tgid).collect();
         for thread in snapshot.live().filter(|thread| thread.tid().0 == thread.tgid().0) {
             self.meet(thread, now_ns);
         }
         self.forget(&present);
+        self.begin_turn(snapshot);
         self.look(now_ns);
         snapshot.live().filter_map(|thread| self.missing(thread)).collect()
+    }
+
+    /// Takes in what the reader has found since, asks it about the next process, and returns the threads that have to be told.
+    pub(crate) fn hear(&mut self, now_ns: u64) -> Told {
+        let found = self.look(now_ns);
+        let mut told = Told::new();
+        for tgid in found {
+            let Some(Process { finding: Finding::Python(locks), .. }) = self.processes.get(&tgid) else { continue };
+            told.extend(self.threads.remove(&tgid).into_iter().flatten().map(|tid| (tid, locks.ranges)));
+        }
+        told
+    }
+
+    /// How the reader has fared.
+    pub(crate) fn reader_health(&self) -> Health {
+        self.reader.health()
     }
 
     /// Which interpreter locks a process has, also after its end; `None` if it is not a Python.
@@ -141,7 +196,9 @@ impl Interpreters {
         match self.processes.get(&tgid) {
             Some(Process { finding: Finding::Python(locks), .. }) => Some(locks.python()),
             Some(process) => reason(process)
-                .filter(|reason| process.has_name_of_python() || *reason != Unresolved::OverBudget)
+                .filter(|reason| {
+                    process.has_name_of_python() || !matches!(reason, Unresolved::OverBudget | Unresolved::ReaderFailed)
+                })
                 .map(|_| Python::Unresolved),
             None => self.last.get(&tgid).copied(),
         }
@@ -194,17 +251,18 @@ impl Interpreters {
         {
             kind.processes += 1;
         }
-        let process = Process { identity, finding: inherited, since_ns: now_ns, due_ns, comm: leader.comm() };
+        let process = Process { identity, finding: inherited, failures: 0, since_ns: now_ns, due_ns, comm: leader.comm() };
         self.processes.insert(leader.tgid(), process);
     }
 
     fn forget(&mut self, present: &HashSet<Tgid>) {
-        let (unresolved, last) = (&mut self.unresolved, &mut self.last);
+        let (unresolved, last, asked) = (&mut self.unresolved, &mut self.last, self.asked);
         if last.len() > ENDED_MAX {
             last.clear();
         }
         self.processes.retain(|tgid, process| {
-            let stays = present.contains(tgid);
+            // One that is being looked at may be what its reader fails at.
+            let stays = present.contains(tgid) || asked.is_some_and(|(asked, _)| asked == *tgid);
             if !stays {
                 count_unresolved(unresolved, process);
                 match &process.finding {
@@ -216,33 +274,77 @@ impl Interpreters {
         });
     }
 
-    fn look(&mut self, now_ns: u64) {
-        let mut due: Vec<(u64, Tgid)> = self
-            .processes
-            .iter()
-            .filter(|(_, process)| process.due_ns <= now_ns)
-            .map(|(tgid, process)| (process.due_ns, *tgid))
-            .collect();
+    /// Lines up the processes that are due.
+    fn begin_turn(&mut self, snapshot: &Snapshot) {
+        let asked = self.asked.map(|(tgid, _)| tgid);
+        let is_due = |process: &Process| process.due_ns <= snapshot.taken_ns;
+        let due = self.processes.iter().filter(|(tgid, process)| is_due(process) && Some(**tgid) != asked);
+        let mut due: Vec<(u64, Tgid)> = due.map(|(tgid, process)| (process.due_ns, *tgid)).collect();
         due.sort_unstable_by_key(|(due_ns, tgid)| (*due_ns, tgid.0));
-        let begin = Instant::now();
-        for (_, tgid) in due.into_iter().take(AT_ONCE) {
-            if begin.elapsed() > TIME_AT_ONCE {
-                break;
+        self.waiting = due.into_iter().map(|(_, tgid)| tgid).collect();
+        self.threads.clear();
+        for thread in snapshot.live() {
+            if self.processes.get(&thread.tgid()).is_some_and(is_due) {
+                self.threads.entry(thread.tgid()).or_default().push(thread.tid());
             }
-            let found = self.resolver.resolve(tgid);
-            let Some(process) = self.processes.get_mut(&tgid) else { continue };
-            let was_python = matches!(process.finding, Finding::Python(_));
-            match found {
-                Ok(Some(interpreter)) => {
-                    let locks = note(&mut self.seen, interpreter, !was_python);
-                    process.finding = Finding::Python(Arc::new(locks));
+        }
+        self.turn_ends = Instant::now() + self.reader.turn();
+    }
+
+    /// Takes in answers, and asks about processes that are waiting as long as the reader is free and the turn lasts. Returns those about
+    /// which there was an answer.
+    fn look(&mut self, now_ns: u64) -> Vec<Tgid> {
+        let mut found = Vec::new();
+        loop {
+            if let Some((tgid, answer)) = self.reader.answer(now_ns) {
+                self.learn(tgid, answer, now_ns);
+                found.push(tgid);
+            }
+            let Some(tgid) = self.waiting.front().filter(|_| Instant::now() < self.turn_ends).copied() else { return found };
+            if let Some(Process { identity, .. }) = self.processes.get(&tgid) {
+                if !self.reader.ask(tgid, now_ns) {
+                    return found;
                 }
-                // What was found once is kept although the process is about to end.
-                _ if was_python => {}
-                Ok(None) => process.finding = Finding::NoPython,
-                Err(error) => process.finding = Finding::Unresolved(error),
+                self.asked = Some((tgid, *identity));
             }
-            process.due_ns = now_ns + pause_ns(&process.finding, now_ns.saturating_sub(process.since_ns));
+            self.waiting.pop_front();
+        }
+    }
+
+    fn learn(&mut self, tgid: Tgid, answer: Answer, now_ns: u64) {
+        let asked = self.asked.take();
+        let Some(process) = self.processes.get_mut(&tgid) else { return };
+        let has_failed = answer == Err(Unresolved::ReaderFailed);
+        // What it was before an exec; it is due again. But it stays what the reader failed at.
+        if !has_failed && asked != Some((tgid, process.identity)) {
+            return;
+        }
+        let was_python = matches!(process.finding, Finding::Python(_));
+        match answer {
+            Ok(Some(interpreter)) => {
+                let locks = note(&mut self.seen, interpreter, !was_python);
+                process.finding = Finding::Python(Arc::new(locks));
+            }
+            // What was found once is kept although the process is about to end.
+            _ if was_python => {}
+            Ok(None) => process.finding = Finding::NoPython,
+            Err(error) => process.finding = Finding::Unresolved(error),
+        }
+        let pause_ns = if has_failed {
+            process.failures += 1;
+            (PAUSE_FAILED_NS << (process.failures - 1).min(16)).min(MAX_PAUSE_NS)
+        } else {
+            process.failures = 0;
+            pause_ns(&process.finding, now_ns.saturating_sub(process.since_ns))
+        };
+        process.due_ns = now_ns + pause_ns;
+        if has_failed {
+            let seconds = pause_ns / 1_000_000_000;
+            tracing::warn!(
+                "reading process {} ({}) failed; waits for its Python lock, if it has one, count as futex waits; next try in {seconds} s",
+                tgid.0,
+                process.comm
+            );
         }
     }
 
@@ -304,28 +406,4 @@ fn reason(process: &Process) -> Option<Unresolved> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::capture::python::Found;
-
-    #[test]
-    fn kinds_without_end_are_counted_as_one() {
-        let mut seen = BTreeMap::new();
-        let interpreter = |index: usize| Interpreter {
-            version: None,
-            kind: GilKind::Unknown,
-            runtime: AddressRange::new(0x1000, 8),
-            gils: Vec::new(),
-            object: PathBuf::from(format!("/srv/user/{index}")),
-            found: Found::Symbol,
-            further_runtimes: Vec::new(),
-        };
-        let keys: Vec<KindKey> = (0..3 * KINDS_MAX).map(|index| note(&mut seen, interpreter(index), true).key).collect();
-        assert_eq!(seen.len(), KINDS_MAX + 1);
-        assert_eq!(seen.values().map(|kind| kind.processes).sum::<u64>(), keys.len() as u64);
-        assert!(keys.iter().all(|key| seen.contains_key(key)));
-        // Those that were told apart still are.
-        note(&mut seen, interpreter(3), true);
-        assert_eq!(seen[&keys[3]].processes, 2);
-    }
-}
+mod tests;

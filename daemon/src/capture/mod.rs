@@ -9,6 +9,7 @@
 //! | [`session`] | one traced workload from its first event to its [`run::Run`] |
 //! | [`allowance`] | which CPUs a program may use, and how much of them |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
+//! | [`reader`] | the process of its own that looks at strangers' |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
 //! | [`family`] | which processes descend from which |
 //! | [`spawn`], [`inherited`] | starting a child, and the signals that it must find as we found them |
@@ -23,6 +24,7 @@ pub mod kernel;
 pub mod preflight;
 pub mod python;
 pub mod quiescent;
+pub mod reader;
 pub mod run;
 pub mod session;
 pub mod snapshot;

@@ -7,7 +7,8 @@ mod collector;
 
 use std::{
     net::SocketAddr,
-    path::PathBuf,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -15,6 +16,7 @@ use anyhow::{Context, Result};
 use axum::body::Bytes;
 use schedscope_ebpf::residual::Residuals;
 use tokio::{
+    io::{Interest, unix::AsyncFd},
     signal::unix::{SignalKind, signal},
     sync::mpsc,
     time::{self, MissedTickBehavior, interval, sleep_until},
@@ -22,7 +24,9 @@ use tokio::{
 
 use crate::{
     capture::{
+        interpreters::Interpreters,
         kernel::{Depth, KernelError, Sizes, StatsGuard, Tracer, enable_stats},
+        reader,
         snapshot::Snapshot,
         topology::Topology,
     },
@@ -60,8 +64,8 @@ pub struct DaemonArgs {
     pub(crate) allow_remote: bool,
 }
 
-/// Runs the daemon until SIGTERM or SIGINT.
-pub fn run(args: &DaemonArgs) -> Result<()> {
+/// Runs the daemon until SIGTERM or SIGINT. `program` is this very program, for the process that reads others.
+pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     let web = args.web_config.as_deref().map_or_else(|| Ok(WebConfig::default()), WebConfig::read)?;
     let listener = serve::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
@@ -69,13 +73,15 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
     let tracer = trace(&config, &topology)?;
     let (handle, requests) = LoopHandle::new();
     let own_cost = config.own_cost;
-    let collector = Collector::new(config, topology);
+    let reader = reader::Client::new(program.to_owned()).context("cannot prepare to read other processes")?;
+    let heard = reader.events().try_clone_to_owned().context("cannot prepare to read other processes")?;
+    let collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
     let daemon = Daemon { tracer, statistics: None, readings: 0, collector, handle, scans: 0, scraped: None };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(daemon.serve(requests, own_cost, listener, web))
+        .block_on(daemon.serve(requests, heard, own_cost, listener, web))
 }
 
 /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
@@ -111,6 +117,7 @@ impl Daemon {
     async fn serve(
         mut self,
         mut requests: mpsc::Receiver<Request>,
+        heard: OwnedFd,
         own_cost: Option<OwnCost>,
         listener: Listener,
         web: WebConfig,
@@ -121,6 +128,9 @@ impl Daemon {
         let server = Server::start(listener, self.handle.clone(), web).context("cannot start the server")?;
         let mut scans = interval(SCAN_INTERVAL);
         scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // SAFETY: it owns the descriptor, and nothing else closes it.
+        let heard = unsafe { AsyncFd::register_with_interest(heard, Interest::READABLE) }
+            .context("cannot listen to the process that reads others")?;
         let mut cost_change = time::Instant::now();
         notify(sd_notify::NotifyState::Ready);
         loop {
@@ -129,6 +139,11 @@ impl Daemon {
                 _ = interrupt.recv() => break,
                 _ = scans.tick() => self.scan(),
                 Some(request) = requests.recv() => self.answer(request),
+                Ok(mut ready) = heard.readable() => {
+                    // Before it is read: what comes later makes it ready again.
+                    ready.clear_ready();
+                    self.hear_reader();
+                }
                 () = sleep_until(cost_change), if own_cost.is_some() => {
                     let Some(OwnCost { window, every }) = own_cost else { continue };
                     cost_change += if self.toggle_cost() { window } else { every.saturating_sub(window) };
@@ -175,6 +190,13 @@ impl Daemon {
             self.tracer.set_gil(tid, ranges);
         }
         Ok(snapshot)
+    }
+
+    /// Tells the programs what the process that reads others has found.
+    fn hear_reader(&mut self) {
+        for (tid, ranges) in self.collector.hear_reader() {
+            self.tracer.set_gil(tid, ranges);
+        }
     }
 
     /// Opens a window of cost measurement, or closes the open one. True if one is open now.

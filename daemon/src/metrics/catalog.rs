@@ -12,6 +12,7 @@ use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
 use crate::{
     capture::{
         python::{GilKind, Unresolved},
+        reader::Restart,
         totals::{RunnableCause, SwitchKind},
     },
     diagnose::ModelName,
@@ -135,6 +136,7 @@ const BLOCKED_REASON: Label = label("reason", Bound::Values(names!(Reason)));
 const LOSS_REASON: Label = label("reason", Bound::Values(names!(Loss)));
 const GIL: Label = label("gil", Bound::Values(names!(GilKind)));
 const PYTHON_REASON: Label = label("reason", Bound::Values(names!(Unresolved)));
+const RESTART: Label = label("reason", Bound::Values(names!(Restart)));
 const PROGRAM: Label = label("program", Bound::Values(&PROGRAMS));
 const VERDICT: Label = label("verdict", Bound::Values(names!(Verdict)));
 const QUANTITY: Label = label("quantity", Bound::Values(names!(Quantity)));
@@ -218,6 +220,14 @@ metrics! {
     PYTHON_PROCESSES_UNRESOLVED: Gauge, Count, "python_processes_unresolved", [PYTHON_REASON],
         "Processes since the daemon started that are or may be a Python whose lock was not found; waits for it count as futex waits.",
         from "interpreters";
+    READER_RESTARTS: Counter, Count, "reader_restarts_total", [RESTART],
+        "Times the process that reads others for the daemon was replaced, by how it failed.", from "reader";
+    READERS_LEFT_BEHIND: Gauge, Count, "readers_left_behind", [],
+        "Such processes that were killed and do not end.", from "reader";
+    READER_STOPPED: Gauge, Bool, "reader_stopped", [],
+        "1 while so many of them do not end that no process is read, and new Pythons are not found.", from "reader";
+    READER_CPU: Counter, Seconds, "reader_cpu_seconds_total", [],
+        "CPU time of the processes that read others, which the daemon's does not include.", from "reader";
 
     CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],
         "Context switches of each CPU, all tasks, by what it switched away from: a task or the idle task.",

@@ -8,6 +8,7 @@ use crate::{
         interpreters::ByReason,
         kernel::ProgramCost,
         python::GilKind,
+        reader::Health,
         snapshot::{Cpu, Losses},
         totals::Totals,
     },
@@ -28,6 +29,8 @@ pub struct Exposition<'a> {
     pub pythons: [u64; GilKind::ALL.len()],
     /// Python processes whose lock was not found.
     pub pythons_unresolved: ByReason,
+    /// How the process that reads others has fared.
+    pub reader: Health,
     /// Losses by reason.
     pub losses: Losses,
     /// Ended threads compared with the kernel.

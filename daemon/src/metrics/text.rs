@@ -21,6 +21,7 @@ use crate::{
     capture::{
         distribution::Distribution,
         python::{GilKind, Unresolved},
+        reader::Restart,
         snapshot::Cpu,
         totals::{RunnableCause, SwitchKind, Totals, busy_cpus},
     },
@@ -127,6 +128,13 @@ fn pythons(text: &mut Text, exposition: &Exposition<'_>) {
     text.family(&catalog::PYTHON_PROCESSES_UNRESOLVED, Unresolved::ALL, |family, reason| {
         family.add(&[reason.name()], exposition.pythons_unresolved[reason as usize]);
     });
+    let reader = exposition.reader;
+    text.family(&catalog::READER_RESTARTS, Restart::ALL, |family, reason| {
+        family.add(&[reason.name()], reader.restarts[reason as usize]);
+    });
+    text.single(&catalog::READERS_LEFT_BEHIND, reader.left_behind);
+    text.single(&catalog::READER_STOPPED, reader.has_given_up.into());
+    text.single(&catalog::READER_CPU, reader.cpu_ns);
 }
 
 fn cpus(text: &mut Text, exposition: &Exposition<'_>) {

@@ -43,6 +43,8 @@ pub(crate) struct Status {
     pub(crate) failure: Option<String>,
     /// How long ago that was; `null` before the first.
     pub(crate) reading_age_seconds: Option<f64>,
+    /// Why no other process is read, so that new Pythons are not found; `null` if they are.
+    pub(crate) reader_failure: Option<&'static str>,
     pub(crate) programs: Vec<ProgramStatus>,
     /// Workloads with series of their own.
     pub(crate) workloads: Vec<WorkloadStatus>,

@@ -8,6 +8,7 @@
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
 //! - [`allowance`]: what the kernel lets a program use: masks and quotas.
 //! - [`clients`]: clients of the daemon that mean no good.
+//! - [`reader`]: the process that reads others for the daemon, killed, stopped and frozen.
 //! - [`machine`]: what only a machine of its own allows.
 
 mod accounts;
@@ -32,6 +33,7 @@ mod outages;
 mod page;
 mod perf;
 mod policies;
+mod reader;
 mod seeded;
 mod signals;
 mod truth;

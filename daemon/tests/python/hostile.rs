@@ -1,6 +1,11 @@
 //! Processes that cost whoever reads them as much as they can.
 
-use std::{fs, os::unix::fs::FileExt, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use schedscope::capture::python::{Resolver, Unresolved};
 
@@ -23,7 +28,8 @@ int main(int argc, char **argv) {
 }
 ";
 
-fn build(directory: &Path) -> Option<std::path::PathBuf> {
+/// The program that maps.
+pub(crate) fn build_map(directory: &Path) -> Option<PathBuf> {
     let (source, program) = (directory.join("map.c"), directory.join("map"));
     fs::write(&source, MAP).unwrap();
     let built = Command::new("cc").arg(&source).arg("-o").arg(&program).status().is_ok_and(|status| status.success());
@@ -41,6 +47,30 @@ fn header(segments: u16, sections: u16) -> Vec<u8> {
     header
 }
 
+/// A file that takes little on disk, and how often it is mapped.
+pub(crate) struct Hostile {
+    what: &'static str,
+    /// Numbers of segments and sections in the header.
+    counts: (u16, u16),
+    pub(crate) mappings: &'static str,
+}
+
+/// Whoever believes these takes a gigabyte, or minutes. 0xffff segments and 0 sections mean what section 0 says.
+pub(crate) const HOSTILE: [Hostile; 3] = [
+    Hostile { what: "30 million sections", counts: (0, 0), mappings: "1" },
+    Hostile { what: "30 million segments", counts: (0xffff, 1), mappings: "1" },
+    Hostile { what: "60,000 segments, mapped often", counts: (60_000, 1), mappings: "60000" },
+];
+
+pub(crate) fn write_hostile(file: &Path, hostile: &Hostile) {
+    // Section 0 says that there are 30 million of each.
+    let stored_there: Vec<u8> = [0_u64, 0, 0, 0, 30_000_000, 30_000_000 << 32].into_iter().flat_map(u64::to_le_bytes).collect();
+    let contents = fs::File::create(file).unwrap();
+    contents.write_all_at(&header(hostile.counts.0, hostile.counts.1), 0).unwrap();
+    contents.write_all_at(&stored_there, 64).unwrap();
+    contents.set_len(2 << 30).unwrap();
+}
+
 fn peak_kb() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -50,19 +80,11 @@ fn peak_kb() -> u64 {
 #[test]
 fn no_file_and_no_number_of_mappings_takes_much_memory() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(program) = build(directory.path()) else { return };
-    // Section 0 says that there are 30 million of each.
-    let stored_there: Vec<u8> = [0_u64, 0, 0, 0, 30_000_000, 30_000_000 << 32].into_iter().flat_map(u64::to_le_bytes).collect();
-    for (what, head, mappings) in [
-        ("30 million sections", header(0, 0), "1"),
-        ("30 million segments", header(0xffff, 1), "1"),
-        ("60,000 segments, mapped often", header(60_000, 1), "60000"),
-    ] {
+    let Some(program) = build_map(directory.path()) else { return };
+    for hostile in &HOSTILE {
+        let Hostile { what, mappings, .. } = hostile;
         let file = directory.path().join("hostile.so");
-        let contents = fs::File::create(&file).unwrap();
-        contents.write_all_at(&head, 0).unwrap();
-        contents.write_all_at(&stored_there, 64).unwrap();
-        contents.set_len(2 << 30).unwrap();
+        write_hostile(&file, hostile);
         let process = Running::start(Command::new(&program).arg(&file).arg(mappings));
         let before = peak_kb();
         assert_eq!(process.try_resolve(), Err(Unresolved::OverBudget), "{what}");
@@ -75,7 +97,7 @@ fn no_file_and_no_number_of_mappings_takes_much_memory() {
 #[test]
 fn many_mappings_with_long_names_do_not_hide_that_it_is_no_python() {
     let directory = tempfile::tempdir().unwrap();
-    let Some(program) = build(directory.path()) else { return };
+    let Some(program) = build_map(directory.path()) else { return };
     let file = directory.path().join("x".repeat(255));
     fs::write(&file, "no program").unwrap();
     let process = Running::start(Command::new(&program).arg(&file).arg("3000"));

@@ -10,9 +10,9 @@
 //! - [`hostile`]: processes that are made to cost much.
 //! - [`builds`]: static, stripped, removed, hidden, embedded.
 
+pub(crate) mod hostile;
 pub(crate) mod interpreters;
 mod waits;
 
 mod builds;
 mod gil;
-mod hostile;

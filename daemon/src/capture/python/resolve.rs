@@ -108,6 +108,9 @@ values! {
         ForeignFileSystem = "foreign_file_system",
         /// With the musl C library a thread waits on a word of its own stack, whose address does not show what it waits for.
         WaitsOnStack = "waits_on_stack",
+        /// The process that reads it failed at it: it took too long, or exceeded another limit. Whether it is a Python at all may be
+        /// unknown.
+        ReaderFailed = "reader_failed",
     }
 }
 
@@ -254,7 +257,7 @@ impl Resolver {
         if let Some(known) = self.files.get(&key) {
             return Ok(known);
         }
-        let file = File::from(fs::open(format!("/proc/self/fd/{}", place.as_raw_fd()), READ, Mode::empty())?);
+        let file = File::from(fs::openat(CWD, format!("/proc/self/fd/{}", place.as_raw_fd()), READ, Mode::empty())?);
         // What is remembered must be of the file that was read.
         let (_, key) = examine(&file)?;
         let verdict = image::read(&Pieces::of(&file));
@@ -276,6 +279,7 @@ impl<E: Into<io::Error>> From<E> for Unread {
 }
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+// Everything is opened by `openat`, the only call to open files that the reader's filter allows.
 /// Opens a name, not what it stands for: neither its file system nor its device hears of it.
 const NAME: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 
@@ -289,7 +293,7 @@ struct Process {
 
 impl Process {
     fn open(tgid: Tgid) -> io::Result<Process> {
-        let directory = fs::open(format!("/proc/{}", tgid.0), NAME | OFlags::DIRECTORY, Mode::empty())?;
+        let directory = fs::openat(CWD, format!("/proc/{}", tgid.0), NAME | OFlags::DIRECTORY, Mode::empty())?;
         Ok(Process { directory, mounts: OnceCell::new(), cpu_time_before: cpu_time() })
     }
 
@@ -318,7 +322,8 @@ impl Process {
     fn is_foreign(&self, device: Device) -> bool {
         let mounts = || {
             let mut mounts = Mounts::default();
-            for table in [self.file("mountinfo"), File::open("/proc/self/mountinfo")].into_iter().flatten() {
+            let ours = fs::openat(CWD, "/proc/self/mountinfo", READ, Mode::empty()).map(File::from).map_err(Into::into);
+            for table in [self.file("mountinfo"), ours].into_iter().flatten() {
                 mounts.add(table);
             }
             mounts

@@ -9,15 +9,12 @@ use std::{
 use anyhow::Result;
 use prometheus::process_collector::ProcessCollector;
 use rustix::time::{ClockId, clock_gettime};
-use schedscope_ebpf::{
-    gil::{AddressRange, RANGES},
-    residual::Residuals,
-};
+use schedscope_ebpf::residual::Residuals;
 
 use crate::{
     capture::{
         allowance::CpuSet,
-        interpreters::Interpreters,
+        interpreters::{Interpreters, Told},
         kernel::{ProgramCost, ProgramStatus, now_ns},
         preflight::kernel_release_name,
         snapshot::{Cpu, Snapshot, Tid, WorkloadId},
@@ -38,13 +35,17 @@ use crate::{
     },
 };
 
+/// What `/status` says then.
+const READER_FAILURE: &str = "the processes that read others cannot be killed: they wait for a file system that does not answer; no other process is read \
+     until one of them ends";
+
 /// What the kernel side has to be told about threads.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
     /// The workload that counts them from now on.
     pub(super) workloads: Vec<(Tid, WorkloadId)>,
     /// Where their processes keep their interpreters' locks.
-    pub(super) locks: Vec<(Tid, [AddressRange; RANGES])>,
+    pub(super) locks: Told,
 }
 
 /// What a scrape needs besides what is known. Collecting began at `begin`.
@@ -105,11 +106,11 @@ impl Cost {
 }
 
 impl Collector {
-    pub(super) fn new(config: Config, topology: Topology) -> Collector {
+    pub(super) fn new(config: Config, topology: Topology, interpreters: Interpreters) -> Collector {
         Collector {
             topology,
             scanner: Scanner::new(config.rules, config.max_workloads as usize),
-            interpreters: Interpreters::default(),
+            interpreters,
             live: Live::default(),
             totals: HostTotals::default(),
             history: History::new(epoch(), now_ns()),
@@ -136,6 +137,11 @@ impl Collector {
         Ok((snapshot, Orders { workloads, locks }))
     }
 
+    /// Takes in what is known of interpreters since the last reading.
+    pub(super) fn hear_reader(&mut self) -> Told {
+        self.interpreters.hear(now_ns())
+    }
+
     /// Counts a failure, and logs the first of each stage; more of the same would only fill the log.
     pub(super) fn failed(&mut self, stage: Stage, error: &anyhow::Error) {
         let count = &mut self.collection.errors[stage as usize];
@@ -157,6 +163,7 @@ impl Collector {
             workloads: self.scanner.table().iter().filter_map(workload).collect(),
             pythons: self.interpreters.alive(),
             pythons_unresolved: self.interpreters.unresolved(),
+            reader: self.interpreters.reader_health(),
             cpus: self.cpus(),
             online_at_start: self.topology.online().iter().copied().map(Cpu).collect(),
             losses: self.totals.losses,
@@ -203,6 +210,7 @@ impl Collector {
             kernel: kernel_release_name(),
             reading_age_seconds: last_reading.map(|reading| reading.at.elapsed().as_secs_f64()),
             failure: last_reading.and_then(|reading| reading.failure.clone()),
+            reader_failure: self.interpreters.reader_health().has_given_up.then_some(READER_FAILURE),
             programs: programs.iter().map(program).collect(),
             workloads: self.scanner.table().iter().map(workload).collect(),
             workloads_folded: self.scanner.table().folded(),
@@ -247,7 +255,7 @@ mod tests {
     /// Under a service manager the test belongs to that unit, so a rule names it.
     fn collector() -> Collector {
         let rules = "[[workload]]\nname = \"this test\"\nmatch = { exe = \"*\" }\n";
-        Collector::new(Config::parse(rules).unwrap(), Topology::default())
+        Collector::new(Config::parse(rules).unwrap(), Topology::default(), Interpreters::default())
     }
 
     fn cell(on_cpu_ns: u64) -> Cell {

@@ -10,6 +10,7 @@ use crate::{
     capture::{
         distribution::tests::histogram,
         kernel::ProgramCost,
+        reader::Health,
         snapshot::{Losses, Times},
     },
     diagnose::ModelName,
@@ -64,7 +65,8 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
     let place = CpuPlace { core: 0, llc: 0, node: 0, reserved: 0 };
     Exposition {
         pythons: [2, 0, 0, 0, 0],
-        pythons_unresolved: [0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+        pythons_unresolved: [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
+        reader: Health { restarts: [2, 0, 0, 0, 1, 0], left_behind: 1, has_given_up: false, cpu_ns: 1_500_000_000 },
         workloads: vec![workload("other", NameSource::Other, other), workload("web", NameSource::Rule, web)],
         cpus: vec![
             CpuTotals { cpu: Cpu(0), place: Some(place), switches_from_task: 5, switches_from_idle: 4, idle_ns: 1_500_000_000 },

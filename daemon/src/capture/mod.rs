@@ -13,9 +13,10 @@
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
 //! | [`family`] | which processes descend from which |
 //! | [`spawn`], [`inherited`] | starting a child, and the signals that it must find as we found them |
-//! | [`topology`], [`preflight`] | the host's CPUs, what the host can do |
+//! | [`topology`], [`preflight`], [`capabilities`] | the host's CPUs, what the host can do, what we may do |
 
 pub(crate) mod allowance;
+pub(crate) mod capabilities;
 pub mod distribution;
 pub(crate) mod family;
 pub(crate) mod inherited;

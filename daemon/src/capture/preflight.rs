@@ -2,7 +2,10 @@
 
 use schedscope_ebpf::abi::program;
 
-use crate::capture::kernel::btf::Btf;
+use crate::capture::{
+    capabilities::{self, READING, STATISTICS},
+    kernel::btf::Btf,
+};
 
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -43,7 +46,19 @@ pub(crate) fn examine() -> Vec<Finding> {
         findings.push(blocked_reasons(&btf));
         findings.push(run_delay(&btf));
     }
+    findings.extend(rights());
     findings
+}
+
+/// The rights without which something is not known.
+pub(crate) fn rights() -> impl Iterator<Item = Finding> {
+    READING.into_iter().chain([STATISTICS]).map(|(name, capability, without)| {
+        if capabilities::has(capability) {
+            Finding::new(name, Verdict::Good, "held")
+        } else {
+            Finding::new(name, Verdict::Degraded, format!("without it {without}"))
+        }
+    })
 }
 
 /// The first finding that makes tracing impossible.

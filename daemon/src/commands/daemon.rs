@@ -24,8 +24,10 @@ use tokio::{
 
 use crate::{
     capture::{
+        capabilities::{self, STATISTICS},
         interpreters::Interpreters,
         kernel::{Depth, KernelError, Sizes, StatsGuard, Tracer, enable_stats},
+        preflight::{self, Verdict},
         reader,
         snapshot::Snapshot,
         topology::Topology,
@@ -71,11 +73,19 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let listener = serve::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
     let topology = super::require_host()?;
     let tracer = trace(&config, &topology)?;
+    for lack in preflight::rights().filter(|finding| finding.verdict == Verdict::Degraded) {
+        tracing::warn!("{} is missing: {}", lack.what, lack.detail);
+    }
     let (handle, requests) = LoopHandle::new();
-    let own_cost = config.own_cost;
+    let can_measure = capabilities::has(STATISTICS.1);
+    let own_cost = config.own_cost.filter(|_| can_measure);
+    let unmeasured = (config.own_cost.is_some() && !can_measure).then(|| format!("{} is missing", STATISTICS.0));
+    // Before there are other threads, which would keep what they have.
+    capabilities::drop_all_but_for_serving(own_cost.is_some()).context("cannot give up capabilities")?;
     let reader = reader::Client::new(program.to_owned()).context("cannot prepare to read other processes")?;
     let heard = reader.events().try_clone_to_owned().context("cannot prepare to read other processes")?;
-    let collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
+    let mut collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
+    collector.cost.unmeasured = unmeasured;
     let daemon = Daemon { tracer, statistics: None, readings: 0, collector, handle, scans: 0, scraped: None };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

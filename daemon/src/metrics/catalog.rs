@@ -226,8 +226,6 @@ metrics! {
         "Such processes that were killed and do not end.", from "reader";
     READER_STOPPED: Gauge, Bool, "reader_stopped", [],
         "1 while so many of them do not end that no process is read, and new Pythons are not found.", from "reader";
-    READER_CPU: Counter, Seconds, "reader_cpu_seconds_total", [],
-        "CPU time of the processes that read others, which the daemon's does not include.", from "reader";
 
     CPU_SWITCHES: Counter, Count, "cpu_context_switches_total", [CPU, CPU_SWITCH_KIND],
         "Context switches of each CPU, all tasks, by what it switched away from: a task or the idle task.",
@@ -270,7 +268,7 @@ metrics! {
     EXPOSITION_SERIES: Gauge, Count, "exposition_series", [],
         "Samples in this exposition, not counting the process collector's.", from "exposition";
     DAEMON_CPU: Counter, Seconds, "daemon_cpu_seconds_total", [],
-        "CPU time of the daemon.", from "clock_gettime(2), CLOCK_PROCESS_CPUTIME_ID";
+        "CPU time of the daemon and of the processes that read others for it.", from "clock_gettime(2), the clocks of the processes";
     BPF_ATTACHED: Gauge, Bool, "bpf_program_attached", [PROGRAM],
         "1 if the BPF program is loaded and attached.", from "loader";
     BPF_RUN_SECONDS: Counter, Seconds, "bpf_program_run_seconds_total", [PROGRAM],

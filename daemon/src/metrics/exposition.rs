@@ -41,8 +41,8 @@ pub struct Exposition<'a> {
     pub torn_records: u64,
     /// Each BPF program and what it cost.
     pub programs: Vec<Program>,
-    /// How long the kernel's BPF statistics were on.
-    pub bpf_measured_ns: u64,
+    /// How long the kernel's BPF statistics were on; `None` where they cannot be.
+    pub bpf_measured_ns: Option<u64>,
     /// Names refused series of their own because none were free.
     pub workloads_folded: u64,
     /// What collecting takes.

@@ -50,7 +50,7 @@ pub fn catalog_text(exposition: &Exposition<'_>) -> String {
     cpus(&mut text, exposition);
     check(&mut text, exposition);
     collection(&mut text, exposition);
-    programs(&mut text, &exposition.programs);
+    programs(&mut text, exposition);
     let series = text.series + 1;
     text.single(&catalog::EXPOSITION_SERIES, series);
     text.out
@@ -134,7 +134,6 @@ fn pythons(text: &mut Text, exposition: &Exposition<'_>) {
     });
     text.single(&catalog::READERS_LEFT_BEHIND, reader.left_behind);
     text.single(&catalog::READER_STOPPED, reader.has_given_up.into());
-    text.single(&catalog::READER_CPU, reader.cpu_ns);
 }
 
 fn cpus(text: &mut Text, exposition: &Exposition<'_>) {
@@ -194,19 +193,22 @@ fn collection(text: &mut Text, exposition: &Exposition<'_>) {
     text.single(&catalog::COLLECTION_DURATION, collection.duration_ns);
     text.single(&catalog::COLLECTIONS, collection.count);
     text.single(&catalog::DAEMON_CPU, exposition.daemon_cpu_ns);
-    text.single(&catalog::BPF_MEASURED, exposition.bpf_measured_ns);
+    text.family(&catalog::BPF_MEASURED, exposition.bpf_measured_ns, |family, ns| family.add(&[], ns));
     text.family(&catalog::BUILD_INFO, [env!("CARGO_PKG_VERSION")], |family, version| family.add(&[version], 1));
 }
 
-fn programs(text: &mut Text, programs: &[Program]) {
+fn programs(text: &mut Text, Exposition { programs, bpf_measured_ns, .. }: &Exposition<'_>) {
     let mut of_each = |metric, value: fn(&Program) -> u64| {
         text.family(metric, catalog::PROGRAMS, |family, name| {
             family.add(&[name], programs.iter().find(|program| program.cost.name == name).map_or(0, value));
         });
     };
     of_each(&catalog::BPF_ATTACHED, |program| program.attached.into());
-    of_each(&catalog::BPF_RUN_SECONDS, |program| program.cost.run_ns);
-    of_each(&catalog::BPF_RUNS, |program| program.cost.runs);
+    // What is not measured is not 0.
+    if bpf_measured_ns.is_some() {
+        of_each(&catalog::BPF_RUN_SECONDS, |program| program.cost.run_ns);
+        of_each(&catalog::BPF_RUNS, |program| program.cost.runs);
+    }
     of_each(&catalog::BPF_RECURSION_MISSES, |program| program.cost.recursion_misses);
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Status {
     pub(crate) reading_age_seconds: Option<f64>,
     /// Why no other process is read, so that new Pythons are not found; `null` if they are.
     pub(crate) reader_failure: Option<&'static str>,
+    /// Why what the programs cost is not measured; `null` if it is, or is not wanted.
+    pub(crate) cost_failure: Option<String>,
     pub(crate) programs: Vec<ProgramStatus>,
     /// Workloads with series of their own.
     pub(crate) workloads: Vec<WorkloadStatus>,

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     os::{
         fd::OwnedFd,
         unix::fs::{PermissionsExt, chown},
@@ -16,14 +16,14 @@ use std::{
 
 use procfs::process::{Process, all_processes};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
-use schedscope::capture::reader::NAME;
+use schedscope::{capture::reader::NAME, lab::daemon::free_address};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{
     attached::state,
     host::{self, Guarded, comes_true, installed, privileged, python, send as signal},
-    served::{Daemon, assert_never_down, samples, sum},
+    served::{Daemon, assert_never_down, samples, sum, try_get},
 };
 use crate::python::{
     hostile::{HOSTILE, build_map, write_hostile},
@@ -115,11 +115,15 @@ fn the_reader_has_few_rights_and_does_not_outlive_the_daemon() {
     let helper = helper(&daemon);
     assert!(comes_true(5, || status_of(helper, "Seccomp") == "2"));
     assert_eq!(status_of(helper, "NoNewPrivs"), "1");
-    let needed = 1 << 2 | 1 << 19 | 1 << 40;
+    let needed: u64 = 1 << 2 | 1 << 19 | 1 << 40;
     for set in ["CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb"] {
         let held = u64::from_str_radix(&status_of(helper, set), 16).unwrap();
         assert_eq!(held & !needed, 0, "{set}: {held:x}");
     }
+    // The daemon has given up what only its start takes.
+    let of_daemon = u64::from_str_radix(&status_of(daemon.process.id(), "CapPrm"), 16).unwrap();
+    let (bpf, sys_admin) = (1 << 39, 1 << 21);
+    assert_eq!(of_daemon & !(needed | bpf | sys_admin), 0, "{of_daemon:x}");
     let limits = Process::new(helper.cast_signed()).unwrap().limits().unwrap();
     let limits = [limits.max_data_size, limits.max_open_files, limits.max_processes, limits.max_file_size, limits.max_cpu_time];
     assert!(limits.iter().all(|limit| !matches!(limit.soft_limit, procfs::process::LimitValue::Unlimited)), "{limits:?}");
@@ -333,4 +337,36 @@ fn reading_takes_each_of_the_capabilities_that_the_reader_keeps() {
         }
     }
     println!("skipped: no Python is a program without a library of its own");
+}
+
+#[test]
+fn what_is_missing_without_a_capability_is_said() {
+    let Some(_) = privileged().and_then(|()| installed(&["setpriv"], "util-linux")) else { return };
+    for (capability, is_fatal, said) in [
+        ("bpf,-sys_admin", true, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON"),
+        ("perfmon,-sys_admin", true, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON"),
+        ("sys_ptrace", false, "CAP_SYS_PTRACE is missing: without it no process of another user is read"),
+        ("checkpoint_restore", false, "CAP_CHECKPOINT_RESTORE is missing: without it Pythons whose files"),
+        ("dac_read_search", false, "CAP_DAC_READ_SEARCH is missing: without it of other users' Pythons"),
+        ("sys_admin", false, "CAP_SYS_ADMIN is missing: without it what the BPF programs cost is not measured"),
+    ] {
+        let address = free_address().unwrap();
+        let mut command = Command::new("setpriv");
+        command.arg(format!("--bounding-set=-{capability}")).arg(host::schedscope());
+        let mut daemon =
+            Guarded(command.args(["daemon", "--listen", &address.to_string()]).stderr(Stdio::piped()).spawn().unwrap());
+        if !is_fatal {
+            assert!(comes_true(20, || try_get(address, "/metrics").is_some()), "without {capability}");
+            let text = try_get(address, "/metrics").unwrap();
+            assert_eq!(text.contains("schedscope_bpf_program_run_seconds_total"), capability != "sys_admin");
+            let status: Value = serde_json::from_str(&try_get(address, "/status").unwrap()).unwrap();
+            assert_eq!(status["cost_failure"].is_string(), capability == "sys_admin", "{status}");
+            signal(daemon.id(), libc::SIGTERM);
+        }
+        assert_eq!(daemon.wait().unwrap().success(), !is_fatal, "without {capability}");
+        let mut log = String::new();
+        daemon.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(log.contains(said), "without {capability}: {log}");
+        assert_eq!(log.matches("is missing").count(), usize::from(!is_fatal), "without {capability}: {log}");
+    }
 }

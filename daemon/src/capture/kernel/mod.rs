@@ -85,7 +85,7 @@ pub enum KernelError {
     #[error("a BPF map operation failed")]
     MapOperation(#[from] aya::maps::MapError),
     /// A system call of the BPF subsystem failed.
-    #[error("cannot turn on the kernel's BPF statistics, which need Linux 5.8")]
+    #[error("cannot turn on the kernel's BPF statistics, which need CAP_SYS_ADMIN")]
     Syscall(#[from] aya::sys::SyscallError),
     /// A map could not be mapped into memory.
     #[error("cannot map the BPF map {name} into memory: {source}")]

@@ -1,6 +1,7 @@
 //! Our side: starts helpers, asks them, kills and reaps them. Nothing here waits for one.
 
 use std::{
+    cell::Cell,
     io,
     mem::MaybeUninit,
     os::{
@@ -54,6 +55,8 @@ pub struct Client {
 struct Helper {
     process: Child,
     socket: OwnedFd,
+    /// CPU time when it was last looked at.
+    cpu_ns: Cell<u64>,
     /// Once it was killed: why, if that does not follow from how it ends, and what it was looking at.
     killed: Option<(Option<Restart>, Option<Tgid>)>,
 }
@@ -227,14 +230,14 @@ impl Helper {
         let mut command = Command::new(program);
         command.arg0(NAME).arg(NAME).env_clear().current_dir("/").process_group(0);
         command.stdin(its).stdout(Stdio::null());
-        Ok(Helper { process: command.spawn()?, socket, killed: None })
+        Ok(Helper { process: command.spawn()?, socket, cpu_ns: Cell::new(0), killed: None })
     }
 
     fn pid(&self) -> libc::pid_t {
         self.process.id().cast_signed()
     }
 
-    /// CPU time so far; 0 if it was reaped.
+    /// CPU time so far, as far as it is known.
     fn cpu_ns(&self) -> u64 {
         let (mut clock, mut time) = (0, MaybeUninit::<libc::timespec>::zeroed());
         // SAFETY: both are valid for writes, and zeros are a valid time if a call fails.
@@ -245,7 +248,8 @@ impl Helper {
             time.assume_init()
         };
         let part = |number: i64| u64::try_from(number).unwrap_or(0);
-        part(time.tv_sec) * SECOND_NS + part(time.tv_nsec)
+        self.cpu_ns.set(self.cpu_ns.get().max(part(time.tv_sec) * SECOND_NS + part(time.tv_nsec)));
+        self.cpu_ns.get()
     }
 
     fn limit_cpu_time(&self) -> io::Result<()> {
@@ -306,9 +310,9 @@ mod tests {
             ("sleep 60", DEADLINE_NS + 1, Restart::Deadline),
             ("printf nonsense >&0; sleep 60", 0, Restart::BadAnswer),
             (r#"printf '{"tgid":8,"result":{"Ok":null}}' >&0; sleep 60"#, 0, Restart::BadAnswer),
-            ("exit 3", 0, Restart::Ended),
-            ("kill -SYS $$", 0, Restart::ForbiddenCall),
-            ("kill -XCPU $$", 0, Restart::CpuTime),
+            ("head -c 4 > /dev/null; exit 3", 0, Restart::Ended),
+            ("head -c 4 > /dev/null; kill -SYS $$", 0, Restart::ForbiddenCall),
+            ("head -c 4 > /dev/null; kill -XCPU $$", 0, Restart::CpuTime),
         ] {
             let directory = TempDir::new().unwrap();
             let mut client = client_of(script, directory.path());

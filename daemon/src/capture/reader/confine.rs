@@ -15,10 +15,8 @@ use rustix::{
 };
 use seccompiler::{BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
 
-/// What reading takes: other users' maps and memory (`SYS_PTRACE`), the files that they map (`CHECKPOINT_RESTORE`), and entries of `/proc`
-/// and files that only their owners may open (`DAC_READ_SEARCH`).
-const NEEDED: CapabilitySet =
-    CapabilitySet::SYS_PTRACE.union(CapabilitySet::CHECKPOINT_RESTORE).union(CapabilitySet::DAC_READ_SEARCH);
+use crate::capture::capabilities::reading;
+
 /// A number that no kernel's last capability exceeds.
 const CAPABILITIES_MAX: u32 = 63;
 /// Data and heap. The program itself takes 1 MiB, what is remembered of files up to 8, a memory map up to 16.
@@ -65,17 +63,18 @@ fn close_files() {
 }
 
 fn drop_capabilities() -> rustix::io::Result<()> {
+    let needed = reading();
     let held = capabilities(None)?;
     // Without SETPCAP the bounding set stays; with no_new_privs nothing can be gained from it.
     if held.effective.contains(CapabilitySet::SETPCAP) {
         for capability in (0..=CAPABILITIES_MAX).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
-            if !NEEDED.contains(capability) && capability_is_in_bounding_set(capability).unwrap_or(false) {
+            if !needed.contains(capability) && capability_is_in_bounding_set(capability).unwrap_or(false) {
                 remove_capability_from_bounding_set(capability)?;
             }
         }
     }
     clear_ambient_capability_set()?;
-    let kept = held.permitted & NEEDED;
+    let kept = held.permitted & needed;
     set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() })
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Cost {
     /// Start of the open window and what the programs had cost then.
     open: Option<(Instant, Vec<ProgramCost>)>,
     measured: Duration,
+    /// Why it is never measured.
+    pub(super) unmeasured: Option<String>,
     /// Run time and runs of each program in the windows that have closed.
     closed: HashMap<&'static str, (u64, u64)>,
 }
@@ -159,11 +161,13 @@ impl Collector {
             let (totals, allowed_cpus) = (self.totals.workload(id)?, allowed.get(&id).map(CpuSet::count));
             Some(Workload { name, source, allowed_cpus, model: self.live.of(id), totals })
         };
+        let reader = self.interpreters.reader_health();
+        let own_cpu = clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default();
         let exposition = Exposition {
             workloads: self.scanner.table().iter().filter_map(workload).collect(),
             pythons: self.interpreters.alive(),
             pythons_unresolved: self.interpreters.unresolved(),
-            reader: self.interpreters.reader_health(),
+            reader,
             cpus: self.cpus(),
             online_at_start: self.topology.online().iter().copied().map(Cpu).collect(),
             losses: self.totals.losses,
@@ -171,11 +175,11 @@ impl Collector {
             waiting: scrape.waiting,
             torn_records: self.totals.torn_records,
             programs: scrape.programs.iter().map(|status| self.cost.of(status, scrape.costs)).collect(),
-            bpf_measured_ns: ns(self.cost.measured),
+            bpf_measured_ns: self.cost.unmeasured.is_none().then(|| ns(self.cost.measured)),
             workloads_folded: self.scanner.table().folded(),
             collection: self.collection,
             refused: scrape.refused,
-            daemon_cpu_ns: ns(clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default()),
+            daemon_cpu_ns: ns(own_cpu) + reader.cpu_ns,
         };
         text::encode(&exposition, &self.process)
     }
@@ -210,6 +214,7 @@ impl Collector {
             kernel: kernel_release_name(),
             reading_age_seconds: last_reading.map(|reading| reading.at.elapsed().as_secs_f64()),
             failure: last_reading.and_then(|reading| reading.failure.clone()),
+            cost_failure: self.cost.unmeasured.clone(),
             reader_failure: self.interpreters.reader_health().has_given_up.then_some(READER_FAILURE),
             programs: programs.iter().map(program).collect(),
             workloads: self.scanner.table().iter().map(workload).collect(),

@@ -81,7 +81,7 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
             attached: true,
             cost: ProgramCost { name: "sched_switch", run_ns: 72_000, runs: 1000, recursion_misses: 0 },
         }],
-        bpf_measured_ns: 1_000_000_000,
+        bpf_measured_ns: Some(1_000_000_000),
         workloads_folded: 2,
         collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0] },
         refused: [4, 1],

@@ -13,6 +13,8 @@ pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let process = Process::new(i32::try_from(tgid.0).ok()?).ok()?;
     let stat = process.stat().ok()?;
     let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());
+    // The kernel appends this when the file was replaced or removed, as an upgrade does; the program is the same.
+    let exe = exe.map(|path| path.strip_suffix(" (deleted)").map_or(path.clone(), str::to_owned));
     // The unified hierarchy has number 0; with cgroup v1 alone, systemd's is the one that names units.
     let groups = process.cgroups().map(|groups| groups.0).unwrap_or_default();
     let unified = groups.iter().find(|group| group.hierarchy == 0 && group.pathname != "/");

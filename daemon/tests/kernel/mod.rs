@@ -29,6 +29,7 @@ mod machine;
 mod models;
 mod oracle;
 mod outages;
+mod owners;
 mod page;
 mod perf;
 mod policies;

@@ -18,7 +18,7 @@ fn process(tgid: u32, ppid: u32, start_ns: u64, on_cpu_ns: u64) -> Thread {
 
 fn seeded(tgid: u32, on_cpu_ns: u64) -> Thread {
     let mut thread = process(tgid, 1, 5, on_cpu_ns);
-    thread.record.seeded_as = Phase::Blocked as u32;
+    thread.record.seeded_as = Phase::Blocked as u16;
     thread
 }
 
@@ -31,6 +31,10 @@ fn ended(mut thread: Thread) -> Snapshot {
 #[expect(clippy::unnecessary_wraps, reason = "it stands for a reader, which can fail")]
 fn exe(name: &str) -> Option<Identity> {
     Some(Identity { exe: Some(format!("/bin/{name}")), ..Identity::default() })
+}
+
+fn moved(tid: u32, to: WorkloadId) -> Move {
+    Move { tid: Tid(tid), to, is_start: false }
 }
 
 fn scanner() -> Scanner {
@@ -52,10 +56,10 @@ fn a_busy_process_moves_to_its_own_workload_with_all_its_threads() {
     second.record.tid = 11;
     let mut threads = [seeded(10, 0), second, seeded(20, 0)];
     let read = |tgid: Tgid| exe(if tgid.0 == 10 { "busy" } else { "lazy" });
-    assert_eq!(scanner.scan(&alive(&threads), read), [(Tid(10), WorkloadId(1)), (Tid(11), WorkloadId(1))]);
+    assert_eq!(scanner.scan(&alive(&threads), read), [moved(10, WorkloadId(1)), moved(11, WorkloadId(1))]);
     assert_eq!(names(&scanner), ["other", "busy"]);
     threads[0].record.workload = 1;
-    assert_eq!(scanner.scan(&alive(&threads), read), [(Tid(11), WorkloadId(1))], "one is where it belongs");
+    assert_eq!(scanner.scan(&alive(&threads), read), [moved(11, WorkloadId(1))], "one is where it belongs");
 }
 
 #[test]
@@ -68,7 +72,33 @@ fn after_exec_a_process_is_named_anew_and_leaves_the_workload_it_inherited() {
     child.record.workload = 1;
     child.record.execs = 1;
     let moves = scanner.scan(&alive(&[shell, child]), |tgid| exe(if tgid.0 == 10 { "shell" } else { "cat" }));
-    assert_eq!(moves, [(Tid(11), OTHER_ID)]);
+    // It was forked here, and nobody has counted it under its new name.
+    assert_eq!(moves, [Move { is_start: true, ..moved(11, OTHER_ID) }]);
+}
+
+/// Whoever gives itself another name, or is moved to another cgroup, comes to another workload as by an exec.
+#[test]
+fn a_process_counts_as_started_once_under_each_name() {
+    let mut scanner = scanner();
+    let mut worker = process(10, 1, 50, BUSY_NS);
+    worker.record.execs = 1;
+    let mut scan = |worker: &Thread, name: &str| {
+        // Until its turn comes to be read again.
+        for _ in 0..SCANS_PER_REFRESH {
+            let moves = scanner.scan(&alive(std::slice::from_ref(worker)), |_| exe(name));
+            if let [moved] = moves[..] {
+                return Some((moved.to.0, moved.is_start));
+            }
+        }
+        None
+    };
+    assert_eq!(scan(&worker, "first"), Some((1, true)), "the kernel side did not know it");
+    worker.record.workload = 1;
+    assert_eq!(scan(&worker, "second"), Some((2, true)));
+    // As when its move has failed.
+    assert_eq!(scan(&worker, "second"), Some((2, false)));
+    worker.record.workload = 2;
+    assert_eq!(scan(&worker, "second"), None);
 }
 
 #[test]
@@ -113,7 +143,7 @@ fn a_family_forked_between_two_scans_is_named_from_the_oldest_on() {
     // The grandchild's number is lower: it is the start that counts.
     let family = [process(10, 20, 300, 0), process(20, 30, 200, 0), parent];
     let moves = scanner.scan(&alive(&family), |tgid| panic!("{tgid:?} was read"));
-    assert_eq!(moves.iter().map(|(tid, _)| tid.0).collect::<Vec<_>>(), [10, 20, 30]);
+    assert_eq!(moves.iter().map(|moved| moved.tid.0).collect::<Vec<_>>(), [10, 20, 30]);
     // One that was alive before tracing began may have become anything since its fork.
     let mut reads = Vec::new();
     let mut stranger = seeded(40, 0);
@@ -153,7 +183,7 @@ fn the_busiest_are_read_first_and_get_the_last_number() {
         exe(&format!("p{tgid:?}"))
     });
     assert_eq!((reads[0], reads.len()), (1050, READS_PER_SCAN), "the others wait for the next scan");
-    assert_eq!(moves.iter().map(|(tid, id)| (tid.0, id.0)).collect::<Vec<_>>(), [(1050, 1), (1, 1)]);
+    assert_eq!(moves.iter().map(|moved| (moved.tid.0, moved.to.0)).collect::<Vec<_>>(), [(1050, 1), (1, 1)]);
     assert_eq!(scanner.table().folded(), READS_PER_SCAN as u64 - 1);
     let counted: Vec<(u32, u32)> = scanner.processes().filter(|(_, id)| *id != OTHER_ID).map(|(tgid, id)| (tgid.0, id.0)).collect();
     assert_eq!(counted, [(1050, 1)]);
@@ -191,9 +221,9 @@ proptest! {
             }
             let moves = scanner.scan(&snapshot, |tgid| if tgid.0 % 7 == 0 { None } else { exe(&format!("p{}", tgid.0 % 12)) });
             let named = scanner.table().iter().count();
-            prop_assert!(moves.iter().all(|(_, id)| (id.0 as usize) < named));
+            prop_assert!(moves.iter().all(|moved| (moved.to.0 as usize) < named));
             let live: BTreeSet<u32> = snapshot.threads.iter().filter(|t| !t.has_ended()).map(|t| t.record.tgid).collect();
-            prop_assert!(moves.iter().all(|(tid, _)| live.contains(&tid.0)));
+            prop_assert!(moves.iter().all(|moved| live.contains(&moved.tid.0)));
             prop_assert!(scanner.processes().all(|(tgid, _)| live.contains(&tgid.0)));
         }
     }

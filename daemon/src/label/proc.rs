@@ -38,6 +38,19 @@ mod tests {
     }
 
     #[test]
+    fn an_executable_that_was_removed_keeps_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(dir.path()).unwrap().join("sleeper");
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        let mut child = std::process::Command::new(&path).arg("60").spawn().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let identity = read_identity(Tgid(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(identity.unwrap().exe.as_deref(), path.to_str());
+    }
+
+    #[test]
     fn a_process_that_ended_is_not() {
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();

@@ -214,6 +214,26 @@ fn a_provisional_workload_is_kept_while_an_exec_may_still_lead_to_it() {
 }
 
 #[test]
+fn threads_are_moved_out_of_a_provisional_workload_and_it_is_kept_until_they_are() {
+    let (mut kernel, mut scanner) = (Kernel::new(), scanner());
+    assert!(kernel.exec(None, 0) && kernel.exec(None, 0));
+    // A zombie keeps its record until its parent asks for it.
+    kernel.processes[1].0.record.clock.phase = Phase::Dead as u32;
+    let mut settle = |kernel: &mut Kernel| {
+        let mut snapshot = kernel.snapshot();
+        scanner.scan(&snapshot, |_: Tgid| None);
+        scanner.settle(&mut snapshot, 0)
+    };
+    for _ in 0..3 {
+        let OwnerOrders { moves, retired, .. } = settle(&mut kernel);
+        assert_eq!(moves, [(Tid(1), WorkloadId(1)), (Tid(2), WorkloadId(1))]);
+        assert_eq!(retired, [], "a thread is in it");
+    }
+    kernel.processes.clear();
+    assert_eq!(settle(&mut kernel).retired.len(), 1);
+}
+
+#[test]
 fn a_forked_process_counts_where_it_is_once_it_stays_there() {
     let count = |age_ns, execs, tid, seeded_as: Phase| {
         let mut forked = thread(7, Phase::Blocked);
@@ -242,6 +262,9 @@ fn programs_are_forgotten_that_were_not_met_for_longest() {
         key.exe[0] = b'x';
         key
     };
+    // The first is in use all the time.
+    let mut old = thread(5, Phase::Running);
+    old.record.identity = 1;
     for number in 0..=MAX_PROGRAMS {
         let met = ProvisionalWorkload {
             number: WorkloadId(9),
@@ -251,12 +274,13 @@ fn programs_are_forgotten_that_were_not_met_for_longest() {
         };
         let taken_ns = number as u64 * 2 * GRACE_NS;
         for taken_ns in [taken_ns, taken_ns + GRACE_NS] {
-            let mut snapshot = Snapshot { taken_ns, provisional: vec![met.clone()], ..Snapshot::default() };
+            let mut snapshot =
+                Snapshot { taken_ns, provisional: vec![met.clone()], threads: vec![old.clone()], ..Snapshot::default() };
             scanner.scan(&snapshot, |_: Tgid| None);
             forgotten.extend(scanner.settle(&mut snapshot, taken_ns).forgotten);
         }
     }
-    assert_eq!(forgotten, (0..MAX_PROGRAMS / 4).map(key).collect::<Vec<_>>());
+    assert_eq!(forgotten, (1..=MAX_PROGRAMS / 4).map(key).collect::<Vec<_>>());
 }
 
 #[test]

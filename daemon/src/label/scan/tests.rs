@@ -1,10 +1,16 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
+use schedscope_ebpf::{
+    abi::{ExecKey, TaskRecord},
+    task_clock::Phase,
+};
 
 use super::*;
-use crate::{capture::snapshot::tests::thread, label::table::OTHER_ID};
+use crate::{
+    capture::snapshot::{ProvisionalWorkload, tests::thread},
+    label::table::OTHER_ID,
+};
 
 /// CPU time that earns any name a number.
 const BUSY_NS: u64 = 1_000_000_000_000;
@@ -118,6 +124,22 @@ fn short_lived_processes_of_one_name_earn_it_a_number_together() {
     }
     assert_eq!(names(&scanner), ["other"]);
     scanner.scan(&alive(&[seeded(200, 4_000_000)]), |_| exe("cc"));
+    assert_eq!(names(&scanner), ["other", "cc"]);
+}
+
+#[test]
+fn processes_that_no_scan_has_seen_alive_earn_their_name_a_number() {
+    let mut scanner = scanner();
+    let mut key = ExecKey::default();
+    key.exe[..3].copy_from_slice(b"cc\0");
+    let provisional = ProvisionalWorkload { number: WorkloadId(9), key, cgroup: Box::new([0; 512]), cells: Vec::new() };
+    scanner.scan(&Snapshot { provisional: vec![provisional], ..Snapshot::default() }, |_| None);
+    let mut short = process(100, 1, 50, 60_000_000);
+    short.record.identity = 1;
+    scanner.scan(&ended(short.clone()), |_| None);
+    assert_eq!(names(&scanner), ["other"]);
+    short.record.tid = 101;
+    scanner.scan(&ended(short), |_| None);
     assert_eq!(names(&scanner), ["other", "cc"]);
 }
 

@@ -2,7 +2,8 @@
 //! and charges what they return.
 //!
 //! In reading order: `kernel_types` reads fields of kernel structs, `maps` holds the state, `tasks` finds, admits and releases
-//! threads, `owner` decides which workload a process belongs to that execs, `charge` adds to the counters, `accounts` keeps what verification needs, `hooks` is where the kernel calls in.
+//! threads, `owner` decides which workload a process belongs to that execs, `charge` adds to the counters, `accounts` keeps what
+//! verification needs, `hooks` is where the kernel calls in.
 #![no_std]
 #![no_main]
 // Inline assembly for BPF is still unstable: `charge` has barriers, and `kernel_types` the places that the loader fills in.

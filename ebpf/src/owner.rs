@@ -4,14 +4,14 @@
 //! each such [`ExecKey`] where it leads. For one that it has not named yet a provisional workload is opened, which user space adds to
 //! the right one as soon as it reads it: no process is too short to be counted where it belongs.
 
-use core::arch::asm;
+use core::{arch::asm, ptr};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
 };
 use schedscope_ebpf::{
-    abi::{CGROUP_BYTES, COMPONENT_BYTES, EXE_BYTES, ExecKey, ExecKeyDraft, Owner, Provisional, TaskRecord},
+    abi::{CGROUP_BYTES, COMPONENT_BYTES, EXE_BYTES, ExecKey, ExecKeyDraft, Owner, TaskRecord},
     loss::Loss,
     params::ABSENT,
     task_clock::Phase,
@@ -64,23 +64,25 @@ pub(crate) fn hand_over(task: Task, traced: &mut Traced, is_uncounted: bool) {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let before = traced.record.workload;
     let owner = owner_of(task, cpu);
-    if owner.workload == NO_WORKLOAD {
-        lose_on(cpu, Loss::OwnerUnknown);
-    } else {
-        traced.record.identity = owner.identity as u16;
-        if owner.workload != before {
-            close_run(task, traced, cpu, owner.workload);
-        }
-    }
-    let after = traced.record.workload;
+    let is_known = owner.workload != NO_WORKLOAD;
+    let after = if is_known { owner.workload } else { before };
     if is_uncounted {
         count_start(cpu, after, true);
     } else if after != before {
-        // It has been counted where it comes from. If one of the two is provisional, both may yet turn out to be one.
+        // It has been counted where it comes from. If one of the two is provisional, both may yet turn out to be one. Before the thread
+        // leaves: user space hands a workload back that no thread is in, and knows then who has left it.
         if let Some(arrivals) = ARRIVALS.get_ptr_mut(after * WORKLOADS.load() + before) {
             // SAFETY: one instruction on an aligned word of a map; it writes nothing else. `core` has no such operation for this target.
             unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) arrivals, in(reg) 1_u64, options(nostack)) };
         }
+    }
+    if !is_known {
+        lose_on(cpu, Loss::OwnerUnknown);
+        return;
+    }
+    traced.record.identity = owner.identity as u16;
+    if after != before {
+        close_run(task, traced, cpu, after);
     }
 }
 
@@ -129,32 +131,37 @@ const NO_WORKLOAD: u32 = u32::MAX;
 #[inline(never)]
 fn owner_of(task: Task, cpu: u32) -> Owner {
     let none = Owner { workload: NO_WORKLOAD, identity: 0 };
+    // A pointer: no reference may be held while the steps of a walk, which find the draft by themselves, write it.
     let Some(draft) = EXEC_KEYS.get_ptr_mut(cpu) else { return none };
-    // SAFETY: a map value; an exec on this CPU has it to itself until the hook ends.
-    let draft = unsafe { &mut *draft };
-    draft.key = ExecKey { cgroup_id: 0, hierarchy: 0, comm: [0; 16], exe: [0; EXE_BYTES] };
-    let node = cgroup_of(task, draft);
-    draft.key.cgroup_id = read(node, NODE_ID);
-    read_name(task, &mut draft.key.comm);
-    if !read_exe(task, draft) {
+    // SAFETY: a map value; an exec on this CPU has it to itself until the hook ends. The references end with the calls.
+    let node = unsafe {
+        // What cannot be read is zeros.
+        copy(&mut (*draft).key, ptr::null());
+        let node = cgroup_of(task, cpu, draft);
+        (*draft).key.cgroup_id = read(node, NODE_ID);
+        read_name(task, &mut (*draft).key.comm);
+        node
+    };
+    if !read_exe(task, cpu, draft) {
         return none;
     }
-    // SAFETY: the value is copied at once.
-    if let Some(owner) = unsafe { OWNERS.get(&draft.key) } {
+    // SAFETY: as above; the value is copied at once.
+    if let Some(owner) = unsafe { OWNERS.get(&(*draft).key) } {
         return *owner;
     }
     let Ok(Some(index)) = FREE_PROVISION.pop() else { return none };
     let Some(provisional) = PROVISIONALS.get_ptr_mut(index) else { return none };
-    // SAFETY: a map value, whose index was popped, so nobody else has it.
-    let provisional = unsafe { &mut *provisional };
-    provisional.key = draft.key;
-    read_cgroup(node, draft, provisional);
+    read_cgroup(node, cpu, draft, index);
     let owner = Owner { workload: FIRST_PROVISIONAL.load() + index, identity: 0 };
-    // Another CPU may have been faster, or the map be full: then two provisional workloads get the same name.
-    let _ = OWNERS.insert(&draft.key, &owner, u64::from(BPF_NOEXIST));
-    // Last, since it makes the entry visible to user space.
-    // SAFETY: a plain store the compiler may not move before the ones above, which lie before the helper's call.
-    unsafe { core::ptr::write_volatile(&raw mut provisional.in_use, 1) };
+    // SAFETY: as above, and a map value whose index was popped, so nobody else has it.
+    unsafe {
+        copy(&mut (*provisional).key, &(*draft).key);
+        // Another CPU may have been faster, or the map be full: then two provisional workloads get the same name.
+        let _ = OWNERS.insert(&(*draft).key, &owner, u64::from(BPF_NOEXIST));
+        // Last, since it makes the entry visible to user space: a plain store the compiler may not move before the ones above, which lie
+        // before the helper's call.
+        ptr::write_volatile(&raw mut (*provisional).in_use, 1);
+    }
     owner
 }
 
@@ -172,6 +179,13 @@ fn read_at(address: u64) -> u64 {
     word
 }
 
+/// Copies a key. The compiler's own way is a loop over its bytes, all of which the verifier walks.
+#[inline(always)]
+fn copy(key: &mut ExecKey, from: *const ExecKey) {
+    // SAFETY: the destination is a key; the helper fails softly on a bad address.
+    unsafe { bpf_probe_read_kernel((&raw mut *key).cast(), size_of::<ExecKey>() as u32, from.cast()) };
+}
+
 /// The thread name, with zeros behind it: the kernel may leave those of an older name there.
 #[inline(always)]
 fn read_name(task: Task, name: &mut [u8; 16]) {
@@ -180,45 +194,19 @@ fn read_name(task: Task, name: &mut [u8; 16]) {
     unsafe { bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), 16, from as *const _) };
 }
 
-/// The node of the cgroup that names units and containers: that of the unified hierarchy, or where it is only the root, of systemd's.
-#[inline(always)]
-fn cgroup_of(task: Task, draft: &mut ExecKeyDraft) -> u64 {
-    let set = read(task.address(), TASK_CGROUPS);
-    let unified = read(read(set, CSS_SET_UNIFIED), CGROUP_NODE);
-    let wanted = SYSTEMD_HIERARCHY.load();
-    if wanted == 0 || read(unified, NODE_PARENT) != 0 {
-        return unified;
-    }
-    let head = set + u64::from(CSS_SET_LINKS.load());
-    draft.at = read_at(head);
-    for _ in 0..MAX_HIERARCHIES {
-        let next = load(&draft.at);
-        if next == head || next == 0 {
-            break;
-        }
-        let cgroup = read(next - u64::from(CGROUP_LINK_NEXT.load()), CGROUP_LINK_CGROUP);
-        if read(read(cgroup, CGROUP_ROOT), ROOT_HIERARCHY) as u32 == wanted {
-            draft.key.hierarchy = u64::from(wanted);
-            return read(cgroup, CGROUP_NODE);
-        }
-        store(&mut draft.at, read_at(next));
-    }
-    unified
-}
-
-/// How the walk along a path goes on.
+/// How a walk goes on.
 const GOES_ON: u32 = 0;
 const HAS_ENDED: u32 = 1;
 const HAS_FAILED: u32 = 2;
 
-/// Walks a path to its end; false if it does not fit or cannot be read.
+/// Walks to an end; false if that is too far, or something cannot be read.
 ///
-/// Where the walk is lies in a map: the verifier would tell apart all ways in which a loop can have come to the same place if that were
-/// in registers.
+/// Steps are global functions, which the verifier walks once, not once for each step and each way to it. Such a function takes numbers only
+/// (pointers to memory since Linux 5.12), so where the walk is lies in a map.
 #[inline(always)]
-fn walk(draft: &mut ExecKeyDraft, step: impl Fn(&mut ExecKeyDraft) -> u32) -> bool {
-    for _ in 0..MAX_STEPS {
-        match step(draft) {
+fn walk(steps: u32, step: impl Fn() -> u32) -> bool {
+    for _ in 0..steps {
+        match step() {
             GOES_ON => {}
             ended => return ended == HAS_ENDED,
         }
@@ -226,18 +214,66 @@ fn walk(draft: &mut ExecKeyDraft, step: impl Fn(&mut ExecKeyDraft) -> u32) -> bo
     false
 }
 
+/// The node of the cgroup that names units and containers: that of the unified hierarchy, or where it is only the root, of systemd's.
+#[inline(always)]
+fn cgroup_of(task: Task, cpu: u32, draft: *mut ExecKeyDraft) -> u64 {
+    let set = read(task.address(), TASK_CGROUPS);
+    let unified = read(read(set, CSS_SET_UNIFIED), CGROUP_NODE);
+    if SYSTEMD_HIERARCHY.load() == 0 || read(unified, NODE_PARENT) != 0 {
+        return unified;
+    }
+    let head = set + u64::from(CSS_SET_LINKS.load());
+    // SAFETY: see `owner_of`.
+    unsafe { (*draft).at = read_at(head) };
+    // SAFETY: as above.
+    let found = || unsafe { ((*draft).key.hierarchy, (*draft).at) };
+    match (walk(MAX_HIERARCHIES, || step_along(cpu, head)), found()) {
+        (false, _) | (true, (0, _)) => unified,
+        (true, (_, node)) => node,
+    }
+}
+
+/// From one hierarchy's cgroup to the next one's, or to the node of systemd's.
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn step_along(cpu: u32, head: u64) -> u32 {
+    let Some(draft) = EXEC_KEYS.get_ptr_mut(cpu) else { return HAS_FAILED };
+    // SAFETY: a map value; an exec on this CPU has it to itself until the hook ends, and `owner_of` holds no reference.
+    let draft = unsafe { &mut *draft };
+    let next = draft.at;
+    if next == head || next == 0 {
+        return HAS_ENDED;
+    }
+    let cgroup = read(next - u64::from(CGROUP_LINK_NEXT.load()), CGROUP_LINK_CGROUP);
+    if read(read(cgroup, CGROUP_ROOT), ROOT_HIERARCHY) as u32 == SYSTEMD_HIERARCHY.load() {
+        draft.key.hierarchy = u64::from(SYSTEMD_HIERARCHY.load());
+        draft.at = read(cgroup, CGROUP_NODE);
+        return HAS_ENDED;
+    }
+    draft.at = read_at(next);
+    GOES_ON
+}
+
 /// Writes the path of the executable, which `/proc/PID/exe` shows too.
 #[inline(always)]
-fn read_exe(task: Task, draft: &mut ExecKeyDraft) -> bool {
+fn read_exe(task: Task, cpu: u32, draft: *mut ExecKeyDraft) -> bool {
     let file = read(read(task.address(), TASK_MM), MM_EXE_FILE);
+    // SAFETY: see `owner_of`.
+    let draft = unsafe { &mut *draft };
     (draft.at, draft.vfsmount, draft.length) = (read(file, FILE_DENTRY), read(file, FILE_MOUNT), 0);
-    walk(draft, step_up)
+    walk(MAX_STEPS, || step_up(cpu))
 }
 
 /// From a file or directory to the one that it is in.
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn step_up(draft: &mut ExecKeyDraft) -> u32 {
-    let (dentry, vfsmount) = (load(&draft.at), load(&draft.vfsmount));
+extern "C" fn step_up(cpu: u32) -> u32 {
+    let Some(draft) = EXEC_KEYS.get_ptr_mut(cpu) else { return HAS_FAILED };
+    // SAFETY: a map value; an exec on this CPU has it to itself until the hook ends, and `owner_of` holds no reference.
+    let draft = unsafe { &mut *draft };
+    let (dentry, vfsmount) = (draft.at, draft.vfsmount);
     if dentry == read(vfsmount, VFSMOUNT_ROOT) {
         // Its name is that of the directory that it is mounted on.
         let mount = vfsmount - u64::from(MOUNT_VFSMOUNT.load());
@@ -245,12 +281,11 @@ fn step_up(draft: &mut ExecKeyDraft) -> u32 {
         if parent == mount || parent == 0 {
             return HAS_ENDED;
         }
-        store(&mut draft.at, read(mount, MOUNT_POINT));
-        store(&mut draft.vfsmount, parent + u64::from(MOUNT_VFSMOUNT.load()));
+        draft.at = read(mount, MOUNT_POINT);
+        draft.vfsmount = parent + u64::from(MOUNT_VFSMOUNT.load());
         return GOES_ON;
     }
-    let path = draft.key.exe.as_mut_ptr();
-    if !append(path, &mut draft.length, EXE_BYTES, read(dentry, DENTRY_NAME)) {
+    if !append(draft.key.exe.as_mut_ptr(), &mut draft.length, EXE_BYTES, read(dentry, DENTRY_NAME)) {
         return HAS_FAILED;
     }
     let parent = read(dentry, DENTRY_PARENT);
@@ -258,22 +293,31 @@ fn step_up(draft: &mut ExecKeyDraft) -> u32 {
     if parent == dentry {
         return HAS_ENDED;
     }
-    store(&mut draft.at, parent);
+    draft.at = parent;
     GOES_ON
 }
 
 /// Writes the path of a cgroup.
 #[inline(always)]
-fn read_cgroup(node: u64, draft: &mut ExecKeyDraft, provisional: *mut Provisional) {
+fn read_cgroup(node: u64, cpu: u32, draft: *mut ExecKeyDraft, provisional: u32) {
+    // SAFETY: see `owner_of`.
+    let draft = unsafe { &mut *draft };
     (draft.at, draft.length) = (node, 0);
     // Of a path that is too long, the end will do: it names units and containers.
-    let _ = walk(draft, |draft| step_out(draft, provisional));
+    let _ = walk(MAX_STEPS, || step_out(cpu, provisional));
 }
 
 /// From a cgroup to the one that it is in.
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn step_out(draft: &mut ExecKeyDraft, provisional: *mut Provisional) -> u32 {
-    let node = load(&draft.at);
+extern "C" fn step_out(cpu: u32, provisional: u32) -> u32 {
+    let (Some(draft), Some(provisional)) = (EXEC_KEYS.get_ptr_mut(cpu), PROVISIONALS.get_ptr_mut(provisional)) else {
+        return HAS_FAILED;
+    };
+    // SAFETY: as in `step_along`.
+    let draft = unsafe { &mut *draft };
+    let node = draft.at;
     let parent = read(node, NODE_PARENT);
     if parent == 0 {
         return HAS_ENDED;
@@ -283,7 +327,7 @@ fn step_out(draft: &mut ExecKeyDraft, provisional: *mut Provisional) -> u32 {
     if !append(path, &mut draft.length, CGROUP_BYTES, read(node, NODE_NAME)) {
         return HAS_FAILED;
     }
-    store(&mut draft.at, parent);
+    draft.at = parent;
     GOES_ON
 }
 
@@ -291,7 +335,7 @@ fn step_out(draft: &mut ExecKeyDraft, provisional: *mut Provisional) -> u32 {
 /// be read.
 #[inline(always)]
 fn append(path: *mut u8, length: &mut u64, room: usize, name: u64) -> bool {
-    let before = load(length);
+    let before = *length;
     if before > room as u64 {
         return false;
     }
@@ -301,19 +345,6 @@ fn append(path: *mut u8, length: &mut u64, room: usize, name: u64) -> bool {
     if written < 2 {
         return false;
     }
-    store(length, before + written as u64);
-    before + written as u64 <= room as u64
-}
-
-/// A word of a map, which the compiler must not keep in a register.
-#[inline(always)]
-fn load(word: &u64) -> u64 {
-    // SAFETY: a reference is valid.
-    unsafe { core::ptr::read_volatile(word) }
-}
-
-#[inline(always)]
-fn store(word: &mut u64, value: u64) {
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(word, value) };
+    *length = before + written as u64;
+    *length <= room as u64
 }

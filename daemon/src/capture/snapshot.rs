@@ -113,6 +113,12 @@ impl Thread {
         self.record.clock.phase == Phase::Dead as u32
     }
 
+    /// True once it has begun to end. An exec ends all other threads first, and then gives its own the id of the main one; so of two with
+    /// one id only the one that has not begun to end is the process's.
+    pub fn is_ending(&self) -> bool {
+        self.has_ended() || self.record.at_exit.on_cpu_ns != 0
+    }
+
     /// True if it was alive before tracing began.
     pub fn was_seeded(&self) -> bool {
         self.record.seeded_as != Phase::New as u16

@@ -6,6 +6,7 @@
 mod collector;
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     path::PathBuf,
     time::{Duration, Instant},
@@ -43,8 +44,13 @@ const SCANS_PER_SAMPLE: u32 = 4;
 /// Readings per listing of the host's tasks. A fork whose event was missed leaves a tree untraced until the next one; listing costs
 /// a tenth of a microsecond per thread.
 const READINGS_PER_LISTING: u32 = 4;
-/// Programs, met for the first time, that can be told apart until they are read. Each takes 6 KiB on each CPU.
-const PROVISIONAL: u32 = 64;
+/// Programs, met for the first time, that can be told apart until they are read: this many on a host with few CPUs. Each takes 6 KiB on each
+/// CPU.
+const MOST_PROVISIONAL: u32 = 64;
+/// The same on a host with many, all of which together would take more than those on the smaller host.
+const LEAST_PROVISIONAL: u32 = 16;
+/// Provisional workloads times CPUs where that lies between the two: 6 MiB.
+const PROVISIONAL_CELLS: u32 = 1024;
 /// Scrapes within this time of each other share a reading.
 const SHARED_FOR: Duration = Duration::from_millis(250);
 
@@ -87,7 +93,7 @@ pub fn run(args: &DaemonArgs) -> Result<()> {
 fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
     let sizes = Sizes {
         workloads: config.max_workloads + 1,
-        provisional: PROVISIONAL,
+        provisional: (PROVISIONAL_CELLS / topology.possible().max(1)).clamp(LEAST_PROVISIONAL, MOST_PROVISIONAL),
         tasks: config.max_threads,
         thread_by_core: false,
         wait_accounts: false,
@@ -190,9 +196,11 @@ impl Daemon {
         if !snapshot.provisional.is_empty() {
             self.look_again = Some(time::Instant::now() + SCAN_AGAIN);
         }
-        for Move { tid, to, is_start } in orders.moves {
+        let mut started = HashSet::new();
+        for Move { tid, to, start_of } in orders.moves {
+            let goes_on = self.tracer.set_workload(tid, to);
             // One that has called exec meanwhile was counted there.
-            if self.tracer.set_workload(tid, to) && is_start {
+            if goes_on && start_of.is_some_and(|process| started.insert(process)) {
                 self.collector.count_start(to);
             }
         }

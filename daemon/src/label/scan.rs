@@ -35,7 +35,7 @@ struct Process {
     incarnation: Incarnation,
     /// False while its name is that of the program that it was forked with or has called exec for.
     is_read: bool,
-    /// It has started, and was not counted under this name: the kernel side could not know it at the exec.
+    /// It was given this name just now, and the kernel side could not know it at the exec and count it there.
     is_uncounted: bool,
 }
 
@@ -44,8 +44,9 @@ struct Process {
 pub(crate) struct Move {
     pub(crate) tid: Tid,
     pub(crate) to: WorkloadId,
-    /// With it a process comes to the workload that is not counted there yet.
-    pub(crate) is_start: bool,
+    /// The process that comes to the workload with it, if it is not counted there yet. Any thread that goes on will do: while one calls
+    /// exec the others end, the main thread too.
+    pub(crate) start_of: Option<Tgid>,
 }
 
 /// Changes when a process becomes another program, or another process takes its number.
@@ -129,7 +130,9 @@ impl Scanner {
 
     fn groups(&self, threads: &[Thread]) -> HashMap<Tgid, Group> {
         let mut groups: HashMap<Tgid, Group> = HashMap::new();
-        for thread in threads.iter().filter(|thread| !thread.has_ended()) {
+        let live = || threads.iter().filter(|thread| !thread.has_ended());
+        // Those that go on come last, since what they say is what holds: an exec ends the main thread, and another becomes it.
+        for thread in live().filter(|thread| thread.is_ending()).chain(live().filter(|thread| !thread.is_ending())) {
             let record = &thread.record;
             let group = groups.entry(thread.tgid()).or_insert(Group { first_start_ns: u64::MAX, ..Group::default() });
             group.program = self.owners.number(thread);
@@ -171,7 +174,7 @@ impl Scanner {
             if let Some(identity) = read(tgid) {
                 let named = self.rules.name_of(&identity);
                 let known = self.processes.get(&tgid).filter(|known| group.is(known));
-                let is_counted = known.is_some_and(|known| known.named.name == named.name && !known.is_uncounted);
+                let is_counted = known.is_some_and(|known| known.named.name == named.name);
                 let is_uncounted = !is_counted && group.forked_here && group.incarnation.execs > 0;
                 self.processes.insert(tgid, Process { named, incarnation: group.incarnation, is_read: true, is_uncounted });
             }
@@ -206,12 +209,14 @@ impl Scanner {
     fn moves(&mut self, threads: &[Thread]) -> Vec<Move> {
         let mut moves = Vec::new();
         for thread in threads.iter().filter(|thread| !thread.has_ended()) {
-            let Some(process) = self.processes.get_mut(&thread.tgid()) else { continue };
+            let Some(process) = self.processes.get(&thread.tgid()) else { continue };
             let to = self.table.id(&process.named.name);
-            let is_start = thread.record.tid == thread.record.tgid && std::mem::take(&mut process.is_uncounted);
             if to != thread.workload() {
-                moves.push(Move { tid: thread.tid(), to, is_start });
+                moves.push(Move { tid: thread.tid(), to, start_of: process.is_uncounted.then_some(thread.tgid()) });
             }
+        }
+        for process in self.processes.values_mut() {
+            process.is_uncounted = false;
         }
         moves
     }

@@ -267,7 +267,7 @@ impl Tracer {
     }
 
     /// Moves a thread to another workload, if it is still there and in the one that it was read in: it may have called exec since.
-    /// Whether it was moved.
+    /// Whether it was moved and has not begun to end.
     pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) -> bool {
         self.slot_of_tid.get(&tid).is_some_and(|(slot, before)| self.records.set_workload(*slot, *before, workload.0))
     }
@@ -335,7 +335,12 @@ impl Tracer {
                 Slot::Used(record) => {
                     let mut thread = self.thread(slot, &record);
                     resume::if_unseen(&mut thread.record, snapshot.taken_ns);
-                    self.slot_of_tid.insert(thread.tid(), (slot, record.workload));
+                    let found = (slot, record.workload);
+                    if thread.is_ending() {
+                        self.slot_of_tid.entry(thread.tid()).or_insert(found);
+                    } else {
+                        self.slot_of_tid.insert(thread.tid(), found);
+                    }
                     snapshot.threads.push(thread);
                 }
             }

@@ -124,11 +124,13 @@ impl Records {
     }
 
     /// Moves a thread whose slot was read to another workload, unless its exec has done that; from then on the programs charge that
-    /// one. Whether it was moved.
+    /// one. Whether it was moved and has not begun to end.
     pub(super) fn set_workload(&self, slot: usize, before: u32, workload: u32) -> bool {
         // SAFETY: an aligned word inside the mapping, which lives as long as `self`; the programs write it at an exec, as a whole.
         let word = unsafe { AtomicU32::from_ptr(&raw mut (*self.map.pointer(slot)).workload) };
-        word.compare_exchange(before, workload, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let is_moved = word.compare_exchange(before, workload, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        // SAFETY: an aligned word inside the mapping, written by the programs once.
+        is_moved && unsafe { (&raw const (*self.map.pointer(slot)).at_exit.on_cpu_ns).read_volatile() } == 0
     }
 
     /// Tells the programs where the thread's process keeps its interpreters' locks.

@@ -300,7 +300,7 @@ mod tests {
     fn a_busy_process_is_labelled_and_shown() {
         let mut collector = collector();
         let (_, orders) = collector.take(Stage::Snapshot, Ok(snapshot())).unwrap();
-        let moved = Move { tid: Tid(std::process::id()), to: WorkloadId(1), is_start: false };
+        let moved = Move { tid: Tid(std::process::id()), to: WorkloadId(1), start_of: None };
         assert_eq!(orders.moves, [moved]);
         let lines = [
             "schedscope_workload_on_cpu_seconds_total{workload=\"this test\",cpu=\"0\"} 2",

@@ -40,7 +40,7 @@ fn exe(name: &str) -> Option<Identity> {
 }
 
 fn moved(tid: u32, to: WorkloadId) -> Move {
-    Move { tid: Tid(tid), to, is_start: false }
+    Move { tid: Tid(tid), to, start_of: None }
 }
 
 fn scanner() -> Scanner {
@@ -79,7 +79,7 @@ fn after_exec_a_process_is_named_anew_and_leaves_the_workload_it_inherited() {
     child.record.execs = 1;
     let moves = scanner.scan(&alive(&[shell, child]), |tgid| exe(if tgid.0 == 10 { "shell" } else { "cat" }));
     // It was forked here, and nobody has counted it under its new name.
-    assert_eq!(moves, [Move { is_start: true, ..moved(11, OTHER_ID) }]);
+    assert_eq!(moves, [Move { start_of: Some(Tgid(11)), ..moved(11, OTHER_ID) }]);
 }
 
 /// Whoever gives itself another name, or is moved to another cgroup, comes to another workload as by an exec.
@@ -93,7 +93,7 @@ fn a_process_counts_as_started_once_under_each_name() {
         for _ in 0..SCANS_PER_REFRESH {
             let moves = scanner.scan(&alive(std::slice::from_ref(worker)), |_| exe(name));
             if let [moved] = moves[..] {
-                return Some((moved.to.0, moved.is_start));
+                return Some((moved.to.0, moved.start_of.is_some()));
             }
         }
         None
@@ -105,6 +105,36 @@ fn a_process_counts_as_started_once_under_each_name() {
     assert_eq!(scan(&worker, "second"), Some((2, false)));
     worker.record.workload = 2;
     assert_eq!(scan(&worker, "second"), None);
+}
+
+/// The main thread ends before the other one is the new program's. A scan can come before the kernel side is told of that, or before the
+/// main thread is off its CPU.
+#[test]
+fn an_exec_by_another_thread_is_one_start_whenever_a_scan_sees_it() {
+    let program = |number: u32, name: &[u8]| {
+        let mut key = ExecKey::default();
+        key.exe[..name.len()].copy_from_slice(name);
+        ProvisionalWorkload { number: WorkloadId(number), key, cgroup: Box::new([0; 512]), cells: Vec::new() }
+    };
+    let mut main = process(10, 1, 50, BUSY_NS);
+    main.record = TaskRecord { workload: 8, execs: 1, identity: 1, ..main.record };
+    main.record.at_exit.on_cpu_ns = 1;
+    let mut other = process(10, 1, 60, BUSY_NS);
+    other.record = TaskRecord { tid: 11, workload: 8, identity: 1, ..other.record };
+    let mut after_hook = other.clone();
+    after_hook.record = TaskRecord { tid: 10, workload: 1, execs: 1, identity: 2, ..other.record };
+    let scan = |other: &Thread, main_is_last: bool| {
+        let threads = if main_is_last { [other.clone(), main.clone()] } else { [main.clone(), other.clone()] };
+        let provisional = vec![program(8, b"python\0"), program(9, b"job\0")];
+        let mut moves = scanner().scan(&Snapshot { provisional, ..alive(&threads) }, |_| exe("job"));
+        moves.sort_by_key(|moved| moved.tid.0);
+        moves
+    };
+    for main_is_last in [false, true] {
+        let start = |tid| Move { start_of: Some(Tgid(10)), ..moved(tid, WorkloadId(1)) };
+        assert_eq!(scan(&other, main_is_last), [start(10), start(11)], "the hook will find it moved, and not count it");
+        assert_eq!(scan(&after_hook, main_is_last), [moved(10, WorkloadId(1))], "the hook has counted it");
+    }
 }
 
 #[test]

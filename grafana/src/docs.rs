@@ -79,6 +79,8 @@ file that was removed to the path that it had. What follows later is read from `
 - What a name used before it had series of its own stays in `other`; names of rules have theirs from the start.
 - A forked process that calls exec more than a second later has been counted as started with its parent too, until the parent's workload
   has started that many others.
+- A forked process in which a thread that is not the main one calls exec, before any other exec, has been counted as started with its
+  parent too.
 - 64 programs can be met for the first time at once, less on hosts with more than 16 CPUs (1,024 divided by the CPUs) and never less than
   16; until they are read, at the next scan, others count with their parents, as does a program with a path of more than 463 bytes or 40
   names. Each is counted as `owner_unknown`.

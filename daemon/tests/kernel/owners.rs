@@ -19,7 +19,7 @@ use procfs::process::Process;
 use tempfile::TempDir;
 
 use super::{
-    host::{Guarded, comes_true, privileged, python},
+    host::{Guarded, comes_true, own_time, privileged, python},
     served::{Daemon, Totals, assert_never_down, lost, rule, sum},
 };
 
@@ -77,10 +77,10 @@ fn wait_for_end(child: &Child) {
     assert_eq!(status, 0, "{}", io::Error::last_os_error());
 }
 
-/// What the daemon has counted, once it has counted that many processes; fails if it has not after some seconds.
+/// What the daemon has counted, once it has counted that many processes, or after a minute: emulated machines stand still for some of it.
 fn counted(daemon: &Daemon, workload: &str, processes: u64) -> (Totals, String) {
     let mut text = String::new();
-    comes_true(5, || {
+    comes_true(60, || {
         text = daemon.get("/metrics");
         Totals::of(&text, workload).processes >= processes
     });
@@ -177,8 +177,11 @@ fn a_process_is_handed_over_at_its_exec_to_the_switch() {
     // From the exec to the stop each ran for a few microseconds, up to the exec much longer.
     let (ours_ns, kernels_ns) = (jobs.cpu_seconds * 1e9, (kernel.on_cpu_ns - before_ns) as f64);
     let until_stop_ns = ours_ns - kernels_ns;
-    let most_ns = before_ns as f64 / 4.0;
-    assert!((-1e5..most_ns).contains(&until_stop_ns), "{ours_ns} ns, the kernel's {kernels_ns} ns after and {before_ns} ns before");
+    let figures = format!("{ours_ns} ns, the kernel's {kernels_ns} ns after and {before_ns} ns before");
+    assert!(until_stop_ns >= -1e5, "{figures}");
+    if own_time("how long they ran from exec to stop").is_some() {
+        assert!(until_stop_ns < before_ns as f64 / 4.0, "{figures}");
+    }
     assert_eq!(lost(&text, "clock_inversion"), 0);
 }
 

@@ -87,8 +87,20 @@ pub mod map {
     /// `Array<Residuals>`, one entry: what the iterator found when it compared waiting threads with the kernel.
     pub const WAITING: &str = "WAITING";
 
+    /// `HashMap<ExecKey, Owner>`: where a process belongs that execs into this. The programs add provisional owners, user space the
+    /// final ones.
+    pub const OWNERS: &str = "OWNERS";
+    /// `Array<Provisional>`: what stands behind each provisional workload.
+    pub const PROVISIONALS: &str = "PROVISIONALS";
+    /// `Stack<u32>`: provisional workloads that nobody uses, by their index in `PROVISIONALS`.
+    pub const FREE_PROVISION: &str = "FREE_PROVISION";
+    /// `Array<ExecKeyDraft>` by CPU: where the programs put a key together.
+    pub const EXEC_KEYS: &str = "EXEC_KEYS";
+    /// `Array<u64>` by two workloads: processes that an exec has brought into the first from the second, after one exec at least.
+    pub const ARRIVALS: &str = "ARRIVALS";
+
     /// Every map that we name; the compiler adds `.rodata`.
-    pub const ALL: [&str; 12] = [
+    pub const ALL: [&str; 17] = [
         SLOT_OF_PID,
         SLOT_OF_TASK,
         TASKS,
@@ -101,6 +113,11 @@ pub mod map {
         SEED_TGIDS,
         WAIT_ACCOUNTS,
         WAITING,
+        OWNERS,
+        PROVISIONALS,
+        FREE_PROVISION,
+        EXEC_KEYS,
+        ARRIVALS,
     ];
 }
 
@@ -183,7 +200,9 @@ pub struct TaskRecord {
     /// `exec` calls of this thread; user space labels the process anew when it changes.
     pub execs: u32,
     /// The phase found when it was seeded; [`crate::task_clock::Phase::New`] for a thread forked under observation.
-    pub seeded_as: u32,
+    pub seeded_as: u16,
+    /// [`Owner::identity`] of the program that its process was found to run at its last exec; 0 if unknown. Inherited through fork.
+    pub identity: u16,
     /// The kernel's numbers when tracing of the thread began.
     pub kernel_before: KernelCounts,
     /// The kernel's numbers at the thread's last switch.
@@ -213,6 +232,83 @@ pub struct TaskRecord {
     pub gil_interval_ns: u64,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
+}
+
+/// Room for the path of an executable in an [`ExecKey`], which is as large as the key of a map may be.
+pub const EXE_BYTES: usize = 464;
+/// Longest name in a path, with the zero that ends it.
+pub const COMPONENT_BYTES: usize = 256;
+/// Room for the path of a cgroup.
+pub const CGROUP_BYTES: usize = 512;
+
+/// What tells at an exec which workload a process belongs to. Two processes with equal keys belong to the same one.
+///
+/// Paths are written from their end on, each name ended by a zero, as the kernel's structs lead: `/usr/bin/env` is
+/// `env 0 bin 0 usr 0`. What is left of the room is zeros, since all bytes are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct ExecKey {
+    /// The kernel's id of its cgroup, unique in the hierarchy.
+    pub cgroup_id: u64,
+    /// The hierarchy that the cgroup is of: 0 for the unified one.
+    pub hierarchy: u64,
+    /// Name of the main thread.
+    pub comm: [u8; 16],
+    /// Path of the executable in its mount namespace.
+    pub exe: [u8; EXE_BYTES],
+}
+
+impl Default for ExecKey {
+    fn default() -> Self {
+        ExecKey { cgroup_id: 0, hierarchy: 0, comm: [0; 16], exe: [0; EXE_BYTES] }
+    }
+}
+
+/// Where a key is put together: the last name of a path may reach beyond the room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExecKeyDraft {
+    /// The key.
+    pub key: ExecKey,
+    /// What does not fit, and is then not used.
+    pub beyond: [u8; COMPONENT_BYTES],
+    /// Bytes of the path so far.
+    pub length: u64,
+    /// The next name in a path is that of this `dentry`, or of this cgroup's node.
+    pub at: u64,
+    /// The mount in which that `dentry` was reached.
+    pub vfsmount: u64,
+}
+
+/// Where processes belong that run one program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Owner {
+    /// Index into the cells of each CPU.
+    pub workload: u32,
+    /// User space's number for the key, which ends up in [`TaskRecord::identity`]; 0 while the workload is provisional.
+    pub identity: u32,
+}
+
+/// A workload that the programs have opened for a program which user space has not named yet. User space adds its counters to those
+/// of the workload that the name leads to, moves its threads there, and hands it back as zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Provisional {
+    /// Not 0 once the rest is written.
+    pub in_use: u64,
+    /// The program.
+    pub key: ExecKey,
+    /// Path of its cgroup, written like that of the executable; without its beginning if it is too long.
+    pub cgroup: [u8; CGROUP_BYTES],
+    /// As [`ExecKeyDraft::beyond`].
+    pub beyond: [u8; COMPONENT_BYTES],
+}
+
+impl Default for Provisional {
+    fn default() -> Self {
+        Provisional { in_use: 0, key: ExecKey::default(), cgroup: [0; CGROUP_BYTES], beyond: [0; COMPONENT_BYTES] }
+    }
 }
 
 values! {
@@ -268,9 +364,10 @@ pub struct Cell {
     pub blocked_ns: [u64; REASON_SLOTS],
     /// Migrations by [`Cause`] and [`Distance`], counted where `set_task_cpu` ran.
     pub migrations: [[u64; Distance::ALL.len()]; 2],
-    /// Threads that started here.
+    /// Threads that started here, by a fork or by an exec.
     pub threads_started: u64,
-    /// Of these, leaders of a new process.
+    /// Of these, main threads of a process. Where the programs decide at an exec, a forked process is counted at its first exec, or at its
+    /// end if it has called none.
     pub processes_started: u64,
     /// Interpreter locks handed over because another thread asked.
     pub gil_handoffs: u64,
@@ -315,6 +412,9 @@ const _: () = {
     assert!(size_of::<TaskClock>() == 32);
     // Every switch writes the first two cache lines: the clock, and the counters.
     assert!(size_of::<TaskRecord>() == 640 && offset_of!(TaskRecord, transit_ns) == 128);
+    // The kernel's limit for keys is 512 (`MAX_BPF_STACK`).
+    assert!(size_of::<ExecKey>() == 496 && offset_of!(ExecKey, exe) == 32);
+    assert!(size_of::<Provisional>() == 8 + 496 + CGROUP_BYTES + COMPONENT_BYTES);
     assert!(size_of::<WaitAccount>() == 176);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 16 + 8 * REASON_SLOTS + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());

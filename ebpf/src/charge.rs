@@ -85,7 +85,7 @@ pub(crate) fn finish(record: &mut TaskRecord) {
 
 /// Returns the value, and hides from the compiler where it came from.
 #[inline(always)]
-fn opaque(mut value: usize) -> usize {
+pub(crate) fn opaque(mut value: usize) -> usize {
     // SAFETY: copies a register onto itself. An empty template would put two line records on one instruction, which the kernel
     // refuses.
     unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };

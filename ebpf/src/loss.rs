@@ -41,6 +41,9 @@ values! {
         /// A thread of a workload was found that had started untraced: its fork was not seen, or there was no free slot for it. It is
         /// traced from then on. What it did before is missing, and so are its descendants that have ended.
         ForkUnseen = "fork_unseen",
+        /// A program was new and could not be told from others: all provisional workloads were in use, or its path was too long. Its
+        /// process counted in the workload of whoever started it until user space read what it is.
+        OwnerUnknown = "owner_unknown",
     }
 }
 

@@ -2,7 +2,8 @@
 //! and charges what they return.
 //!
 //! In reading order: `kernel_types` reads fields of kernel structs, `maps` holds the state, `tasks` finds, admits and releases
-//! threads, `charge` adds to the counters, `accounts` keeps what verification needs, `hooks` is where the kernel calls in.
+//! threads, `owner` decides which workload a process belongs to that execs, `charge` adds to the counters, `accounts` keeps what
+//! verification needs, `hooks` is where the kernel calls in.
 #![no_std]
 #![no_main]
 // Inline assembly for BPF is still unstable: `charge` has barriers, and `kernel_types` the places that the loader fills in.
@@ -13,6 +14,7 @@ mod charge;
 mod hooks;
 mod kernel_types;
 mod maps;
+mod owner;
 mod tasks;
 
 /// Helpers that the kernel gives to GPL programs only (`bpf_probe_read_kernel`, tracing) look for this section.

@@ -1,7 +1,8 @@
 //! State of the programs. Sizes here are placeholders: the loader sets every size from the machine.
 //!
 //! Memory on a host with `C` CPUs, `T` task slots and `P` pids: P x 4 + T x 640 + T x 24 (hash and queues) + C x W x 5.9 KiB for `W`
-//! workloads, + C x T x 8 where threads are broken down by core. With 2 CPUs, 32,768 pids, 16,384 slots and 4 workloads: 9 MiB.
+//! workloads, provisional ones included, + C x T x 8 where threads are broken down by core, + 0.8 MiB where workloads are decided at an
+//! exec. With 2 CPUs, 32,768 pids, 16,384 slots and 4 workloads: 9 MiB.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -9,7 +10,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, Queue, Stack},
 };
 use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, PIDS_PER_ENTRY, TaskRecord},
+    abi::{Cell, CpuRecord, ExecKey, ExecKeyDraft, Owner, PIDS_PER_ENTRY, Provisional, TaskRecord},
     distance::CpuPlace,
     residual::Residuals,
     wait_account::WaitAccount,
@@ -59,3 +60,22 @@ pub(crate) static WAIT_ACCOUNTS: Array<WaitAccount> = Array::with_max_entries(1,
 /// Zeroed by user space before it runs the iterator, which alone writes it.
 #[map]
 pub(crate) static WAITING: Array<Residuals> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Looked up at every exec. Not LRU: user space knows best what to forget, and a program that finds no room is only named anew.
+#[map]
+pub(crate) static OWNERS: HashMap<ExecKey, Owner> = HashMap::with_max_entries(1, 0);
+
+/// Whoever pops an index writes the entry; user space zeroes it before it pushes the index back.
+#[map]
+pub(crate) static PROVISIONALS: Array<Provisional> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+#[map]
+pub(crate) static FREE_PROVISION: Stack<u32> = Stack::with_max_entries(1, 0);
+
+/// Used by one exec on each CPU at a time.
+#[map]
+pub(crate) static EXEC_KEYS: Array<ExecKeyDraft> = Array::with_max_entries(1, 0);
+
+/// Added to atomically; user space takes what it finds and leaves 0.
+#[map]
+pub(crate) static ARRIVALS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);

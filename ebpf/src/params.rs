@@ -57,6 +57,7 @@ pub const FIELDS: &[Field] = &[
     optional("CFS_RQ_RQ", "cfs_rq", &[&["rq"]]),
     optional("RQ_CLOCK", "rq", &[&["clock"]]),
     optional("RQ_NR_SWITCHES", "rq", &[&["nr_switches"]]),
+    optional("RQ_CLOCK_FLAGS", "rq", &[&["clock_update_flags"]]),
     // x86-64, then aarch64.
     optional("REGS_SYSCALL", "pt_regs", &[&["orig_ax"], &["syscallno"]]),
     // Arguments 0, 1 and 3 of the system call: for futex(2) the address, the operation and the timeout.
@@ -69,6 +70,31 @@ pub const FIELDS: &[Field] = &[
     optional("REGS_RESULT", "pt_regs", &[&["ax"]]),
     optional("TASK_START_TIME", "task_struct", &[&["start_time"]]),
     field("TASK_GROUP_LEADER", "task_struct", &[&["group_leader"]]),
+    // From a process to the path of its executable.
+    optional("TASK_MM", "task_struct", &[&["mm"]]),
+    optional("MM_EXE_FILE", "mm_struct", &[&["exe_file"]]),
+    optional("FILE_DENTRY", "file", &[&["f_path", "dentry"]]),
+    optional("FILE_MOUNT", "file", &[&["f_path", "mnt"]]),
+    optional("DENTRY_PARENT", "dentry", &[&["d_parent"]]),
+    optional("DENTRY_NAME", "dentry", &[&["d_name", "name"]]),
+    optional("VFSMOUNT_ROOT", "vfsmount", &[&["mnt_root"]]),
+    // A file leads to the `vfsmount` inside a `mount`.
+    optional("MOUNT_VFSMOUNT", "mount", &[&["mnt"]]),
+    optional("MOUNT_PARENT", "mount", &[&["mnt_parent"]]),
+    optional("MOUNT_POINT", "mount", &[&["mnt_mountpoint"]]),
+    // And to the path of its cgroup, in the unified hierarchy or in a named one.
+    optional("TASK_CGROUPS", "task_struct", &[&["cgroups"]]),
+    optional("CSS_SET_UNIFIED", "css_set", &[&["dfl_cgrp"]]),
+    optional("CSS_SET_LINKS", "css_set", &[&["cgrp_links"]]),
+    optional("CGROUP_LINK_NEXT", "cgrp_cset_link", &[&["cgrp_link"]]),
+    optional("CGROUP_LINK_CGROUP", "cgrp_cset_link", &[&["cgrp"]]),
+    optional("CGROUP_ROOT", "cgroup", &[&["root"]]),
+    optional("CGROUP_NODE", "cgroup", &[&["kn"]]),
+    optional("ROOT_HIERARCHY", "cgroup_root", &[&["hierarchy_id"]]),
+    optional("NODE_ID", "kernfs_node", &[&["id"]]),
+    optional("NODE_NAME", "kernfs_node", &[&["name"]]),
+    // Renamed in 6.15.
+    optional("NODE_PARENT", "kernfs_node", &[&["__parent"], &["parent"]]),
 ];
 
 /// The byte offset of the word that holds `task_struct.in_iowait`, a bit field.
@@ -83,8 +109,13 @@ pub const HAS_TASK_PT_REGS: &str = "HAS_TASK_PT_REGS";
 pub const SYSCALL_YIELD: &str = "SYSCALL_YIELD";
 /// A frozen global, `[u8; SYSCALLS]`: the blocked reason of each system call.
 pub const SYSCALL_CLASS: &str = "SYSCALL_CLASS";
-/// Workloads per CPU in the cell map.
+/// Workloads per CPU in the cell map, provisional ones included.
 pub const WORKLOADS: &str = "WORKLOADS";
+/// The first provisional workload; all before it have names. As many as [`WORKLOADS`] if the programs decide nothing at an exec.
+pub const FIRST_PROVISIONAL: &str = "FIRST_PROVISIONAL";
+/// The number of the cgroup hierarchy that counts where the unified one has nothing but its root: systemd's on hosts with cgroup v1; 0
+/// for none.
+pub const SYSTEMD_HIERARCHY: &str = "SYSTEMD_HIERARCHY";
 /// Slots per CPU in the thread-by-core map.
 pub const TASK_SLOTS: &str = "TASK_SLOTS";
 /// Number of possible CPUs, or 0 if threads are not broken down by core.
@@ -102,6 +133,8 @@ pub const OTHERS: &[&str] = &[
     HAS_TASK_PT_REGS,
     SYSCALL_YIELD,
     WORKLOADS,
+    FIRST_PROVISIONAL,
+    SYSTEMD_HIERARCHY,
     TASK_SLOTS,
     THREAD_CPUS,
     HAS_WAIT_ACCOUNTS,

@@ -109,7 +109,7 @@ impl Residuals {
 /// registered. For a thread on a CPU the kernel's run time is as old as the last tick.
 #[inline(always)]
 pub fn is_comparable(record: &TaskRecord) -> bool {
-    record.seeded_as == Phase::New as u32 || record.seeded_as == Phase::Blocked as u32
+    record.seeded_as == Phase::New as u16 || record.seeded_as == Phase::Blocked as u16
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
     fn a_thread_that_ran_when_it_was_registered_is_left_out() {
         let record = agreeing(BEFORE, NOW);
         for (phase, comparable) in [(Phase::New, true), (Phase::Blocked, true), (Phase::Running, false), (Phase::Runnable, false)] {
-            assert_eq!(is_comparable(&TaskRecord { seeded_as: phase as u32, ..record }), comparable, "{phase:?}");
+            assert_eq!(is_comparable(&TaskRecord { seeded_as: phase as u16, ..record }), comparable, "{phase:?}");
         }
     }
 }

@@ -37,6 +37,12 @@ impl SwitchClock {
         if self.measured_at_ns == 0 || age_ns > HOLDS_NS { None } else { Some(rq_clock_ns.wrapping_add(self.offset_ns)) }
     }
 
+    /// The time at which the run queue's clock had this value, by whatever offset there is; `None` before the first.
+    #[inline(always)]
+    pub fn estimate(&self, rq_clock_ns: u64) -> Option<u64> {
+        if self.measured_at_ns == 0 { None } else { Some(rq_clock_ns.wrapping_add(self.offset_ns)) }
+    }
+
     /// Takes both clocks, read one after the other, and returns the time of the switch, never later than `monotonic_ns`.
     ///
     /// `CLOCK_MONOTONIC` is read some time after the scheduler's clock, much later if the (virtual) CPU stood still in between. So every

@@ -17,9 +17,10 @@ use schedscope_ebpf::{
 
 use crate::{
     accounts,
-    charge::{cell, lose_on},
+    charge::lose_on,
     kernel_types::{TASK_SLOTS, THREAD_CPUS, Task},
     maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASKS, THREAD_CPU},
+    owner,
 };
 
 /// A traced thread.
@@ -219,7 +220,8 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.tgid = task.tgid();
     new.ppid = task.ppid();
     new.execs = 0;
-    new.seeded_as = seeded_as as u32;
+    new.seeded_as = seeded_as as u16;
+    new.identity = 0;
     new.kernel_before = task.counts();
     new.runtime_at_departure_ns = new.kernel_before.runtime_ns;
     new.migrations_expected = new.kernel_before.migrations;
@@ -255,12 +257,13 @@ pub(crate) fn inherit(parent: &TaskRecord, child: Task, cpu: u32) {
     let Some(record) = admit(child, workload, Phase::New, Phase::New, cpu) else { return };
     // A thread shares its parent's addresses, and a process begins with a copy of them.
     record.gil = parent.gil;
-    if let Some(cell) = cell(cpu, workload) {
-        cell.threads_started += 1;
-        if child.tid() == child.tgid() {
-            cell.processes_started += 1;
-        }
+    record.identity = parent.identity;
+    let is_process = child.tid() == child.tgid();
+    // It may exec at once: it is counted where that leads to, or at its end if it does not.
+    if is_process && owner::is_decided_at_exec() {
+        return;
     }
+    owner::count_start(cpu, workload, is_process);
 }
 
 /// Ends the tracing of a task whose memory goes away, if it was traced. Found by address alone: its pid may be another's by now.

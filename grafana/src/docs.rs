@@ -43,11 +43,12 @@ pub(crate) fn metrics_markdown() -> String {
          `schedscope daemon` serves these on `/metrics`, text format 0.0.4, besides the usual `process_*` of its own process. Times\n\
          are in seconds, to the nanosecond. Counters start at 0 with the daemon, include intervals that are still open at the\n\
          time of the scrape, and never go down.\n\n\
-         {}\n## Label values\n\n{}\n## Histogram buckets\n\n\
+         {}\n{}\n## Label values\n\n{}\n## Histogram buckets\n\n\
          Every histogram has {} buckets: `le` doubles from {} to {} seconds, and `+Inf`. Counts are exact\n\
          and bounds inclusive: a value equal to a bound is in that bound's bucket.\n\n\
          ## Number of series\n\nAt most:\n\n{}\n## Sources\n\n{}",
         table(["metric", "kind", "labels", "meaning"], metrics),
+        WHAT_BELONGS_WHERE,
         table(["label", "on", "values"], label_values()),
         bounds.len() + 1,
         bounds.first().unwrap_or(&0.0),
@@ -56,6 +57,35 @@ pub(crate) fn metrics_markdown() -> String {
         table(["metric", "source"], sources),
     )
 }
+
+const WHAT_BELONGS_WHERE: &str = "\
+## What belongs to a workload
+
+From its exec on a process belongs to what its executable, rule, unit or container says; what it did before belongs to its parent, and so
+does a process that never calls exec. That is decided in the kernel at the exec, so a process of two milliseconds counts like any other,
+and so does the first of its kind. The run that is open at the exec is split between the two workloads, and its two parts are in
+`timeslice` as one, in the workload of the second.
+
+A process is counted as started once in each workload that it comes to: forked and then executed where that leads, again by an exec into
+another workload, and not by one that leads to the same workload. One that is forked and stays counts with its parent at its end, or
+after a second.
+
+The kernel sees the path of the executable, the cgroup and the name of the thread at the exec. A script belongs to its interpreter, and a
+file that was removed to the path that it had. What follows later is read from `/proc`:
+
+- A process that gives itself another name, or is moved to another cgroup, after its exec belongs there from the next scan on (a quarter
+  of a second after the exec at most), or if it was looked at before, within a minute. What it did until then stays where it was counted,
+  and it counts as started in both.
+- What a name used before it had series of its own stays in `other`; names of rules have theirs from the start.
+- A forked process that calls exec more than a second later has been counted as started with its parent too, until the parent's workload
+  has started that many others.
+- A forked process in which a thread that is not the main one calls exec, before any other exec, has been counted as started with its
+  parent too.
+- 64 programs can be met for the first time at once, less on hosts with more than 16 CPUs (1,024 divided by the CPUs) and never less than
+  16; until they are read, at the next scan, others count with their parents, as does a program with a path of more than 463 bytes or 40
+  names. Each is counted as `owner_unknown`.
+- Processes that were alive before the daemon started are read at the first scans, 64 at a time.
+";
 
 fn kind(metric: &Metric) -> &'static str {
     match (metric.kind, metric.unit) {
@@ -175,6 +205,10 @@ fn remedy(loss: Loss) -> &'static str {
         }
         Loss::ForkUnseen => {
             "With `task_table_full`: raise `max_threads`. Without it, something hides events from tracing, as for `end_unseen`."
+        }
+        Loss::OwnerUnknown => {
+            "More programs than usual ran for the first time at once, or one with a very long path. What they did at first counts with \
+             whoever started them; a rule by `cgroup` or `unit` on the whole service makes no difference between the two."
         }
         Loss::AfterEnd | Loss::ClockInversion | Loss::SlotLeaked => {
             "This should not happen: report it with the output of `schedscope doctor` and the kernel's version."

@@ -4,7 +4,7 @@
 //! is never counted twice; [`crate::capture::totals`] makes totals of it that never go down.
 
 use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, TaskRecord},
+    abi::{CGROUP_BYTES, Cell, CpuRecord, ExecKey, TaskRecord},
     blocked::{REASON_SLOTS, Reason},
     loss::{Harm, LOSS_SLOTS, Loss},
     task_clock::{Closed, Phase},
@@ -38,6 +38,30 @@ pub struct Thread {
     pub wait_account: Option<WaitAccount>,
 }
 
+/// A workload that the kernel side has opened for a program of which it did not know where it belongs.
+#[derive(Clone, Debug)]
+pub struct ProvisionalWorkload {
+    /// Its number, behind those of all workloads with names.
+    pub number: WorkloadId,
+    /// The program.
+    pub key: ExecKey,
+    /// Path of its cgroup, written as in [`ExecKey`].
+    pub cgroup: Box<[u8; CGROUP_BYTES]>,
+    /// Its cells by CPU; none if it was opened during the reading.
+    pub cells: Vec<Cell>,
+}
+
+/// Processes that an exec has brought from one workload into another and that no cell counts there. They are handed out once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Where they had been counted.
+    pub from: WorkloadId,
+    /// Where they are now; either can be provisional.
+    pub to: WorkloadId,
+    /// How many.
+    pub count: u64,
+}
+
 /// Everything read at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -55,6 +79,12 @@ pub struct Snapshot {
     /// Records that were being written each time they were read. Their threads are in `threads` without an open interval, and the sums
     /// may be older than in the reading before.
     pub torn_records: u64,
+    /// Workloads without a name yet. Their cells are read before the records, as the others are.
+    pub provisional: Vec<ProvisionalWorkload>,
+    /// Processes that changed their workload since the reading before.
+    pub arrivals: Vec<Arrivals>,
+    /// A forked process is in no cell's count until it calls exec or ends.
+    pub are_starts_deferred: bool,
 }
 
 impl Thread {
@@ -83,9 +113,15 @@ impl Thread {
         self.record.clock.phase == Phase::Dead as u32
     }
 
+    /// True once it has begun to end. An exec ends all other threads first, and then gives its own the id of the main one; so of two with
+    /// one id only the one that has not begun to end is the process's.
+    pub fn is_ending(&self) -> bool {
+        self.has_ended() || self.record.at_exit.on_cpu_ns != 0
+    }
+
     /// True if it was alive before tracing began.
     pub fn was_seeded(&self) -> bool {
-        self.record.seeded_as != Phase::New as u32
+        self.record.seeded_as != Phase::New as u16
     }
 
     /// Its name with unprintable bytes replaced.
@@ -97,7 +133,7 @@ impl Thread {
 
     /// The interval that is still open at `now_ns`.
     pub fn open(&self, now_ns: u64) -> Closed {
-        let unseen_as = Phase::from_raw(self.record.seeded_as).unwrap_or(Phase::Blocked);
+        let unseen_as = Phase::from_raw(self.record.seeded_as.into()).unwrap_or(Phase::Blocked);
         self.record.clock.open(now_ns, unseen_as)
     }
 

@@ -125,9 +125,12 @@ impl Totals {
         }
     }
 
-    /// Raises every time to what it was before. Each is a lower bound of the truth, and the truth does not go down. Only an open wait may
-    /// turn out to have been transit in part; the next waits make that good.
+    /// Raises to what it was before whatever has an open part: times, and processes that have started but are in no cell yet. Each is a
+    /// lower bound of the truth, and the truth does not go down. Only an open wait may turn out to have been transit in part; the next
+    /// waits make that good.
     fn keep_up_with(&mut self, before: &Totals) {
+        self.threads_started = self.threads_started.max(before.threads_started);
+        self.processes_started = self.processes_started.max(before.processes_started);
         self.times = self.times.zip(&before.times, u64::max);
         for (now, before) in self.on_cpu_ns_by_cpu.iter_mut().zip(&before.on_cpu_ns_by_cpu) {
             *now = (*now).max(*before);

@@ -6,6 +6,7 @@
 mod collector;
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -33,7 +34,7 @@ use crate::{
         topology::Topology,
     },
     config::{Config, OwnCost},
-    label::table::OTHER_ID,
+    label::{Move, owners::OwnerOrders, table::OTHER_ID},
     metrics::labels::Stage,
     serve::{self, Listener, LoopHandle, Request, Server, web::WebConfig},
 };
@@ -41,11 +42,21 @@ use collector::{Collector, Scrape};
 
 /// Time between two looks for new processes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
+/// The same while programs run that were met just now: their provisional workloads are wanted for others. Longer than it takes until one
+/// can be handed back.
+const SCAN_AGAIN: Duration = Duration::from_millis(60);
 /// Scans per sample for the page. A sample is a second and a column of its map.
 const SCANS_PER_SAMPLE: u32 = 4;
 /// Readings per listing of the host's tasks. A fork whose event was missed leaves a tree untraced until the next one; listing costs
 /// a tenth of a microsecond per thread.
 const READINGS_PER_LISTING: u32 = 4;
+/// Programs, met for the first time, that can be told apart until they are read: this many on a host with few CPUs. Each takes 6 KiB on each
+/// CPU.
+const MOST_PROVISIONAL: u32 = 64;
+/// The same on a host with many, all of which together would take more than those on the smaller host.
+const LEAST_PROVISIONAL: u32 = 16;
+/// Provisional workloads times CPUs where that lies between the two: 6 MiB.
+const PROVISIONAL_CELLS: u32 = 1024;
 /// Scrapes within this time of each other share a reading.
 const SHARED_FOR: Duration = Duration::from_millis(250);
 
@@ -86,7 +97,7 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let heard = reader.events().try_clone_to_owned().context("cannot prepare to read other processes")?;
     let mut collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
     collector.cost.unmeasured = unmeasured;
-    let daemon = Daemon { tracer, statistics: None, readings: 0, collector, handle, scans: 0, scraped: None };
+    let daemon = Daemon { tracer, statistics: None, readings: 0, collector, handle, scans: 0, look_again: None, scraped: None };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -96,8 +107,13 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
 
 /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
 fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
-    let sizes =
-        Sizes { workloads: config.max_workloads + 1, tasks: config.max_threads, thread_by_core: false, wait_accounts: false };
+    let sizes = Sizes {
+        workloads: config.max_workloads + 1,
+        provisional: (PROVISIONAL_CELLS / topology.possible().max(1)).clamp(LEAST_PROVISIONAL, MOST_PROVISIONAL),
+        tasks: config.max_threads,
+        thread_by_core: false,
+        wait_accounts: false,
+    };
     let mut tracer = Tracer::start(sizes, topology)?;
     tracer.seed_all(OTHER_ID)?;
     // Loading parses some 6 MB of type information. Without this the C library would keep the tens of MB that it took.
@@ -118,6 +134,8 @@ struct Daemon {
     collector: Collector,
     handle: LoopHandle,
     scans: u32,
+    /// When to look again before the next scan.
+    look_again: Option<time::Instant>,
     /// The text that scrapes share.
     scraped: Option<(Instant, Result<Bytes, String>)>,
 }
@@ -148,6 +166,7 @@ impl Daemon {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = scans.tick() => self.scan(),
+                () = sleep_until(self.look_again.unwrap_or_else(time::Instant::now)), if self.look_again.is_some() => self.look(),
                 Some(request) = requests.recv() => self.answer(request),
                 Ok(mut ready) = heard.readable() => {
                     // Before it is read: what comes later makes it ready again.
@@ -174,11 +193,16 @@ impl Daemon {
                 self.collector.sample(&snapshot);
             }
         } else {
-            let reading = self.read(Depth::Threads);
-            let _ = self.take(Stage::Label, reading);
+            self.look();
         }
         // On a large host it is a megabyte.
         self.scraped = self.scraped.take().filter(|(at, _)| at.elapsed() < SHARED_FOR);
+    }
+
+    /// Labels new processes.
+    fn look(&mut self) {
+        let reading = self.read(Depth::Threads);
+        let _ = self.take(Stage::Label, reading);
     }
 
     /// Reads the threads, and with [`Depth::Full`] the workloads' counters.
@@ -192,12 +216,24 @@ impl Daemon {
 
     /// Adds a reading, and tells the programs what follows from it. Threads that have ended meanwhile are left alone.
     fn take(&mut self, stage: Stage, reading: Result<Snapshot, KernelError>) -> Result<Snapshot, String> {
+        self.look_again = None;
         let (snapshot, orders) = self.collector.take(stage, reading.map_err(Into::into))?;
-        for (tid, workload) in orders.workloads {
-            self.tracer.set_workload(tid, workload);
+        if !snapshot.provisional.is_empty() {
+            self.look_again = Some(time::Instant::now() + SCAN_AGAIN);
+        }
+        let mut started = HashSet::new();
+        for Move { tid, to, start_of } in orders.moves {
+            let goes_on = self.tracer.set_workload(tid, to);
+            // One that has called exec meanwhile was counted there.
+            if goes_on && start_of.is_some_and(|process| started.insert(process)) {
+                self.collector.count_start(to);
+            }
         }
         for (tid, ranges) in orders.locks {
             self.tracer.set_gil(tid, ranges);
+        }
+        if let Err(error) = self.settle(&orders.owners) {
+            self.collector.failed(stage, &error.into());
         }
         Ok(snapshot)
     }
@@ -207,6 +243,22 @@ impl Daemon {
         for (tid, ranges) in self.collector.hear_reader() {
             self.tracer.set_gil(tid, ranges);
         }
+    }
+
+    fn settle(&mut self, orders: &OwnerOrders) -> Result<(), KernelError> {
+        for key in &orders.forgotten {
+            self.tracer.forget_owner(key)?;
+        }
+        for (key, owner) in &orders.known {
+            self.tracer.set_owner(key, *owner)?;
+        }
+        for (tid, workload) in &orders.moves {
+            self.tracer.set_workload(*tid, *workload);
+        }
+        for workload in &orders.retired {
+            self.tracer.retire(*workload)?;
+        }
+        Ok(())
     }
 
     /// Opens a window of cost measurement, or closes the open one. True if one is open now.

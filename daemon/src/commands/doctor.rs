@@ -21,8 +21,11 @@ pub fn doctor() -> anyhow::Result<i32> {
         println!("\nschedscope cannot trace on this host; see the lines marked NO.");
         return Ok(1);
     }
-    // The proof: load and attach everything, then detach.
-    let tracer = Tracer::start(Sizes { workloads: 2, tasks: 64, thread_by_core: true, wait_accounts: false }, &Topology::read()?)?;
+    // The proof: load and attach everything, then detach. With a provisional workload the programs are those of the daemon, which does most.
+    let tracer = Tracer::start(
+        Sizes { workloads: 2, provisional: 1, tasks: 64, thread_by_core: true, wait_accounts: false },
+        &Topology::read()?,
+    )?;
     let mut failed = 0;
     for program in tracer.programs() {
         match (&program.failure, program.verified_instructions) {

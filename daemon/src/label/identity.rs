@@ -42,8 +42,6 @@ impl Identity {
     /// Name of the executable; that of the main thread where there is none.
     pub(crate) fn executable(&self) -> &str {
         let Some(path) = &self.exe else { return &self.comm };
-        // The kernel appends this when the file was replaced or removed, as an upgrade does.
-        let path = path.strip_suffix(" (deleted)").unwrap_or(path);
         path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.comm)
     }
 }

@@ -12,10 +12,12 @@
 //! - [`rules`]: the rules of the configuration, and the name that follows from them and the identity.
 //! - [`table`]: names to numbers, bounded.
 //! - [`scan`]: thread records to names, reading each process as rarely as possible.
+//! - [`owners`]: where a process belongs from its exec on, and what the kernel side has counted before it knew.
 //! - [`proc`]: what `/proc` and the kernel say about a process; the only part that does I/O.
 
 pub(crate) mod cgroup;
 pub(crate) mod identity;
+pub(crate) mod owners;
 pub(crate) mod proc;
 pub(crate) mod rules;
 pub(crate) mod scan;
@@ -23,4 +25,4 @@ pub(crate) mod table;
 
 pub use identity::{NameSource, OTHER};
 pub(crate) use rules::Rules;
-pub(crate) use scan::Scanner;
+pub(crate) use scan::{Move, Scanner};

@@ -13,6 +13,8 @@ pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let process = Process::new(i32::try_from(tgid.0).ok()?).ok()?;
     let stat = process.stat().ok()?;
     let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());
+    // The kernel appends this when the file was replaced or removed, as an upgrade does; the program is the same.
+    let exe = exe.map(|path| path.strip_suffix(" (deleted)").map_or(path.clone(), str::to_owned));
     // The unified hierarchy has number 0; with cgroup v1 alone, systemd's is the one that names units.
     let groups = process.cgroups().map(|groups| groups.0).unwrap_or_default();
     let unified = groups.iter().find(|group| group.hierarchy == 0 && group.pathname != "/");
@@ -33,6 +35,19 @@ mod tests {
         assert_eq!(identity.exe.as_deref(), exe.to_str());
         assert!(!identity.is_kernel_thread);
         assert!(exe.file_name().unwrap().to_string_lossy().starts_with(&identity.comm[..identity.comm.len().min(8)]));
+    }
+
+    #[test]
+    fn an_executable_that_was_removed_keeps_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = std::fs::canonicalize(dir.path()).unwrap().join("sleeper");
+        std::fs::copy("/bin/sleep", &path).unwrap();
+        let mut child = std::process::Command::new(&path).arg("60").spawn().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let identity = read_identity(Tgid(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(identity.unwrap().exe.as_deref(), path.to_str());
     }
 
     #[test]

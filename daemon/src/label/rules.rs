@@ -186,7 +186,7 @@ mod tests {
         let executable = |exe: Option<&str>| Identity { exe: exe.map(str::to_owned), ..in_session.clone() };
         for (identity, name, source) in [
             (python.clone(), "shop.service", NameSource::Unit),
-            (executable(Some("/usr/sbin/nginx (deleted)")), "nginx", NameSource::Executable),
+            (executable(Some("/usr/sbin/nginx")), "nginx", NameSource::Executable),
             (executable(None), "python3", NameSource::Executable),
             // It cannot pose as `other`, nor break out of quotes in a query.
             (executable(Some("/tmp/other")), "other", NameSource::Other),

@@ -1,12 +1,14 @@
 //! Thread records to workloads. Pure, except for the function that reads a process, which the caller passes in.
 //!
-//! A process is read when it is new, after an `exec`, and once a minute, since its cgroup can change without either. A child
-//! that has not called `exec` has its parent's name, so forks alone cost no reading. The number of readings per scan is bounded.
+//! What a process execs is known from the kernel side ([`super::owners`]). It is read nevertheless when it is new and after an `exec`,
+//! since it may have renamed itself, and once a minute, since its cgroup can change. A child that has not called `exec` has its
+//! parent's name, so forks alone cost no reading. The number of readings per scan is bounded.
 
 use std::collections::HashMap;
 
 use super::{
     identity::{Identity, Named},
+    owners::{OwnerOrders, Owners},
     rules::Rules,
     table::LabelTable,
 };
@@ -22,6 +24,7 @@ const SCANS_PER_REFRESH: u32 = 240;
 pub(crate) struct Scanner {
     rules: Rules,
     table: LabelTable,
+    owners: Owners,
     processes: HashMap<Tgid, Process>,
     scans: u32,
 }
@@ -30,6 +33,20 @@ pub(crate) struct Scanner {
 struct Process {
     named: Named,
     incarnation: Incarnation,
+    /// False while its name is that of the program that it was forked with or has called exec for.
+    is_read: bool,
+    /// It was given this name just now, and the kernel side could not know it at the exec and count it there.
+    is_uncounted: bool,
+}
+
+/// A thread that belongs to another workload than its record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Move {
+    pub(crate) tid: Tid,
+    pub(crate) to: WorkloadId,
+    /// The process that comes to the workload with it, if it is not counted there yet. Any thread that goes on will do: while one calls
+    /// exec the others end, the main thread too.
+    pub(crate) start_of: Option<Tgid>,
 }
 
 /// Changes when a process becomes another program, or another process takes its number.
@@ -47,6 +64,8 @@ struct Group {
     first_start_ns: u64,
     parent: u32,
     forked_here: bool,
+    /// Number of the program that it execed, 0 if unknown.
+    program: u16,
 }
 
 impl Group {
@@ -59,7 +78,7 @@ impl Group {
 impl Scanner {
     pub(crate) fn new(rules: Rules, max_names: usize) -> Scanner {
         let table = LabelTable::new(&rules.names(), max_names);
-        Scanner { rules, table, processes: HashMap::new(), scans: 0 }
+        Scanner { rules, table, owners: Owners::default(), processes: HashMap::new(), scans: 0 }
     }
 
     pub(crate) fn table(&self) -> &LabelTable {
@@ -72,28 +91,78 @@ impl Scanner {
     }
 
     /// Takes a snapshot in, of any depth. Returns the live threads that belong to another workload than their record says.
-    pub(crate) fn scan(&mut self, snapshot: &Snapshot, mut read: impl FnMut(Tgid) -> Option<Identity>) -> Vec<(Tid, WorkloadId)> {
+    pub(crate) fn scan(&mut self, snapshot: &Snapshot, mut read: impl FnMut(Tgid) -> Option<Identity>) -> Vec<Move> {
         let threads = &snapshot.threads;
         self.scans = self.scans.wrapping_add(1);
-        let groups = groups(threads);
+        self.owners.meet(snapshot, &self.rules);
+        let groups = self.groups(threads);
         self.name_processes(&groups, &mut read);
-        for thread in &snapshot.released {
-            if let Some(process) = self.processes.get(&thread.tgid()) {
-                self.table.add_ended(&process.named.name, thread.record.on_cpu_ns);
+        let ended = self.count_ended(&snapshot.released);
+        self.processes.retain(|tgid, _| groups.contains_key(tgid));
+        self.hand_out_numbers(&groups, &ended);
+        self.moves(threads)
+    }
+
+    /// Makes a snapshot that was scanned one in which no workload is provisional. Returns what the kernel side has to be told, which the
+    /// caller does at once.
+    pub(crate) fn settle(&mut self, snapshot: &mut Snapshot, now_ns: u64) -> OwnerOrders {
+        self.owners.settle(snapshot, &self.table, now_ns)
+    }
+
+    /// A process has come to this workload without an exec that led there.
+    pub(crate) fn count_start(&mut self, workload: WorkloadId) {
+        self.owners.count_start(workload, 1);
+    }
+
+    /// Adds the CPU time of threads that have ended to what their names have used. Returns these names.
+    fn count_ended(&mut self, released: &[Thread]) -> Vec<Named> {
+        let mut ended = Vec::new();
+        for thread in released {
+            let process = self.processes.get(&thread.tgid()).map(|process| &process.named);
+            let Some(named) = process.or_else(|| self.owners.named(self.owners.number(thread))) else { continue };
+            self.table.add_ended(&named.name, thread.record.on_cpu_ns);
+            if !ended.contains(named) {
+                ended.push(named.clone());
             }
         }
-        self.processes.retain(|tgid, _| groups.contains_key(tgid));
-        self.hand_out_numbers(&groups);
-        self.moves(threads)
+        ended
+    }
+
+    fn groups(&self, threads: &[Thread]) -> HashMap<Tgid, Group> {
+        let mut groups: HashMap<Tgid, Group> = HashMap::new();
+        let live = || threads.iter().filter(|thread| !thread.has_ended());
+        // Those that go on come last, since what they say is what holds: an exec ends the main thread, and another becomes it.
+        for thread in live().filter(|thread| thread.is_ending()).chain(live().filter(|thread| !thread.is_ending())) {
+            let record = &thread.record;
+            let group = groups.entry(thread.tgid()).or_insert(Group { first_start_ns: u64::MAX, ..Group::default() });
+            group.program = self.owners.number(thread);
+            group.on_cpu_ns += record.on_cpu_ns;
+            group.first_start_ns = group.first_start_ns.min(record.start_ns);
+            group.incarnation.execs = group.incarnation.execs.max(record.execs);
+            if record.tid == record.tgid {
+                group.incarnation.start_ns = record.start_ns;
+                group.parent = record.ppid;
+                group.forked_here = !thread.was_seeded();
+            }
+        }
+        groups
     }
 
     /// Names every process that is new, has changed or is due.
     fn name_processes(&mut self, groups: &HashMap<Tgid, Group>, read: &mut impl FnMut(Tgid) -> Option<Identity>) {
+        for (tgid, group) in groups.iter().filter(|(_, group)| group.incarnation.execs > 0) {
+            let Some(named) = self.owners.named(group.program) else { continue };
+            if !self.processes.get(tgid).is_some_and(|known| group.is(known)) {
+                let process = Process { named: named.clone(), incarnation: group.incarnation, is_read: false, is_uncounted: false };
+                self.processes.insert(*tgid, process);
+            }
+        }
         let mut due: Vec<(Tgid, Group)> = groups
             .iter()
             .filter(|(tgid, group)| {
                 let refresh = tgid.0 % SCANS_PER_REFRESH == self.scans % SCANS_PER_REFRESH;
-                refresh || !self.processes.get(tgid).is_some_and(|known| group.is(known))
+                let is_known = |known: &Process| group.is(known) && (known.is_read || group.incarnation.execs == 0);
+                refresh || !self.processes.get(tgid).is_some_and(is_known)
             })
             .map(|(tgid, group)| (*tgid, *group))
             .collect();
@@ -104,7 +173,10 @@ impl Scanner {
         for (tgid, group) in due.into_iter().take(READS_PER_SCAN) {
             if let Some(identity) = read(tgid) {
                 let named = self.rules.name_of(&identity);
-                self.processes.insert(tgid, Process { named, incarnation: group.incarnation });
+                let known = self.processes.get(&tgid).filter(|known| group.is(known));
+                let is_counted = known.is_some_and(|known| known.named.name == named.name);
+                let is_uncounted = !is_counted && group.forked_here && group.incarnation.execs > 0;
+                self.processes.insert(tgid, Process { named, incarnation: group.incarnation, is_read: true, is_uncounted });
             }
         }
     }
@@ -116,12 +188,12 @@ impl Scanner {
         }
         let Some(parent) = self.processes.get(&Tgid(group.parent)) else { return false };
         let named = parent.named.clone();
-        self.processes.insert(tgid, Process { named, incarnation: group.incarnation });
+        self.processes.insert(tgid, Process { named, incarnation: group.incarnation, is_read: false, is_uncounted: false });
         true
     }
 
-    fn hand_out_numbers(&mut self, groups: &HashMap<Tgid, Group>) {
-        let mut live: HashMap<&str, (&Named, u64)> = HashMap::new();
+    fn hand_out_numbers(&mut self, groups: &HashMap<Tgid, Group>, ended: &[Named]) {
+        let mut live: HashMap<&str, (&Named, u64)> = ended.iter().map(|named| (named.name.as_str(), (named, 0))).collect();
         for (tgid, process) in &self.processes {
             let on_cpu_ns = groups.get(tgid).map_or(0, |group| group.on_cpu_ns);
             live.entry(&process.named.name).or_insert((&process.named, 0)).1 += on_cpu_ns;
@@ -134,32 +206,20 @@ impl Scanner {
         }
     }
 
-    fn moves(&self, threads: &[Thread]) -> Vec<(Tid, WorkloadId)> {
-        let live = threads.iter().filter(|thread| !thread.has_ended());
-        live.filter_map(|thread| {
-            let process = self.processes.get(&thread.tgid())?;
-            let id = self.table.id(&process.named.name);
-            (id != thread.workload()).then_some((thread.tid(), id))
-        })
-        .collect()
-    }
-}
-
-fn groups(threads: &[Thread]) -> HashMap<Tgid, Group> {
-    let mut groups: HashMap<Tgid, Group> = HashMap::new();
-    for thread in threads.iter().filter(|thread| !thread.has_ended()) {
-        let record = &thread.record;
-        let group = groups.entry(thread.tgid()).or_insert(Group { first_start_ns: u64::MAX, ..Group::default() });
-        group.on_cpu_ns += record.on_cpu_ns;
-        group.first_start_ns = group.first_start_ns.min(record.start_ns);
-        group.incarnation.execs = group.incarnation.execs.max(record.execs);
-        if record.tid == record.tgid {
-            group.incarnation.start_ns = record.start_ns;
-            group.parent = record.ppid;
-            group.forked_here = !thread.was_seeded();
+    fn moves(&mut self, threads: &[Thread]) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for thread in threads.iter().filter(|thread| !thread.has_ended()) {
+            let Some(process) = self.processes.get(&thread.tgid()) else { continue };
+            let to = self.table.id(&process.named.name);
+            if to != thread.workload() {
+                moves.push(Move { tid: thread.tid(), to, start_of: process.is_uncounted.then_some(thread.tgid()) });
+            }
         }
+        for process in self.processes.values_mut() {
+            process.is_uncounted = false;
+        }
+        moves
     }
-    groups
 }
 
 #[cfg(test)]

@@ -199,9 +199,10 @@ metrics! {
     WORKLOAD_PROCESSES: Gauge, Count, "workload_processes", [WORKLOAD],
         "Processes alive.", from "TaskRecord";
     WORKLOAD_THREADS_STARTED: Counter, Count, "workload_threads_started_total", [WORKLOAD],
-        "Threads started while traced.", from "Cell::threads_started";
+        "Threads that began in the workload, main threads of its processes included.", from "Cell::threads_started, ARRIVALS map";
     WORKLOAD_PROCESSES_STARTED: Counter, Count, "workload_processes_started_total", [WORKLOAD],
-        "Processes started while traced.", from "Cell::processes_started";
+        "Processes that began in the workload: by their first exec, by an exec that led there from another workload, or forked there without one.",
+        from "Cell::processes_started, ARRIVALS map";
     WORKLOAD_ALLOWED_CPUS: Gauge, Count, "workload_allowed_cpus", [WORKLOAD],
         "CPUs that at least one process of the workload may run on; absent while it has none.",
         from "sched_getaffinity(2) of each process";

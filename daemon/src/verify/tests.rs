@@ -367,7 +367,7 @@ fn usage_of_processes_that_nobody_waited_for_may_be_missing() {
 #[test]
 fn time_of_a_thread_that_ran_when_it_was_registered_is_left_out() {
     let mut tree = tree();
-    tree.ended(0).seeded_as = Phase::Running as u32;
+    tree.ended(0).seeded_as = Phase::Running as u16;
     tree.run.totals.wakeup_latency = observations(29);
     tree.ended(0).on_cpu_ns += SECOND;
     assert_eq!(task_struct::check(&tree.run).verdict(), Verdict::Agrees);

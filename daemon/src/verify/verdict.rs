@@ -84,7 +84,7 @@ pub(crate) fn identities(run: &Run) -> Vec<Residual> {
         return Vec::new();
     }
     let totals = &run.totals;
-    let alive_before = run.threads.iter().filter(|thread| thread.record.seeded_as != Phase::New as u32).count() as u64;
+    let alive_before = run.threads.iter().filter(|thread| thread.record.seeded_as != Phase::New as u16).count() as u64;
     let involuntary = totals.preempted + totals.yielded;
     let unseen = run.losses.0[Loss::SwitchInUnseen as usize];
     let row = |quantity, ours: &Distribution, events: u64, unobserved: u64| {

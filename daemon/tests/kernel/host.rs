@@ -47,6 +47,11 @@ pub(crate) fn fast(instead: &str) -> Option<()> {
     unless(!is_set(EMULATED), || format!("takes an emulated machine more than ten minutes; {instead}"))
 }
 
+/// Time that is the machine's own: a host takes an emulated CPU away at any place, and its clocks go on.
+pub(crate) fn own_time(what: &str) -> Option<()> {
+    unless(!is_set(EMULATED), || format!("{what}: the time of emulated CPUs holds the host's"))
+}
+
 /// A machine that nobody else uses, CPUs and process ids included.
 pub(crate) fn own_machine() -> Option<()> {
     privileged()?;

@@ -30,6 +30,7 @@ mod machine;
 mod models;
 mod oracle;
 mod outages;
+mod owners;
 mod page;
 mod perf;
 mod policies;

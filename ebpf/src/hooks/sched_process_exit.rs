@@ -1,7 +1,11 @@
-use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::{
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
+};
 use schedscope_ebpf::{residual::Figures, task_clock::Phase};
 
-use crate::{kernel_types::Task, tasks::find};
+use crate::{kernel_types::Task, owner, tasks::find};
 
 /// A thread begins to end. From here on other counters stop following it, one by one: perf's, resource usage, taskstats.
 ///
@@ -19,5 +23,9 @@ fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
         at_exit.on_cpu_ns += unsafe { bpf_ktime_get_ns() }.saturating_sub(record.clock.since_ns);
     }
     record.at_exit = at_exit;
+    if owner::is_decided_at_exec() && task.tid() == task.tgid() && owner::is_uncounted(record) {
+        // SAFETY: a helper without preconditions.
+        owner::count_start(unsafe { bpf_get_smp_processor_id() }, record.workload, true);
+    }
     0
 }

@@ -10,6 +10,7 @@ use aya::{
     maps::{Array, HashMap, MapData, Stack},
     programs::{BtfTracePoint, Iter},
 };
+use procfs::process::Process;
 use schedscope_ebpf::{
     abi::{PIDS_PER_ENTRY, map, program},
     params,
@@ -31,6 +32,8 @@ pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../../ebpf/
 pub struct Sizes {
     /// Workloads, number 0 included.
     pub workloads: u32,
+    /// Provisional workloads on top, for programs that were never seen before; 0 if the programs shall decide nothing at an exec.
+    pub provisional: u32,
     /// Threads that can be traced at once.
     pub tasks: u32,
     /// Keep every thread's time on every core.
@@ -44,10 +47,34 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// Constants of optional fields that this kernel lacks.
     pub(super) absent: Vec<&'static str>,
+    /// Provisional workloads; 0 where the programs decide nothing at an exec.
+    pub(super) provisional: u32,
 }
 
 /// Without these fields it is unknown when the kernel has queued a thread.
 const QUEUEING_FIELDS: [&str; 4] = ["TASK_LAST_QUEUED", "TASK_CFS_RQ", "CFS_RQ_RQ", "RQ_CLOCK"];
+
+/// Without these fields it is unknown what a process execs.
+const OWNER_FIELDS: [&str; 15] = [
+    "TASK_MM",
+    "MM_EXE_FILE",
+    "FILE_DENTRY",
+    "FILE_MOUNT",
+    "DENTRY_PARENT",
+    "DENTRY_NAME",
+    "VFSMOUNT_ROOT",
+    "MOUNT_VFSMOUNT",
+    "MOUNT_PARENT",
+    "MOUNT_POINT",
+    "TASK_CGROUPS",
+    "CSS_SET_UNIFIED",
+    "CGROUP_NODE",
+    "NODE_ID",
+    "NODE_PARENT",
+];
+
+/// Programs that the kernel side remembers the workloads of. An entry takes half a kilobyte.
+pub(crate) const MAX_OWNERS: u32 = 1024;
 
 /// A program and whether it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +91,6 @@ pub struct ProgramStatus {
 pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Loaded, KernelError> {
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let possible = topology.possible();
-    let cells = possible * sizes.workloads;
     let slots = sizes.tasks + 1;
     let thread_cpus = if sizes.thread_by_core { possible.min(params::MAX_THREAD_CPUS) } else { 0 };
     let classes = syscalls::classes();
@@ -76,9 +102,14 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
             *value = 0;
         }
     }
+    let absent: Vec<_> = values.iter().filter(|(_, value)| *value == params::ABSENT).map(|(name, _)| *name).collect();
+    let provisional = if OWNER_FIELDS.iter().any(|field| absent.contains(field)) { 0 } else { sizes.provisional };
+    let workloads = sizes.workloads + provisional;
     values.extend([
         (params::SYSCALL_YIELD, syscall_yield),
-        (params::WORKLOADS, sizes.workloads),
+        (params::WORKLOADS, workloads),
+        (params::FIRST_PROVISIONAL, sizes.workloads),
+        (params::SYSTEMD_HIERARCHY, systemd_hierarchy()),
         (params::TASK_SLOTS, slots),
         (params::THREAD_CPUS, thread_cpus),
         (params::HAS_WAIT_ACCOUNTS, u32::from(sizes.wait_accounts)),
@@ -92,17 +123,34 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::TASKS, slots)
         .map_max_entries(map::FREE_SLOTS, slots)
         .map_max_entries(map::DEAD_SLOTS, slots)
-        .map_max_entries(map::CELLS, cells)
+        .map_max_entries(map::CELLS, possible * workloads)
         .map_max_entries(map::CPUS, possible)
         .map_max_entries(map::THREAD_CPU, (thread_cpus * slots).max(1))
         .map_max_entries(map::PLACES, possible)
         .map_max_entries(map::SEED_TGIDS, 4096)
-        .map_max_entries(map::WAIT_ACCOUNTS, if sizes.wait_accounts { slots } else { 1 });
+        .map_max_entries(map::WAIT_ACCOUNTS, if sizes.wait_accounts { slots } else { 1 })
+        .map_max_entries(map::OWNERS, if provisional == 0 { 1 } else { MAX_OWNERS })
+        .map_max_entries(map::PROVISIONALS, provisional.max(1))
+        .map_max_entries(map::FREE_PROVISION, provisional.max(1))
+        .map_max_entries(map::EXEC_KEYS, possible)
+        .map_max_entries(map::ARRIVALS, if provisional == 0 { 1 } else { workloads * workloads });
     let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
     fill_places(&mut ebpf, topology)?;
     fill_free_slots(&mut ebpf, slots)?;
-    let absent = values.iter().filter(|(_, value)| *value == params::ABSENT).map(|(name, _)| *name).collect();
-    Ok(Loaded { ebpf, absent })
+    let mut free: Stack<&mut MapData, u32> = Stack::try_from(map_mut(&mut ebpf, map::FREE_PROVISION)?)?;
+    for index in (0..provisional).rev() {
+        free.push(index, 0)?;
+    }
+    Ok(Loaded { ebpf, absent, provisional })
+}
+
+/// The number of the cgroup hierarchy in which systemd of cgroup v1 keeps units; 0 if there is none.
+fn systemd_hierarchy() -> u32 {
+    let groups = Process::myself().and_then(|me| me.cgroups()).map(|groups| groups.0).unwrap_or_default();
+    groups
+        .iter()
+        .find(|group| group.controllers.iter().any(|controller| controller == "name=systemd"))
+        .map_or(0, |group| group.hierarchy)
 }
 
 /// Entries of the table by pid, for every pid that this kernel may assign.
@@ -138,7 +186,7 @@ pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, Ke
 /// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
 /// `sched_switch` there is nothing to measure.
 pub(super) fn attach(loaded: &mut Loaded, without: &[&str], wait_accounts: bool) -> Result<Vec<ProgramStatus>, KernelError> {
-    let Loaded { ebpf, absent } = loaded;
+    let Loaded { ebpf, absent, .. } = loaded;
     let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
     let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };

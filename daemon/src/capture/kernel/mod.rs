@@ -2,6 +2,7 @@
 //!
 //! - [`load`]: the object into the kernel, programs attached, each with a verdict.
 //! - [`mapped`] and [`records`]: maps read through memory.
+//! - [`owners`]: which program belongs to which workload, and those that are not named yet.
 //! - [`offers`]: registers running threads where the kernel has no task iterator.
 //! - [`btf`], [`syscalls`], [`constants`]: what is filled into the object about this kernel, and how.
 //! - [`cost`]: what the programs cost.
@@ -12,11 +13,13 @@ mod cost;
 mod load;
 mod mapped;
 mod offers;
+mod owners;
 mod records;
 mod resume;
 mod syscalls;
 
 pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
+pub(crate) use load::MAX_OWNERS;
 pub use load::{ProgramStatus, Sizes};
 
 use std::{collections::HashMap, io};
@@ -27,7 +30,7 @@ use aya::{
 };
 use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, SEED_DONE, SEED_EVERY, TaskRecord, map, program},
+    abi::{Cell, CpuRecord, ExecKey, Owner, SEED_DONE, SEED_EVERY, TaskRecord, map, program},
     gil::{AddressRange, RANGES},
     residual::Residuals,
     wait_account::WaitAccount,
@@ -39,6 +42,7 @@ use crate::capture::{
 };
 use mapped::MappedArray;
 use offers::Offers;
+use owners::Provisionals;
 use records::{Patience, Records, Slot};
 
 /// Why the kernel side does not work, and the fix where there is one.
@@ -121,8 +125,13 @@ pub struct Tracer {
     thread_cpu: Option<MappedArray<u64>>,
     wait_accounts: Option<MappedArray<WaitAccount>>,
     waiting: MappedArray<Residuals>,
-    slot_of_tid: HashMap<Tid, usize>,
+    provisionals: Option<Provisionals>,
+    /// Slots of the threads, with their workloads as they were read.
+    slot_of_tid: HashMap<Tid, (usize, u32)>,
+    /// Workloads with names.
     workloads: usize,
+    /// All of a CPU's workloads.
+    bank: usize,
     programs: Vec<ProgramStatus>,
     /// What was seeded, for a later listing.
     seeds: Vec<(Tgid, WorkloadId)>,
@@ -156,7 +165,12 @@ impl Tracer {
         let possible = topology.possible();
         let slots = sizes.tasks + 1;
         let thread_cpu = if sizes.thread_by_core { Some(load::mapped(ebpf, map::THREAD_CPU, possible * slots)?) } else { None };
-        let cells = load::mapped(ebpf, map::CELLS, possible * sizes.workloads)?;
+        let bank = sizes.workloads + loaded.provisional;
+        let cells = load::mapped(ebpf, map::CELLS, possible * bank)?;
+        let provisionals = match loaded.provisional {
+            0 => None,
+            count => Some(Provisionals::new(ebpf, sizes.workloads, count)?),
+        };
         let cpus = load::mapped(ebpf, map::CPUS, possible)?;
         let records = load::records(ebpf, slots)?;
         let wait_accounts = if sizes.wait_accounts { Some(load::mapped(ebpf, map::WAIT_ACCOUNTS, slots)?) } else { None };
@@ -169,8 +183,10 @@ impl Tracer {
             thread_cpu,
             wait_accounts,
             waiting,
+            provisionals,
             slot_of_tid: HashMap::new(),
             workloads: sizes.workloads as usize,
+            bank: bank as usize,
             programs,
             seeds: Vec::new(),
             offers: None,
@@ -250,16 +266,35 @@ impl Tracer {
         (0..self.cpus.len()).map(|cpu| self.cpus.read(cpu)).collect()
     }
 
-    /// Moves a thread to another workload, if it is still there.
-    pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) {
-        if let Some(slot) = self.slot_of_tid.get(&tid) {
-            self.records.set_workload(*slot, workload.0);
+    /// Moves a thread to another workload, if it is still there and in the one that it was read in: it may have called exec since.
+    /// Whether it was moved and has not begun to end.
+    pub fn set_workload(&mut self, tid: Tid, workload: WorkloadId) -> bool {
+        self.slot_of_tid.get(&tid).is_some_and(|(slot, before)| self.records.set_workload(*slot, *before, workload.0))
+    }
+
+    /// Says where processes belong from now on that exec into this.
+    pub fn set_owner(&mut self, key: &ExecKey, owner: Owner) -> Result<(), KernelError> {
+        owners::set(&mut self.ebpf, key, owner)
+    }
+
+    /// Forgets what [`Self::set_owner`] said.
+    pub fn forget_owner(&mut self, key: &ExecKey) -> Result<(), KernelError> {
+        owners::forget(&mut self.ebpf, key)
+    }
+
+    /// Hands a provisional workload back, with zeros for counters. No thread may be in it, and no key lead to it.
+    pub fn retire(&mut self, workload: WorkloadId) -> Result<(), KernelError> {
+        let Some(provisionals) = &self.provisionals else { return Ok(()) };
+        for cpu in 0..self.cpus.len() {
+            // SAFETY: an aligned record inside the mapping, which no program writes any more.
+            unsafe { self.cells.pointer(cpu * self.bank + workload.0 as usize).write_volatile(Cell::default()) };
         }
+        provisionals.retire(&mut self.ebpf, workload)
     }
 
     /// Tells the programs where this thread's process keeps its interpreters' locks; threads and processes it starts inherit it.
     pub fn set_gil(&mut self, tid: Tid, ranges: [AddressRange; RANGES]) {
-        if let Some(slot) = self.slot_of_tid.get(&tid) {
+        if let Some((slot, _)) = self.slot_of_tid.get(&tid) {
             self.records.set_gil(*slot, ranges);
         }
     }
@@ -280,9 +315,11 @@ impl Tracer {
         // Cells before records: see `snapshot`'s module documentation.
         if depth == Depth::Full {
             snapshot.cells = (0..self.cpus.len())
-                .map(|cpu| (0..self.workloads).map(|workload| self.cells.read(cpu * self.workloads + workload)).collect())
+                .map(|cpu| (0..self.workloads).map(|workload| self.cells.read(cpu * self.bank + workload)).collect())
                 .collect();
         }
+        let provisional = self.provisionals.as_ref().map(Provisionals::in_use).unwrap_or_default();
+        let provisional = provisional.into_iter().map(|index| (index, self.cells_of(self.workloads + index))).collect();
         snapshot.cpus = self.cpus();
         self.slot_of_tid.clear();
         for slot in 1..self.records.slots() {
@@ -298,13 +335,29 @@ impl Tracer {
                 Slot::Used(record) => {
                     let mut thread = self.thread(slot, &record);
                     resume::if_unseen(&mut thread.record, snapshot.taken_ns);
-                    self.slot_of_tid.insert(thread.tid(), slot);
+                    let found = (slot, record.workload);
+                    if thread.is_ending() {
+                        self.slot_of_tid.entry(thread.tid()).or_insert(found);
+                    } else {
+                        self.slot_of_tid.insert(thread.tid(), found);
+                    }
                     snapshot.threads.push(thread);
                 }
             }
         }
         snapshot.released = self.release(&mut patience)?;
+        if let Some(provisionals) = &self.provisionals {
+            snapshot.are_starts_deferred = true;
+            snapshot.arrivals = provisionals.take_arrivals();
+            // After the records: whatever workload a thread is in, it is known what stands behind that.
+            snapshot.provisional = provisionals.read(provisional);
+        }
         Ok(snapshot)
+    }
+
+    /// The cells of one workload by CPU.
+    fn cells_of(&self, workload: usize) -> Vec<Cell> {
+        (0..self.cpus.len()).map(|cpu| self.cells.read(cpu * self.bank + workload)).collect()
     }
 
     fn thread(&self, slot: usize, record: &TaskRecord) -> Thread {

@@ -103,7 +103,7 @@ impl Offers {
                 start_ns: started_ns,
                 tgid: task.pid.cast_unsigned(),
                 ppid: stat.ppid.cast_unsigned(),
-                seeded_as: seeded_as as u32,
+                seeded_as: seeded_as as u16,
                 kernel_before: before,
                 runtime_at_departure_ns: before.runtime_ns,
                 comm: comm(&stat.comm),

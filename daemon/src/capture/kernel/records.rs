@@ -4,7 +4,7 @@ use std::{
     io,
     mem::offset_of,
     os::fd::{AsFd, OwnedFd},
-    sync::atomic::{Ordering, fence},
+    sync::atomic::{AtomicU32, Ordering, fence},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -123,10 +123,14 @@ impl Records {
         unsafe { (&raw const (*self.map.pointer(slot)).sequence).read_volatile() }
     }
 
-    /// Moves a thread whose slot was read to another workload; from then on the programs charge that one.
-    pub(super) fn set_workload(&self, slot: usize, workload: u32) {
-        // SAFETY: an aligned word inside the mapping, which the programs only read after the record was made.
-        unsafe { (&raw mut (*self.map.pointer(slot)).workload).write_volatile(workload) };
+    /// Moves a thread whose slot was read to another workload, unless its exec has done that; from then on the programs charge that
+    /// one. Whether it was moved and has not begun to end.
+    pub(super) fn set_workload(&self, slot: usize, before: u32, workload: u32) -> bool {
+        // SAFETY: an aligned word inside the mapping, which lives as long as `self`; the programs write it at an exec, as a whole.
+        let word = unsafe { AtomicU32::from_ptr(&raw mut (*self.map.pointer(slot)).workload) };
+        let is_moved = word.compare_exchange(before, workload, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        // SAFETY: an aligned word inside the mapping, written by the programs once.
+        is_moved && unsafe { (&raw const (*self.map.pointer(slot)).at_exit.on_cpu_ns).read_volatile() } == 0
     }
 
     /// Tells the programs where the thread's process keeps its interpreters' locks.
@@ -160,7 +164,7 @@ impl Records {
 
     /// Marks the slot of an ended thread as free. The caller owns the slot, having taken it from the queue of ended threads.
     pub(super) fn clear(&self, slot: usize) {
-        // SAFETY: as in `set_workload`; no program finds the record any more.
+        // SAFETY: an aligned word inside the mapping; no program finds the record any more.
         unsafe { (&raw mut (*self.map.pointer(slot)).task).write_volatile(0) };
     }
 }

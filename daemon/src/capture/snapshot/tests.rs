@@ -13,7 +13,7 @@ pub(crate) fn thread(tid: u32, phase: Phase) -> Thread {
         start_ns: 1,
         tgid: tid,
         ppid: 1,
-        seeded_as: Phase::New as u32,
+        seeded_as: Phase::New as u16,
         comm: *b"worker\0\0\0\0\0\0\0\0\0\0",
         ..TaskRecord::default()
     };
@@ -47,7 +47,7 @@ fn a_thread_is_what_its_record_says() {
     assert_eq!((thread.tid(), thread.tgid(), thread.workload()), (Tid(7), Tgid(5), WorkloadId(3)));
     assert!(!thread.was_seeded());
     for phase in [Phase::Running, Phase::Runnable, Phase::Blocked] {
-        thread.record.seeded_as = phase as u32;
+        thread.record.seeded_as = phase as u16;
         assert!(thread.was_seeded());
     }
     // A number out of range must not read beyond the counters.
@@ -78,7 +78,7 @@ fn closed_and_open_time_add_up() {
 #[test]
 fn a_thread_without_events_does_what_it_was_found_doing() {
     let mut thread = thread(1, Phase::Unseen);
-    thread.record.seeded_as = Phase::Running as u32;
+    thread.record.seeded_as = Phase::Running as u16;
     assert_eq!(thread.open(500).on_cpu_ns, 500);
     // Not a phase: most threads sleep.
     thread.record.seeded_as = 77;

@@ -134,6 +134,18 @@ fn no_time_goes_down_when_a_snapshot_misses_some() {
 }
 
 #[test]
+fn processes_that_started_are_never_fewer() {
+    let mut aggregate = Aggregate::default();
+    let before = aggregate.update(&snapshot(0, Vec::new()))[1].clone();
+    // One that was counted where it stayed calls exec after all.
+    let mut moved = snapshot(1, Vec::new());
+    moved.cells[0][1].processes_started -= 1;
+    moved.cells[0][1].threads_started -= 1;
+    let after = &aggregate.update(&moved)[1];
+    assert_eq!((after.processes_started, after.threads_started), (before.processes_started, before.threads_started));
+}
+
+#[test]
 fn effective_cpus_is_the_participation_ratio() {
     for (on_cpu_ns, expected) in [(vec![], 0.0), (vec![0, 0], 0.0), (vec![0, 5], 1.0), (vec![3, 1], 1.6), (vec![2; 4], 4.0)] {
         assert!((effective_cpus(&on_cpu_ns) - expected).abs() < 1e-12, "{on_cpu_ns:?}");

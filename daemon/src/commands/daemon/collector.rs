@@ -22,7 +22,7 @@ use crate::{
     },
     config::Config,
     diagnose::live::Live,
-    label::{NameSource, Scanner, proc::read_identity},
+    label::{Move, NameSource, Scanner, owners::OwnerOrders, proc::read_identity},
     metrics::{
         exposition::{Collection, CpuTotals, Exposition, Program, Workload},
         host_totals::HostTotals,
@@ -42,10 +42,12 @@ const READER_FAILURE: &str = "the processes that read others cannot be killed: t
 /// What the kernel side has to be told about threads.
 #[derive(Debug, Default)]
 pub(super) struct Orders {
-    /// The workload that counts them from now on.
-    pub(super) workloads: Vec<(Tid, WorkloadId)>,
+    /// Those that another workload counts from now on.
+    pub(super) moves: Vec<Move>,
     /// Where their processes keep their interpreters' locks.
     pub(super) locks: Told,
+    /// Which program belongs where.
+    pub(super) owners: OwnerOrders,
 }
 
 /// What a scrape needs besides what is known. Collecting began at `begin`.
@@ -130,13 +132,20 @@ impl Collector {
             format!("cannot read the counters: {error:#}")
         });
         self.last_reading = Some(LastReading { at: Instant::now(), failure: reading.as_ref().err().cloned() });
-        let snapshot = reading?;
+        let mut snapshot = reading?;
+        // First: what the kernel side has counted provisionally belongs to a name from now on.
+        let moves = self.scanner.scan(&snapshot, read_identity);
+        let owners = self.scanner.settle(&mut snapshot, now_ns());
         self.totals.update(&snapshot);
-        let workloads = self.scanner.scan(&snapshot, read_identity);
         let locks = self.interpreters.update(&snapshot);
         let cores = u32::try_from(snapshot.cpus.iter().filter(|cpu| cpu.switches > 0).count()).unwrap_or(u32::MAX);
         self.live.update(&snapshot, cores.max(1), |tgid| self.interpreters.python(tgid));
-        Ok((snapshot, Orders { workloads, locks }))
+        Ok((snapshot, Orders { moves, locks, owners }))
+    }
+
+    /// A process was moved to this workload that did not come there by an exec.
+    pub(super) fn count_start(&mut self, workload: WorkloadId) {
+        self.scanner.count_start(workload);
     }
 
     /// Takes in what is known of interpreters since the last reading.
@@ -304,7 +313,8 @@ mod tests {
     fn a_busy_process_is_labelled_and_shown() {
         let mut collector = collector();
         let (_, orders) = collector.take(Stage::Snapshot, Ok(snapshot())).unwrap();
-        assert_eq!(orders.workloads, [(Tid(std::process::id()), WorkloadId(1))]);
+        let moved = Move { tid: Tid(std::process::id()), to: WorkloadId(1), start_of: None };
+        assert_eq!(orders.moves, [moved]);
         let lines = [
             "schedscope_workload_on_cpu_seconds_total{workload=\"this test\",cpu=\"0\"} 2",
             "schedscope_workload_on_cpu_seconds_total{workload=\"other\",cpu=\"0\"} 7",

@@ -1,10 +1,16 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
+use schedscope_ebpf::{
+    abi::{ExecKey, TaskRecord},
+    task_clock::Phase,
+};
 
 use super::*;
-use crate::{capture::snapshot::tests::thread, label::table::OTHER_ID};
+use crate::{
+    capture::snapshot::{ProvisionalWorkload, tests::thread},
+    label::table::OTHER_ID,
+};
 
 /// CPU time that earns any name a number.
 const BUSY_NS: u64 = 1_000_000_000_000;
@@ -18,7 +24,7 @@ fn process(tgid: u32, ppid: u32, start_ns: u64, on_cpu_ns: u64) -> Thread {
 
 fn seeded(tgid: u32, on_cpu_ns: u64) -> Thread {
     let mut thread = process(tgid, 1, 5, on_cpu_ns);
-    thread.record.seeded_as = Phase::Blocked as u32;
+    thread.record.seeded_as = Phase::Blocked as u16;
     thread
 }
 
@@ -31,6 +37,10 @@ fn ended(mut thread: Thread) -> Snapshot {
 #[expect(clippy::unnecessary_wraps, reason = "it stands for a reader, which can fail")]
 fn exe(name: &str) -> Option<Identity> {
     Some(Identity { exe: Some(format!("/bin/{name}")), ..Identity::default() })
+}
+
+fn moved(tid: u32, to: WorkloadId) -> Move {
+    Move { tid: Tid(tid), to, start_of: None }
 }
 
 fn scanner() -> Scanner {
@@ -52,10 +62,10 @@ fn a_busy_process_moves_to_its_own_workload_with_all_its_threads() {
     second.record.tid = 11;
     let mut threads = [seeded(10, 0), second, seeded(20, 0)];
     let read = |tgid: Tgid| exe(if tgid.0 == 10 { "busy" } else { "lazy" });
-    assert_eq!(scanner.scan(&alive(&threads), read), [(Tid(10), WorkloadId(1)), (Tid(11), WorkloadId(1))]);
+    assert_eq!(scanner.scan(&alive(&threads), read), [moved(10, WorkloadId(1)), moved(11, WorkloadId(1))]);
     assert_eq!(names(&scanner), ["other", "busy"]);
     threads[0].record.workload = 1;
-    assert_eq!(scanner.scan(&alive(&threads), read), [(Tid(11), WorkloadId(1))], "one is where it belongs");
+    assert_eq!(scanner.scan(&alive(&threads), read), [moved(11, WorkloadId(1))], "one is where it belongs");
 }
 
 #[test]
@@ -68,7 +78,63 @@ fn after_exec_a_process_is_named_anew_and_leaves_the_workload_it_inherited() {
     child.record.workload = 1;
     child.record.execs = 1;
     let moves = scanner.scan(&alive(&[shell, child]), |tgid| exe(if tgid.0 == 10 { "shell" } else { "cat" }));
-    assert_eq!(moves, [(Tid(11), OTHER_ID)]);
+    // It was forked here, and nobody has counted it under its new name.
+    assert_eq!(moves, [Move { start_of: Some(Tgid(11)), ..moved(11, OTHER_ID) }]);
+}
+
+/// Whoever gives itself another name, or is moved to another cgroup, comes to another workload as by an exec.
+#[test]
+fn a_process_counts_as_started_once_under_each_name() {
+    let mut scanner = scanner();
+    let mut worker = process(10, 1, 50, BUSY_NS);
+    worker.record.execs = 1;
+    let mut scan = |worker: &Thread, name: &str| {
+        // Until its turn comes to be read again.
+        for _ in 0..SCANS_PER_REFRESH {
+            let moves = scanner.scan(&alive(std::slice::from_ref(worker)), |_| exe(name));
+            if let [moved] = moves[..] {
+                return Some((moved.to.0, moved.start_of.is_some()));
+            }
+        }
+        None
+    };
+    assert_eq!(scan(&worker, "first"), Some((1, true)), "the kernel side did not know it");
+    worker.record.workload = 1;
+    assert_eq!(scan(&worker, "second"), Some((2, true)));
+    // As when its move has failed.
+    assert_eq!(scan(&worker, "second"), Some((2, false)));
+    worker.record.workload = 2;
+    assert_eq!(scan(&worker, "second"), None);
+}
+
+/// The main thread ends before the other one is the new program's. A scan can come before the kernel side is told of that, or before the
+/// main thread is off its CPU.
+#[test]
+fn an_exec_by_another_thread_is_one_start_whenever_a_scan_sees_it() {
+    let program = |number: u32, name: &[u8]| {
+        let mut key = ExecKey::default();
+        key.exe[..name.len()].copy_from_slice(name);
+        ProvisionalWorkload { number: WorkloadId(number), key, cgroup: Box::new([0; 512]), cells: Vec::new() }
+    };
+    let mut main = process(10, 1, 50, BUSY_NS);
+    main.record = TaskRecord { workload: 8, execs: 1, identity: 1, ..main.record };
+    main.record.at_exit.on_cpu_ns = 1;
+    let mut other = process(10, 1, 60, BUSY_NS);
+    other.record = TaskRecord { tid: 11, workload: 8, identity: 1, ..other.record };
+    let mut after_hook = other.clone();
+    after_hook.record = TaskRecord { tid: 10, workload: 1, execs: 1, identity: 2, ..other.record };
+    let scan = |other: &Thread, main_is_last: bool| {
+        let threads = if main_is_last { [other.clone(), main.clone()] } else { [main.clone(), other.clone()] };
+        let provisional = vec![program(8, b"python\0"), program(9, b"job\0")];
+        let mut moves = scanner().scan(&Snapshot { provisional, ..alive(&threads) }, |_| exe("job"));
+        moves.sort_by_key(|moved| moved.tid.0);
+        moves
+    };
+    for main_is_last in [false, true] {
+        let start = |tid| Move { start_of: Some(Tgid(10)), ..moved(tid, WorkloadId(1)) };
+        assert_eq!(scan(&other, main_is_last), [start(10), start(11)], "the hook will find it moved, and not count it");
+        assert_eq!(scan(&after_hook, main_is_last), [moved(10, WorkloadId(1))], "the hook has counted it");
+    }
 }
 
 #[test]
@@ -88,6 +154,22 @@ fn short_lived_processes_of_one_name_earn_it_a_number_together() {
     }
     assert_eq!(names(&scanner), ["other"]);
     scanner.scan(&alive(&[seeded(200, 4_000_000)]), |_| exe("cc"));
+    assert_eq!(names(&scanner), ["other", "cc"]);
+}
+
+#[test]
+fn processes_that_no_scan_has_seen_alive_earn_their_name_a_number() {
+    let mut scanner = scanner();
+    let mut key = ExecKey::default();
+    key.exe[..3].copy_from_slice(b"cc\0");
+    let provisional = ProvisionalWorkload { number: WorkloadId(9), key, cgroup: Box::new([0; 512]), cells: Vec::new() };
+    scanner.scan(&Snapshot { provisional: vec![provisional], ..Snapshot::default() }, |_| None);
+    let mut short = process(100, 1, 50, 60_000_000);
+    short.record.identity = 1;
+    scanner.scan(&ended(short.clone()), |_| None);
+    assert_eq!(names(&scanner), ["other"]);
+    short.record.tid = 101;
+    scanner.scan(&ended(short), |_| None);
     assert_eq!(names(&scanner), ["other", "cc"]);
 }
 
@@ -113,7 +195,7 @@ fn a_family_forked_between_two_scans_is_named_from_the_oldest_on() {
     // The grandchild's number is lower: it is the start that counts.
     let family = [process(10, 20, 300, 0), process(20, 30, 200, 0), parent];
     let moves = scanner.scan(&alive(&family), |tgid| panic!("{tgid:?} was read"));
-    assert_eq!(moves.iter().map(|(tid, _)| tid.0).collect::<Vec<_>>(), [10, 20, 30]);
+    assert_eq!(moves.iter().map(|moved| moved.tid.0).collect::<Vec<_>>(), [10, 20, 30]);
     // One that was alive before tracing began may have become anything since its fork.
     let mut reads = Vec::new();
     let mut stranger = seeded(40, 0);
@@ -153,7 +235,7 @@ fn the_busiest_are_read_first_and_get_the_last_number() {
         exe(&format!("p{tgid:?}"))
     });
     assert_eq!((reads[0], reads.len()), (1050, READS_PER_SCAN), "the others wait for the next scan");
-    assert_eq!(moves.iter().map(|(tid, id)| (tid.0, id.0)).collect::<Vec<_>>(), [(1050, 1), (1, 1)]);
+    assert_eq!(moves.iter().map(|moved| (moved.tid.0, moved.to.0)).collect::<Vec<_>>(), [(1050, 1), (1, 1)]);
     assert_eq!(scanner.table().folded(), READS_PER_SCAN as u64 - 1);
     let counted: Vec<(u32, u32)> = scanner.processes().filter(|(_, id)| *id != OTHER_ID).map(|(tgid, id)| (tgid.0, id.0)).collect();
     assert_eq!(counted, [(1050, 1)]);
@@ -191,9 +273,9 @@ proptest! {
             }
             let moves = scanner.scan(&snapshot, |tgid| if tgid.0 % 7 == 0 { None } else { exe(&format!("p{}", tgid.0 % 12)) });
             let named = scanner.table().iter().count();
-            prop_assert!(moves.iter().all(|(_, id)| (id.0 as usize) < named));
+            prop_assert!(moves.iter().all(|moved| (moved.to.0 as usize) < named));
             let live: BTreeSet<u32> = snapshot.threads.iter().filter(|t| !t.has_ended()).map(|t| t.record.tgid).collect();
-            prop_assert!(moves.iter().all(|(tid, _)| live.contains(&tid.0)));
+            prop_assert!(moves.iter().all(|moved| live.contains(&moved.tid.0)));
             prop_assert!(scanner.processes().all(|(tgid, _)| live.contains(&tgid.0)));
         }
     }

@@ -95,9 +95,9 @@ fn counters_and_distributions_are_those_of_the_totals() {
 #[test]
 fn tasks_that_were_there_before_are_counted_and_the_peak_is_the_most_at_once() {
     let mut seeded = lived(1, 1, 10, 50);
-    seeded.record.seeded_as = Phase::Blocked as u32;
+    seeded.record.seeded_as = Phase::Blocked as u16;
     let mut sibling = lived(2, 1, 10, 30);
-    sibling.record.seeded_as = Phase::Running as u32;
+    sibling.record.seeded_as = Phase::Running as u16;
     let mut alive = thread(5, Phase::Running);
     alive.record.start_ns = 45;
     // The third begins when the second ends: they were never there together.
@@ -114,7 +114,7 @@ fn threads_are_listed_with_open_intervals_the_busiest_first() {
     idle.record.blocked_ns[Reason::Poll as usize] = SECOND;
     let mut busy = lived(2, 1, SECOND, 3 * SECOND);
     (busy.record.clock.phase, busy.record.clock.cpu) = (Phase::Running as u32, 1);
-    busy.record.seeded_as = Phase::Blocked as u32;
+    busy.record.seeded_as = Phase::Blocked as u16;
     (busy.record.voluntary, busy.record.preempted, busy.record.yielded) = (1, 2, 3);
     (busy.record.wakeup_wait_ns, busy.record.preempt_wait_ns) = (SECOND / 2, SECOND / 4);
     busy.record.migrations = [4, 5];

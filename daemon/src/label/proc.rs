@@ -1,6 +1,8 @@
 //! What `/proc` and the kernel say about a process.
 
-use procfs::process::Process;
+use std::io::Read;
+
+use procfs::{FromRead, ProcessCGroups, process::Process};
 
 use super::identity::Identity;
 use crate::capture::snapshot::Tgid;
@@ -13,12 +15,20 @@ pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let process = Process::new(i32::try_from(tgid.0).ok()?).ok()?;
     let stat = process.stat().ok()?;
     let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());
-    // The unified hierarchy has number 0; with cgroup v1 alone, systemd's is the one that names units.
-    let groups = process.cgroups().map(|groups| groups.0).unwrap_or_default();
+    let mut groups = Vec::new();
+    let read = process.open_relative("cgroup").map_or(Ok(0), |mut file| file.read_to_end(&mut groups));
+    let cgroup = if read.is_ok() { cgroup_of(&groups) } else { String::new() };
+    Some(Identity { comm: stat.comm, exe, cgroup, is_kernel_thread: stat.flags & KERNEL_THREAD_FLAG != 0 })
+}
+
+/// The cgroup that names units and containers, of a `cgroup` file; its path may be of any bytes. The unified hierarchy has number 0; with
+/// cgroup v1 alone, systemd's is the one.
+pub(crate) fn cgroup_of(groups: &[u8]) -> String {
+    let groups = String::from_utf8_lossy(groups);
+    let groups = ProcessCGroups::from_read(groups.as_bytes()).map(|groups| groups.0).unwrap_or_default();
     let unified = groups.iter().find(|group| group.hierarchy == 0 && group.pathname != "/");
     let systemd = || groups.iter().find(|group| group.controllers.iter().any(|controller| controller == "name=systemd"));
-    let cgroup = unified.or_else(systemd).map(|group| group.pathname.clone()).unwrap_or_default();
-    Some(Identity { comm: stat.comm, exe, cgroup, is_kernel_thread: stat.flags & KERNEL_THREAD_FLAG != 0 })
+    unified.or_else(systemd).map(|group| group.pathname.clone()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! - [`btf`], [`syscalls`], [`constants`]: what is filled into the object about this kernel, and how.
 //! - [`cost`]: what the programs cost.
 
-pub(super) mod btf;
+pub(crate) mod btf;
 mod constants;
 mod cost;
 mod load;

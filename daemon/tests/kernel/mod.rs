@@ -8,6 +8,7 @@
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
 //! - [`allowance`]: what the kernel lets a program use: masks and quotas.
 //! - [`clients`]: clients of the daemon that mean no good.
+//! - [`soak`]: everything at once, for minutes or hours.
 //! - [`machine`]: what only a machine of its own allows.
 
 mod accounts;
@@ -34,4 +35,5 @@ mod perf;
 mod policies;
 mod seeded;
 mod signals;
+mod soak;
 mod truth;

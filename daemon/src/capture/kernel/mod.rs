@@ -16,7 +16,7 @@ mod records;
 mod resume;
 mod syscalls;
 
-pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
+pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_maps_and_links, host_programs};
 pub use load::{ProgramStatus, Sizes};
 
 use std::{collections::HashMap, io};

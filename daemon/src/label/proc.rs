@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use procfs::{FromRead, ProcessCGroups, process::Process};
+use procfs::process::Process;
 
 use super::identity::Identity;
 use crate::capture::snapshot::Tgid;
@@ -24,11 +24,14 @@ pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
 /// The cgroup that names units and containers, of a `cgroup` file; its path may be of any bytes. The unified hierarchy has number 0; with
 /// cgroup v1 alone, systemd's is the one.
 pub(crate) fn cgroup_of(groups: &[u8]) -> String {
-    let groups = String::from_utf8_lossy(groups);
-    let groups = ProcessCGroups::from_read(groups.as_bytes()).map(|groups| groups.0).unwrap_or_default();
-    let unified = groups.iter().find(|group| group.hierarchy == 0 && group.pathname != "/");
-    let systemd = || groups.iter().find(|group| group.controllers.iter().any(|controller| controller == "name=systemd"));
-    unified.or_else(systemd).map(|group| group.pathname.clone()).unwrap_or_default()
+    let text = String::from_utf8_lossy(groups);
+    // As `4:cpu,cpuacct:/path`, and a path may end in what looks like part of the line's end.
+    let groups = || {
+        text.split('\n').filter_map(|line| line.split_once(':')).filter_map(|(number, rest)| Some((number, rest.split_once(':')?)))
+    };
+    let unified = groups().find(|(number, (_, path))| *number == "0" && *path != "/");
+    let systemd = || groups().find(|(_, (controllers, _))| controllers.split(',').any(|controller| controller == "name=systemd"));
+    unified.or_else(systemd).map(|(_, (_, path))| path.to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -21,5 +21,8 @@ pub(crate) mod serve;
 
 pub mod lab;
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
+
 pub mod args;
 pub mod commands;

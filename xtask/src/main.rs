@@ -4,6 +4,7 @@ mod accuracy;
 mod bench;
 mod build_ebpf;
 mod claims;
+mod fuzz;
 mod generate;
 mod grafana;
 mod oracles;
@@ -36,6 +37,8 @@ enum Command {
     Accuracy(accuracy::Arguments),
     /// Compare single switches, waits and time slices of many programs with ftrace and `perf sched timehist`, in docs/accuracy.md.
     Oracles(oracles::Arguments),
+    /// Try what reads strangers' data with inputs of a fuzzer's making; needs cargo-fuzz and a nightly compiler.
+    Fuzz(fuzz::Arguments),
     /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
     Generate(generate::Arguments),
     /// Show the dashboards of a running daemon: starts Prometheus, and Grafana if it is installed.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Oracles(arguments) => oracles::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Grafana(arguments) => grafana::run(&arguments),
         Command::Tidy => tidy::run(),

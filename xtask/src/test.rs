@@ -11,7 +11,7 @@ use std::{env, process::Command, time::Instant};
 use anyhow::{Result, bail};
 
 use crate::{
-    build_ebpf, generate,
+    build_ebpf, fuzz, generate,
     grafana::panels,
     oracles,
     outcome::{self, Line, Outcome},
@@ -70,7 +70,7 @@ fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
 
 /// All checks, quick ones first. They build with one profile, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-fn checks() -> [Check; 14] {
+fn checks() -> [Check; 15] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -97,6 +97,7 @@ fn checks() -> [Check; 14] {
             suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
         }),
         slow("other tracers", &[needs::BPF, needs::PROGRAMS], oracles::run_briefly),
+        slow("fuzzing", &[needs::FUZZER], || fuzz::run_all(&fuzz::Arguments::default())),
         // On machines of their own, so neither root nor BTF is needed here.
         slow("other kernels", &[needs::MACHINES], vm::run_briefly),
     ]

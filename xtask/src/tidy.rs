@@ -88,7 +88,7 @@ fn lines(files: &[SourceFile]) -> Result<Vec<String>> {
 /// A Rust file that no other declares and that is no crate's root is never compiled, and nothing says so.
 fn undeclared_modules(files: &[SourceFile]) -> Result<Vec<String>> {
     let declaration = Regex::new(r"^\s*(?:pub(?:\(\w+\))? )?mod (\w+);")?;
-    let crate_root = Regex::new(r"^\w+/(src/(lib|main)|build|(tests|benches|examples)/\w+)\.rs$")?;
+    let crate_root = Regex::new(r"^\w+/(src/(lib|main)|build|(tests|benches|examples|fuzz/fuzz_targets)/\w+)\.rs$")?;
     let mut declared = BTreeSet::new();
     for file in files.iter().filter(|file| file.has_extension("rs")) {
         let (dir, name) = file.path.rsplit_once('/').unwrap_or(("", &file.path));
@@ -179,6 +179,7 @@ mod tests {
             ("daemon/src/b/build.rs", ""),
             ("daemon/src/a/tests/cases.rs", ""),
             ("daemon/tests/truth.rs", "mod common;\n"),
+            ("daemon/fuzz/fuzz_targets/elf.rs", ""),
             ("daemon/tests/common/mod.rs", ""),
         ];
         let dead = ["daemon/src/a/tests/cases.rs", "daemon/src/b/build.rs", "daemon/src/b/d.rs", "daemon/src/tests.rs"];

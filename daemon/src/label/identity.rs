@@ -7,7 +7,7 @@ pub const OTHER: &str = "other";
 pub(crate) const KERNEL: &str = "kernel";
 pub(crate) const NAME_CHARS: usize = 96;
 /// No name contains it: Grafana puts selected names between quotes in queries, and escapes backslashes in them but not quotes.
-pub(super) const QUOTE: char = '"';
+pub(crate) const QUOTE: char = '"';
 
 values! {
     /// Where a name comes from.

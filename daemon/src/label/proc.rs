@@ -1,5 +1,7 @@
 //! What `/proc` and the kernel say about a process.
 
+use std::io::Read;
+
 use procfs::process::Process;
 
 use super::identity::Identity;
@@ -15,12 +17,23 @@ pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());
     // The kernel appends this when the file was replaced or removed, as an upgrade does; the program is the same.
     let exe = exe.map(|path| path.strip_suffix(" (deleted)").map_or(path.clone(), str::to_owned));
-    // The unified hierarchy has number 0; with cgroup v1 alone, systemd's is the one that names units.
-    let groups = process.cgroups().map(|groups| groups.0).unwrap_or_default();
-    let unified = groups.iter().find(|group| group.hierarchy == 0 && group.pathname != "/");
-    let systemd = || groups.iter().find(|group| group.controllers.iter().any(|controller| controller == "name=systemd"));
-    let cgroup = unified.or_else(systemd).map(|group| group.pathname.clone()).unwrap_or_default();
+    let mut groups = Vec::new();
+    let read = process.open_relative("cgroup").map_or(Ok(0), |mut file| file.read_to_end(&mut groups));
+    let cgroup = if read.is_ok() { cgroup_of(&groups) } else { String::new() };
     Some(Identity { comm: stat.comm, exe, cgroup, is_kernel_thread: stat.flags & KERNEL_THREAD_FLAG != 0 })
+}
+
+/// The cgroup that names units and containers, of a `cgroup` file; its path may be of any bytes. The unified hierarchy has number 0; with
+/// cgroup v1 alone, systemd's is the one.
+pub(crate) fn cgroup_of(groups: &[u8]) -> String {
+    let text = String::from_utf8_lossy(groups);
+    // As `4:cpu,cpuacct:/path`, and a path may end in what looks like part of the line's end.
+    let groups = || {
+        text.split('\n').filter_map(|line| line.split_once(':')).filter_map(|(number, rest)| Some((number, rest.split_once(':')?)))
+    };
+    let unified = groups().find(|(number, (_, path))| *number == "0" && *path != "/");
+    let systemd = || groups().find(|(_, (controllers, _))| controllers.split(',').any(|controller| controller == "name=systemd"));
+    unified.or_else(systemd).map(|(_, (_, path))| path.to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

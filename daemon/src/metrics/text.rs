@@ -322,7 +322,7 @@ impl Family<'_> {
 }
 
 /// Adds a label value, escaped as the format prescribes.
-fn push_escaped(out: &mut String, value: &str) {
+pub(crate) fn push_escaped(out: &mut String, value: &str) {
     let mut rest = value;
     while let Some(at) = rest.find(['\\', '"', '\n']) {
         out.push_str(&rest[..at]);

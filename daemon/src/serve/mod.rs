@@ -6,6 +6,8 @@
 //! the loop.
 
 mod clients;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod handle;
 pub(crate) mod history;
 mod host;

@@ -74,19 +74,25 @@ impl Server {
 }
 
 /// What every connection needs.
-struct Shared {
+pub(super) struct Shared {
     router: Router,
     web: Arc<WebConfig>,
     handle: LoopHandle,
-    clients: Arc<Clients>,
+    pub(super) clients: Arc<Clients>,
+}
+
+impl Shared {
+    pub(super) fn new(handle: LoopHandle, is_local: bool, web: WebConfig) -> Shared {
+        let web = Arc::new(web);
+        let router = router(handle.clone(), is_local, Arc::clone(&web));
+        Shared { router, web, handle, clients: Arc::default() }
+    }
 }
 
 /// Serves until it is dropped.
 pub(super) async fn serve(listener: Listener, handle: LoopHandle, web: WebConfig) -> io::Result<()> {
     let socket = TcpListener::from_std(listener.socket)?;
-    let web = Arc::new(web);
-    let router = router(handle.clone(), listener.is_local, Arc::clone(&web));
-    let shared = Arc::new(Shared { router, web, handle, clients: Arc::default() });
+    let shared = Arc::new(Shared::new(handle, listener.is_local, web));
     loop {
         let (stream, address) = match socket.accept().await {
             Ok(accepted) => accepted,
@@ -134,7 +140,7 @@ async fn encrypt(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<Encryp
     Ok(Encrypted::Yes(Box::new(TlsAcceptor::from(tls).accept(stream).await?)))
 }
 
-async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, seat: &Seat, shared: &Shared) {
+pub(super) async fn http(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, seat: &Seat, shared: &Shared) {
     let client = &seat.client;
     let routes = TowerToHyperService::new(shared.router.clone());
     let service = service_fn(|mut request| {

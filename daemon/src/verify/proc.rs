@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io};
 
-use procfs::{
-    ProcResult,
-    process::{Process, Task, all_processes},
-};
+use procfs::process::{Process, Task, all_processes};
 
 use schedscope_ebpf::residual::Figures;
 
@@ -41,7 +38,7 @@ pub(crate) fn read_resting(process: Tgid) -> io::Result<Vec<TaskCounters>> {
         let task = task.map_err(io::Error::other)?;
         let tid = task.tid.unsigned_abs();
         wait_until_off_cpu(process.0, tid)?;
-        counters.push(read(&task, tid).map_err(io::Error::other)?);
+        counters.push(read(&task, tid)?);
     }
     Ok(counters)
 }
@@ -60,14 +57,16 @@ pub(crate) fn descendants(root: Tgid) -> io::Result<Vec<Tgid>> {
     Ok(found)
 }
 
-fn read(task: &Task, tid: u32) -> ProcResult<TaskCounters> {
-    let (status, times) = (task.status()?, task.schedstat()?);
+fn read(task: &Task, tid: u32) -> io::Result<TaskCounters> {
+    let times = task.schedstat().map_err(io::Error::other)?;
+    let text = |file: &str| fs::read(format!("/proc/{}/task/{tid}/{file}", task.pid));
+    let (voluntary, involuntary) = switches(&text("status")?);
     // Only with CONFIG_SCHED_DEBUG.
-    let sched = fs::read_to_string(format!("/proc/{}/task/{tid}/sched", task.pid)).unwrap_or_default();
+    let sched = text("sched").unwrap_or_default();
     Ok(TaskCounters {
         tid,
-        voluntary: status.voluntary_ctxt_switches.unwrap_or(0),
-        involuntary: status.nonvoluntary_ctxt_switches.unwrap_or(0),
+        voluntary,
+        involuntary,
         on_cpu_ns: times.sum_exec_runtime,
         run_delay_ns: times.run_delay,
         timeslices: times.pcount,
@@ -75,10 +74,21 @@ fn read(task: &Task, tid: u32) -> ProcResult<TaskCounters> {
     })
 }
 
+/// Voluntary and other switches of a `status` file.
+pub(crate) fn switches(status: &[u8]) -> (u64, u64) {
+    (field(status, "voluntary_ctxt_switches").unwrap_or(0), field(status, "nonvoluntary_ctxt_switches").unwrap_or(0))
+}
+
 /// `se.nr_migrations` of a `sched` file.
-fn migrations(sched: &str) -> Option<u64> {
-    let fields = sched.lines().filter_map(|line| line.split_once(':'));
-    fields.filter(|(name, _)| name.trim_end() == "se.nr_migrations").find_map(|(_, value)| value.trim().parse().ok())
+pub(crate) fn migrations(sched: &[u8]) -> Option<u64> {
+    field(sched, "se.nr_migrations")
+}
+
+/// The number behind a name and a colon. The thread's own name, which is in these files too, may be of any bytes.
+fn field(text: &[u8], wanted: &str) -> Option<u64> {
+    let text = String::from_utf8_lossy(text);
+    let fields = text.lines().filter_map(|line| line.split_once(':'));
+    fields.filter(|(name, _)| name.trim_end() == wanted).find_map(|(_, value)| value.trim().parse().ok())
 }
 
 /// Compares threads at rest with what `/proc` says about them `now`. `before` is what the first of them had done before it was traced.
@@ -179,7 +189,7 @@ mod tests {
     #[test]
     fn migrations_are_found_by_the_whole_name() {
         let sched = "x (1, #threads: 1)\n-----\nse.nr_migrations      :    5\nnr_switches  :   46\n";
-        assert_eq!((migrations(sched), migrations("nr_migrations : 5\n")), (Some(5), None));
+        assert_eq!((migrations(sched.as_bytes()), migrations(b"nr_migrations : 5\n")), (Some(5), None));
     }
 
     #[test]

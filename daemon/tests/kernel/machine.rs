@@ -41,7 +41,7 @@ impl Drop for Setting {
 
 /// What the daemon and the kernel have of the same threads at the same moment.
 #[derive(Debug)]
-struct Reading {
+pub(crate) struct Reading {
     ours: Totals,
     /// Voluntary and involuntary switches.
     switches: (u64, u64),
@@ -53,7 +53,7 @@ struct Reading {
 
 impl Reading {
     /// Stops the processes, so that both can be read of one moment, and lets them go on.
-    fn take(daemon: &Daemon, processes: &[Guarded]) -> Reading {
+    pub(crate) fn take(daemon: &Daemon, processes: &[Guarded]) -> Reading {
         for process in processes {
             send(process.id(), libc::SIGSTOP);
         }
@@ -75,6 +75,23 @@ impl Reading {
             metrics,
         }
     }
+
+    /// What we count has grown as what the kernel counts, but for so many switches that may be unseen; and nothing was missed.
+    pub(crate) fn assert_grown_as_the_kernels_since(&self, before: &Reading, unseen: u64) {
+        let growth = |of: fn(&Reading) -> u64| of(self) - of(before);
+        assert_eq!(growth(|reading| reading.ours.voluntary), growth(|reading| reading.switches.0));
+        assert_eq!(growth(|reading| reading.ours.involuntary), growth(|reading| reading.switches.1));
+        if let Some((before, now)) = before.migrations.zip(self.migrations) {
+            assert_eq!(growth(|reading| reading.ours.migrations), now - before);
+        }
+        let (ours, kernel) = (self.ours.cpu_seconds - before.ours.cpu_seconds, self.cpu_seconds - before.cpu_seconds);
+        assert!((ours - kernel).abs() <= 1e-3 * kernel, "our count {ours} s, the kernel's {kernel} s");
+        for loss in Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Missing) {
+            let lost = lost(&self.metrics, loss.name());
+            let allowed = if *loss == Loss::SwitchOutUnseen { unseen } else { 0 };
+            assert!(lost <= allowed, "{} {lost}", loss.name());
+        }
+    }
 }
 
 /// The daemon counts what the kernel counts, of threads that compute and of others that sleep, while `disturb` is at work. Of other
@@ -93,19 +110,7 @@ fn assert_growth_is_the_kernels(spinners: u64, unseen: u64, disturb: impl FnOnce
     disturb();
     let after = Reading::take(&daemon, &processes);
 
-    let growth = |of: fn(&Reading) -> u64| of(&after) - of(&before);
-    assert_eq!(growth(|reading| reading.ours.voluntary), growth(|reading| reading.switches.0));
-    assert_eq!(growth(|reading| reading.ours.involuntary), growth(|reading| reading.switches.1));
-    if let Some((before, now)) = before.migrations.zip(after.migrations) {
-        assert_eq!(growth(|reading| reading.ours.migrations), now - before);
-    }
-    let (ours, kernel) = (after.ours.cpu_seconds - before.ours.cpu_seconds, after.cpu_seconds - before.cpu_seconds);
-    assert!((ours - kernel).abs() <= 1e-3 * kernel, "our count {ours} s, the kernel's {kernel} s");
-    for loss in Loss::ALL.iter().filter(|loss| loss.harm() == Harm::Missing) {
-        let lost = lost(&after.metrics, loss.name());
-        let allowed = if *loss == Loss::SwitchOutUnseen { unseen } else { 0 };
-        assert!(lost <= allowed, "{} {lost}", loss.name());
-    }
+    after.assert_grown_as_the_kernels_since(&before, unseen);
     assert_eq!(threads(&after.metrics, "subject"), all);
 }
 

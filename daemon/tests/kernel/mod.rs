@@ -9,6 +9,7 @@
 //! - [`allowance`]: what the kernel lets a program use: masks and quotas.
 //! - [`clients`]: clients of the daemon that mean no good.
 //! - [`reader`]: the process that reads others for the daemon, killed, stopped and frozen.
+//! - [`soak`]: everything at once, for minutes or hours.
 //! - [`machine`]: what only a machine of its own allows.
 
 mod accounts;
@@ -37,4 +38,5 @@ mod policies;
 mod reader;
 mod seeded;
 mod signals;
+mod soak;
 mod truth;

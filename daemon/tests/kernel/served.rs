@@ -33,12 +33,16 @@ impl Daemon {
 
     /// At an address that is known beforehand.
     pub(crate) fn start_at(address: SocketAddr, text: &str) -> Daemon {
+        Daemon::start_under(Command::new(host::schedscope()).stderr(Stdio::null()), address, text)
+    }
+
+    /// By a command that takes the daemon's arguments.
+    pub(crate) fn start_under(command: &mut Command, address: SocketAddr, text: &str) -> Daemon {
         let dir = TempDir::new().unwrap();
         let config = dir.path().join("schedscope.toml");
         fs::write(&config, text).unwrap();
-        let mut command = Command::new(host::schedscope());
         command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
-        let process = Guarded(command.stderr(Stdio::null()).spawn().unwrap());
+        let process = Guarded(command.spawn().unwrap());
         let daemon = Daemon { process, address, _dir: dir };
         assert!(comes_true(20, || try_get(address, "/healthz").is_some()));
         daemon

@@ -12,6 +12,7 @@ use schedscope::capture::{kernel::enable_stats, preflight};
 
 use crate::{
     build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
+    fuzz,
     grafana::panels,
     oracles,
     outcome::Outcome,
@@ -76,6 +77,8 @@ pub(super) const PROGRAMS: Need = Need {
     find: oracles::find_needed,
     install: |host| without_services(|| host.apt_install(&oracles::PACKAGES)),
 };
+/// cargo-fuzz, and a nightly compiler. Building it takes longer than many a test, so it is used where it is.
+pub(super) const FUZZER: Need = Need { name: "fuzzer", find: fuzz::find, install: |_| bail!("it is not installed for this alone") };
 /// Root, BTF, and a kernel that lets root use BPF.
 pub(super) const BPF: Need = Need { name: "BPF", find: bpf, install: |_| bail!("no package provides it") };
 

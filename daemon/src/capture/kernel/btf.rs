@@ -2,7 +2,7 @@
 //! tracepoint has. Pure. aya keeps its own parser private, and the published readers are unmaintained or LGPL
 //! (`docs/decisions/0002`). Format: <https://docs.kernel.org/bpf/btf.html>.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Why type information could not be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -44,6 +44,9 @@ const MAGIC: u16 = 0xeb9f;
 const TYPE_HEADER: usize = 12;
 /// Deeper than any kernel struct is nested; ends a loop in a malformed file.
 const MAX_DEPTH: u32 = 32;
+
+/// The kernel refuses longer names (`KSYM_NAME_LEN` in its `include/linux/kallsyms.h`).
+const NAME_BYTES_MAX: usize = 512;
 
 /// The kernel's type information.
 #[derive(Debug)]
@@ -134,8 +137,8 @@ impl Btf {
     fn name(&self, offset: u32) -> &str {
         let start = self.strings.start.saturating_add(offset as usize);
         let bytes = self.data.get(start..self.strings.end).unwrap_or_default();
-        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        std::str::from_utf8(&bytes[..end]).unwrap_or_default()
+        let end = bytes.iter().take(NAME_BYTES_MAX).position(|&b| b == 0);
+        end.and_then(|end| std::str::from_utf8(&bytes[..end]).ok()).unwrap_or_default()
     }
 
     /// The member of struct `of` that `path` leads to, through anonymous structs and unions as C does.
@@ -143,16 +146,18 @@ impl Btf {
         let mut current = *self.structs.get(of)?;
         let mut found = Member { bit_offset: 0, bits: 0 };
         for name in path {
-            let (member, next) = self.find_member(current, name, 0)?;
+            let (member, next) = self.find_member(current, name, &mut HashSet::new(), 0)?;
             found = Member { bit_offset: found.bit_offset.checked_add(member.bit_offset)?, bits: member.bits };
             current = next;
         }
         Some(found)
     }
 
-    fn find_member(&self, composite: u32, wanted: &str, depth: u32) -> Option<(Member, u32)> {
-        let this = self.by_id(self.strip_modifiers(composite)?)?;
-        if depth > MAX_DEPTH || !matches!(this.kind, kind::STRUCT | kind::UNION) {
+    /// Looks into each struct once: one that has itself for two members would take for ever.
+    fn find_member(&self, composite: u32, wanted: &str, seen: &mut HashSet<u32>, depth: u32) -> Option<(Member, u32)> {
+        let composite = self.strip_modifiers(composite)?;
+        let this = self.by_id(composite)?;
+        if depth > MAX_DEPTH || !matches!(this.kind, kind::STRUCT | kind::UNION) || !seen.insert(composite) {
             return None;
         }
         for index in 0..this.vlen as usize {
@@ -169,7 +174,7 @@ impl Btf {
                 return Some((member, target));
             }
             if name == 0 || self.name(name).is_empty() {
-                if let Some((inner, target)) = self.find_member(target, wanted, depth + 1) {
+                if let Some((inner, target)) = self.find_member(target, wanted, seen, depth + 1) {
                     return Some((Member { bit_offset: member.bit_offset.checked_add(inner.bit_offset)?, ..inner }, target));
                 }
             }

@@ -1,6 +1,9 @@
 //! What the programs cost, by the kernel's own statistics.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
 
 use aya::{Ebpf, programs::Program, sys::Stats};
 
@@ -61,6 +64,13 @@ pub fn host_programs() -> Result<Vec<HostProgram>, KernelError> {
             })
         })
         .collect()
+}
+
+/// Numbers of every BPF map and link on the host, whoever made them.
+pub fn host_maps_and_links() -> Result<(BTreeSet<u32>, BTreeSet<u32>), KernelError> {
+    let maps = aya::maps::loaded_maps().map(|info| info.map(|info| info.id())).collect::<Result<_, _>>()?;
+    let links = aya::programs::loaded_links().map(|info| info.map(|info| info.id())).collect::<Result<_, _>>()?;
+    Ok((maps, links))
 }
 
 fn read_one(ebpf: &Ebpf, name: &'static str) -> Option<ProgramCost> {

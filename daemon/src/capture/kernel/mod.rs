@@ -7,7 +7,7 @@
 //! - [`btf`], [`syscalls`], [`constants`]: what is filled into the object about this kernel, and how.
 //! - [`cost`]: what the programs cost.
 
-pub(super) mod btf;
+pub(crate) mod btf;
 mod constants;
 mod cost;
 mod load;
@@ -18,7 +18,7 @@ mod records;
 mod resume;
 mod syscalls;
 
-pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_programs};
+pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_maps_and_links, host_programs};
 pub(crate) use load::MAX_OWNERS;
 pub use load::{ProgramStatus, Sizes};
 

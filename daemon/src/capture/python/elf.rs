@@ -22,11 +22,11 @@ const CHAIN_ENTRIES_MAX: u32 = 4096;
 const DYNAMIC_ENTRIES_MAX: u64 = 4096;
 const SECTIONS_MAX: u16 = 4096;
 /// As many program headers as the kernel takes of a file that it executes, 64 KiB of them.
-const PROGRAM_HEADERS_MAX: u16 = 1170;
+pub(super) const PROGRAM_HEADERS_MAX: u16 = 1170;
 /// Parts that are loaded; linkers make four or five.
-const SEGMENTS_MAX: usize = 64;
+pub(super) const SEGMENTS_MAX: usize = 64;
 /// Of those with code as many are remembered; linkers make one.
-const CODE_SEGMENTS_KEPT: usize = 8;
+pub(super) const CODE_SEGMENTS_KEPT: usize = 8;
 /// Longest name that is compared with the file's.
 const NAME_BYTES_MAX: usize = 64;
 

@@ -7,9 +7,9 @@ use std::{
 };
 
 /// Pieces looked at in one file. A `libpython` takes a few hundred, one more for each section and its name.
-const PIECES_MAX: u32 = 65_536;
+pub(super) const PIECES_MAX: u32 = 65_536;
 /// Blocks read of one file: 4 MiB in all.
-const BLOCKS_MAX: u32 = 1024;
+pub(super) const BLOCKS_MAX: u32 = 1024;
 const BLOCK_BYTES: usize = 4096;
 /// Blocks kept while a file is read.
 const BLOCKS_KEPT: usize = 16;
@@ -35,8 +35,8 @@ impl Source for [u8] {
 }
 
 /// What may still be read of one file.
-pub(super) struct Pieces<'a> {
-    file: &'a File,
+pub(super) struct Pieces<'a, F = File> {
+    file: &'a F,
     kept: RefCell<[Option<Block>; BLOCKS_KEPT]>,
     fills_left: Cell<u32>,
     blocks_left: Cell<u32>,
@@ -51,8 +51,8 @@ struct Block {
     length: usize,
 }
 
-impl<'a> Pieces<'a> {
-    pub(super) fn of(file: &'a File) -> Self {
+impl<'a, F: FileExt> Pieces<'a, F> {
+    pub(super) fn of(file: &'a F) -> Self {
         Self {
             file,
             kept: RefCell::default(),
@@ -79,7 +79,7 @@ impl<'a> Pieces<'a> {
     }
 }
 
-impl Source for Pieces<'_> {
+impl<F: FileExt> Source for Pieces<'_, F> {
     fn fill(&self, offset: u64, buffer: &mut [u8]) -> Option<()> {
         self.take(&self.fills_left)?;
         let mut kept = self.kept.borrow_mut();

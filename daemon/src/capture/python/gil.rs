@@ -14,9 +14,9 @@ use schedscope_ebpf::gil::AddressRange;
 use super::image::{Image, Layout, Offsets};
 
 /// At most this many interpreters of a process are read.
-const INTERPRETERS_MAX: usize = 256;
+pub(super) const INTERPRETERS_MAX: usize = 256;
 /// The longest switch interval that is believed: a quarter of an hour.
-const SWITCH_INTERVAL_US_MAX: u64 = 900_000_000;
+pub(super) const SWITCH_INTERVAL_US_MAX: u64 = 900_000_000;
 
 const COND_BYTES: u64 = size_of::<libc::pthread_cond_t>() as u64;
 const MUTEX_BYTES: u64 = size_of::<libc::pthread_mutex_t>() as u64;

@@ -10,11 +10,11 @@ use std::{
 use super::names::{Hints, file_name};
 
 /// Bytes read of one process's maps. 65,530 mappings, as many as a process has unless the host allows more, take 6 MB.
-const BYTES_MAX: u64 = 8 << 20;
+pub(super) const BYTES_MAX: u64 = 8 << 20;
 /// Mappings kept of one process.
-const KEPT_MAX: usize = 65_536;
+pub(super) const KEPT_MAX: usize = 65_536;
 /// Files with code kept of one process.
-const FILES_MAX: usize = 4096;
+pub(super) const FILES_MAX: usize = 4096;
 
 /// Device numbers and inode, as the maps show them: only good for telling which mappings belong to the same file, and for finding the
 /// file system among the mounts.

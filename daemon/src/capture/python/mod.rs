@@ -20,6 +20,8 @@
 
 mod elf;
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod gil;
 mod image;
 mod maps;

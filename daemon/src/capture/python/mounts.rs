@@ -9,7 +9,7 @@ use std::{
 use super::maps::Device;
 
 /// Bytes read of one table. A host with some hundred containers has 200 KB.
-const BYTES_MAX: u64 = 2 << 20;
+pub(super) const BYTES_MAX: u64 = 2 << 20;
 
 /// Device numbers with this major number belong to no device: file systems without one have them.
 const NO_DEVICE: u32 = 0;
@@ -49,7 +49,8 @@ impl Mounts {
 fn parse(line: &[u8]) -> Option<(Device, &[u8])> {
     let mut words = line.split(|byte| *byte == b' ');
     let (major, minor) = str::from_utf8(words.nth(2)?).ok()?.split_once(':')?;
-    let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+    // The root, the place and the options, which may be called so too, come before the words that a dash ends.
+    let kind = words.skip(3).skip_while(|word| *word != b"-").nth(1)?;
     Some(((major.parse().ok()?, minor.parse().ok()?), kind))
 }
 

@@ -42,7 +42,8 @@ pub(super) fn holds(segment: &Segment, Variable { vaddr, bytes }: Variable) -> b
 fn bias(segment: &Segment, map: &Mapping) -> Option<u64> {
     let map_end = map.offset.checked_add(map.end.checked_sub(map.start)?)?;
     let segment_end = segment.offset.checked_add(segment.file_bytes)?;
-    let overlaps = map.offset < segment_end && segment.offset < map_end;
+    // A segment without bytes in the file overlaps nothing.
+    let overlaps = map.offset.max(segment.offset) < map_end.min(segment_end);
     let vaddr = segment.vaddr.wrapping_add(map.offset).wrapping_sub(segment.offset);
     overlaps.then(|| map.start.wrapping_sub(vaddr))
 }

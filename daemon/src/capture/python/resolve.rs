@@ -305,12 +305,10 @@ impl Process {
         fs::readlinkat(&self.directory, "exe", Vec::new()).ok().map(std::ffi::CString::into_bytes)
     }
 
-    /// Whether it is a zombie. The name before the state is of any bytes.
     fn has_ended(&self) -> io::Result<bool> {
         let mut stat = Vec::new();
         self.file("stat")?.take(512).read_to_end(&mut stat)?;
-        let after_name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
-        Ok(matches!(stat.get(after_name + 2), Some(b'Z' | b'X')))
+        Ok(is_of_zombie(&stat))
     }
 
     fn is_over_budget(&self) -> bool {
@@ -348,6 +346,12 @@ impl Process {
         let is_it = |file: &OwnedFd| examine(file).is_ok_and(|(_, (_, inode, ..))| inode == code.file.inode);
         candidates.into_iter().flatten().find(is_it).ok_or(refused.into())
     }
+}
+
+/// Whether a `stat` file is a zombie's. The name before the state is of any bytes.
+pub(super) fn is_of_zombie(stat: &[u8]) -> bool {
+    let after_name = stat.iter().rposition(|byte| *byte == b')').unwrap_or(0);
+    matches!(stat.get(after_name + 2), Some(b'Z' | b'X'))
 }
 
 fn cpu_time() -> Duration {

@@ -17,7 +17,7 @@ use crate::{
         interpreters::{Interpreters, Told},
         kernel::{ProgramCost, ProgramStatus, now_ns},
         preflight::kernel_release_name,
-        snapshot::{Cpu, Snapshot, Tid, WorkloadId},
+        snapshot::{Cpu, Snapshot, WorkloadId},
         topology::Topology,
     },
     config::Config,
@@ -262,7 +262,7 @@ mod tests {
     use schedscope_ebpf::{abi::Cell, task_clock::Phase};
 
     use super::*;
-    use crate::capture::snapshot::tests::thread;
+    use crate::capture::snapshot::{Tid, tests::thread};
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 

@@ -77,7 +77,8 @@ fn daemon_reports_or_is_left_behind() {
 
 #[test]
 fn mixture_has_all_its_parts() {
-    let report = report(&["mixed", "--seconds", "0.2"]);
+    // On a busy host its parts begin one after another.
+    let report = report(&["mixed", "--seconds", "1"]);
     for part in ["sleeps", "yields", "children"] {
         assert!(number(&report["expected"][part]) > 0, "{report}");
     }

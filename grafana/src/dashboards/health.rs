@@ -24,7 +24,7 @@ pub(super) fn dashboard() -> Dashboard {
             Row::open("Losses", lost()).in_lines(&[2, 3]),
             Row::open("Against the kernel's own figures", residuals()).in_lines(&[2, 2]),
             Row::open("Cost", cost()).in_lines(&[3]),
-            Row::open("Collecting and serving", serving()).in_lines(&[3, 2]),
+            Row::open("Collecting and serving", serving()).in_lines(&[3, 3]),
         ],
     }
 }
@@ -161,5 +161,17 @@ fn serving() -> Vec<Panel> {
             .read("Files and sockets each daemon has open: a few dozen, and one per connection.")
             .look_next("Growing without end: clients never close; the refusals above then rise too.")
             .query(max(HOST, of_daemons(&foreign::PROCESS_FILES)), "{{instance}}"),
+        lines("Reading processes", Unit::Short)
+            .read(
+                "Replacements of the process that reads others for the daemon, by how it failed, and such processes that cannot be \
+                 killed. Should be 0.",
+            )
+            .look_next(
+                "Not 0: the daemon's log names the process that it was looking at. Stopped: new Pythons are not found, and their \
+                 waits for the GIL count as futex waits.",
+            )
+            .query(sum("reason", increase(&catalog::READER_RESTARTS)), "replaced: {{reason}}")
+            .query(sum("", chosen(&catalog::READERS_LEFT_BEHIND)), "left behind")
+            .query(sum("", chosen(&catalog::READER_STOPPED)), "stopped"),
     ]
 }

@@ -11,11 +11,12 @@ use crate::{
     capture::{kernel::btf::Btf, python},
     config::{Config, MAX_CELLS},
     label::{
-        identity::{Identity, NAME_CHARS, QUOTE},
+        identity::{Identity, NAME_CHARS, Named, QUOTE, source_of},
         proc::cgroup_of,
     },
     metrics::text::push_escaped,
     serve,
+    untrusted::harmless,
     verify::proc::{migrations, switches},
 };
 
@@ -116,10 +117,11 @@ fn process(data: &[u8]) {
     assert_eq!(migrations(&sched), Some(42));
 }
 
-/// A label is printable and not too long, and is read from the exposition as it was written.
+/// A label is printable and not too long, tells its source, and is read from the exposition as it was written.
 fn label(identity: &Identity) {
-    let name = Config::default().rules.name_of(identity).name;
-    assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS && !name.contains(|c: char| c.is_control() || c == QUOTE));
+    let Named { name, source } = Config::default().rules.name_of(identity);
+    assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS && harmless(&name) == name && !name.contains(QUOTE));
+    assert_eq!(source_of(&name), source);
     let (mut escaped, mut read) = (String::new(), String::new());
     push_escaped(&mut escaped, &name);
     let mut rest = escaped.chars();

@@ -8,6 +8,7 @@ pub mod values;
 
 pub mod capture;
 pub(crate) mod units;
+pub(crate) mod untrusted;
 
 pub mod diagnose;
 pub mod verify;

@@ -11,6 +11,8 @@ use schedscope_ebpf::{
     wait_account::WaitAccount,
 };
 
+use crate::untrusted::harmless;
+
 /// Logical CPU number as the kernel counts them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpu(pub u32);
@@ -124,11 +126,11 @@ impl Thread {
         self.record.seeded_as != Phase::New as u16
     }
 
-    /// Its name with unprintable bytes replaced.
+    /// Its name, harmless.
     pub fn comm(&self) -> String {
         let bytes = &self.record.comm;
         let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        String::from_utf8_lossy(&bytes[..end]).chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+        harmless(&String::from_utf8_lossy(&bytes[..end]))
     }
 
     /// The interval that is still open at `now_ns`.

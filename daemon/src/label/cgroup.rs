@@ -1,5 +1,7 @@
 //! Unit and container from the path of a cgroup, as systemd and the container runtimes lay them out.
 
+use super::identity::{NameSource, SEPARATOR};
+
 /// Hexadecimal digits of a container id that a name keeps; docker prints as many.
 const ID_DIGITS: usize = 12;
 
@@ -7,37 +9,87 @@ const ID_DIGITS: usize = 12;
 const RUNTIMES: [(&str, &str); 5] =
     [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("lxc.payload.", "lxc")];
 
-/// The innermost systemd service or scope, except login sessions and systemd's own scope, which can hold anything.
-pub(crate) fn unit(path: &str) -> Option<&str> {
-    path.rsplit('/').find(|part| {
-        let is_service = part.strip_suffix(".service").is_some_and(|name| !name.starts_with("user@"));
-        let is_scope = part.strip_suffix(".scope").is_some_and(|name| name != "init" && !name.starts_with("session-"));
-        (is_service || is_scope) && part.len() > ".service".len()
-    })
+/// Between the runtime and the id in the name of a container.
+pub(super) const AFTER_RUNTIME: char = ':';
+/// In front of the number of the user who has made a unit or container.
+pub(super) const USER: &str = "user-";
+
+/// What a cgroup says of a process. The part of a path that root has made comes first, and says whose the rest is: below a service or a
+/// container anybody may be allowed to make cgroups and to call them as he likes, and below `user@N.service` user N is.
+pub(super) struct Place<'a> {
+    path: Vec<&'a str>,
+    /// Number of the user, if his own manager runs the process.
+    user: Option<&'a str>,
 }
 
-/// The innermost container, as `runtime:id`.
-pub(crate) fn container(path: &str) -> Option<String> {
-    let mut parts = path.rsplit('/').peekable();
-    while let Some(part) = parts.next() {
-        let part = part.strip_suffix(".scope").unwrap_or(part);
-        for (prefix, runtime) in RUNTIMES {
-            let Some(id) = part.strip_prefix(prefix) else { continue };
-            if runtime == "lxc" && !id.is_empty() {
-                return Some(format!("lxc:{id}"));
-            }
-            if let Some(id) = short_id(id) {
-                return Some(format!("{runtime}:{id}"));
-            }
-        }
-        // With the cgroupfs driver the id stands alone under a directory of the runtime's choice.
-        if let Some(id) = short_id(part) {
-            let parent = parts.peek().copied().unwrap_or_default();
-            let runtime = if matches!(parent, "docker" | "libpod_parent" | "podman") { parent } else { "container" };
-            return Some(format!("{runtime}:{id}"));
+impl Place<'_> {
+    pub(super) fn of(path: &str) -> Place<'_> {
+        // Cgroups outside of the namespace that this one is seen from are `..`.
+        let mut parts = path
+            .split('/')
+            .filter(|part| !part.is_empty())
+            .skip_while(|part| *part == ".." || part.strip_suffix(".slice").is_some());
+        let first = parts.next();
+        let user = first.and_then(|part| part.strip_prefix("user@")?.strip_suffix(".service"));
+        let path = if user.is_some() { parts.collect() } else { first.into_iter().chain(parts).collect() };
+        Place { path, user }
+    }
+
+    /// The systemd service or scope, except login sessions and systemd's own scope, which can hold anything. That of a user has his number
+    /// in front.
+    pub(super) fn unit(&self) -> Option<String> {
+        match self.user {
+            Some(user) => self.path.iter().rfind(|part| is_unit(part)).map(|unit| of_user(user, unit)),
+            None => self.path.first().filter(|part| is_unit(part)).map(|unit| (*unit).to_owned()),
         }
     }
-    None
+
+    /// What a process is called that no rule names, unless it is after its executable.
+    pub(super) fn name(&self) -> Option<(String, NameSource)> {
+        let container = |at: usize| container(self.path[at], at.checked_sub(1).map_or("", |parent| self.path[parent]));
+        let innermost = (0..self.path.len()).rev().find_map(container);
+        if let Some(user) = self.user {
+            let name = innermost.map(|name| of_user(user, &name)).or_else(|| self.unit())?;
+            return Some((name, NameSource::User));
+        }
+        let (outermost, source) = match (self.unit(), (0..self.path.len()).find_map(container)) {
+            // The scope of a container is a unit too.
+            (Some(unit), _) if container(0).is_none() => (unit, NameSource::Unit),
+            (_, Some(container)) => (container, NameSource::Container),
+            (unit, None) => (unit?, NameSource::Unit),
+        };
+        let name = match innermost {
+            Some(inner) if inner != outermost => format!("{outermost}{SEPARATOR}{inner}"),
+            _ => outermost,
+        };
+        Some((name, source))
+    }
+}
+
+fn of_user(user: &str, name: &str) -> String {
+    format!("{USER}{user}{SEPARATOR}{name}")
+}
+
+pub(super) fn is_unit(name: &str) -> bool {
+    let is_service = name.strip_suffix(".service").is_some_and(|name| !name.is_empty() && !name.starts_with("user@"));
+    let is_scope = name.strip_suffix(".scope").is_some_and(|name| !matches!(name, "" | "init") && !name.starts_with("session-"));
+    is_service || is_scope
+}
+
+/// The container of a cgroup, as `runtime:id`.
+fn container(cgroup: &str, parent: &str) -> Option<String> {
+    let cgroup = cgroup.strip_suffix(".scope").unwrap_or(cgroup);
+    for (prefix, runtime) in RUNTIMES {
+        let Some(id) = cgroup.strip_prefix(prefix) else { continue };
+        let is_name = runtime == "lxc" && !id.is_empty();
+        if let Some(id) = if is_name { Some(id) } else { short_id(id) } {
+            return Some(format!("{runtime}{AFTER_RUNTIME}{id}"));
+        }
+    }
+    // With the cgroupfs driver the id stands alone under a directory of the runtime's choice.
+    let id = short_id(cgroup)?;
+    let runtime = if matches!(parent, "docker" | "libpod_parent" | "podman") { parent } else { "container" };
+    Some(format!("{runtime}{AFTER_RUNTIME}{id}"))
 }
 
 /// The start of a full container id; `None` for anything else.
@@ -52,21 +104,35 @@ mod tests {
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
+    fn unit(path: &str) -> Option<String> {
+        Place::of(path).unit()
+    }
+
+    fn name(path: &str) -> Option<String> {
+        Place::of(path).name().map(|(name, _)| name)
+    }
+
     #[test]
     fn units() {
         for (path, expected) in [
             ("/system.slice/ssh.service", Some("ssh.service")),
+            ("/../../system.slice/ssh.service", Some("ssh.service")),
             ("/system.slice/system-getty.slice/getty@tty1.service", Some("getty@tty1.service")),
-            ("/user.slice/user-0.slice/user@0.service/app.slice/app-x.scope", Some("app-x.scope")),
+            ("/user.slice/user-0.slice/user@0.service/app.slice/app-x.scope", Some("user-0/app-x.scope")),
             ("/user.slice/user-0.slice/user@0.service/init.scope", None),
             ("/user.slice/user-1000.slice/session-12.scope", None),
             ("/init.scope", None),
             ("/system.slice/db.service/worker-1", Some("db.service")),
+            // Whoever the service belongs to calls these as he likes.
+            ("/system.slice/db.service/ssh.service", Some("db.service")),
+            ("/user.slice/user-7.slice/user@7.service/system.slice/ssh.service", Some("user-7/ssh.service")),
+            ("/user.slice/user-7.slice/user@7.service/user@0.service", None),
+            ("/builds/ssh.service", None),
             ("/.service", None),
             ("/", None),
             ("", None),
         ] {
-            assert_eq!(unit(path), expected, "{path}");
+            assert_eq!(unit(path).as_deref(), expected, "{path}");
         }
     }
 
@@ -79,19 +145,39 @@ mod tests {
             (format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"), Some("containerd:0123456789ab")),
             (format!("/kubepods/burstable/pod1/{ID}"), Some("container:0123456789ab")),
             ("/lxc.payload.web/system.slice/nginx.service".to_owned(), Some("lxc:web")),
-            ("/system.slice/docker-compose.service".to_owned(), None),
-            ("/system.slice/docker.service".to_owned(), None),
+            ("/lxc.payload.web/lxc.payload.db".to_owned(), Some("lxc:web/lxc:db")),
+            (format!("/docker/{ID}/lxc.payload.a/lxc.payload.b/x"), Some("docker:0123456789ab/lxc:b")),
+            (format!("/system.slice/ci.service/docker/{ID}"), Some("ci.service/docker:0123456789ab")),
+            (format!("/user.slice/user-7.slice/user@7.service/user.slice/libpod-{ID}.scope/x"), Some("user-7/podman:0123456789ab")),
+            ("/system.slice/docker-compose.service".to_owned(), Some("docker-compose.service")),
+            ("/system.slice/docker.service".to_owned(), Some("docker.service")),
+            ("/docker".to_owned(), None),
         ] {
-            assert_eq!(container(&path).as_deref(), expected, "{path}");
+            assert_eq!(name(&path).as_deref(), expected, "{path}");
         }
     }
 
     proptest! {
         #[test]
         fn any_path_is_survived(path in any::<String>(), parts in prop::collection::vec("(docker-|/|[0-9a-f]{64}|\\.scope|é)", 0..8)) {
-            let _ = (unit(&path), container(&path));
+            let _ = (unit(&path), name(&path));
             let path = parts.concat();
-            let _ = (unit(&path), container(&path));
+            let _ = (unit(&path), name(&path));
+        }
+
+        #[test]
+        fn below_the_manager_of_a_user_all_is_the_users(path in "(/|\\.\\.|[a-z]{1,3}|user@0|docker-[0-9a-f]{64}|lxc.payload.x|\\.(slice|service|scope)){0,12}") {
+            for path in [unit(&format!("/user.slice/user@7.service/{path}")), name(&format!("/user.slice/user@7.service/{path}"))] {
+                prop_assert!(path.as_deref().is_none_or(|name| name.starts_with("user-7/")), "{path:?}");
+            }
+        }
+
+        #[test]
+        fn below_a_service_or_container_all_bears_its_name(path in "(/|[a-z]{1,3}|docker-[0-9a-f]{64}|lxc.payload.x|\\.(slice|service|scope)){0,12}") {
+            for (root, expected) in [("/system.slice/db.service", "db.service"), ("/lxc.payload.web", "lxc:web")] {
+                let name = name(&format!("{root}/{path}")).unwrap();
+                prop_assert!(name == expected || name.starts_with(&format!("{expected}/")), "{name}");
+            }
         }
     }
 }

@@ -2,12 +2,16 @@
 
 use crate::values::values;
 
+use super::cgroup;
+
 /// The workload that holds everything without a name of its own.
 pub const OTHER: &str = "other";
-pub(crate) const KERNEL: &str = "kernel";
+pub(super) const KERNEL: &str = "kernel";
 pub(crate) const NAME_CHARS: usize = 96;
 /// No name contains it: Grafana puts selected names between quotes in queries, and escapes backslashes in them but not quotes.
 pub(crate) const QUOTE: char = '"';
+/// Between a name and who gives it. None of an executable, a cgroup or a unit contains it.
+pub(super) const SEPARATOR: char = '/';
 
 values! {
     /// Where a name comes from.
@@ -16,10 +20,12 @@ values! {
         Other = "other",
         /// A rule of the configuration.
         Rule = "rule",
-        /// A systemd unit.
+        /// A systemd unit of the system.
         Unit = "unit",
-        /// A container.
+        /// A container of the system.
         Container = "container",
+        /// A unit or a container that a user has made.
+        User = "user",
         /// The executable, or the thread name where there is none.
         Executable = "executable",
         /// Kernel threads.
@@ -46,30 +52,37 @@ impl Identity {
     }
 }
 
-/// A name, and where it comes from.
+/// A name, and where it comes from. No two sources give the same name, see [`source_of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Printable, without double quotes, not empty, at most [`NAME_CHARS`] characters.
+    /// Harmless, without double quotes, not empty, at most [`NAME_CHARS`] characters.
     pub name: String,
     pub source: NameSource,
 }
 
-impl Named {
-    /// Processes choose their names freely: unprintable characters are replaced, and one that is called `other` is counted there.
-    pub(crate) fn new(name: &str, source: NameSource) -> Named {
-        let name = printable(name);
-        let source = if name == OTHER { NameSource::Other } else { source };
-        Named { name, source }
+/// The source that a name shows, unless a rule has it. A name that shows another source than its own is written with its own in front,
+/// so that whoever chooses a name cannot choose one of somebody else's.
+pub(crate) fn source_of(name: &str) -> NameSource {
+    let (first, is_qualified) = name.split_once(SEPARATOR).map_or((name, false), |(first, _)| (first, true));
+    if name == OTHER {
+        NameSource::Other
+    } else if name == KERNEL {
+        NameSource::Kernel
+    } else if let Some(source) = qualifier(name) {
+        source
+    } else if is_qualified && first.starts_with(cgroup::USER) {
+        NameSource::User
+    } else if cgroup::is_unit(first) {
+        NameSource::Unit
+    } else if first.contains(cgroup::AFTER_RUNTIME) {
+        NameSource::Container
+    } else {
+        NameSource::Executable
     }
 }
 
-/// The name with everything replaced that cannot be shown.
-pub(super) fn printable(name: &str) -> String {
-    let clean = |c: char| match c {
-        QUOTE => '\'',
-        c if c.is_control() => '?',
-        c => c,
-    };
-    let clean: String = name.trim().chars().take(NAME_CHARS).map(clean).collect();
-    if clean.is_empty() { "unnamed".to_owned() } else { clean }
+/// The source that is written in front of a name.
+pub(super) fn qualifier(name: &str) -> Option<NameSource> {
+    let (first, _) = name.split_once(SEPARATOR)?;
+    NameSource::ALL.into_iter().find(|source| source.name() == first)
 }

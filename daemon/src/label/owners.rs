@@ -27,6 +27,9 @@ const STAYS_NS: u64 = 1_000_000_000;
 /// for, which adds programs by itself.
 const MAX_PROGRAMS: usize = MAX_OWNERS as usize / 4 * 3;
 
+/// Names after which the kernel side goes no further along a path; pairs with the constant of this name in `ebpf/src/owner.rs`.
+const MAX_STEPS: usize = 40;
+
 /// What the kernel side has to be told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnerOrders {
@@ -305,16 +308,27 @@ fn identity_of(provisional: &ProvisionalWorkload) -> Identity {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     Identity {
         comm: String::from_utf8_lossy(&comm[..end]).into_owned(),
-        exe: Some(path_of(&provisional.key.exe)),
-        cgroup: path_of(&*provisional.cgroup),
+        exe: Some(path_of(&names_of(&provisional.key.exe))),
+        cgroup: cgroup_of(&*provisional.cgroup),
         is_kernel_thread: false,
     }
 }
 
-/// A path whose names are written from its end on, see [`ExecKey`].
-fn path_of(names: &[u8]) -> String {
+/// The path of a cgroup; empty if the kernel side has not come to its beginning, since that says who has named the rest. The next scan reads
+/// it from `/proc`.
+fn cgroup_of(bytes: &[u8]) -> String {
+    let names = names_of(bytes);
+    let length: usize = names.iter().map(|name| name.len() + 1).sum();
+    if length < bytes.len() && names.len() < MAX_STEPS { path_of(&names) } else { String::new() }
+}
+
+/// The names of a path from its end on, see [`ExecKey`].
+fn names_of(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.split(|byte| *byte == 0).take_while(|name| !name.is_empty()).collect()
+}
+
+fn path_of(names: &[&[u8]]) -> String {
     let mut path = String::new();
-    let names: Vec<&[u8]> = names.split(|byte| *byte == 0).take_while(|name| !name.is_empty()).collect();
     for name in names.iter().rev() {
         path.push('/');
         path.push_str(&String::from_utf8_lossy(name));

@@ -1,12 +1,15 @@
 //! The name of a process: from the first rule of the configuration whose patterns all match, else from its identity.
 
+use std::borrow::Cow;
+
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
 use super::{
-    cgroup,
-    identity::{Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, printable},
+    cgroup::Place,
+    identity::{Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, SEPARATOR, qualifier, source_of},
 };
+use crate::untrusted::harmless;
 
 /// A `[[workload]]` table of the configuration.
 #[derive(Debug, Deserialize)]
@@ -28,7 +31,7 @@ struct Patterns {
     exe: Option<String>,
     /// On the path of the cgroup.
     cgroup: Option<String>,
-    /// On the name of the systemd unit.
+    /// On the name of the systemd unit; that of a user's own has `user-N/` in front.
     unit: Option<String>,
 }
 
@@ -44,7 +47,7 @@ pub(crate) struct Rule {
 }
 
 /// What a pattern is matched against; `None` matches no pattern.
-type Attribute = fn(&Identity) -> Option<&str>;
+type Attribute = fn(&Identity) -> Option<Cow<'_, str>>;
 
 impl Rules {
     pub(crate) fn names(&self) -> Vec<&str> {
@@ -63,17 +66,37 @@ impl Rules {
 
     pub(crate) fn name_of(&self, identity: &Identity) -> Named {
         if let Some(name) = self.first_match(identity) {
-            Named::new(name, NameSource::Rule)
+            Named { name: name.to_owned(), source: NameSource::Rule }
         } else if identity.is_kernel_thread {
-            Named::new(KERNEL, NameSource::Kernel)
-        } else if let Some(container) = cgroup::container(&identity.cgroup) {
-            Named::new(&container, NameSource::Container)
-        } else if let Some(unit) = cgroup::unit(&identity.cgroup) {
-            Named::new(unit, NameSource::Unit)
+            self.named(KERNEL, NameSource::Kernel)
+        } else if let Some((name, source)) = Place::of(&identity.cgroup).name() {
+            self.named(&name, source)
         } else {
-            Named::new(identity.executable(), NameSource::Executable)
+            self.named(identity.executable(), NameSource::Executable)
         }
     }
+
+    /// What strangers chose becomes a name that can be shown, with its source in front where it would look like another's.
+    fn named(&self, name: &str, source: NameSource) -> Named {
+        let name = shown(name);
+        let is_taken = self.0.iter().any(|rule| rule.name == name);
+        if !is_taken && source_of(&name) == source {
+            Named { name, source }
+        } else {
+            Named { name: cut(&format!("{}{SEPARATOR}{name}", source.name())), source }
+        }
+    }
+}
+
+/// The name without what cannot be shown, and with each gap one space, as browsers show it.
+fn shown(name: &str) -> String {
+    let words: Vec<String> = name.split_whitespace().map(harmless).collect();
+    let name = cut(&words.join(" ").replace(QUOTE, "'"));
+    if name.is_empty() { "unnamed".to_owned() } else { name }
+}
+
+fn cut(name: &str) -> String {
+    name.chars().take(NAME_CHARS).collect::<String>().trim_end().to_owned()
 }
 
 impl TryFrom<RuleConfig> for Rule {
@@ -86,16 +109,22 @@ impl TryFrom<RuleConfig> for Rule {
                 "workload name {name:?}: double quotes break Grafana's queries for that workload; write ' instead"
             ));
         }
-        if printable(&name) != name || name == OTHER {
+        if qualifier(&name).is_some() {
+            return Err(format!(
+                "workload name {name:?}: what is in front of `{SEPARATOR}` would say that it is no rule's; use another character"
+            ));
+        }
+        let is_printable = !name.contains(char::is_control) && name.trim() == name && !name.is_empty();
+        if !is_printable || name.chars().count() > NAME_CHARS || name == OTHER {
             return Err(format!(
                 "workload name {name:?}: use 1 to {NAME_CHARS} printable characters, and not {OTHER:?}, which holds what no name fits"
             ));
         }
         let keys: [(_, _, Attribute); 4] = [
-            ("comm", comm, |identity| Some(&identity.comm)),
-            ("exe", exe, |identity| identity.exe.as_deref()),
-            ("cgroup", cgroup, |identity| Some(&identity.cgroup)),
-            ("unit", unit, |identity| cgroup::unit(&identity.cgroup)),
+            ("comm", comm, |identity| Some(identity.comm.as_str().into())),
+            ("exe", exe, |identity| identity.exe.as_deref().map(Cow::from)),
+            ("cgroup", cgroup, |identity| Some(identity.cgroup.as_str().into())),
+            ("unit", unit, |identity| Place::of(&identity.cgroup).unit().map(Cow::from)),
         ];
         let mut patterns = Vec::new();
         for (key, pattern, attribute) in keys {
@@ -113,7 +142,7 @@ impl TryFrom<RuleConfig> for Rule {
 
 impl Rule {
     fn matches(&self, identity: &Identity) -> bool {
-        self.patterns.iter().all(|(attribute, glob)| attribute(identity).is_some_and(|value| glob.is_match(value)))
+        self.patterns.iter().all(|(attribute, glob)| attribute(identity).is_some_and(|value| glob.is_match(&*value)))
     }
 }
 
@@ -173,6 +202,7 @@ mod tests {
             ("a\tb", "comm = 'x'", "printable"),
             ("the \"web\"", "comm = 'x'", "workload name \"the \\\"web\\\"\": double quotes"),
             ("web", "", "at least one of"),
+            ("executable/kernel", "comm = 'x'", "would say that it is no rule's"),
         ] {
             let error = rules(&[(name, patterns)]).unwrap_err();
             assert!(error.contains(part), "{error}");
@@ -188,22 +218,75 @@ mod tests {
             (python.clone(), "shop.service", NameSource::Unit),
             (executable(Some("/usr/sbin/nginx")), "nginx", NameSource::Executable),
             (executable(None), "python3", NameSource::Executable),
-            // It cannot pose as `other`, nor break out of quotes in a query.
-            (executable(Some("/tmp/other")), "other", NameSource::Other),
-            (executable(Some("/tmp/a\"} or \\ <b>'\nc")), "a'} or \\ <b>'?c", NameSource::Executable),
+            // It cannot break out of quotes in a query.
+            (executable(Some("/tmp/a\"} or \\ <b>'\u{7}c")), "a'} or \\ <b>'?c", NameSource::Executable),
             (Identity { is_kernel_thread: true, ..python }, "kernel", NameSource::Kernel),
         ] {
             assert_eq!(Rules::default().name_of(&identity), Named { name: name.to_owned(), source });
         }
     }
 
+    #[test]
+    fn a_name_that_could_be_anothers_says_where_it_comes_from() {
+        let rules = rules(&[("web", "comm = 'the web'"), ("db.service", "comm = 'the db'"), ("it is", "comm = 'it'")]).unwrap();
+        let user = "/user.slice/user-7.slice/user@7.service/app.slice/";
+        for (exe, cgroup, name, source) in [
+            ("python3.11", "/", "python3.11", NameSource::Executable),
+            ("kernel", "/", "executable/kernel", NameSource::Executable),
+            ("other", "/", "executable/other", NameSource::Executable),
+            ("web", "/", "executable/web", NameSource::Executable),
+            (" web\t", "/", "executable/web", NameSource::Executable),
+            ("it \u{a0}\tis ", "/", "executable/it is", NameSource::Executable),
+            ("web\u{200b}", "/", "web?", NameSource::Executable),
+            ("sshd.service", "/", "executable/sshd.service", NameSource::Executable),
+            ("docker:0123456789ab", "/", "executable/docker:0123456789ab", NameSource::Executable),
+            ("x", "/system.slice/db.service", "unit/db.service", NameSource::Unit),
+            ("x", "/system.slice/docker:1.service", "docker:1.service", NameSource::Unit),
+            ("x", "/lxc.payload.db.service", "container/lxc:db.service", NameSource::Container),
+            ("x", &format!("{user}sshd.service"), "user-7/sshd.service", NameSource::User),
+            ("x", &format!("{user}web"), "x", NameSource::Executable),
+        ] {
+            let identity =
+                Identity { comm: "x".into(), exe: Some(format!("/bin/{exe}")), cgroup: cgroup.into(), is_kernel_thread: false };
+            assert_eq!(rules.name_of(&identity), Named { name: name.to_owned(), source }, "{exe} {cgroup}");
+        }
+        let without_exe = Identity { comm: "user-7/a.scope".into(), ..Identity::default() };
+        assert_eq!(rules.name_of(&without_exe).name, "executable/user-7/a.scope");
+        assert_eq!(rules.name_of(&Identity { comm: "the web".into(), ..Identity::default() }).source, NameSource::Rule);
+    }
+
+    /// Names that mean something, and what they are made of.
+    fn name_like() -> impl Strategy<Value = String> {
+        let parts =
+            "(kernel|other|web|unit|user|executable|container|user-7|docker|lxc|[/: \"\u{200b}]|\\.service|\\.scope|a{90}|\\PC)";
+        prop::collection::vec(parts, 0..5).prop_map(|parts| parts.concat())
+    }
+
+    fn cgroup_like() -> impl Strategy<Value = String> {
+        let parts = "(/|/user@7.service/|/lxc.payload.|/docker-[0-9a-f]{64}.scope|\\.slice/)";
+        prop::collection::vec(prop_oneof![name_like(), parts.prop_map(|part| part)], 0..6).prop_map(|parts| parts.concat())
+    }
+
     proptest! {
         #[test]
-        fn a_name_is_printable_and_bounded(comm in any::<String>(), exe in any::<Option<String>>(), cgroup in any::<String>()) {
-            let Named { name, .. } = Rules::default().name_of(&Identity { comm, exe, cgroup, is_kernel_thread: false });
-            prop_assert!(!name.is_empty());
-            prop_assert!(name.chars().count() <= NAME_CHARS);
-            prop_assert!(!name.contains(|c: char| c.is_control() || c == '"'));
+        fn a_name_tells_its_source_and_is_harmless_and_bounded(
+            comm in name_like(), exe in prop::option::of(name_like()), cgroup in cgroup_like(), is_kernel_thread in any::<bool>(),
+            rule in name_like().prop_map(|name| cut(&name)),
+        ) {
+            // Nobody is called like that, so the rule matches nobody.
+            let table = format!("name = {}\nmatch = {{ comm = 'nobody' }}", toml::Value::from(rule.clone()));
+            let rules = Rules(toml::from_str(&table).into_iter().collect());
+            let Named { name, source } = rules.name_of(&Identity { comm, exe, cgroup, is_kernel_thread });
+            prop_assert_eq!(source_of(&name), source);
+            prop_assert!(rules.names().iter().all(|rule| **rule != name));
+            prop_assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS);
+            prop_assert!(harmless(&name) == name && !name.contains(QUOTE));
+        }
+
+        #[test]
+        fn nothing_that_a_process_calls_itself_is_a_name_of_the_system_or_of_a_user(comm in name_like(), exe in prop::option::of(name_like())) {
+            let named = Rules::default().name_of(&Identity { comm, exe, cgroup: "/user.slice/x".into(), is_kernel_thread: false });
+            prop_assert_eq!((source_of(&named.name), named.source), (NameSource::Executable, NameSource::Executable));
         }
     }
 }

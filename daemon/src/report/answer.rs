@@ -5,7 +5,7 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::{
     schema,
-    words::{counted, grouped, mean, percent},
+    words::{counted, grouped, harmless, mean, percent},
 };
 use crate::{
     capture::{allowance::Quota, interpreters, python::Unresolved, run::Run, snapshot::Thread},
@@ -55,7 +55,7 @@ pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
 fn interpreter(interpreters::Kind { interpreter, processes }: &interpreters::Kind) -> schema::InterpreterReport {
     schema::InterpreterReport {
         version: interpreter.version.map(|version| version.to_string()),
-        object: interpreter.object.to_string_lossy().into_owned(),
+        object: harmless(&interpreter.object.to_string_lossy()),
         gil: interpreter.kind.name().to_owned(),
         gils: interpreter.gils.len() as u64,
         switch_interval_seconds: interpreter.switch_interval_us().map(|interval_us| interval_us as f64 / 1e6),

@@ -1,24 +1,13 @@
 //! Quantities and names as words: durations, counts, shares, and names that can't harm a terminal.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthStr;
 
 use crate::units::rounded;
+pub(super) use crate::untrusted::harmless;
 
 const NAME_CHARS: usize = 120;
 
-/// The string without anything that could move the cursor, change colours or reorder the line: control, formatting and zero-width
-/// characters become `?`, any white space a space.
-pub(super) fn harmless(untrusted: &str) -> String {
-    let safe = |c: char| match c {
-        c if c.is_control() => '?',
-        c if c.is_whitespace() => ' ',
-        c if c.width().unwrap_or(0) == 0 => '?',
-        c => c,
-    };
-    untrusted.chars().map(safe).collect()
-}
-
-/// The same for a name: cut at 120 characters.
+/// A name, harmless and cut at 120 characters.
 pub(super) fn clean(untrusted: &str) -> String {
     let mut cleaned: String = harmless(untrusted).chars().take(NAME_CHARS).collect();
     if untrusted.chars().nth(NAME_CHARS).is_some() {

@@ -29,6 +29,7 @@ mod degraded;
 mod gil;
 mod machine;
 mod models;
+mod names;
 mod oracle;
 mod outages;
 mod owners;

@@ -44,7 +44,7 @@ impl Daemon {
         command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
         let process = Guarded(command.spawn().unwrap());
         let daemon = Daemon { process, address, _dir: dir };
-        assert!(comes_true(20, || try_get(address, "/healthz").is_some()));
+        assert!(comes_true(60, || try_get(address, "/healthz").is_some()));
         daemon
     }
 

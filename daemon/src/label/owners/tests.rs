@@ -317,7 +317,18 @@ fn every_counter_of_a_cell_is_added() {
 
 #[test]
 fn a_path_is_read_from_its_end() {
-    assert_eq!(path_of(b"env\0bin\0usr\0\0\0"), "/usr/bin/env");
-    assert_eq!(path_of(&[0; 8]), "/");
-    assert_eq!(path_of(b"\xffx\0"), "/\u{fffd}x");
+    let path = |bytes: &[u8]| path_of(&names_of(bytes));
+    assert_eq!(path(b"env\0bin\0usr\0\0\0"), "/usr/bin/env");
+    assert_eq!(path(&[0; 8]), "/");
+    assert_eq!(path(b"\xffx\0"), "/\u{fffd}x");
+}
+
+#[test]
+fn the_cgroup_is_unknown_if_its_beginning_is() {
+    assert_eq!(cgroup_of(b"ssh.service\0system.slice\0\0\0"), "/system.slice/ssh.service");
+    assert_eq!(cgroup_of(b"ssh.service\0abc\0\0"), "/abc/ssh.service");
+    for cut in [&b"ssh.service\0abc\0"[..], b"ssh.service\0abc", &[&b"x\0".repeat(MAX_STEPS), &[0; 8][..]].concat()] {
+        assert_eq!(cgroup_of(cut), "");
+    }
+    assert_eq!(cgroup_of(&[&b"x\0".repeat(MAX_STEPS - 1), &[0; 8][..]].concat()), "/x".repeat(MAX_STEPS - 1));
 }

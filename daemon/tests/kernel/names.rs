@@ -1,0 +1,116 @@
+//! Names that processes and users choose, beside those of rules, the kernel and the system's units.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    host::{Guarded, comes_true, privileged},
+    served::{Daemon, Totals},
+};
+
+/// A number that no user of a host has.
+const USER: u32 = 4_294_001;
+
+/// The shell under another name, computing for ever.
+fn busy(dir: &Path, name: &str) -> Command {
+    let path = dir.join(name);
+    fs::copy(fs::canonicalize("/bin/sh").unwrap(), &path).unwrap();
+    let mut command = Command::new(path);
+    command.args(["-c", "while :; do :; done"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// A cgroup that is removed in the end, with those around it that nothing else is in.
+struct Group(PathBuf);
+
+impl Group {
+    fn new(path: &Path) -> Option<Group> {
+        fs::create_dir_all(path).ok()?;
+        Some(Group(path.to_owned()))
+    }
+
+    /// Starts a process in it, which is there before its exec.
+    fn start(&self, mut command: Command) -> Guarded {
+        use std::os::unix::process::CommandExt as _;
+        let procs = File::options().write(true).open(self.0.join("cgroup.procs")).unwrap();
+        let enter = move || rustix::io::write(&procs, b"0").map(|_| ()).map_err(io::Error::from);
+        // SAFETY: a system call, which is safe between fork and exec.
+        unsafe { command.pre_exec(enter) };
+        Guarded(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Up to one that is used still, the hierarchy's root at last.
+        for path in self.0.ancestors() {
+            if !comes_true(1, || fs::remove_dir(path).is_ok()) {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_borrowed_name_is_not_the_owners() {
+    let Some(()) = privileged() else { return };
+    let dir = TempDir::new().unwrap();
+    let nowhere = "match = { exe = \"/nowhere/*\" }";
+    let daemon = Daemon::start(&format!(
+        "[[workload]]\nname = \"web\"\n{nowhere}\n[[workload]]\nname = \"sshd\"\nmatch = {{ unit = \"sshd.service\" }}\n"
+    ));
+    let mut expected = vec![
+        ("executable/kernel".to_owned(), "executable"),
+        ("executable/web".to_owned(), "executable"),
+        ("executable/sshd.service".to_owned(), "executable"),
+        ("?gnp.exe".to_owned(), "executable"),
+    ];
+    // A user may make such units below his own manager, as deep as he likes.
+    let manager = format!("user-{USER}.slice/user@{USER}.service");
+    let deep = format!("{manager}/{}app.slice/deep.service", "x/".repeat(45));
+    let hierarchy = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().find(|path| Path::new(path).join("cgroup.procs").exists());
+    let group = |path: &str| Group::new(&Path::new(hierarchy?).join(path));
+    let groups = [group(&format!("{manager}/app.slice/sshd.service")), group(&deep)];
+    let names = ["kernel", "web", "sshd.service", "\u{202e}gnp.exe"];
+    let mut processes: Vec<Guarded> = names.iter().map(|name| Guarded(busy(dir.path(), name).spawn().unwrap())).collect();
+    if let [Some(sshd), Some(deep)] = &groups {
+        processes.extend([sshd.start(busy(dir.path(), "of-user")), deep.start(busy(dir.path(), "of-user-too"))]);
+        expected.extend(["sshd", "deep"].map(|unit| (format!("user-{USER}/{unit}.service"), "user")));
+    } else {
+        println!("skipped: no hierarchy of cgroups can be written here: units of users");
+    }
+
+    let of = |text: &str, name: &str| Totals::of(text, name);
+    for (name, _) in &expected {
+        let is_busy = comes_true(60, || of(&daemon.get("/metrics"), name).cpu_seconds > 0.1);
+        assert!(is_busy, "{name}: {}", daemon.get("/status"));
+    }
+    let (metrics, status, history) = (daemon.get("/metrics"), daemon.get("/status"), daemon.get("/api/history"));
+    for rule in ["web", "sshd"] {
+        let totals = of(&metrics, rule);
+        assert_eq!((totals.processes, totals.cpu_seconds), (0, 0.0), "{rule}: nobody is it");
+    }
+    // One of the deep ones is named when it is read first, and was its executable until then.
+    let foreign =
+        |name: &str| name.ends_with(".service") && !name.contains('/') && (name.contains("deep") || name.contains("sshd"));
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let workloads = status["workloads"].as_array().unwrap();
+    for (name, source) in &expected {
+        let found: Vec<&Value> = workloads.iter().filter(|workload| workload["name"] == **name).collect();
+        assert!(found.len() == 1 && found[0]["source"] == *source, "{name}: {found:?}");
+        assert!(history.contains(&Value::from(name.as_str()).to_string()), "{name}");
+    }
+    assert!(!workloads.iter().any(|workload| foreign(workload["name"].as_str().unwrap())), "{workloads:?}");
+    for text in [metrics, history] {
+        assert!(!text.contains('\u{202e}'));
+    }
+    drop(processes);
+    drop(groups);
+}

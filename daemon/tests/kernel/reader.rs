@@ -40,7 +40,7 @@ spin()
 ";
 
 /// Helpers of a daemon that are alive.
-fn helpers(daemon: &Daemon) -> Vec<u32> {
+pub(crate) fn helpers(daemon: &Daemon) -> Vec<u32> {
     let of_it = |process: &Process| {
         let stat = process.stat().ok().filter(|stat| stat.ppid.cast_unsigned() == daemon.process.id() && stat.state != 'Z');
         stat.is_some_and(|stat| stat.comm == NAME)

@@ -10,7 +10,6 @@ use std::{
     fs::{self, File},
     net::SocketAddr,
     os::unix::fs::symlink,
-    path::PathBuf,
     process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -24,6 +23,7 @@ use super::{
     attached::pid_of,
     host::{self, Guarded, assert_gone, comes_true, fast, privileged, send, wait_for_programs, workloads},
     machine::Reading,
+    reader::helpers,
     served::{Daemon, request, rule, sum, threads},
 };
 use loads::{Group, Loads};
@@ -48,7 +48,7 @@ const SLEEPERS: u64 = 4;
 /// What happens to the daemon: what, whether the same process goes on, and how.
 type Disturbance = (&'static str, bool, fn(&mut Soak));
 
-const DISTURBANCES: [Disturbance; 5] = [
+const DISTURBANCES: [Disturbance; 6] = [
     ("its log is on a full disk", false, |soak| {
         let full = File::options().write(true).open("/dev/full").unwrap();
         soak.replace(full.into(), libc::SIGTERM);
@@ -58,6 +58,11 @@ const DISTURBANCES: [Disturbance; 5] = [
         send(soak.daemon.process.id(), libc::SIGSTOP);
         sleep(Duration::from_millis(1500));
         send(soak.daemon.process.id(), libc::SIGCONT);
+    }),
+    ("its readers are killed", true, |soak| {
+        for reader in helpers(&soak.daemon) {
+            send(reader, libc::SIGKILL);
+        }
     }),
     ("another daemon", true, |_| {
         let mut other = start(free_address().unwrap(), Stdio::null(), None);
@@ -111,10 +116,10 @@ fn probe_name() -> String {
 }
 
 fn start(address: SocketAddr, log: Stdio, group: Option<&Group>) -> Daemon {
-    // The shell becomes the daemon, which so has all its memory in the group.
-    let script = "echo $$ > \"$0\"; exec \"$@\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).arg(group.map_or(PathBuf::from("/dev/null"), Group::procs)).arg(host::schedscope());
+    let mut command = Command::new(host::schedscope());
+    if let Some(group) = group {
+        group.take(&mut command);
+    }
     Daemon::start_under(command.stderr(log), address, &rule("subject", &probe_name()))
 }
 

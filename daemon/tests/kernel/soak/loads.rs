@@ -1,9 +1,11 @@
 //! What comes and goes beside a daemon. Each load has its pause, so that the CPUs are not short and a slow answer is the daemon's.
 
 use std::{
-    array, fmt, fs,
+    array, fmt,
+    fs::{self, File},
     io::Write,
     net::{SocketAddr, TcpStream},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, Stdio, id},
     sync::{
@@ -121,7 +123,7 @@ impl Place {
         let Some(group) = Group::new(&["/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup"], &name) else {
             return;
         };
-        run(Command::new("sh").args(["-c", "echo $$ > \"$0\"; exec true"]).arg(group.procs()));
+        run(group.take(&mut Command::new("true")));
     }
 
     /// Sends the beginning of a request, then bytes one by one, and leaves without taking the answer.
@@ -162,8 +164,16 @@ impl Group {
         limited
     }
 
-    pub(super) fn procs(&self) -> PathBuf {
-        self.0.join("cgroup.procs")
+    /// Makes the command a member before its exec: a second one, from a shell, would count as a start in another workload.
+    pub(super) fn take<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let members = File::options().write(true).open(self.0.join("cgroup.procs")).unwrap();
+        // SAFETY: the closure makes a system call only.
+        unsafe {
+            command.pre_exec(move || {
+                // Whoever writes it.
+                (&members).write_all(b"0")
+            })
+        }
     }
 }
 

@@ -90,8 +90,9 @@ impl Rules {
 
 /// The name without what cannot be shown, and with each gap one space, as browsers show it.
 fn shown(name: &str) -> String {
-    let words: Vec<String> = name.split_whitespace().map(harmless).collect();
-    let name = cut(&words.join(" ").replace(QUOTE, "'"));
+    let name = harmless(name.trim()).replace(QUOTE, "'");
+    let words: Vec<&str> = name.split_whitespace().collect();
+    let name = cut(&words.join(" "));
     if name.is_empty() { "unnamed".to_owned() } else { name }
 }
 
@@ -236,8 +237,9 @@ mod tests {
             ("other", "/", "executable/other", NameSource::Executable),
             ("web", "/", "executable/web", NameSource::Executable),
             (" web\t", "/", "executable/web", NameSource::Executable),
-            ("it \u{a0}\tis ", "/", "executable/it is", NameSource::Executable),
+            ("it \u{a0}\u{2028}is ", "/", "executable/it is", NameSource::Executable),
             ("web\u{200b}", "/", "web?", NameSource::Executable),
+            ("it\nis", "/", "it?is", NameSource::Executable),
             ("sshd.service", "/", "executable/sshd.service", NameSource::Executable),
             ("docker:0123456789ab", "/", "executable/docker:0123456789ab", NameSource::Executable),
             ("x", "/system.slice/db.service", "unit/db.service", NameSource::Unit),

@@ -6,27 +6,17 @@
 
 use std::time::Instant;
 
-use prometheus::{
-    TextEncoder,
-    proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType},
-};
-use schedscope::{
-    capture::{
-        distribution::Distribution,
-        snapshot::{Cpu, Times},
-        totals::Totals,
-    },
-    diagnose::ModelName,
-    label::NameSource,
-    metrics::{
-        exposition::{CpuTotals, Exposition, Workload},
-        text::catalog_text,
-    },
-};
-use schedscope_ebpf::{
-    blocked::REASON_SLOTS,
-    distance::{CpuPlace, Distance},
-};
+use prometheus::TextEncoder;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+use schedscope::capture::distribution::Distribution;
+use schedscope::capture::snapshot::{Cpu, Times};
+use schedscope::capture::totals::Totals;
+use schedscope::diagnose::ModelName;
+use schedscope::label::NameSource;
+use schedscope::metrics::exposition::{CpuTotals, Exposition, Workload};
+use schedscope::metrics::text::catalog_text;
+use schedscope_ebpf::blocked::REASON_SLOTS;
+use schedscope_ebpf::distance::{CpuPlace, Distance};
 
 const WORKLOADS: u64 = 64;
 const CPUS: u32 = 64;

@@ -1,20 +1,15 @@
 //! The command line.
 
 use clap::{Parser, Subcommand};
-
 use schedscope_workloads as workloads;
 
-use crate::{
-    capture::reader,
-    commands::{
-        attach::AttachArgs,
-        check::{CheckArgs, LoadArgs},
-        daemon::DaemonArgs,
-        run::RunArgs,
-        signals::WITNESS,
-    },
-    lab,
-};
+use crate::capture::reader;
+use crate::commands::attach::AttachArgs;
+use crate::commands::check::{CheckArgs, LoadArgs};
+use crate::commands::daemon::DaemonArgs;
+use crate::commands::run::RunArgs;
+use crate::commands::signals::WITNESS;
+use crate::lab;
 
 /// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 ///

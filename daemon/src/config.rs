@@ -1,20 +1,20 @@
 //! The daemon's configuration file.
 
-use std::{
-    fs,
-    io::{self, Read},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    time::Duration,
-};
+use std::fs;
+use std::io::{self, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::OFlags;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use crate::label::{Rules, rules::Rule};
+use crate::label::Rules;
+use crate::label::rules::Rule;
 
 /// Address without a configuration.
 pub(crate) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9752);

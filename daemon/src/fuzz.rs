@@ -5,20 +5,18 @@
 
 use std::fmt::Write;
 
-use procfs::{FromRead, process::Stat};
+use procfs::FromRead;
+use procfs::process::Stat;
 
-use crate::{
-    capture::{kernel::btf::Btf, python},
-    config::{Config, MAX_CELLS},
-    label::{
-        identity::{Identity, NAME_CHARS, Named, QUOTE, source_of},
-        proc::cgroup_of,
-    },
-    metrics::text::push_escaped,
-    serve,
-    untrusted::harmless,
-    verify::proc::{migrations, switches},
-};
+use crate::capture::kernel::btf::Btf;
+use crate::capture::python;
+use crate::config::{Config, MAX_CELLS};
+use crate::label::identity::{Identity, NAME_CHARS, Named, QUOTE, source_of};
+use crate::label::proc::cgroup_of;
+use crate::metrics::text::push_escaped;
+use crate::serve;
+use crate::untrusted::harmless;
+use crate::verify::proc::{migrations, switches};
 
 /// Panics if something does not hold for an input.
 pub type Check = fn(&[u8]);
@@ -240,9 +238,12 @@ impl Structs {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, fs, path::PathBuf};
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::PathBuf;
 
-    use proptest::{prelude::*, sample::Index};
+    use proptest::prelude::*;
+    use proptest::sample::Index;
 
     use super::*;
 

@@ -1,13 +1,13 @@
 //! The `schedscope` program: arguments in, exit code out.
 
-use std::{path::Path, process::ExitCode};
+use std::path::Path;
+use std::process::ExitCode;
 
 use clap::Parser;
-use schedscope::{
-    args::{Args, Command},
-    capture::{reader, spawn::SpawnError},
-    commands, lab,
-};
+use schedscope::args::{Args, Command};
+use schedscope::capture::reader;
+use schedscope::capture::spawn::SpawnError;
+use schedscope::{commands, lab};
 use schedscope_workloads::Again;
 
 /// Our own failure under `run`, told apart from the command's codes as env(1) and timeout(1) do.

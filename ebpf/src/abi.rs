@@ -5,18 +5,16 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::{
-    blocked::REASON_SLOTS,
-    bucket::BUCKETS,
-    distance::Distance,
-    gil::{self, AddressRange},
-    loss::LOSS_SLOTS,
-    residual::Figures,
-    switch_clock::SwitchClock,
-    task_clock::TaskClock,
-    values,
-    wait_account::WaitAccount,
-};
+use crate::blocked::REASON_SLOTS;
+use crate::bucket::BUCKETS;
+use crate::distance::Distance;
+use crate::gil::{self, AddressRange};
+use crate::loss::LOSS_SLOTS;
+use crate::residual::Figures;
+use crate::switch_clock::SwitchClock;
+use crate::task_clock::TaskClock;
+use crate::values;
+use crate::wait_account::WaitAccount;
 
 /// Names of the BPF programs: each is the kernel hook it is attached to, except the iterator.
 pub mod program {

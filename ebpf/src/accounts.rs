@@ -1,17 +1,13 @@
 //! Keeps a [`WaitAccount`] of every thread while figures are verified: reads what each event needs from the kernel. Otherwise this costs
 //! nothing: the loader sets [`HAS_WAIT_ACCOUNTS`] to 0, and the verifier removes the calls.
 
-use schedscope_ebpf::{
-    task_clock::TaskClock,
-    wait_account::{Instant, KernelWaits, WaitAccount},
-};
+use schedscope_ebpf::task_clock::TaskClock;
+use schedscope_ebpf::wait_account::{Instant, KernelWaits, WaitAccount};
 
-use crate::{
-    charge::{this_cpu, time_of_switch},
-    kernel_types::{HAS_WAIT_ACCOUNTS, Task},
-    maps::WAIT_ACCOUNTS,
-    tasks::{Traced, find},
-};
+use crate::charge::{this_cpu, time_of_switch};
+use crate::kernel_types::{HAS_WAIT_ACCOUNTS, Task};
+use crate::maps::WAIT_ACCOUNTS;
+use crate::tasks::{Traced, find};
 
 /// The account of a thread; `None`, known to the verifier, unless figures are verified.
 #[inline(always)]

@@ -74,8 +74,9 @@ pub fn upper_bound_ns(index: usize) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn a_value_on_a_bound_lands_in_the_bucket_the_bound_closes() {

@@ -3,19 +3,15 @@
 use core::arch::asm;
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
-use schedscope_ebpf::{
-    abi::{Cause, Cell, CpuRecord, Histogram, TaskRecord},
-    blocked::{REASON_SLOTS, Reason},
-    bucket,
-    distance::Distance,
-    loss::{LOSS_SLOTS, Loss},
-    task_clock::Closed,
-};
+use schedscope_ebpf::abi::{Cause, Cell, CpuRecord, Histogram, TaskRecord};
+use schedscope_ebpf::blocked::{REASON_SLOTS, Reason};
+use schedscope_ebpf::bucket;
+use schedscope_ebpf::distance::Distance;
+use schedscope_ebpf::loss::{LOSS_SLOTS, Loss};
+use schedscope_ebpf::task_clock::Closed;
 
-use crate::{
-    kernel_types::{TASK_SLOTS, THREAD_CPUS, WORKLOADS},
-    maps::{CELLS, CPUS, PLACES, THREAD_CPU},
-};
+use crate::kernel_types::{TASK_SLOTS, THREAD_CPUS, WORKLOADS};
+use crate::maps::{CELLS, CPUS, PLACES, THREAD_CPU};
 
 /// The record of the CPU this program runs on, or of one whose run queue is locked.
 #[inline(always)]

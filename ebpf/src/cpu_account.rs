@@ -4,7 +4,8 @@
 //! between was not seen: with this the kernel side checks itself, on every CPU and at every switch. Then the run queue's own count of
 //! switches shows how many were not seen.
 
-use crate::{abi::CpuRecord, loss::Loss};
+use crate::abi::CpuRecord;
+use crate::loss::Loss;
 
 /// A task in a switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,9 @@ mod tests {
     extern crate std;
     use std::vec::Vec;
 
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     /// The idle task and a few others.
     fn task(number: u32) -> Switched {

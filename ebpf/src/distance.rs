@@ -49,8 +49,9 @@ impl Distance {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn place() -> impl Strategy<Value = CpuPlace> {
         // Cores nest in caches and caches in nodes, as they do in hardware.

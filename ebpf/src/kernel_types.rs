@@ -5,15 +5,11 @@
 
 use core::arch::asm;
 
-use aya_ebpf::{
-    Global,
-    helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs},
-};
-use schedscope_ebpf::{
-    abi::KernelCounts,
-    blocked::{NO_SYSCALL, Reason, SYSCALLS, UNTOLD},
-    params::{self, ABSENT, Placeholder},
-};
+use aya_ebpf::Global;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs};
+use schedscope_ebpf::abi::KernelCounts;
+use schedscope_ebpf::blocked::{NO_SYSCALL, Reason, SYSCALLS, UNTOLD};
+use schedscope_ebpf::params::{self, ABSENT, Placeholder};
 
 /// A constant of this number in [`params`]: a placeholder in the code, which the loader fills in.
 pub(crate) struct Constant<const NUMBER: u16>;

@@ -4,17 +4,13 @@
 //! workloads, provisional ones included, + C x T x 8 where threads are broken down by core, + 0.8 MiB where workloads are decided at an
 //! exec. With 2 CPUs, 32,768 pids, 16,384 slots and 4 workloads: 9 MiB.
 
-use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
-    macros::map,
-    maps::{Array, HashMap, Queue, Stack},
-};
-use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, ExecKey, ExecKeyDraft, Owner, PIDS_PER_ENTRY, Provisional, TaskRecord},
-    distance::CpuPlace,
-    residual::Residuals,
-    wait_account::WaitAccount,
-};
+use aya_ebpf::bindings::BPF_F_MMAPABLE;
+use aya_ebpf::macros::map;
+use aya_ebpf::maps::{Array, HashMap, Queue, Stack};
+use schedscope_ebpf::abi::{Cell, CpuRecord, ExecKey, ExecKeyDraft, Owner, PIDS_PER_ENTRY, Provisional, TaskRecord};
+use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::residual::Residuals;
+use schedscope_ebpf::wait_account::WaitAccount;
 
 /// Written at fork and exec, and by the iterator, or by user space where there is none; read at every switch.
 #[map]

@@ -4,30 +4,25 @@
 //! each such [`ExecKey`] where it leads. For one that it has not named yet a provisional workload is opened, which user space adds to
 //! the right one as soon as it reads it: no process is too short to be counted where it belongs.
 
-use core::{arch::asm, ptr};
+use core::arch::asm;
+use core::ptr;
 
-use aya_ebpf::{
-    bindings::BPF_NOEXIST,
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
-};
-use schedscope_ebpf::{
-    abi::{CGROUP_BYTES, COMPONENT_BYTES, EXE_BYTES, ExecKey, ExecKeyDraft, Owner, TaskRecord},
-    loss::Loss,
-    params::ABSENT,
-    task_clock::Phase,
-};
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use schedscope_ebpf::abi::{CGROUP_BYTES, COMPONENT_BYTES, EXE_BYTES, ExecKey, ExecKeyDraft, Owner, TaskRecord};
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::params::ABSENT;
+use schedscope_ebpf::task_clock::Phase;
 
-use crate::{
-    charge::{begin, cell, finish, lose_on, on_cpu, this_cpu},
-    kernel_types::{
-        CFS_RQ_RQ, CGROUP_LINK_CGROUP, CGROUP_LINK_NEXT, CGROUP_NODE, CGROUP_ROOT, CSS_SET_LINKS, CSS_SET_UNIFIED, Constant,
-        DENTRY_NAME, DENTRY_PARENT, FILE_DENTRY, FILE_MOUNT, FIRST_PROVISIONAL, MM_EXE_FILE, MOUNT_PARENT, MOUNT_POINT,
-        MOUNT_VFSMOUNT, NODE_ID, NODE_NAME, NODE_PARENT, ROOT_HIERARCHY, RQ_CLOCK_FLAGS, SYSTEMD_HIERARCHY, TASK_CFS_RQ,
-        TASK_CGROUPS, TASK_COMM, TASK_MM, Task, VFSMOUNT_ROOT, WORKLOADS,
-    },
-    maps::{ARRIVALS, EXEC_KEYS, FREE_PROVISION, OWNERS, PROVISIONALS},
-    tasks::Traced,
+use crate::charge::{begin, cell, finish, lose_on, on_cpu, this_cpu};
+use crate::kernel_types::{
+    CFS_RQ_RQ, CGROUP_LINK_CGROUP, CGROUP_LINK_NEXT, CGROUP_NODE, CGROUP_ROOT, CSS_SET_LINKS, CSS_SET_UNIFIED, Constant,
+    DENTRY_NAME, DENTRY_PARENT, FILE_DENTRY, FILE_MOUNT, FIRST_PROVISIONAL, MM_EXE_FILE, MOUNT_PARENT, MOUNT_POINT, MOUNT_VFSMOUNT,
+    NODE_ID, NODE_NAME, NODE_PARENT, ROOT_HIERARCHY, RQ_CLOCK_FLAGS, SYSTEMD_HIERARCHY, TASK_CFS_RQ, TASK_CGROUPS, TASK_COMM,
+    TASK_MM, Task, VFSMOUNT_ROOT, WORKLOADS,
 };
+use crate::maps::{ARRIVALS, EXEC_KEYS, FREE_PROVISION, OWNERS, PROVISIONALS};
+use crate::tasks::Traced;
 
 /// Mounts and names in a path, or names in that of a cgroup; bounds a loop for the verifier.
 const MAX_STEPS: u32 = 40;

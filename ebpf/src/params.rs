@@ -228,7 +228,8 @@ impl Placeholder {
 #[cfg(test)]
 mod tests {
     extern crate std;
-    use std::{collections::BTreeSet, vec::Vec};
+    use std::collections::BTreeSet;
+    use std::vec::Vec;
 
     use super::*;
 

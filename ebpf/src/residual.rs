@@ -2,10 +2,8 @@
 //!
 //! Pure: user space compares threads that have ended, the task iterator those that wait.
 
-use crate::{
-    abi::{KernelCounts, TaskRecord},
-    task_clock::Phase,
-};
+use crate::abi::{KernelCounts, TaskRecord};
+use crate::task_clock::Phase;
 
 /// How far our counts are from the kernel's, summed over threads. Differences are absolute, so they cannot cancel out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,24 +4,20 @@
 //! thread: it is reused, and a thread that execs takes over its leader's. So the record holds the task's address, and a
 //! record that is another's sends the search to a hash by address.
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_ktime_get_ns};
-use schedscope_ebpf::{
-    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord},
-    blocked::{REASON_SLOTS, Reason},
-    gil::{AddressRange, RANGES},
-    loss::Loss,
-    params::MAX_THREAD_CPUS,
-    residual::Figures,
-    task_clock::{Phase, TaskClock},
-};
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use schedscope_ebpf::abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, TaskRecord};
+use schedscope_ebpf::blocked::{REASON_SLOTS, Reason};
+use schedscope_ebpf::gil::{AddressRange, RANGES};
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::params::MAX_THREAD_CPUS;
+use schedscope_ebpf::residual::Figures;
+use schedscope_ebpf::task_clock::{Phase, TaskClock};
 
-use crate::{
-    accounts,
-    charge::lose_on,
-    kernel_types::{TASK_SLOTS, THREAD_CPUS, Task},
-    maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASKS, THREAD_CPU},
-    owner,
-};
+use crate::charge::lose_on;
+use crate::kernel_types::{TASK_SLOTS, THREAD_CPUS, Task};
+use crate::maps::{DEAD_SLOTS, FREE_SLOTS, SLOT_OF_PID, SLOT_OF_TASK, TASKS, THREAD_CPU};
+use crate::{accounts, owner};
 
 /// A traced thread.
 pub(crate) struct Traced {

@@ -5,10 +5,8 @@
 //! Our wait begins when the thread is woken, before it is queued, and goes on while it is moved. Each function here takes one event at
 //! which the two differ.
 
-use crate::{
-    abi::TaskRecord,
-    task_clock::{Phase, TaskClock},
-};
+use crate::abi::TaskRecord;
+use crate::task_clock::{Phase, TaskClock};
 
 /// A time by our clock and by the scheduler's.
 #[derive(Clone, Copy, Debug)]

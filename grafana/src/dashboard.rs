@@ -2,10 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    panel::{Panel, datasource},
-    variables,
-};
+use crate::panel::{Panel, datasource};
+use crate::variables;
 
 /// Tag by which the dashboards link to each other.
 pub(crate) const TAG: &str = "schedscope";

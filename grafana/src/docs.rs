@@ -1,18 +1,14 @@
 //! Pages of `docs/` that follow from the catalog, the dashboards and the rules.
 
-use schedscope::{
-    config::DEFAULT_MAX_WORKLOADS,
-    label::OTHER,
-    metrics::catalog::{self, Bound, Kind, Label, Metric, Unit},
-};
+use schedscope::config::DEFAULT_MAX_WORKLOADS;
+use schedscope::label::OTHER;
+use schedscope::metrics::catalog::{self, Bound, Kind, Label, Metric, Unit};
 use schedscope_ebpf::loss::{Harm, Loss};
 
-use crate::{
-    dashboard::Row,
-    dashboards,
-    rules::{self, Alert},
-    variables::annotations,
-};
+use crate::dashboard::Row;
+use crate::dashboards;
+use crate::rules::{self, Alert};
+use crate::variables::annotations;
 
 /// Example hosts for the number of series: workloads (`other` included) and CPUs.
 const EXAMPLES: [[usize; 2]; 2] = [[7, 16], [33, 64]];

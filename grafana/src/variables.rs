@@ -3,11 +3,9 @@
 use schedscope::metrics::catalog;
 use serde_json::{Value, json};
 
-use crate::{
-    foreign,
-    panel::datasource,
-    promql::{STEP, chosen, chosen_where, max, of_daemons},
-};
+use crate::foreign;
+use crate::panel::datasource;
+use crate::promql::{STEP, chosen, chosen_where, max, of_daemons};
 
 /// Data source, job, instance and workload; each query is limited by the choices before it.
 pub(crate) fn variables() -> Vec<Value> {

@@ -143,9 +143,10 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
     use crate::cells;
-    use clap::CommandFactory;
 
     #[test]
     fn command_line_is_consistent() {

@@ -75,8 +75,9 @@ pub(crate) fn print(json: bool) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::BTreeSet;
+
+    use super::*;
 
     #[test]
     fn names_are_unique_and_serial_twins_exist() {

@@ -6,10 +6,9 @@ use anyhow::{Result, bail};
 
 use crate::again::Again;
 use crate::job::{Job, Model, NativeArgs, jobs, name_of};
-use crate::processes;
 use crate::report::{ModelRun, Report, Stopwatch};
-use crate::sys;
 use crate::threads::together;
+use crate::{processes, sys};
 
 pub(crate) fn run(args: &NativeArgs, again: Again) -> Result<Report> {
     let NativeArgs { task, model, .. } = *args;

@@ -16,9 +16,12 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::{Method, Uri, header::CONNECTION};
+use axum::http::header::CONNECTION;
+use axum::http::{Method, Uri};
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpListener, runtime, task::spawn_blocking};
+use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::task::spawn_blocking;
 
 const LINKS_MAX: u32 = 100_000;
 

@@ -1,7 +1,6 @@
 //! The few system calls that std does not offer. All unsafe code of this package is here.
 
-use std::io;
-use std::mem;
+use std::{io, mem};
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, WaitOptions, wait};

@@ -11,9 +11,9 @@ mod quartiles;
 mod report;
 
 use anyhow::Result;
+use load::Load;
 
 use crate::workspace::{self, build_release, require_root};
-use load::Load;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

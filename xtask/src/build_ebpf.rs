@@ -10,10 +10,10 @@ mod toolchain;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
-
-use crate::workspace::{self, read_text, root};
 use stamp::{OBJECT, STAMP, Stamp};
 pub(crate) use toolchain::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain};
+
+use crate::workspace::{self, read_text, root};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -63,10 +63,8 @@ pub(crate) fn incomparable(toolchain: &Toolchain) -> Result<Option<String>> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use object::{
-        build::elf::{Builder, Symbol},
-        elf::STB_GLOBAL,
-    };
+    use object::build::elf::{Builder, Symbol};
+    use object::elf::STB_GLOBAL;
     use schedscope_ebpf::abi::{map, program};
 
     use super::*;

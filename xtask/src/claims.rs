@@ -3,15 +3,14 @@
 //! The page is a function of its source, `claims.md`, of the claims with their tolerances, and of what `cargo xtask trace --docs`
 //! measured. So `cargo xtask generate --check` can tell without measuring that what it says is so.
 
-use std::{collections::BTreeSet, time::SystemTime};
+use std::collections::BTreeSet;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result};
 use comfy_table::{Table, presets};
-use schedscope::lab::{
-    claims::{ALL, Claim, Judgement, TOLERANCES, remarks},
-    estimates::Compared,
-    units::Unit,
-};
+use schedscope::lab::claims::{ALL, Claim, Judgement, TOLERANCES, remarks};
+use schedscope::lab::estimates::Compared;
+use schedscope::lab::units::Unit;
 use serde::{Deserialize, Serialize};
 
 use crate::workspace::{date, read_text, root};

@@ -1,16 +1,12 @@
 //! `cargo xtask fuzz`: inputs of a fuzzer's making for what reads strangers' data, by the programs of `daemon/fuzz/`.
 
-use std::{
-    fs,
-    process::{Child, Command},
-};
+use std::fs;
+use std::process::{Child, Command};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{
-    outcome::{Counts, Outcome},
-    workspace::{files_below, output, root, run as run_command, target_dir},
-};
+use crate::outcome::{Counts, Outcome};
+use crate::workspace::{files_below, output, root, run as run_command, target_dir};
 
 const PACKAGE: &str = "daemon/fuzz";
 /// As many at a time.

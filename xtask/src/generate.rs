@@ -1,14 +1,13 @@
 //! `cargo xtask generate`: everything that follows from the metric catalog, and the page that follows from the claims and what was
 //! measured for them, so that nobody keeps them in step by hand.
 
-use std::{collections::BTreeMap, fs};
+use std::collections::BTreeMap;
+use std::fs;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{
-    claims,
-    workspace::{self, root},
-};
+use crate::claims;
+use crate::workspace::{self, root};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

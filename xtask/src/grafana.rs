@@ -7,26 +7,19 @@
 mod live;
 pub(crate) mod panels;
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    time::Duration,
-};
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use schedscope::lab::{
-    child::Stop,
-    daemon,
-    serve::{
-        NO_PROMETHEUS, find_grafana,
-        grafana::{self, Source},
-        prometheus::{Prometheus, Settings},
-        what_to_open,
-    },
-    server::Server,
-};
+use panels::Page;
+use schedscope::lab::child::Stop;
+use schedscope::lab::daemon;
+use schedscope::lab::serve::grafana::{self, Source};
+use schedscope::lab::serve::prometheus::{Prometheus, Settings};
+use schedscope::lab::serve::{NO_PROMETHEUS, find_grafana, what_to_open};
+use schedscope::lab::server::Server;
 
 use crate::workspace::{find_program, root};
-use panels::Page;
 
 const POLL: Duration = Duration::from_millis(200);
 

@@ -10,25 +10,22 @@ mod replay;
 mod ring;
 mod timehist;
 
-use std::{
-    fs::{self, Permissions},
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::Stdio,
-    time::SystemTime,
-};
+use std::fs::{self, Permissions};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
-use schedscope::{report::RunReport, verify::comparison::OUT_OF_BOUNDS};
-
-use crate::{
-    accuracy,
-    outcome::{Counts, Outcome},
-    workspace::{build_debug, date, find_program, require_root, root},
-};
 use compare::{Comparison, Distribution, QUANTILES, compare};
+use schedscope::report::RunReport;
+use schedscope::verify::comparison::OUT_OF_BOUNDS;
+
+use crate::accuracy;
+use crate::outcome::{Counts, Outcome};
+use crate::workspace::{build_debug, date, find_program, require_root, root};
 
 /// Programs of `programs.sh`. The tests watch the first ones, which takes a minute.
 const PROGRAMS: [&str; 29] = [

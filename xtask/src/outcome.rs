@@ -1,7 +1,8 @@
 //! How a check can end, and the table of all of them.
 
 use anyhow::Error;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{ContentArrangement, Table};
 
 /// Columns of the table; a log has no terminal to ask.
 const WIDTH: u16 = 120;

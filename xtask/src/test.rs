@@ -6,19 +6,17 @@
 mod needs;
 mod suites;
 
-use std::{env, process::Command, time::Instant};
+use std::env;
+use std::process::Command;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
-
-use crate::{
-    build_ebpf, fuzz, generate,
-    grafana::panels,
-    oracles,
-    outcome::{self, Line, Outcome},
-    tidy, vm,
-    workspace::{cargo, run as run_command},
-};
 use needs::{Host, Need};
+
+use crate::grafana::panels;
+use crate::outcome::{self, Line, Outcome};
+use crate::workspace::{cargo, run as run_command};
+use crate::{build_ebpf, fuzz, generate, oracles, tidy, vm};
 
 /// The daemon's page, which is tested in a browser.
 const PAGE_TESTS: &str = "kernel::page::";

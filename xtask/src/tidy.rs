@@ -1,6 +1,8 @@
 //! `cargo xtask tidy`: rules of the source tree that no compiler, lint or test knows.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use regex::Regex;

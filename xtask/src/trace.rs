@@ -1,21 +1,20 @@
 //! `cargo xtask trace`: builds schedscope and calls `schedscope lab`, as root; writes docs/claims/ from what it measured.
 
-use std::{
-    env,
-    ffi::OsString,
-    io::IsTerminal,
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::env;
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use schedscope::lab::{self, child::Stop, results::RESULTS, serve::NO_PROMETHEUS};
+use schedscope::lab::child::Stop;
+use schedscope::lab::results::RESULTS;
+use schedscope::lab::serve::NO_PROMETHEUS;
+use schedscope::lab::{self};
 
-use crate::{
-    claims::{self, Measured},
-    workspace::{self, cargo, find_program, is_root, python_itself, read_text, run as run_command, target_dir, tools_dir},
-};
+use crate::claims::{self, Measured};
+use crate::workspace::{self, cargo, find_program, is_root, python_itself, read_text, run as run_command, target_dir, tools_dir};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {

@@ -17,13 +17,13 @@ mod verdict;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-
-use crate::outcome::{Counts, Outcome};
 use kernels::{Image, KERNELS};
 pub(crate) use machine::find_qemu;
 use matrix::Matrix;
 pub(crate) use results::Finding;
 use results::KernelResult;
+
+use crate::outcome::{Counts, Outcome};
 
 /// What `cargo xtask test` may spend on machines before it boots no further kernel.
 const ALLOWANCE: Duration = Duration::from_secs(8 * 60);

@@ -1,13 +1,10 @@
 //! Where the repository is, and running commands in it.
 
-use std::{
-    env,
-    ffi::OsStr,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::SystemTime,
-};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
 use ignore::WalkBuilder;

@@ -1,9 +1,7 @@
 //! A histogram in user space: sums of the kernel's buckets, quantiles, and the coarser buckets of the exposition.
 
-use schedscope_ebpf::{
-    abi::Histogram,
-    bucket::{BUCKETS, upper_bound_ns},
-};
+use schedscope_ebpf::abi::Histogram;
+use schedscope_ebpf::bucket::{BUCKETS, upper_bound_ns};
 
 /// Observations of one kind of interval, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]

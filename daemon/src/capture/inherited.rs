@@ -2,7 +2,9 @@
 //!
 //! Other signals need no care. What is ignored stays ignored through fork and exec, and what has a handler gets its default back.
 
-use std::{io, mem::MaybeUninit, ptr, sync::OnceLock};
+use std::mem::MaybeUninit;
+use std::sync::OnceLock;
+use std::{io, ptr};
 
 static INHERITED: OnceLock<Inherited> = OnceLock::new();
 

@@ -6,20 +6,16 @@
 //!
 //! A [`Reader`] looks at them, one after the other, and may take its time: what it has found meanwhile is taken in whenever somebody asks.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    path::PathBuf,
-    sync::Arc,
-    time::Instant,
-};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
 
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
-use super::{
-    python::{GilKind, Interpreter, Unresolved},
-    reader::{Answer, Health, InProcess, Reader},
-    snapshot::{Snapshot, Tgid, Thread, Tid},
-};
+use super::python::{GilKind, Interpreter, Unresolved};
+use super::reader::{Answer, Health, InProcess, Reader};
+use super::snapshot::{Snapshot, Tgid, Thread, Tid};
 
 /// Shortest pause before a process is looked at again.
 const MIN_PAUSE_NS: u64 = 2_000_000;

@@ -2,10 +2,8 @@
 
 use schedscope_ebpf::abi::program;
 
-use crate::capture::{
-    capabilities::{self, READING, STATISTICS},
-    kernel::btf::Btf,
-};
+use crate::capture::capabilities::{self, READING, STATISTICS};
+use crate::capture::kernel::btf::Btf;
 
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 

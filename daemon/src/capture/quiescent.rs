@@ -1,9 +1,7 @@
 //! Waiting until a thread is off its CPU.
 
-use std::{
-    io,
-    time::{Duration, Instant},
-};
+use std::io;
+use std::time::{Duration, Instant};
 
 /// How long a thread may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -4,13 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    allowance::Allowance,
-    interpreters::Interpreters,
-    snapshot::{Losses, Tgid, Thread},
-    timeline::Timeline,
-    totals::Totals,
-};
+use super::allowance::Allowance;
+use super::interpreters::Interpreters;
+use super::snapshot::{Losses, Tgid, Thread};
+use super::timeline::Timeline;
+use super::totals::Totals;
 
 /// What was traced and how it ended: what the caller of a session knows but the session does not.
 #[derive(Clone, Debug, Default)]

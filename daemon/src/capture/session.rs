@@ -1,23 +1,19 @@
 //! One traced workload from its first event to its report: what `run` and `attach` share.
 
-use std::{
-    collections::HashSet,
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use schedscope_ebpf::abi::program;
 
-use super::{
-    allowance::Watch,
-    interpreters::Interpreters,
-    kernel::{Depth, KernelError, Sizes, Tracer, now_ns},
-    preflight::kernel_release_name,
-    run::{HostCounters, HostSwitches, Run, Subject},
-    snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
-    timeline::Timeline,
-    topology::Topology,
-    totals::Aggregate,
-};
+use super::allowance::Watch;
+use super::interpreters::Interpreters;
+use super::kernel::{Depth, KernelError, Sizes, Tracer, now_ns};
+use super::preflight::kernel_release_name;
+use super::run::{HostCounters, HostSwitches, Run, Subject};
+use super::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
+use super::timeline::Timeline;
+use super::topology::Topology;
+use super::totals::Aggregate;
 
 /// The traced workload; number 0 stays empty.
 const WORKLOAD: WorkloadId = WorkloadId(1);

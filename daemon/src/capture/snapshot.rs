@@ -3,13 +3,11 @@
 //! The reader stamps `taken_ns` first, then copies the cells, then the thread records. So closed time can be missing from the cells but
 //! is never counted twice; [`crate::capture::totals`] makes totals of it that never go down.
 
-use schedscope_ebpf::{
-    abi::{CGROUP_BYTES, Cell, CpuRecord, ExecKey, TaskRecord},
-    blocked::{REASON_SLOTS, Reason},
-    loss::{Harm, LOSS_SLOTS, Loss},
-    task_clock::{Closed, Phase},
-    wait_account::WaitAccount,
-};
+use schedscope_ebpf::abi::{CGROUP_BYTES, Cell, CpuRecord, ExecKey, TaskRecord};
+use schedscope_ebpf::blocked::{REASON_SLOTS, Reason};
+use schedscope_ebpf::loss::{Harm, LOSS_SLOTS, Loss};
+use schedscope_ebpf::task_clock::{Closed, Phase};
+use schedscope_ebpf::wait_account::WaitAccount;
 
 use crate::untrusted::harmless;
 

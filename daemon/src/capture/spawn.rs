@@ -1,17 +1,15 @@
 //! A child process that waits before its exec, so that it is registered before the command's first instruction.
 
-use std::{
-    ffi::OsStr,
-    io::{self, Read, Write},
-    os::{
-        fd::AsRawFd,
-        unix::process::{CommandExt, ExitStatusExt},
-    },
-    process::{Child, Command, ExitStatus},
-    thread::JoinHandle,
-};
+use std::ffi::OsStr;
+use std::io::{self, Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus};
+use std::thread::JoinHandle;
 
-use super::{inherited::Inherited, quiescent::wait_until_in_syscall, snapshot::Tgid};
+use super::inherited::Inherited;
+use super::quiescent::wait_until_in_syscall;
+use super::snapshot::Tgid;
 
 /// Why the command could not be started, with the exit code that shells use for it.
 #[derive(Debug, thiserror::Error)]

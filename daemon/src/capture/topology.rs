@@ -1,9 +1,7 @@
 //! CPUs of the host and how they share caches and nodes, from sysfs.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
 use schedscope_ebpf::distance::CpuPlace;

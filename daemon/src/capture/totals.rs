@@ -5,10 +5,8 @@ use std::collections::BTreeSet;
 use schedscope_ebpf::distance::Distance;
 
 use super::distribution::Distribution;
-use crate::{
-    capture::snapshot::{Cpu, Snapshot, Tgid, Thread, Times, WorkloadId},
-    values::values,
-};
+use crate::capture::snapshot::{Cpu, Snapshot, Tgid, Thread, Times, WorkloadId};
+use crate::values::values;
 
 values! {
     /// How a thread left its CPU.

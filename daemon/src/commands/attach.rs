@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use super::{
-    JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, seconds_up_to,
-    signals::{Blocked, ENDING},
-};
-use crate::{
-    capture::{family::families, run::Subject, session::Session, snapshot::Tgid},
-    report::build::build,
-};
+use super::signals::{Blocked, ENDING};
+use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host, seconds_up_to};
+use crate::capture::family::families;
+use crate::capture::run::Subject;
+use crate::capture::session::Session;
+use crate::capture::snapshot::Tgid;
+use crate::report::build::build;
 
 /// Arguments of `schedscope attach`.
 #[derive(Debug, clap::Args)]

@@ -9,10 +9,10 @@ mod outcome;
 
 use std::path::PathBuf;
 
-use super::{JsonOutput, require_host, seconds_up_to};
 use load::Part;
-
 pub use outcome::{Comparison, Outcome};
+
+use super::{JsonOutput, require_host, seconds_up_to};
 
 /// Arguments of `schedscope check`.
 #[derive(Debug, clap::Args)]

@@ -5,40 +5,36 @@
 
 mod collector;
 
-use std::{
-    collections::HashSet,
-    net::SocketAddr,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use axum::body::Bytes;
-use schedscope_ebpf::residual::Residuals;
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-    time::{self, MissedTickBehavior, interval, sleep_until},
-};
-
-use crate::{
-    capture::{
-        capabilities::{self, STATISTICS},
-        interpreters::Interpreters,
-        kernel::{Depth, KernelError, Sizes, StatsGuard, Tracer, enable_stats},
-        preflight::{self, Verdict},
-        reader,
-        snapshot::Snapshot,
-        topology::Topology,
-    },
-    config::{Config, OwnCost},
-    label::{Move, owners::OwnerOrders, table::OTHER_ID},
-    metrics::labels::Stage,
-    serve::{self, Listener, LoopHandle, Request, Server, web::WebConfig},
-};
 use collector::{Collector, Scrape};
+use schedscope_ebpf::residual::Residuals;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{self, MissedTickBehavior, interval, sleep_until};
+
+use crate::capture::capabilities::{self, STATISTICS};
+use crate::capture::interpreters::Interpreters;
+use crate::capture::kernel::{Depth, KernelError, Sizes, StatsGuard, Tracer, enable_stats};
+use crate::capture::preflight::{self, Verdict};
+use crate::capture::reader;
+use crate::capture::snapshot::Snapshot;
+use crate::capture::topology::Topology;
+use crate::config::{Config, OwnCost};
+use crate::label::Move;
+use crate::label::owners::OwnerOrders;
+use crate::label::table::OTHER_ID;
+use crate::metrics::labels::Stage;
+use crate::serve::web::WebConfig;
+use crate::serve::{self, Listener, LoopHandle, Request, Server};
 
 /// Time between two looks for new processes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,10 +1,8 @@
 //! `schedscope doctor`: what this host can do, and how to fix what it lacks.
 
-use crate::capture::{
-    kernel::{Sizes, Tracer},
-    preflight::{Verdict, examine, without},
-    topology::Topology,
-};
+use crate::capture::kernel::{Sizes, Tracer};
+use crate::capture::preflight::{Verdict, examine, without};
+use crate::capture::topology::Topology;
 
 /// Prints the findings; 1 if tracing is impossible here.
 pub fn doctor() -> anyhow::Result<i32> {

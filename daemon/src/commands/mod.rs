@@ -7,17 +7,16 @@ pub mod doctor;
 pub mod run;
 pub mod signals;
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::{
-    capture::{allowance::CpuSet, preflight, snapshot::Tgid, topology::Topology},
-    report::{Options, RunReport, render},
-};
+use crate::capture::allowance::CpuSet;
+use crate::capture::preflight;
+use crate::capture::snapshot::Tgid;
+use crate::capture::topology::Topology;
+use crate::report::{Options, RunReport, render};
 
 /// Refuses, and says the fix, before anything is loaded.
 fn require_host() -> anyhow::Result<Topology> {

@@ -1,34 +1,24 @@
 //! `schedscope run`: one command and all its descendants, from the first instruction.
 
-use std::{
-    ffi::OsString,
-    io,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::ExitStatusExt,
-    },
-    path::Path,
-    process::Command,
-    time::Duration,
-};
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use procfs::process::Process;
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pidfd_send_signal};
 
-use super::{
-    JsonOutput, ReportArgs, allowed_cpus, deliver, require_host,
-    signals::{Blocked, PASSED_ON, Witness},
-};
-use crate::{
-    capture::{
-        run::{Exit, Subject},
-        session::Session,
-        snapshot::Tgid,
-        spawn::{self, Gated, exit_code},
-    },
-    report::build::build,
-    verify::wait4,
-};
+use super::signals::{Blocked, PASSED_ON, Witness};
+use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
+use crate::capture::run::{Exit, Subject};
+use crate::capture::session::Session;
+use crate::capture::snapshot::Tgid;
+use crate::capture::spawn::{self, Gated, exit_code};
+use crate::report::build::build;
+use crate::verify::wait4;
 
 /// How long threads that are ending may take after the command was reaped.
 const SETTLE: Duration = Duration::from_millis(30);

@@ -5,17 +5,14 @@
 //! process. The kernel does not say which it was: what we receive is the same. So `run` has a [`Witness`] in its process group, and what
 //! the witness has not had, the command has not had either.
 
-use std::{
-    io::{self, Read, Write},
-    mem::MaybeUninit,
-    os::{
-        fd::OwnedFd,
-        unix::{net::UnixStream, process::CommandExt},
-    },
-    process::{Child, Command, Stdio},
-    ptr, thread,
-    time::Duration,
-};
+use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use std::{ptr, thread};
 
 use rustix::process::Signal;
 use tokio::sync::mpsc;

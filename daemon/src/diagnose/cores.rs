@@ -12,7 +12,8 @@
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{window::Window, workers::Workers};
+use super::window::Window;
+use super::workers::Workers;
 
 /// Why a core was not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

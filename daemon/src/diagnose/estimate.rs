@@ -8,12 +8,10 @@
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    model::ModelName,
-    thresholds::{HOST_NOTABLE, LEDGER_CROWDED, MOSTLY, START_NS_PER_PROCESS},
-    window::{Ledger, Window, share},
-    workers::Workers,
-};
+use super::model::ModelName;
+use super::thresholds::{HOST_NOTABLE, LEDGER_CROWDED, MOSTLY, START_NS_PER_PROCESS};
+use super::window::{Ledger, Window, share};
+use super::workers::Workers;
 
 /// Wall times that the ledgers predict for the same work done otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,8 @@
 //! The figures that the verdicts rest on and that are told with them.
 
-use super::{
-    thresholds::NOTABLE_WAIT,
-    window::{Window, share},
-    workers::Workers,
-};
+use super::thresholds::NOTABLE_WAIT;
+use super::window::{Window, share};
+use super::workers::Workers;
 
 /// Of a program over a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -5,18 +5,17 @@
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    estimate::Relief,
-    figures::Figures,
-    model::ModelName,
-    thresholds::{
-        AT_REST, CROWDED, ENOUGH_OF_THE_WORK, GIL_BOUND, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, MOSTLY, NEARLY_ALL, NOTABLE_WAIT,
-        ONE_AT_A_TIME, PINNED, SATURATED, SECOND_REASON, WORKER_SHARE,
-    },
-    window::{Ledger, Window, share},
-    workers::Workers,
+use super::estimate::Relief;
+use super::figures::Figures;
+use super::model::ModelName;
+use super::thresholds::{
+    AT_REST, CROWDED, ENOUGH_OF_THE_WORK, GIL_BOUND, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, MOSTLY, NEARLY_ALL, NOTABLE_WAIT,
+    ONE_AT_A_TIME, PINNED, SATURATED, SECOND_REASON, WORKER_SHARE,
 };
-use crate::capture::{allowance::Quota, snapshot::Times};
+use super::window::{Ledger, Window, share};
+use super::workers::Workers;
+use crate::capture::allowance::Quota;
+use crate::capture::snapshot::Times;
 
 /// What keeps the program from using more of the cores.
 #[derive(Clone, Debug, PartialEq)]

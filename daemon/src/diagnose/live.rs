@@ -2,14 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{
-    ModelName, diagnose,
-    window::{Ledger, Window},
-};
-use crate::capture::{
-    interpreters::Python,
-    snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
-};
+use super::window::{Ledger, Window};
+use super::{ModelName, diagnose};
+use crate::capture::interpreters::Python;
+use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
 
 /// Shortest window: below it a few switches decide.
 const WINDOW_NS: u64 = 2_000_000_000;

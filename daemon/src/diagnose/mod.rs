@@ -30,7 +30,6 @@ pub(crate) use limit::{Advice, Group, Holder, Limit};
 pub(crate) use model::Evidence;
 pub use model::ModelName;
 pub(crate) use window::Window;
-
 use workers::Workers;
 
 /// What a window says about a program.

@@ -2,16 +2,15 @@
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    figures::Figures,
-    thresholds::{
-        ACTIVE_SWITCHES_PER_SECOND, GIL_BOUND, GIL_CLEAR, GIL_NOTABLE, IDLE_DEMAND, IDLE_RUNNING, ONE_AFTER_ANOTHER, ONE_AT_A_TIME,
-        TURNS_AT_LOCKS, TURNS_DEMAND, TURNS_DEMAND_OF_TWO, WAITS_MOSTLY,
-    },
-    window::{Window, share},
-    workers::{Process, Workers},
+use super::figures::Figures;
+use super::thresholds::{
+    ACTIVE_SWITCHES_PER_SECOND, GIL_BOUND, GIL_CLEAR, GIL_NOTABLE, IDLE_DEMAND, IDLE_RUNNING, ONE_AFTER_ANOTHER, ONE_AT_A_TIME,
+    TURNS_AT_LOCKS, TURNS_DEMAND, TURNS_DEMAND_OF_TWO, WAITS_MOSTLY,
 };
-use crate::{capture::interpreters::Python, values::values};
+use super::window::{Window, share};
+use super::workers::{Process, Workers};
+use crate::capture::interpreters::Python;
+use crate::values::values;
 
 values! {
     /// A concurrency model, as it is written in reports and labels.

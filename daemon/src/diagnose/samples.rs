@@ -6,11 +6,9 @@ use proptest::prelude::*;
 use schedscope_ebpf::blocked::Reason;
 
 use super::window::{Ledger, Window};
-use crate::capture::{
-    allowance::{self, Quota},
-    interpreters::Python::{FreeThreaded, ManyGils, OneGil, Unresolved},
-    snapshot::{Tgid, Times},
-};
+use crate::capture::allowance::{self, Quota};
+use crate::capture::interpreters::Python::{FreeThreaded, ManyGils, OneGil, Unresolved};
+use crate::capture::snapshot::{Tgid, Times};
 
 /// Length of most windows in seconds.
 pub(crate) const WALL: f64 = 10.0;

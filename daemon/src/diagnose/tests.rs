@@ -1,19 +1,16 @@
 //! Windows of the daemon's, and what holds of any window. What each kind of program is told is in `report/golden/answers.txt`.
 
 use proptest::prelude::*;
-use schedscope_ebpf::{blocked::Reason, task_clock::Phase};
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::task_clock::Phase;
 
-use super::{
-    cores::Cause,
-    live::Live,
-    samples::{WALL, any_window, on, thread},
-    window::Ledger,
-    *,
-};
-use crate::capture::{
-    interpreters::Python::OneGil,
-    snapshot::{Snapshot, Thread, Times, WorkloadId},
-};
+use super::cores::Cause;
+use super::live::Live;
+use super::samples::{WALL, any_window, on, thread};
+use super::window::Ledger;
+use super::*;
+use crate::capture::interpreters::Python::OneGil;
+use crate::capture::snapshot::{Snapshot, Thread, Times, WorkloadId};
 
 #[test]
 fn the_daemon_names_a_workload_by_what_it_did_in_the_last_window() {

@@ -3,12 +3,10 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::MOSTLY;
-use crate::capture::{
-    allowance::Quota,
-    interpreters::Python,
-    run::Run,
-    snapshot::{Tgid, Thread, Times},
-};
+use crate::capture::allowance::Quota;
+use crate::capture::interpreters::Python;
+use crate::capture::run::Run;
+use crate::capture::snapshot::{Tgid, Thread, Times};
 use crate::units::rounded;
 
 /// Reasons to be blocked that no other thread of the program ends, as a rule.

@@ -4,16 +4,12 @@ use std::collections::BTreeMap;
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    thresholds::{
-        HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY, ONLOOKER_SHARE, WORKER_SHARE,
-    },
-    window::{Ledger, Window, share},
+use super::thresholds::{
+    HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY, ONLOOKER_SHARE, WORKER_SHARE,
 };
-use crate::capture::{
-    interpreters::Python,
-    snapshot::{Tgid, Times},
-};
+use super::window::{Ledger, Window, share};
+use crate::capture::interpreters::Python;
+use crate::capture::snapshot::{Tgid, Times};
 
 /// The threads that do the work, process by process.
 #[derive(Debug)]

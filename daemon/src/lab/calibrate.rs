@@ -1,14 +1,15 @@
 //! How fast this machine is, so that a cell takes as long as it should, on a slow one as on a fast one.
 
-use std::{collections::BTreeMap, ffi::OsString, process::Command, time::Duration};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    cell::Cell,
-    child::{self, Stop, last_line},
-    sample::Workload,
-};
+use super::cell::Cell;
+use super::child::{self, Stop, last_line};
+use super::sample::Workload;
 
 /// How long each task works for a rate; enough for one within a few percent.
 const SECONDS: &str = "0.15";

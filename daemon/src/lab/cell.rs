@@ -1,10 +1,12 @@
 //! A cell of the lab: one task on one concurrency model on one runtime, and what came of it.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{figures::Figures, sample::Sample};
+use super::figures::Figures;
+use super::sample::Sample;
 use crate::report::RunReport;
 
 /// Name of the runtime that is not an interpreter.

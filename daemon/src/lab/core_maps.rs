@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
+use super::cell::Row;
+use super::table;
 use crate::report::{Options, core_map};
-
-use super::{cell::Row, table};
 
 /// Cores shown on the terminal; the files have them all.
 const ROWS_MAX: usize = 8;

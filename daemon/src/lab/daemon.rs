@@ -1,22 +1,18 @@
 //! A daemon beside the cells.
 
-use std::{
-    ffi::OsStr,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::ffi::OsStr;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{
-    cell::Cell,
-    child::{self, Stop},
-    http::Http,
-    measure::Tracer,
-    server::Server,
-};
+use super::cell::Cell;
+use super::child::{self, Stop};
+use super::http::Http;
+use super::measure::Tracer;
+use super::server::Server;
 
 /// File for what it prints.
 pub const LOG: &str = "daemon.log";

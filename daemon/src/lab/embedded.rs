@@ -1,6 +1,7 @@
 //! What the program carries with it, so that the lab needs nothing of the source tree.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 

@@ -8,11 +8,9 @@ use std::fmt::Write;
 use schedscope_workloads::median;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    cell::{self, Row},
-    claims::FOREIGN_MAX_SPEED,
-    units::percent,
-};
+use super::cell::{self, Row};
+use super::claims::FOREIGN_MAX_SPEED;
+use super::units::percent;
 use crate::report::words::duration;
 
 /// Cells that start workers which do nothing: what processes cost more than threads.
@@ -112,14 +110,11 @@ pub(crate) fn text(compared: &[Compared]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        lab::{
-            cell::{Cell, tests::cell},
-            figures::Figures,
-            sample::Sample,
-        },
-        report::schema::Estimate,
-    };
+    use crate::lab::cell::Cell;
+    use crate::lab::cell::tests::cell;
+    use crate::lab::figures::Figures;
+    use crate::lab::sample::Sample;
+    use crate::report::schema::Estimate;
 
     /// A cell that took so long.
     fn row(task: &str, model: &str, workers: usize, outside_wall_seconds: f64, estimate: Option<Estimate>) -> Row {

@@ -174,10 +174,9 @@ fn ratio(dividend: f64, divisor: f64) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        lab::sample::Workload,
-        report::{RunReport, schema::OverTime},
-    };
+    use crate::lab::sample::Workload;
+    use crate::report::RunReport;
+    use crate::report::schema::OverTime;
 
     #[test]
     fn several_runs_give_medians_and_the_sum_of_what_was_lost() {

@@ -1,6 +1,8 @@
 //! The machine: whether it can be traced, what it is, and whose the results are.
 
-use std::{env, path::Path, process::Command};
+use std::env;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use procfs::{CpuInfo, Current};

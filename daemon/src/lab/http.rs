@@ -1,6 +1,7 @@
 //! Asking a server on this host.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;

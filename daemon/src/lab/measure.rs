@@ -1,21 +1,17 @@
 //! Runs a cell under the tracer.
 
-use std::{
-    fs,
-    path::PathBuf,
-    process::{Command, Output},
-    time::Duration,
-};
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use procfs::{CurrentSI, KernelStats};
 
-use super::{
-    cell::{Problem, Row},
-    child::{self, Stop, last_line},
-    figures::Figures,
-    sample::{Sample, Workload},
-};
+use super::cell::{Problem, Row};
+use super::child::{self, Stop, last_line};
+use super::figures::Figures;
+use super::sample::{Sample, Workload};
 
 /// The tracer's report of a run, until it is read.
 const REPORT: &str = "run.json";

@@ -31,27 +31,26 @@ mod sweep;
 mod table;
 pub mod units;
 
-use std::{
-    io::Write,
-    net::Ipv4Addr,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use globset::Glob;
-use schedscope_workloads::late_answers;
-
-use crate::report::Options;
 use cell::{Cell, Problem, Row, add_speed_ups};
 use child::Stop;
 use embedded::{LAB_SCRIPT, SCRIPTS};
+use globset::Glob;
 use measure::Tracer;
 use plan::{Bench, Scale};
 use progress::Progress;
 use results::Findings;
 use runtime::Runtime;
-use serve::{Serving, background::Background, find_prometheus};
+use schedscope_workloads::late_answers;
+use serve::background::Background;
+use serve::{Serving, find_prometheus};
+
+use crate::report::Options;
 
 const DIRECTORY: &str = "schedscope-lab";
 /// How long the lab's own HTTP server takes to answer the cells that fetch, upload and scrape.

@@ -1,18 +1,14 @@
 //! One page with the core maps of all cells in colour; it needs nothing but a browser.
 
-use std::{fmt::Write, ops::Range};
+use std::fmt::Write;
+use std::ops::Range;
 
-use crate::report::{
-    RunReport,
-    schema::{CoreMap, CoreMapRow},
-    words::duration,
-};
-
-use super::{
-    cell::Row,
-    claims::{self, Judgement},
-    table,
-};
+use super::cell::Row;
+use super::claims::{self, Judgement};
+use super::table;
+use crate::report::RunReport;
+use crate::report::schema::{CoreMap, CoreMapRow};
+use crate::report::words::duration;
 
 /// Columns of a picture; finer bins are merged.
 const COLUMNS: usize = 240;

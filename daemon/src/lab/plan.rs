@@ -1,21 +1,17 @@
 //! Which cells to run, with how much work and how many workers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
-    path::PathBuf,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use globset::GlobMatcher;
 
-use super::{
-    calibrate::{self, Rates},
-    cell::{Cell, Kind},
-    child::Stop,
-    claims::{self, CALIBRATION},
-    runtime::Runtime,
-};
+use super::calibrate::{self, Rates};
+use super::cell::{Cell, Kind};
+use super::child::Stop;
+use super::claims::{self, CALIBRATION};
+use super::runtime::Runtime;
 
 /// Native tasks and the Python tasks that they are the control for, below which they stand in the table.
 const CONTROLS: [(&str, &str); 2] = [("spin", "arithmetic"), ("sleep", "download")];
@@ -202,7 +198,8 @@ fn calibration(runtime: &Runtime, bench: &Bench) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::cell::{NATIVE, tests::cell};
+    use crate::lab::cell::NATIVE;
+    use crate::lab::cell::tests::cell;
 
     fn bench(cpus: usize) -> Bench {
         Bench { scale: Scale::Full, cpus, url: "http://127.0.0.1:1/".into(), directory: "a b".into() }

@@ -1,21 +1,20 @@
 //! The files that the lab leaves behind.
 
-use std::{fs, path::Path, time::Duration};
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use super::{
-    cell::{Problem, Row},
-    claims::{self, Judgement},
-    core_maps,
-    embedded::put,
-    estimates::{self, Compared},
-    host, page,
-    serve::Shown,
-    sweep, table,
-};
-use crate::{capture::preflight::kernel_release_name, report::Options};
+use super::cell::{Problem, Row};
+use super::claims::{self, Judgement};
+use super::embedded::put;
+use super::estimates::{self, Compared};
+use super::serve::Shown;
+use super::{core_maps, host, page, sweep, table};
+use crate::capture::preflight::kernel_release_name;
+use crate::report::Options;
 
 /// Value of the `schema` field of [`RESULTS`].
 const SCHEMA: &str = "schedscope.lab/1";

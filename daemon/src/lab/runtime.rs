@@ -1,19 +1,15 @@
 //! Runtimes: the Python interpreters and the native program, and the cells that each offers.
 
-use std::{
-    ffi::{OsStr, OsString},
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::{
-    cell::{Cell, NATIVE},
-    child::{self, Stop, last_line},
-};
+use super::cell::{Cell, NATIVE};
+use super::child::{self, Stop, last_line};
 
 /// How long an interpreter may take to say what it is.
 const LIMIT: Duration = Duration::from_secs(20);

@@ -1,20 +1,16 @@
 //! A server that the lab starts and whose log it keeps.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use super::{
-    child::{Service, Stop, last_line},
-    http::Http,
-};
+use super::child::{Service, Stop, last_line};
+use super::http::Http;
 
 const POLL: Duration = Duration::from_millis(100);
 

@@ -8,13 +8,11 @@ use comfy_table::{CellAlignment, ColumnConstraint, Table, Width, presets};
 use serde_json::{Value, json};
 use textplots::{Chart, LabelBuilder, LabelFormat, Plot, Shape};
 
-use super::{
-    cell::{Cell, Problem, Row},
-    claims::FOREIGN_MAX_SPEED,
-    figures::Figures,
-    runtime::Runtime,
-    units::{Unit, percent},
-};
+use super::cell::{Cell, Problem, Row};
+use super::claims::FOREIGN_MAX_SPEED;
+use super::figures::Figures;
+use super::runtime::Runtime;
+use super::units::{Unit, percent};
 
 const SCHEMA: &str = "schedscope.lab-sweep/1";
 const SECONDS: &str = "0.4";

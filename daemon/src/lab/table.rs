@@ -4,11 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::{
-    cell::{Cell, Problem, Row},
-    figures::Figures,
-    units::{factor, mebibytes, percent},
-};
+use super::cell::{Cell, Problem, Row};
+use super::figures::Figures;
+use super::units::{factor, mebibytes, percent};
 use crate::report::words::{duration, per_second};
 
 /// A heading, and what stands below it.

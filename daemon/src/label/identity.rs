@@ -1,8 +1,7 @@
 //! What identifies a process, and what a workload may be called.
 
-use crate::values::values;
-
 use super::cgroup;
+use crate::values::values;
 
 /// The workload that holds everything without a name of its own.
 pub const OTHER: &str = "other";

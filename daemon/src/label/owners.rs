@@ -9,15 +9,11 @@ use std::collections::{HashMap, HashSet};
 
 use schedscope_ebpf::abi::{Cell, ExecKey, Histogram, Owner};
 
-use super::{
-    identity::{Identity, Named},
-    rules::Rules,
-    table::{LabelTable, OTHER_ID},
-};
-use crate::capture::{
-    kernel::MAX_OWNERS,
-    snapshot::{ProvisionalWorkload, Snapshot, Thread, Tid, WorkloadId},
-};
+use super::identity::{Identity, Named};
+use super::rules::Rules;
+use super::table::{LabelTable, OTHER_ID};
+use crate::capture::kernel::MAX_OWNERS;
+use crate::capture::snapshot::{ProvisionalWorkload, Snapshot, Thread, Tid, WorkloadId};
 
 /// After this time no program in the kernel has an answer in hand that was replaced.
 const GRACE_NS: u64 = 50_000_000;

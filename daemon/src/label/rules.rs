@@ -5,10 +5,8 @@ use std::borrow::Cow;
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
-use super::{
-    cgroup::Place,
-    identity::{Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, SEPARATOR, qualifier, source_of},
-};
+use super::cgroup::Place;
+use super::identity::{Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, SEPARATOR, qualifier, source_of};
 use crate::untrusted::harmless;
 
 /// A `[[workload]]` table of the configuration.

@@ -6,12 +6,10 @@
 
 use std::collections::HashMap;
 
-use super::{
-    identity::{Identity, Named},
-    owners::{OwnerOrders, Owners},
-    rules::Rules,
-    table::LabelTable,
-};
+use super::identity::{Identity, Named};
+use super::owners::{OwnerOrders, Owners};
+use super::rules::Rules;
+use super::table::LabelTable;
 use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
 
 /// Processes read in one scan at most, the busiest first; the others wait for the next.

@@ -131,8 +131,9 @@ impl LabelTable {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn named(name: &str) -> Named {
         Named { name: name.to_owned(), source: NameSource::Executable }

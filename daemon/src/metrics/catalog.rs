@@ -1,24 +1,18 @@
 //! One row per exported metric. The exposition, `docs/metrics.md` and the checks of the dashboards follow from these rows: a metric
 //! without a row cannot be exported, and a panel that queries one fails a test.
 
-use schedscope_ebpf::{
-    abi::{Cause, program},
-    blocked::Reason,
-    distance::Distance,
-    loss::Loss,
-};
+use schedscope_ebpf::abi::{Cause, program};
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::distance::Distance;
+use schedscope_ebpf::loss::Loss;
 
 use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
-use crate::{
-    capture::{
-        python::{GilKind, Unresolved},
-        reader::Restart,
-        totals::{RunnableCause, SwitchKind},
-    },
-    diagnose::ModelName,
-    label::NameSource,
-    values::{names, values},
-};
+use crate::capture::python::{GilKind, Unresolved};
+use crate::capture::reader::Restart;
+use crate::capture::totals::{RunnableCause, SwitchKind};
+use crate::diagnose::ModelName;
+use crate::label::NameSource;
+use crate::values::{names, values};
 
 values! {
     /// How a metric behaves over time.

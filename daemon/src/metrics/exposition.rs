@@ -1,20 +1,17 @@
 //! What one scrape shows, as plain data. Times in nanoseconds.
 
-use schedscope_ebpf::{distance::CpuPlace, residual::Residuals};
+use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::residual::Residuals;
 
 use super::labels::{Refusal, Stage};
-use crate::{
-    capture::{
-        interpreters::ByReason,
-        kernel::ProgramCost,
-        python::GilKind,
-        reader::Health,
-        snapshot::{Cpu, Losses},
-        totals::Totals,
-    },
-    diagnose::ModelName,
-    label::NameSource,
-};
+use crate::capture::interpreters::ByReason;
+use crate::capture::kernel::ProgramCost;
+use crate::capture::python::GilKind;
+use crate::capture::reader::Health;
+use crate::capture::snapshot::{Cpu, Losses};
+use crate::capture::totals::Totals;
+use crate::diagnose::ModelName;
+use crate::label::NameSource;
 
 /// Everything that one scrape shows. The totals stay where they are kept.
 #[derive(Clone, Debug, Default)]

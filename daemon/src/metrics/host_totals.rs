@@ -1,15 +1,13 @@
 //! Snapshots added up to what the host has done since tracing began. Pure; it keeps what must not go down.
 
-use schedscope_ebpf::{abi::CpuRecord, distance::CpuPlace, residual::Residuals};
+use schedscope_ebpf::abi::CpuRecord;
+use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::residual::Residuals;
 
 use super::exposition::CpuTotals;
-use crate::{
-    capture::{
-        snapshot::{Cpu, Losses, Snapshot, WorkloadId},
-        totals::{Aggregate, Totals},
-    },
-    verify::task_struct,
-};
+use crate::capture::snapshot::{Cpu, Losses, Snapshot, WorkloadId};
+use crate::capture::totals::{Aggregate, Totals};
+use crate::verify::task_struct;
 
 #[derive(Debug, Default)]
 pub(crate) struct HostTotals {
@@ -62,10 +60,8 @@ impl HostTotals {
 
 #[cfg(test)]
 mod tests {
-    use schedscope_ebpf::{
-        abi::{Cell, KernelCounts},
-        task_clock::Phase,
-    };
+    use schedscope_ebpf::abi::{Cell, KernelCounts};
+    use schedscope_ebpf::task_clock::Phase;
 
     use super::*;
     use crate::capture::snapshot::tests::thread;

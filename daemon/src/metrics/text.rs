@@ -4,29 +4,25 @@
 //! the `prometheus` crate's messages for them takes several times as long. `benches/scrape.rs` compares the two, in time and byte by
 //! byte. The crate collects and encodes the metrics of the process.
 
-use std::{
-    collections::BTreeSet,
-    fmt::{self, Write},
-};
+use std::collections::BTreeSet;
+use std::fmt::{self, Write};
 
-use prometheus::{TextEncoder, core::Collector, process_collector::ProcessCollector};
-use schedscope_ebpf::{abi::Cause, distance::Distance, residual::Residuals};
+use prometheus::TextEncoder;
+use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
+use schedscope_ebpf::abi::Cause;
+use schedscope_ebpf::distance::Distance;
+use schedscope_ebpf::residual::Residuals;
 
-use super::{
-    catalog::{self, Metric, Unit},
-    exposition::{Exposition, Program, Workload},
-    labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict},
-};
-use crate::{
-    capture::{
-        distribution::Distribution,
-        python::{GilKind, Unresolved},
-        reader::Restart,
-        snapshot::Cpu,
-        totals::{RunnableCause, SwitchKind, Totals, busy_cpus},
-    },
-    label::OTHER,
-};
+use super::catalog::{self, Metric, Unit};
+use super::exposition::{Exposition, Program, Workload};
+use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
+use crate::capture::distribution::Distribution;
+use crate::capture::python::{GilKind, Unresolved};
+use crate::capture::reader::Restart;
+use crate::capture::snapshot::Cpu;
+use crate::capture::totals::{RunnableCause, SwitchKind, Totals, busy_cpus};
+use crate::label::OTHER;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -3,15 +3,15 @@
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    schema,
-    words::{counted, grouped, harmless, mean, percent},
-};
-use crate::{
-    capture::{allowance::Quota, interpreters, python::Unresolved, run::Run, snapshot::Thread},
-    diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit, Relief},
-    units::seconds,
-};
+use super::schema;
+use super::words::{counted, grouped, harmless, mean, percent};
+use crate::capture::allowance::Quota;
+use crate::capture::interpreters;
+use crate::capture::python::Unresolved;
+use crate::capture::run::Run;
+use crate::capture::snapshot::Thread;
+use crate::diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit, Relief};
+use crate::units::seconds;
 
 pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
     schema::Model {

@@ -2,28 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use schedscope_ebpf::{blocked::Reason, distance::Distance};
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::distance::Distance;
 
-use super::{
-    answer,
-    schema::{
-        CoreMap, CoreMapRow, CoreMapThread, CoresReport, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
-        Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
-    },
+use super::answer;
+use super::schema::{
+    CoreMap, CoreMapRow, CoreMapThread, CoresReport, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
+    Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
 };
-use crate::{
-    capture::{
-        allowance::Quota,
-        distribution::Distribution,
-        run::Run,
-        snapshot::{Cpu, Losses, Thread},
-        timeline::{Column, Timeline},
-        totals::{Totals, busy_cpus, effective_cpus},
-    },
-    diagnose::{Window, diagnose},
-    units::seconds,
-    verify::task_struct,
-};
+use crate::capture::allowance::Quota;
+use crate::capture::distribution::Distribution;
+use crate::capture::run::Run;
+use crate::capture::snapshot::{Cpu, Losses, Thread};
+use crate::capture::timeline::{Column, Timeline};
+use crate::capture::totals::{Totals, busy_cpus, effective_cpus};
+use crate::diagnose::{Window, diagnose};
+use crate::units::seconds;
+use crate::verify::task_struct;
 
 /// Builds the report.
 pub fn build(run: &Run) -> RunReport {

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    ColourDepth, Options, RunReport,
-    schema::{CoreMap, CoreMapThread, ThreadReport},
-    terminal::{Colour, FOREIGN, FOREIGN_GROUND, OTHER, TASKS},
-    words::{clean, columns, duration, percent, sane, share},
-};
+use super::schema::{CoreMap, CoreMapThread, ThreadReport};
+use super::terminal::{Colour, FOREIGN, FOREIGN_GROUND, OTHER, TASKS};
+use super::words::{clean, columns, duration, percent, sane, share};
+use super::{ColourDepth, Options, RunReport};
 use crate::units::rounded;
 
 /// Columns that are not part of the map: `  CPU 1023 ` before it and ` >99 %` behind.

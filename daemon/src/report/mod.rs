@@ -21,11 +21,9 @@ mod sections;
 pub(crate) mod terminal;
 pub(crate) mod words;
 
+use schedscope_ebpf::loss::{Harm, Loss};
 pub use schema::RunReport;
 pub(crate) use terminal::{ColourDepth, Options};
-
-use schedscope_ebpf::loss::{Harm, Loss};
-
 use words::{clean, grouped, harmless};
 
 /// The whole report as text, each line ended by a line feed.

@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{
-    capture::run::Exit,
-    verify::{Check, Residual, UnseenByOthers},
-};
+pub use crate::capture::run::Exit;
+pub use crate::verify::{Check, Residual, UnseenByOthers};
 
 /// Value of the `schema` field.
 pub const SCHEMA: &str = "schedscope.run/1";

@@ -2,18 +2,19 @@
 
 pub(super) mod check;
 
-use comfy_table::{CellAlignment, ContentArrangement, presets::NOTHING};
-use schedscope_ebpf::{blocked::Reason, distance::Distance};
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, ContentArrangement};
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::distance::Distance;
 
-use super::{
-    Options, RunReport,
-    answer::title,
-    core_map::Picture,
-    schema::{CoresReport, Migrations, Quantiles, ThreadReport},
-    terminal::{BLOCKED, Colour, RUNNABLE, RUNNING},
-    words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share},
-};
-use crate::{capture::python::GilKind, units::rounded};
+use super::answer::title;
+use super::core_map::Picture;
+use super::schema::{CoresReport, Migrations, Quantiles, ThreadReport};
+use super::terminal::{BLOCKED, Colour, RUNNABLE, RUNNING};
+use super::words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share};
+use super::{Options, RunReport};
+use crate::capture::python::GilKind;
+use crate::units::rounded;
 
 /// A block of lines; empty if there is nothing to say.
 pub(super) type Block = Vec<String>;

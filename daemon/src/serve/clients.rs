@@ -1,18 +1,14 @@
 //! Who is connected, and who goes first when there is no room for another.
 
-use std::{
-    cmp::Reverse,
-    collections::VecDeque,
-    net::{IpAddr, Ipv6Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::{
-    sync::Notify,
-    task::AbortHandle,
-    time::{sleep, timeout},
-};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
 
 use super::handle::MAX_CONNECTIONS;
 

@@ -1,21 +1,21 @@
 //! What must hold for any bytes that a client sends, and for any web configuration. See [`crate::fuzz`].
 
-use std::{fs::File, io::Write, net::SocketAddr, os::fd::AsRawFd, path::PathBuf};
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 
 use axum::body::Bytes;
 use rustix::fs::{MemfdFlags, memfd_create};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex},
-    runtime::Runtime,
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::runtime::Runtime;
 
-use super::{
-    handle::{LoopHandle, Request, Status},
-    history::Answer,
-    page,
-    server::{Shared, http as serve_one},
-    web::WebConfig,
-};
+use super::handle::{LoopHandle, Request, Status};
+use super::history::Answer;
+use super::page;
+use super::server::{Shared, http as serve_one};
+use super::web::WebConfig;
 use crate::fuzz::repeated;
 
 /// What only some clients may read.

@@ -1,17 +1,17 @@
 //! How the server talks to the daemon's loop: what it can ask, and what it is told. It counts what it refuses by itself.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use axum::body::Bytes;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::history::{Answer, Position};
-use crate::{diagnose::ModelName, label::NameSource, metrics::labels::Refusal};
+use crate::diagnose::ModelName;
+use crate::label::NameSource;
+use crate::metrics::labels::Refusal;
 
 /// Connections served at once; for the next one the slowest makes room. As many requests can wait for the loop.
 pub(crate) const MAX_CONNECTIONS: usize = 32;

@@ -5,7 +5,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use axum::http::{HeaderMap, header, uri::Authority};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, header};
 
 pub(super) const MISDIRECTED: &str = "the Host of this request is not a name of the loopback interface, where this daemon listens. \
 Ask by http://127.0.0.1 or http://localhost with the daemon's port; a reverse proxy has to set Host to that. \

@@ -1,9 +1,7 @@
 //! The address to listen on, and whether it is safe to.
 
-use std::{
-    io,
-    net::{SocketAddr, TcpListener},
-};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 
 use anyhow::{Context, Result, bail};
 

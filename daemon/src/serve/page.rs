@@ -1,11 +1,9 @@
 //! The built-in page. Its files are part of the program, so it works without a network; headers keep browsers from loading anything
 //! else.
 
-use axum::{
-    extract::Path,
-    http::{HeaderName, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use axum::extract::Path;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 
 struct File {
     name: &'static str,

@@ -2,23 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension, Json, Router,
-    extract::{Query, Request as HttpRequest, State},
-    http::{HeaderValue, StatusCode, header},
-    middleware::{Next, from_fn_with_state},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::extract::{Query, Request as HttpRequest, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
 
-use super::{
-    clients::{Client, Phase},
-    handle::{LoopHandle, Request},
-    history::Position,
-    host, page,
-    web::WebConfig,
-};
-use crate::metrics::{labels::Refusal, text::CONTENT_TYPE};
+use super::clients::{Client, Phase};
+use super::handle::{LoopHandle, Request};
+use super::history::Position;
+use super::web::WebConfig;
+use super::{host, page};
+use crate::metrics::labels::Refusal;
+use crate::metrics::text::CONTENT_TYPE;
 
 /// Asks the client for a name and a password.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"schedscope\", charset=\"UTF-8\"");

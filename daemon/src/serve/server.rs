@@ -1,31 +1,27 @@
 //! Connections: how many there are and how long each lasts is bounded.
 
-use std::{io, sync::Arc, time::Duration};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use hyper::{
-    server::conn::http1,
-    service::{Service, service_fn},
-};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-    time::timeout,
-};
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
 
-use super::{
-    clients::{Clients, Phase, Seat},
-    handle::LoopHandle,
-    listen::Listener,
-    routes::router,
-    web::WebConfig,
-};
+use super::clients::{Clients, Phase, Seat};
+use super::handle::LoopHandle;
+use super::listen::Listener;
+use super::routes::router;
+use super::web::WebConfig;
 use crate::metrics::labels::Refusal;
 
 /// Time that a client has to send its request.

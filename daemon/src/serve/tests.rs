@@ -1,21 +1,15 @@
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpSocket, TcpStream},
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
-use super::{
-    handle::{LastReading, MAX_CONNECTIONS, Status},
-    history::Answer,
-    server::{HEADER_TIMEOUT, serve},
-    web::WebConfig,
-    *,
-};
+use super::handle::{LastReading, MAX_CONNECTIONS, Status};
+use super::history::Answer;
+use super::server::{HEADER_TIMEOUT, serve};
+use super::web::WebConfig;
+use super::*;
 
 async fn get(address: SocketAddr, path: &str) -> String {
     ask(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")).await

@@ -7,19 +7,17 @@ mod auth;
 mod file;
 mod tls;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use anyhow::Result;
+use auth::Authenticator;
 use axum::http::HeaderValue;
+use file::{Settings, WebFile, value_error};
 
 use super::clients::Peer;
-use auth::Authenticator;
-use file::{Settings, WebFile, value_error};
 
 #[derive(Debug, Default)]
 pub(crate) struct WebConfig {

@@ -1,9 +1,7 @@
 //! Moving a thread from CPU to CPU.
 
-use std::{
-    thread::{sleep, spawn},
-    time::Duration,
-};
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use schedscope_workloads::{pin_to, usable_cpus};

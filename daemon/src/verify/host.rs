@@ -4,7 +4,8 @@
 
 use std::io;
 
-use perf_event::{Builder, Counter, events::Software};
+use perf_event::events::Software;
+use perf_event::{Builder, Counter};
 use procfs::{CurrentSI, KernelStats};
 
 use super::comparison::{Bounds, Residual};

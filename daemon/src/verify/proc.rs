@@ -1,16 +1,16 @@
 //! Threads at rest against `/proc/PID/task/TID/`.
 
-use std::{collections::BTreeMap, fs, io};
+use std::collections::BTreeMap;
+use std::{fs, io};
 
 use procfs::process::{Process, Task, all_processes};
-
 use schedscope_ebpf::residual::Figures;
 
-use super::{comparison::Residual, run_delay, verdict::Check};
-use crate::capture::{
-    quiescent::wait_until_off_cpu,
-    snapshot::{Tgid, Thread},
-};
+use super::comparison::Residual;
+use super::run_delay;
+use super::verdict::Check;
+use crate::capture::quiescent::wait_until_off_cpu;
+use crate::capture::snapshot::{Tgid, Thread};
 
 /// A thread's counters since it began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

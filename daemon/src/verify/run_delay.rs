@@ -6,11 +6,14 @@
 //! way to sleep. Since 6.12, once the kernel has moved a sleeping thread, it counts the rest of that sleep. While figures are verified,
 //! each of these is measured for each thread ([`WaitAccount`]), and the rest of its waits must equal its run delay.
 
-use schedscope_ebpf::{switch_clock::OFFSET_ERROR_NS, task_clock::CLOCK_ERROR_NS, wait_account::WaitAccount};
+use schedscope_ebpf::switch_clock::OFFSET_ERROR_NS;
+use schedscope_ebpf::task_clock::CLOCK_ERROR_NS;
+use schedscope_ebpf::wait_account::WaitAccount;
 use serde::{Deserialize, Serialize};
 
 use super::comparison::{Bounds, Residual};
-use crate::{capture::snapshot::Thread, units::seconds};
+use crate::capture::snapshot::Thread;
+use crate::units::seconds;
 
 /// How the waits of threads compare with the kernel's run delay, and how they differ from it by design.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -2,24 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use schedscope_ebpf::{
-    abi::KernelCounts,
-    residual::{Figures, Residuals, is_comparable},
-};
+use schedscope_ebpf::abi::KernelCounts;
+use schedscope_ebpf::residual::{Figures, Residuals, is_comparable};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    comparison::Residual,
-    run_delay,
-    verdict::{Check, identities},
-};
-use crate::{
-    capture::{
-        run::Run,
-        snapshot::{Snapshot, Thread},
-    },
-    units::seconds,
-};
+use super::comparison::Residual;
+use super::run_delay;
+use super::verdict::{Check, identities};
+use crate::capture::run::Run;
+use crate::capture::snapshot::{Snapshot, Thread};
+use crate::units::seconds;
 
 const SOURCE: &str = "task_struct";
 

@@ -2,26 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use schedscope_ebpf::{
-    abi::{Histogram, KernelCounts, TaskRecord},
-    loss::Loss,
-    residual::Figures,
-    task_clock::Phase,
-    wait_account::WaitAccount,
-};
+use schedscope_ebpf::abi::{Histogram, KernelCounts, TaskRecord};
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::residual::Figures;
+use schedscope_ebpf::task_clock::Phase;
+use schedscope_ebpf::wait_account::WaitAccount;
 
-use super::{
-    host::{self, Around, HostReading},
-    proc::{self, TaskCounters},
-    task_struct, verdict,
-    wait4::{self, Rusage},
-    *,
-};
-use crate::capture::{
-    distribution::Distribution,
-    run::{HostSwitches, Run, tests::run_of},
-    snapshot::{Thread, tests::thread},
-};
+use super::host::{self, Around, HostReading};
+use super::proc::{self, TaskCounters};
+use super::wait4::{self, Rusage};
+use super::{task_struct, verdict, *};
+use crate::capture::distribution::Distribution;
+use crate::capture::run::tests::run_of;
+use crate::capture::run::{HostSwitches, Run};
+use crate::capture::snapshot::Thread;
+use crate::capture::snapshot::tests::thread;
 
 const SECOND: u64 = 1_000_000_000;
 /// More than a thousandth of a second.

@@ -2,18 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use schedscope_ebpf::{loss::Loss, task_clock::Phase};
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::task_clock::Phase;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    comparison::{Bounds, ON_CPU_SHARE, Residual, Verdict},
-    run_delay::Waits,
-    task_struct::UnseenByOthers,
-};
-use crate::{
-    capture::{distribution::Distribution, run::Run, snapshot::Thread},
-    units::seconds,
-};
+use super::comparison::{Bounds, ON_CPU_SHARE, Residual, Verdict};
+use super::run_delay::Waits;
+use super::task_struct::UnseenByOthers;
+use crate::capture::distribution::Distribution;
+use crate::capture::run::Run;
+use crate::capture::snapshot::Thread;
+use crate::units::seconds;
 
 /// Our figures against the kernel's own.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

@@ -4,20 +4,18 @@
 //! begins to be released, before its last switch: that switch is missing, and whatever else the thread does while ending may be. Processes
 //! that nobody waited for, because they were orphaned or their parent ignores them, are missing as a whole.
 
-use std::{
-    io, mem,
-    os::unix::process::ExitStatusExt,
-    process::{Child, ExitStatus},
-};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::{io, mem};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use super::{
-    comparison::{Bounds, Residual},
-    proc::{self, TaskCounters},
-    verdict::Check,
-};
-use crate::capture::{quiescent::wait_until_off_cpu, run::Run, snapshot::Tgid};
+use super::comparison::{Bounds, Residual};
+use super::proc::{self, TaskCounters};
+use super::verdict::Check;
+use crate::capture::quiescent::wait_until_off_cpu;
+use crate::capture::run::Run;
+use crate::capture::snapshot::Tgid;
 
 /// A tree that will be waited for.
 pub(crate) struct Tree {

@@ -1,13 +1,12 @@
 //! What the kernel itself keeps of tasks, read by the tests: resource usage and `/proc`.
 
-use std::{
-    fs, mem,
-    os::unix::process::ExitStatusExt,
-    process::{Child, ExitStatus},
-};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, ExitStatus};
+use std::{fs, mem};
 
 use procfs::process::Process;
-use schedscope::report::{RunReport, schema::ThreadReport};
+use schedscope::report::RunReport;
+use schedscope::report::schema::ThreadReport;
 
 use super::attached::pid_of;
 

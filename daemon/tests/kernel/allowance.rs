@@ -1,18 +1,13 @@
 //! What the kernel lets a program use, and what it would do with more: the cure is run too.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process,
-};
+use std::path::{Path, PathBuf};
+use std::{fs, process};
 
 use schedscope::report::RunReport;
 
-use super::{
-    exact::foreign_share,
-    host::{comes_true, cpus, installed, privileged},
-    traced::run,
-};
+use super::exact::foreign_share;
+use super::host::{comes_true, cpus, installed, privileged};
+use super::traced::run;
 
 /// A second of work, more or less, that takes as many instructions each time.
 const WORK: &str = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done";

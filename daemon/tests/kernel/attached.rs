@@ -1,19 +1,15 @@
 //! `schedscope attach` beside processes that the test has started.
 
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use procfs::process::Process;
 use schedscope::report::RunReport;
 
-use super::{
-    host::{self, Guarded, comes_true, wait_for_programs},
-    traced::Running,
-};
+use super::host::{self, Guarded, comes_true, wait_for_programs};
+use super::traced::Running;
 
 pub(crate) struct Attached {
     pub(crate) tracer: Running,

@@ -1,12 +1,10 @@
 //! Chromium without a window, driven over its `DevTools` protocol through a pair of pipes.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::Duration,
-};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;

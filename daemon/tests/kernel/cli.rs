@@ -1,28 +1,22 @@
 //! What the user sees: exit codes, messages, streams.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    io::Write,
-    net::TcpListener,
-    os::unix::{
-        ffi::OsStrExt,
-        fs::PermissionsExt,
-        process::{CommandExt, ExitStatusExt},
-    },
-    process::{Command, Output, Stdio},
-    thread,
-};
+use std::ffi::OsStr;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Output, Stdio};
+use std::{fs, thread};
 
-use schedscope::{commands::check::Outcome, report::RunReport};
+use schedscope::commands::check::Outcome;
+use schedscope::report::RunReport;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    exact::assert_exact,
-    host::{self, Guarded, privileged},
-    traced,
-};
+use super::exact::assert_exact;
+use super::host::{self, Guarded, privileged};
+use super::traced;
 
 /// Our own failure under `run`, told apart from the command's codes.
 const OWN_FAILURE: i32 = 125;

@@ -1,23 +1,18 @@
 //! Clients of the daemon that mean no good.
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    process::{Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
-    thread,
-    time::Duration,
-};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
 
 use schedscope::lab::daemon::free_address;
 use tempfile::TempDir;
 
-use super::{
-    daemon::HASH,
-    host::{self, Guarded, comes_true, privileged},
-    served::{Daemon, request},
-};
+use super::daemon::HASH;
+use super::host::{self, Guarded, comes_true, privileged};
+use super::served::{Daemon, request};
 
 /// Does the same again in so many threads, until the rest is done.
 fn beside<T>(threads: usize, again: impl Fn() + Sync, rest: impl FnOnce() -> T) -> T {

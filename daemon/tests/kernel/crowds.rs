@@ -1,19 +1,17 @@
 //! Very many tasks: at once, one after the other under one id, and more than there is room for.
 
-use std::{process::Child, thread::sleep, time::Duration};
+use std::process::Child;
+use std::thread::sleep;
+use std::time::Duration;
 
-use schedscope::capture::{
-    kernel::{Depth, Sizes, Tracer},
-    snapshot::{Snapshot, Tgid, Thread, WorkloadId},
-    spawn::Gated,
-    topology::Topology,
-};
+use schedscope::capture::kernel::{Depth, Sizes, Tracer};
+use schedscope::capture::snapshot::{Snapshot, Tgid, Thread, WorkloadId};
+use schedscope::capture::spawn::Gated;
+use schedscope::capture::topology::Topology;
 use schedscope_ebpf::loss::{Harm, Loss};
 
-use super::{
-    host::{Guarded, fast, privileged, workloads},
-    traced::exact,
-};
+use super::host::{Guarded, fast, privileged, workloads};
+use super::traced::exact;
 
 #[test]
 fn ten_thousand_threads_of_several_processes_fit_at_once() {

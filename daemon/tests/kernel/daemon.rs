@@ -1,16 +1,14 @@
 //! The daemon over HTTP; with encryption and a password, as Prometheus asks for them.
 
-use std::{
-    ffi::OsStr,
-    fs,
-    io::Write,
-    net::TcpStream,
-    os::unix::ffi::OsStrExt,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::ffi::OsStr;
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use procfs::process::Process;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
@@ -18,11 +16,9 @@ use schedscope::lab::daemon::free_address;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    exact::{TICK_SECONDS, steal_seconds},
-    host::{self, Guarded, assert_gone, comes_true, installed, privileged, send, shell_called, wait_for_programs},
-    served::{Daemon, assert_never_down, request, rule, sum, try_get},
-};
+use super::exact::{TICK_SECONDS, steal_seconds};
+use super::host::{self, Guarded, assert_gone, comes_true, installed, privileged, send, shell_called, wait_for_programs};
+use super::served::{Daemon, assert_never_down, request, rule, sum, try_get};
 
 #[test]
 fn a_thread_that_never_blocks_is_seen_at_every_scrape() {

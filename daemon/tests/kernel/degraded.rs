@@ -1,23 +1,22 @@
 //! What is reported where the kernel has not got every program.
 
-use std::{
-    fs,
-    process::Child,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::process::Child;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use schedscope::{
-    capture::{run::Subject, session::Session, snapshot::Tgid, spawn::Gated, topology::Topology},
-    report::{RunReport, build::build},
-};
+use schedscope::capture::run::Subject;
+use schedscope::capture::session::Session;
+use schedscope::capture::snapshot::Tgid;
+use schedscope::capture::spawn::Gated;
+use schedscope::capture::topology::Topology;
+use schedscope::report::RunReport;
+use schedscope::report::build::build;
 use schedscope_ebpf::abi::program;
 
-use super::{
-    exact::{TICK_SECONDS, assert_consistent, assert_exact},
-    host::{Guarded, comes_true, cpus, privileged, workloads},
-    policies::policy,
-};
+use super::exact::{TICK_SECONDS, assert_consistent, assert_exact};
+use super::host::{Guarded, comes_true, cpus, privileged, workloads};
+use super::policies::policy;
 
 /// A session that leaves some programs out and begins with these processes.
 fn session_without(programs: &[&str], processes: &[Tgid]) -> Session {

@@ -3,13 +3,9 @@
 use std::sync::OnceLock;
 
 use procfs::{CurrentSI, KernelStats};
-use schedscope::{
-    report::{
-        RunReport,
-        schema::{Quantiles, SCHEMA, ThreadReport},
-    },
-    verify::Verdict,
-};
+use schedscope::report::RunReport;
+use schedscope::report::schema::{Quantiles, SCHEMA, ThreadReport};
+use schedscope::verify::Verdict;
 
 /// Two sums of the same nanoseconds in another order, as seconds.
 const ROUNDING_SECONDS: f64 = 1e-6;

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use schedscope::report::{RunReport, schema::ThreadReport};
+use schedscope::report::RunReport;
+use schedscope::report::schema::ThreadReport;
 use schedscope_ebpf::blocked::Reason;
 
-use super::{
-    exact::assert_consistent,
-    host,
-    traced::{Traced, is_disturbed, run, run_python, thread},
-};
+use super::exact::assert_consistent;
+use super::host;
+use super::traced::{Traced, is_disturbed, run, run_python, thread};
 use crate::python::interpreters::{Python, those};
 
 /// Threads that work for argument 1 seconds with a switch interval of argument 2. Each tells how long it worked, and for how much of

@@ -1,17 +1,14 @@
 //! What this host has, and whether it may be used. Whoever asks for what is not there gets `None`, and the reason is printed.
 
-use std::{
-    collections::BTreeSet,
-    env,
-    ffi::OsStr,
-    fs,
-    ops::{Deref, DerefMut},
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use schedscope::capture::kernel::host_programs;
 use schedscope_ebpf::abi::program;

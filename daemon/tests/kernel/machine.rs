@@ -1,16 +1,18 @@
 //! What only a machine of its own allows: CPUs that go and come back, and process ids that come round. `cargo xtask vm` boots one.
 
-use std::{fs, path::PathBuf, process::Command, thread::sleep, time::Duration};
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use procfs::{CurrentSI, KernelStats};
 use schedscope_ebpf::loss::{Harm, Loss};
 
-use super::{
-    accounts::{Counters, counters},
-    attached::wait_for_state,
-    host::{Guarded, comes_true, own_machine, send},
-    served::{Daemon, Totals, lost, threads},
-};
+use super::accounts::{Counters, counters};
+use super::attached::wait_for_state;
+use super::host::{Guarded, comes_true, own_machine, send};
+use super::served::{Daemon, Totals, lost, threads};
 
 const SLEEPERS: u64 = 8;
 /// Longer than scrapes share a reading.

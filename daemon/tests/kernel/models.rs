@@ -5,11 +5,9 @@
 
 use schedscope::report::RunReport;
 
-use super::{
-    exact::{STARVED, foreign_share},
-    host::{cpus, privileged, workloads},
-    traced::{Traced, exact, is_disturbed, run, run_python},
-};
+use super::exact::{STARVED, foreign_share};
+use super::host::{cpus, privileged, workloads};
+use super::traced::{Traced, exact, is_disturbed, run, run_python};
 
 /// Above this share of the CPUs used by others a lower bound of C means nothing.
 const QUIET: f64 = 0.02;

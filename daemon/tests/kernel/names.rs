@@ -1,19 +1,15 @@
 //! Names that processes and users choose, beside those of rules, the kernel and the system's units.
 
-use std::{
-    fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    host::{Guarded, comes_true, privileged},
-    served::{Daemon, Totals},
-};
+use super::host::{Guarded, comes_true, privileged};
+use super::served::{Daemon, Totals};
 
 /// A number that no user of a host has.
 const USER: u32 = 4_294_001;

@@ -1,16 +1,19 @@
 //! The same figures from other parts of the kernel, read by the tests themselves.
 
-use std::{fs, io::Write, process::Child, thread::sleep, time::Duration};
+use std::fs;
+use std::io::Write;
+use std::process::Child;
+use std::thread::sleep;
+use std::time::Duration;
 
-use perf_event::{Builder, Counter, events::Software};
+use perf_event::events::Software;
+use perf_event::{Builder, Counter};
 
-use super::{
-    accounts::{assert_agrees_with_usage, assert_growth, counters, wait_with_usage},
-    attached::{Attached, pid_of, wait_for_state, waiting_workload},
-    exact::{assert_consistent, assert_exact},
-    host::{Guarded, cpus, privileged, send},
-    traced::{exact, thread},
-};
+use super::accounts::{assert_agrees_with_usage, assert_growth, counters, wait_with_usage};
+use super::attached::{Attached, pid_of, wait_for_state, waiting_workload};
+use super::exact::{assert_consistent, assert_exact};
+use super::host::{Guarded, cpus, privileged, send};
+use super::traced::{exact, thread};
 
 /// A counter of a process and its descendants.
 fn perf_counter(event: Software, process: &Child) -> Counter {

@@ -1,22 +1,18 @@
 //! What a daemon knows after nobody has looked for a while, beside another one, and while everything comes and goes.
 
-use std::{
-    fs,
-    io::Write,
-    process::{Child, Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::io::Write;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::{
-    accounts::{Counters, counters, wait_with_usage},
-    attached::state,
-    host::{Guarded, comes_true, privileged, send, shell_called},
-    served::{Daemon, Totals, assert_never_down, lost, rule, threads},
-    traced::exact,
-};
+use super::accounts::{Counters, counters, wait_with_usage};
+use super::attached::state;
+use super::host::{Guarded, comes_true, privileged, send, shell_called};
+use super::served::{Daemon, Totals, assert_never_down, lost, rule, threads};
+use super::traced::exact;
 
 /// Processes that a storm starts.
 const FORKS: u64 = 2_000;

@@ -1,27 +1,21 @@
 //! Where short processes are counted: by what they exec, from their exec on.
 
-use std::{
-    ffi::CStr,
-    fs::{self, File},
-    io,
-    os::{
-        fd::AsRawFd,
-        unix::{fs::PermissionsExt, process::CommandExt},
-    },
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    ptr,
-    thread::sleep,
-    time::Duration,
-};
+use std::ffi::CStr;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+use std::{io, ptr};
 
 use procfs::process::Process;
 use tempfile::TempDir;
 
-use super::{
-    host::{Guarded, comes_true, own_time, privileged, python},
-    served::{Daemon, Totals, assert_never_down, lost, rule, sum},
-};
+use super::host::{Guarded, comes_true, own_time, privileged, python};
+use super::served::{Daemon, Totals, assert_never_down, lost, rule, sum};
 
 /// Some 2 ms of work for the shell.
 const WORK: &str = "i=0; while [ $i -lt 1500 ]; do i=$((i+1)); done";

@@ -1,16 +1,16 @@
 //! The built-in page in a real browser, against a real daemon.
 
-use std::{os::unix::fs::symlink, thread::sleep, time::Duration};
+use std::os::unix::fs::symlink;
+use std::thread::sleep;
+use std::time::Duration;
 
 use schedscope::lab::daemon::free_address;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    browser::Browser,
-    host::{self, Guarded, comes_true, privileged},
-    served::{Daemon, rule, sum},
-};
+use super::browser::Browser;
+use super::host::{self, Guarded, comes_true, privileged};
+use super::served::{Daemon, rule, sum};
 
 /// What a hostile or careless person would name a workload, with all that a name may hold: double quotes are refused.
 const NAME: &str = "it's <b>'odd'</b> & \\\\ <script>";

@@ -1,18 +1,14 @@
 //! Every switch of a run beside the events that perf records of it.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use schedscope::report::RunReport;
 use tempfile::TempDir;
 
-use super::{
-    exact::assert_exact,
-    host::{self, installed, privileged, workloads},
-};
+use super::exact::assert_exact;
+use super::host::{self, installed, privileged, workloads};
 
 /// Enough for a second of a busy host: perf must not lose an event, or there is nothing to compare with.
 const BUFFER: &str = "8M";

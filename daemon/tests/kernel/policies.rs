@@ -1,14 +1,14 @@
 //! Scheduling policies other than the normal one.
 
-use std::{io::Write, process::Command};
+use std::io::Write;
+use std::process::Command;
 
-use schedscope::{commands::check::Outcome, report::RunReport};
+use schedscope::commands::check::Outcome;
+use schedscope::report::RunReport;
 
-use super::{
-    attached::{Attached, waiting},
-    exact::assert_exact,
-    host::{Guarded, privileged, schedscope, workloads},
-};
+use super::attached::{Attached, waiting};
+use super::exact::assert_exact;
+use super::host::{Guarded, privileged, schedscope, workloads};
 
 const FIFO: &str = "chrt --fifo 5";
 

@@ -1,34 +1,27 @@
 //! The process that reads others for the daemon: what it may do, and what becomes of the daemon when it fails.
 
-use std::{
-    ffi::OsString,
-    fs,
-    io::{BufRead, BufReader, Read},
-    os::{
-        fd::OwnedFd,
-        unix::fs::{PermissionsExt, chown},
-    },
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::ffi::OsString;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use procfs::process::{Process, all_processes};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
-use schedscope::{capture::reader::NAME, lab::daemon::free_address};
+use schedscope::capture::reader::NAME;
+use schedscope::lab::daemon::free_address;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    attached::state,
-    host::{self, Guarded, comes_true, installed, privileged, python, send as signal},
-    served::{Daemon, assert_never_down, samples, sum, try_get},
-};
-use crate::python::{
-    hostile::{HOSTILE, build_map, write_hostile},
-    interpreters::{Python, those},
-};
+use super::attached::state;
+use super::host::{self, Guarded, comes_true, installed, privileged, python, send as signal};
+use super::served::{Daemon, assert_never_down, samples, sum, try_get};
+use crate::python::hostile::{HOSTILE, build_map, write_hostile};
+use crate::python::interpreters::{Python, those};
 
 const SPIN: &str = "
 import threading

@@ -1,16 +1,17 @@
 //! Processes that were there before the tracer, in every state that a task can be in.
 
-use std::{fs, process::Command, thread::sleep, time::Duration};
+use std::fs;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
 
 use schedscope::report::schema::ThreadReport;
 
-use super::{
-    accounts::counters,
-    attached::{Attached, state, wait_for_state},
-    exact::{TICK_SECONDS, assert_consistent, assert_exact},
-    host::{self, Guarded, comes_true, privileged, send},
-    traced::{Running, thread},
-};
+use super::accounts::counters;
+use super::attached::{Attached, state, wait_for_state};
+use super::exact::{TICK_SECONDS, assert_consistent, assert_exact};
+use super::host::{self, Guarded, comes_true, privileged, send};
+use super::traced::{Running, thread};
 
 /// A process that has forked as `vfork` does and waits for its child, which sleeps; both ids.
 struct Waiting {

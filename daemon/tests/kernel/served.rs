@@ -1,14 +1,12 @@
 //! A daemon under test and what it serves.
 
-use std::{
-    collections::{HashMap, HashSet},
-    fs,
-    iter::Sum,
-    net::SocketAddr,
-    process::{Command, Stdio},
-    str::FromStr,
-    time::Duration,
-};
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::iter::Sum;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::str::FromStr;
+use std::time::Duration;
 
 use schedscope::lab::daemon::free_address;
 use tempfile::TempDir;

@@ -1,23 +1,16 @@
 //! Runs that are cut short.
 
-use std::{
-    fs, io,
-    os::{
-        fd::{FromRawFd, OwnedFd},
-        unix::process::CommandExt,
-    },
-    process::Command,
-    ptr,
-    thread::sleep,
-    time::Duration,
-};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+use std::{fs, io, ptr};
 
-use super::{
-    attached::{Attached, state},
-    host::{Guarded, assert_gone, comes_true, privileged, send, wait_for_programs},
-    served::Daemon,
-    traced::{Running, in_own_group},
-};
+use super::attached::{Attached, state};
+use super::host::{Guarded, assert_gone, comes_true, privileged, send, wait_for_programs};
+use super::served::Daemon;
+use super::traced::{Running, in_own_group};
 
 /// Sends a signal to a process group, as a terminal does at Ctrl-C.
 fn send_to_group(pid: u32, signal: i32) {

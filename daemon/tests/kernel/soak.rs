@@ -4,29 +4,27 @@
 
 mod loads;
 
-use std::{
-    collections::BTreeSet,
-    env,
-    fs::{self, File},
-    net::SocketAddr,
-    os::unix::fs::symlink,
-    process::{Command, Stdio},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use procfs::{CurrentSI, KernelStats, process::Process};
-use schedscope::{capture::kernel::host_maps_and_links, lab::daemon::free_address};
+use loads::{Group, Loads};
+use procfs::process::Process;
+use procfs::{CurrentSI, KernelStats};
+use schedscope::capture::kernel::host_maps_and_links;
+use schedscope::lab::daemon::free_address;
 use tempfile::TempDir;
 
-use super::{
-    attached::pid_of,
-    host::{self, Guarded, assert_gone, comes_true, fast, privileged, send, wait_for_programs, workloads},
-    machine::Reading,
-    reader::helpers,
-    served::{Daemon, request, rule, sum, threads},
-};
-use loads::{Group, Loads};
+use super::attached::pid_of;
+use super::host::{self, Guarded, assert_gone, comes_true, fast, privileged, send, wait_for_programs, workloads};
+use super::machine::Reading;
+use super::reader::helpers;
+use super::served::{Daemon, request, rule, sum, threads};
 
 /// How long it lasts.
 const SECONDS: &str = "SCHEDSCOPE_SOAK_SECONDS";
@@ -201,7 +199,10 @@ impl Moment {
         let (least, most) = (self.kernel.0 - before.kernel.1, self.kernel.1 - before.kernel.0);
         let ours = self.ours - before.ours;
         println!("tasks begun: {ours} by our count, {least} to {most} by the kernel's");
-        assert!((least..=most).contains(&ours), "our count {ours}, the kernel's {least} to {most}");
+        // A process that goes to another workload by a second exec counts there too. None of the loads has one, but other programs of the
+        // host may; each load that had would be more than this.
+        let again = most / 100;
+        assert!((least..=most + again).contains(&ours), "our count {ours}, the kernel's {least} to {most}");
         self.probe.assert_grown_as_the_kernels_since(&before.probe, 0);
         assert_eq!(self.descriptors, before.descriptors, "descriptors were left open");
     }

@@ -1,20 +1,17 @@
 //! `schedscope run` and what came of it.
 
-use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    os::unix::process::CommandExt,
-    process::{Command, ExitStatus},
-};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitStatus};
 
-use schedscope::report::{RunReport, schema::ThreadReport};
+use schedscope::report::RunReport;
+use schedscope::report::schema::ThreadReport;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{
-    exact::{assert_consistent, assert_exact, foreign_share},
-    host::{self, Guarded},
-};
+use super::exact::{assert_consistent, assert_exact, foreign_share};
+use super::host::{self, Guarded};
 
 pub(crate) struct Running {
     pub(crate) process: Guarded,

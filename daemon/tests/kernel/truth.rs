@@ -1,16 +1,16 @@
 //! Counts against workloads whose tasks, switches and migrations are known beforehand, and against the kernel's own.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
+use std::fs;
 
 use procfs::sys::kernel::Version as KernelVersion;
-use schedscope::report::{RunReport, schema::ThreadReport};
+use schedscope::report::RunReport;
+use schedscope::report::schema::ThreadReport;
 use serde_json::Value;
 
-use super::{
-    exact::assert_exact,
-    host::{cpus, privileged, python, workloads},
-    traced::{Traced, exact, run_with, thread},
-};
+use super::exact::assert_exact;
+use super::host::{cpus, privileged, python, workloads};
+use super::traced::{Traced, exact, run_with, thread};
 
 /// Switches of a thread between reading its own counters and its end: a lock or two, and the last one.
 const AFTER_READING: u64 = 12;

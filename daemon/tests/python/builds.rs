@@ -1,19 +1,13 @@
-use std::{
-    fs,
-    os::unix::process::CommandExt,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use schedscope::capture::{
-    python::{Found, Resolver, Unresolved},
-    snapshot::Tgid,
-};
+use schedscope::capture::python::{Found, Resolver, Unresolved};
+use schedscope::capture::snapshot::Tgid;
 
-use super::{
-    gil::{SPIN, assert_waits_for_the_gil},
-    interpreters::{Python, Running, those},
-};
+use super::gil::{SPIN, assert_waits_for_the_gil};
+use super::interpreters::{Python, Running, those};
 
 /// A program that runs a Python script; it needs no headers.
 const EMBED: &str = "

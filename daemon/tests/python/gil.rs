@@ -3,10 +3,8 @@ use std::time::Duration;
 use schedscope::capture::python::{GilKind, Interpreter, Unresolved};
 use schedscope_ebpf::gil::AddressRange;
 
-use super::{
-    interpreters::{Python, Running, those},
-    waits::sample,
-};
+use super::interpreters::{Python, Running, those};
+use super::waits::sample;
 
 /// Four threads that compute for ever, the main one among them.
 pub(crate) const SPIN: &str = "

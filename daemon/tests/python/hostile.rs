@@ -1,18 +1,14 @@
 //! Processes that cost whoever reads them as much as they can.
 
-use std::{
-    fs,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use schedscope::capture::python::{Resolver, Unresolved};
 
-use super::{
-    gil::SPIN,
-    interpreters::{Python, Running, those},
-};
+use super::gil::SPIN;
+use super::interpreters::{Python, Running, those};
 
 /// Maps argument 1 as often as argument 2 says, to execute, to write and to read in turn. Names are as long as paths may be.
 const MAP: &str = "

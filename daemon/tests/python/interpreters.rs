@@ -1,14 +1,10 @@
-use std::{
-    env, fs,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
 
-use schedscope::capture::{
-    python::{Interpreter, Resolver, Unresolved},
-    snapshot::Tgid,
-};
+use schedscope::capture::python::{Interpreter, Resolver, Unresolved};
+use schedscope::capture::snapshot::Tgid;
 use serde::Deserialize;
 
 use crate::kernel::host::{Guarded, comes_true};

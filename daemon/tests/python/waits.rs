@@ -1,10 +1,8 @@
 //! `/proc/PID/task/TID/syscall`: what a blocked thread waits for, with the address of its futex.
 
-use std::{
-    fs,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use schedscope::capture::snapshot::Tgid;
 

@@ -1,12 +1,14 @@
-use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
-use schedscope_ebpf::{abi::Cause, ledger::note_migration, loss::Loss};
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use schedscope_ebpf::abi::Cause;
+use schedscope_ebpf::ledger::note_migration;
+use schedscope_ebpf::loss::Loss;
 
-use crate::{
-    accounts,
-    charge::{add_migrations, cell, lose_on},
-    kernel_types::Task,
-    tasks::find,
-};
+use crate::accounts;
+use crate::charge::{add_migrations, cell, lose_on};
+use crate::kernel_types::Task;
+use crate::tasks::find;
 
 /// A thread moves to another CPU: placed by a wake-up, or moved by the load balancer or an affinity change.
 ///

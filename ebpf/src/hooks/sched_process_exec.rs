@@ -1,12 +1,10 @@
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
-use crate::{
-    kernel_types::Task,
-    owner,
-    tasks::{find, rename},
-};
+use crate::kernel_types::Task;
+use crate::owner;
+use crate::tasks::{find, rename};
 
 /// A process has called exec: it belongs from here on where its new program does. If the calling thread was not the leader, it has
 /// taken over the leader's pid.

@@ -1,11 +1,12 @@
-use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
-use schedscope_ebpf::{residual::Figures, task_clock::Phase};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use schedscope_ebpf::residual::Figures;
+use schedscope_ebpf::task_clock::Phase;
 
-use crate::{kernel_types::Task, owner, tasks::find};
+use crate::kernel_types::Task;
+use crate::owner;
+use crate::tasks::find;
 
 /// A thread begins to end. From here on other counters stop following it, one by one: perf's, resource usage, taskstats.
 ///

@@ -1,6 +1,9 @@
-use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::{kernel_types::Task, tasks::release};
+use crate::kernel_types::Task;
+use crate::tasks::release;
 
 /// A task is freed, an RCU grace period after it was reaped. Its last switch closed the ledger long before.
 ///

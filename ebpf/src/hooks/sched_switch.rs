@@ -1,26 +1,20 @@
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
-use schedscope_ebpf::{
-    abi::{Cause, Cell, TaskRecord},
-    blocked::{self, Reason, UNTOLD, class},
-    cpu_account::Switched,
-    gil::{self, GilWait},
-    ledger::{settle_end, transit, unaccounted_delay},
-    loss::Loss,
-    task_clock::{Closed, Departure, KernelGrowth},
-};
+use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
+use schedscope_ebpf::abi::{Cause, Cell, TaskRecord};
+use schedscope_ebpf::blocked::{self, Reason, UNTOLD, class};
+use schedscope_ebpf::cpu_account::Switched;
+use schedscope_ebpf::gil::{self, GilWait};
+use schedscope_ebpf::ledger::{settle_end, transit, unaccounted_delay};
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::task_clock::{Closed, Departure, KernelGrowth};
 
-use crate::{
-    accounts,
-    charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, this_cpu, time_of_switch},
-    kernel_types::{HAS_PREV_STATE, Registers, Task, class_of},
-    tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving},
-};
+use crate::accounts;
+use crate::charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, this_cpu, time_of_switch};
+use crate::kernel_types::{HAS_PREV_STATE, Registers, Task, class_of};
+use crate::tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving};
 
 /// A context switch: closes an interval of the thread that leaves the CPU and of the one that gets it.
 ///

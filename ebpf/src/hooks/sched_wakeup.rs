@@ -1,6 +1,9 @@
-use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::{accounts, kernel_types::Task, tasks::find};
+use crate::accounts;
+use crate::kernel_types::Task;
+use crate::tasks::find;
 
 /// A woken thread has been queued, which completes what `sched_waking` began. Attached only while figures are verified, to measure how
 /// much earlier our waits begin than the kernel's.

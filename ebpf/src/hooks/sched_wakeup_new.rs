@@ -1,11 +1,11 @@
-use aya_ebpf::{helpers::generated::bpf_get_smp_processor_id, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::{
-    accounts,
-    charge::{this_cpu, time_of_switch},
-    kernel_types::Task,
-    tasks::{Traced, find, inherit},
-};
+use crate::accounts;
+use crate::charge::{this_cpu, time_of_switch};
+use crate::kernel_types::Task;
+use crate::tasks::{Traced, find, inherit};
 
 /// A new thread becomes runnable: its life begins.
 ///

@@ -1,6 +1,9 @@
-use aya_ebpf::{helpers::generated::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
+use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 
-use crate::{kernel_types::Task, tasks::find};
+use crate::kernel_types::Task;
+use crate::tasks::find;
 
 /// A blocked thread becomes runnable. `sched_wakeup` follows, perhaps on another CPU and after an interrupt; the wait begins here.
 ///

@@ -1,20 +1,16 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::generated::bpf_get_smp_processor_id;
-use schedscope_ebpf::{
-    abi::{SEED_DONE, SEED_EVERY, TaskRecord},
-    blocked::{UNTOLD, classify, reason_of_class, state},
-    loss::Loss,
-    residual::{Residuals, is_comparable},
-    task_clock::Phase,
-};
+use schedscope_ebpf::abi::{SEED_DONE, SEED_EVERY, TaskRecord};
+use schedscope_ebpf::blocked::{UNTOLD, classify, reason_of_class, state};
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::residual::{Residuals, is_comparable};
+use schedscope_ebpf::task_clock::Phase;
 
-use crate::{
-    charge::{barrier, lose_on},
-    kernel_types::{Registers, Task, class_of},
-    maps::{SEED_TGIDS, WAITING},
-    tasks::{admit, find, has_room_for},
-};
+use crate::charge::{barrier, lose_on};
+use crate::kernel_types::{Registers, Task, class_of};
+use crate::maps::{SEED_TGIDS, WAITING};
+use crate::tasks::{admit, find, has_room_for};
 
 /// `struct bpf_iter__task`, which the kernel builds for every step and whose members the verifier types.
 #[repr(C)]

@@ -1,5 +1,6 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 proptest! {
     /// Switches at any times, the monotonic clock read up to 20 us after the scheduler's and running up to 500 ppm off.

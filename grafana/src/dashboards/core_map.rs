@@ -3,14 +3,10 @@
 use schedscope::metrics::catalog;
 
 use super::measures::{WORKLOAD, busy, busy_cpus, cpus, demand, effective_cpus, running};
-use crate::{
-    dashboard::{Dashboard, Row},
-    panel::{
-        NOBODY, Panel, Unit,
-        kinds::{bars, lines, owners, share_heatmap, share_matrix, stacked, stat, table, whole_number},
-    },
-    promql::{chosen, max, mean, rate, sum, top_ten},
-};
+use crate::dashboard::{Dashboard, Row};
+use crate::panel::kinds::{bars, lines, owners, share_heatmap, share_matrix, stacked, stat, table, whole_number};
+use crate::panel::{NOBODY, Panel, Unit};
+use crate::promql::{chosen, max, mean, rate, sum, top_ten};
 
 pub(super) const UID: &str = "schedscope-core-map";
 /// One core of one host.

@@ -3,21 +3,15 @@
 use schedscope::metrics::catalog;
 use schedscope_ebpf::loss::Harm;
 
-use super::{
-    core_map,
-    measures::{
-        HOST, HOST_WORKLOAD, WORKLOAD, busy, busy_cpus, cpus, daemon_cpus, demand, losses, runnable, running, tracing_cpus,
-    },
+use super::core_map;
+use super::measures::{
+    HOST, HOST_WORKLOAD, WORKLOAD, busy, busy_cpus, cpus, daemon_cpus, demand, losses, runnable, running, tracing_cpus,
 };
-use crate::{
-    dashboard::{Dashboard, Row},
-    foreign,
-    panel::{
-        Panel, Unit,
-        kinds::{alarm, bars, lines, share_heatmap, stacked, stat, table, whole_number},
-    },
-    promql::{chosen, count, max, of_daemons, quantile, rate, rate_of, sum, top_ten},
-};
+use crate::dashboard::{Dashboard, Row};
+use crate::foreign;
+use crate::panel::kinds::{alarm, bars, lines, share_heatmap, stacked, stat, table, whole_number};
+use crate::panel::{Panel, Unit};
+use crate::promql::{chosen, count, max, of_daemons, quantile, rate, rate_of, sum, top_ten};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {

@@ -4,15 +4,11 @@ use schedscope::metrics::catalog;
 use schedscope_ebpf::loss::Harm;
 
 use super::measures::{HOST, daemon_cpus, losses, seconds_per_run, tracing_cpus};
-use crate::{
-    dashboard::{Dashboard, Row},
-    foreign,
-    panel::{
-        Panel, Unit,
-        kinds::{alarm, lines, stacked, stat},
-    },
-    promql::{RANGE, chosen, chosen_where, increase, max, of_daemons, rate, rate_of, sum},
-};
+use crate::dashboard::{Dashboard, Row};
+use crate::foreign;
+use crate::panel::kinds::{alarm, lines, stacked, stat};
+use crate::panel::{Panel, Unit};
+use crate::promql::{RANGE, chosen, chosen_where, increase, max, of_daemons, rate, rate_of, sum};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {

@@ -3,14 +3,10 @@
 use schedscope::metrics::catalog::{self, Metric};
 
 use super::measures::{WORKLOAD, demand, runnable, running, switches};
-use crate::{
-    dashboard::{Dashboard, Row},
-    panel::{
-        Panel, Unit,
-        kinds::{bars, latency_heatmap, lines, stacked},
-    },
-    promql::{bucket_increase, observations, quantile, rate, sum, top_ten},
-};
+use crate::dashboard::{Dashboard, Row};
+use crate::panel::kinds::{bars, latency_heatmap, lines, stacked};
+use crate::panel::{Panel, Unit};
+use crate::promql::{bucket_increase, observations, quantile, rate, sum, top_ten};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {

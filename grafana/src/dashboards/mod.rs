@@ -7,7 +7,8 @@ mod latency;
 pub(crate) mod measures;
 mod models;
 
-use crate::{dashboard::Dashboard, variables::annotations};
+use crate::dashboard::Dashboard;
+use crate::variables::annotations;
 
 /// Every dashboard.
 pub fn all() -> Vec<Dashboard> {

@@ -2,18 +2,12 @@
 
 use schedscope::metrics::catalog;
 
-use super::{
-    core_map,
-    measures::{HOST_WORKLOAD, WORKLOAD, demand, effective_cpus, runnable, running, spread, switches, waiting_for_gil},
-};
-use crate::{
-    dashboard::{Dashboard, Row},
-    panel::{
-        Panel, Unit,
-        kinds::{bars, lines, stacked, table},
-    },
-    promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, sum},
-};
+use super::core_map;
+use super::measures::{HOST_WORKLOAD, WORKLOAD, demand, effective_cpus, runnable, running, spread, switches, waiting_for_gil};
+use crate::dashboard::{Dashboard, Row};
+use crate::panel::kinds::{bars, lines, stacked, table};
+use crate::panel::{Panel, Unit};
+use crate::promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, sum};
 
 /// Rows of a table of workloads.
 const ROWS: &[(&str, &str)] = &[("workload", "Workload"), ("instance", "Host")];

@@ -4,7 +4,6 @@ pub mod kinds;
 mod states;
 
 use serde_json::{Map, Value, json};
-
 pub(crate) use states::NOBODY;
 
 /// Reference to the data source that the reader chose.

@@ -1,16 +1,15 @@
 //! The dashboards as Grafana reads them: places, names and links; the rules of Grafana's dashboard linter, applied to every kind of
 //! panel, since the linter leaves out heat maps, bar gauges and state timelines; and Grafana's own published schema, every key.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::LazyLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::{dashboards, name, panels};
-use crate::{dashboard::TAG, dashboards::all};
+use crate::dashboard::TAG;
+use crate::dashboards::all;
 
 #[test]
 fn panels_lie_side_by_side_in_lines_that_are_full() {

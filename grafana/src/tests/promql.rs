@@ -1,18 +1,15 @@
 //! Checks PromQL against the catalog, for what parses but would show nothing, or not what it claims.
 
-use std::{collections::BTreeMap, convert::Infallible};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 
-use promql_parser::{
-    label::MatchOp,
-    parser::{AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse},
-    util::{ExprVisitor, walk_expr},
-};
+use promql_parser::label::MatchOp;
+use promql_parser::parser::{AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector, parse};
+use promql_parser::util::{ExprVisitor, walk_expr};
 use schedscope::metrics::catalog::{self, Bound, Kind, Metric, Unit};
 
-use crate::{
-    foreign,
-    promql::{RANGE, RATE_INTERVAL, STEP},
-};
+use crate::foreign;
+use crate::promql::{RANGE, RATE_INTERVAL, STEP};
 
 /// What a value counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

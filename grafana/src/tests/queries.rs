@@ -6,16 +6,12 @@ use promql_parser::label::MatchOp;
 use schedscope::metrics::catalog::{self, Bound, PREFIX};
 
 use super::promql::{Checker, Quantity, metric_of, selectors};
-use crate::{
-    dashboards::{self, expressions},
-    foreign,
-    panel::{
-        Panel, Query, Unit,
-        kinds::{latency_heatmap, lines, share_heatmap, table},
-    },
-    promql::{RANGE, RATE_INTERVAL, STEP, bucket_increase, chosen, increase, rate, sum},
-    variables::{annotations, choices},
-};
+use crate::dashboards::{self, expressions};
+use crate::foreign;
+use crate::panel::kinds::{latency_heatmap, lines, share_heatmap, table};
+use crate::panel::{Panel, Query, Unit};
+use crate::promql::{RANGE, RATE_INTERVAL, STEP, bucket_increase, chosen, increase, rate, sum};
+use crate::variables::{annotations, choices};
 
 /// Shows what was counted before the first scrape as well, which no rate sees.
 const SINCE_START: &str = "Missing since start";

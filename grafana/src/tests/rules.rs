@@ -1,18 +1,18 @@
 //! What is written by hand. Recordings and alerts: what they read exists, each has a unit test, and alerts have a runbook. What
 //! Prometheus, Grafana and the containers are told fits the rest.
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
 
 use schedscope::metrics::catalog::{PREFIX, le_bounds_ns};
 use schedscope_ebpf::loss::{Harm, Loss};
 use serde_yaml_ng::Value;
 
 use super::promql::{Checker, selectors};
-use crate::{
-    dashboards::measures::reasons,
-    docs::alerts_markdown,
-    rules::{alerts, recordings},
-};
+use crate::dashboards::measures::reasons;
+use crate::docs::alerts_markdown;
+use crate::rules::{alerts, recordings};
 
 /// Fires for what was counted before the first scrape as well, which no rate sees.
 const SINCE_START: &str = "SchedscopeThreadsNotTraced";

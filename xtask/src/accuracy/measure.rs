@@ -1,14 +1,17 @@
 //! What the page shows: this host, measured, and the findings of `cargo xtask vm` on others.
 
-use std::{fs, io, path::Path, process::Command, time::SystemTime};
+use std::path::Path;
+use std::process::Command;
+use std::time::SystemTime;
+use std::{fs, io};
 
 use anyhow::{Context, Result};
-use schedscope::{commands::check::Outcome, report::RunReport, verify::Residual};
+use schedscope::commands::check::Outcome;
+use schedscope::report::RunReport;
+use schedscope::verify::Residual;
 
-use crate::{
-    vm::Finding,
-    workspace::{build_release, date, output, require_root, target_dir},
-};
+use crate::vm::Finding;
+use crate::workspace::{build_release, date, output, require_root, target_dir};
 
 /// Workloads with their arguments. Counts are prime where they can be, so that they are recognised.
 pub(super) const WORKLOADS: [&[&str]; 10] = [

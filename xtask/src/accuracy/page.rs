@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use comfy_table::{Table, presets};
-use schedscope::{
-    report::RunReport,
-    verify::{Residual, Verdict, comparison::OUT_OF_BOUNDS},
-};
+use schedscope::report::RunReport;
+use schedscope::verify::comparison::OUT_OF_BOUNDS;
+use schedscope::verify::{Residual, Verdict};
 
 use super::measure::{Host, OtherKernels, WORKLOADS};
 

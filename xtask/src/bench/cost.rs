@@ -1,31 +1,23 @@
 //! Cost per run of each program, by the kernel's statistics, beside an empty program on the same hook and beside libbpf-tools' runqlat,
 //! which does one of the histograms.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    thread::sleep,
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use schedscope::capture::{
-    interpreters::Interpreters,
-    kernel::{Depth, ProgramCost, Sizes, Tracer, enable_stats, host_programs},
-    snapshot::WorkloadId,
-    spawn::Gated,
-    topology::Topology,
-};
-use schedscope_ebpf::{
-    abi::program::{METERS, SCHED_SWITCH, SCHED_WAKING},
-    params::HAS_TASK_PT_REGS,
-};
+use schedscope::capture::interpreters::Interpreters;
+use schedscope::capture::kernel::{Depth, ProgramCost, Sizes, Tracer, enable_stats, host_programs};
+use schedscope::capture::snapshot::WorkloadId;
+use schedscope::capture::spawn::Gated;
+use schedscope::capture::topology::Topology;
+use schedscope_ebpf::abi::program::{METERS, SCHED_SWITCH, SCHED_WAKING};
+use schedscope_ebpf::params::HAS_TASK_PT_REGS;
 
-use super::{
-    load::Load,
-    quartiles::{Quartiles, median},
-};
+use super::load::Load;
+use super::quartiles::{Quartiles, median};
 use crate::workspace::find_program;
 
 /// In this time the interpreter has started and its lock is found.

@@ -1,21 +1,19 @@
 //! What the daemon itself takes while the host switches as fast as one CPU can.
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use procfs::{CurrentSI, KernelStats, process::Process};
-use schedscope::lab::{
-    child::{Service, Stop},
-    daemon::{self, free_address},
-    http::Http,
-};
+use procfs::process::Process;
+use procfs::{CurrentSI, KernelStats};
+use schedscope::lab::child::{Service, Stop};
+use schedscope::lab::daemon::{self, free_address};
+use schedscope::lab::http::Http;
 
-use super::{load::Load, quartiles::median};
+use super::load::Load;
+use super::quartiles::median;
 use crate::workspace::{cargo, output};
 
 const WATCHED: Duration = Duration::from_secs(10);

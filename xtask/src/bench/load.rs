@@ -1,6 +1,9 @@
 //! The loads, both pinned to one CPU, and how much longer one takes while it is traced.
 
-use std::{iter, num::NonZero, path::Path, process::Command, thread};
+use std::num::NonZero;
+use std::path::Path;
+use std::process::Command;
+use std::{iter, thread};
 
 use anyhow::{Context, Result, bail};
 

@@ -1,16 +1,15 @@
 //! `docs/overhead.md`.
 
-use std::{fmt::Write, thread};
+use std::fmt::Write;
+use std::thread;
 
 use procfs::{CpuInfo, Current};
 use schedscope::capture::preflight::kernel_release_name;
 use schedscope_ebpf::abi::program::{HOOKS, SCHED_SWITCH, SCHED_WAKING};
 
-use super::{
-    cost::{Cost, Difference, Programs, Reasons, Rival},
-    daemon_cost::DaemonCost,
-    load::{Load, Slowdown},
-};
+use super::cost::{Cost, Difference, Programs, Reasons, Rival};
+use super::daemon_cost::DaemonCost;
+use super::load::{Load, Slowdown};
 
 pub(super) struct Measured<'a> {
     pub(super) events: Programs,

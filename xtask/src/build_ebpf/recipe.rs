@@ -1,18 +1,14 @@
 //! How the object is built. Nothing here may depend on where the checkout, the registry or the target directory are: the same
 //! sources and toolchain give the same bytes on every machine.
 
-use std::{
-    fmt::Write as _,
-    fs,
-    os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
-};
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use object::{
-    build::elf::{Builder, SectionData},
-    elf::SHT_STRTAB,
-};
+use object::build::elf::{Builder, SectionData};
+use object::elf::SHT_STRTAB;
 
 use super::toolchain::Toolchain;
 use crate::workspace::{cargo, output, root, run, target_dir};

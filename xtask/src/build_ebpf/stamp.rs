@@ -1,6 +1,8 @@
 //! Ties the committed object to its sources, so that a plain `cargo test` notices when one changed without the other.
 
-use std::{fmt, fs, path::Path, str::FromStr};
+use std::path::Path;
+use std::str::FromStr;
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest, Sha256};

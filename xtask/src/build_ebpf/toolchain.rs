@@ -1,10 +1,8 @@
 //! Compilers that can build for the BPF target: any Rust from 1.87 on whose library sources are installed, and bpf-linker.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 

@@ -6,24 +6,21 @@ mod fleet;
 mod lab;
 mod scene;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    ops::RangeInclusive,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 
-use schedscope::{lab::serve::prometheus::Prometheus, metrics::catalog};
+use scene::{Choice, Scene, Trace, of_panel, wait_until};
+use schedscope::lab::serve::prometheus::Prometheus;
+use schedscope::metrics::catalog;
 use schedscope_ebpf::blocked::Reason;
-use schedscope_grafana::{
-    dashboards,
-    rules::{alerts, recordings},
-    variables::{annotations, choices},
-};
+use schedscope_grafana::dashboards;
+use schedscope_grafana::rules::{alerts, recordings};
+use schedscope_grafana::variables::{annotations, choices};
 use serde_json::{Value, json};
 
 use super::panels::{self, Page};
 use crate::workspace::{find_program, run, target_dir};
-use scene::{Choice, Scene, Trace, of_panel, wait_until};
 
 /// Names under which the browser is packaged.
 const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];

@@ -1,15 +1,15 @@
 //! The dashboards drawn by Grafana's published libraries, where there is no Grafana: the page `grafana/panels`, which asks Prometheus
 //! what the panels ask.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use axum::{Json, Router, extract, http::StatusCode, routing::get};
+use axum::http::StatusCode;
+use axum::routing::get;
+use axum::{Json, Router, extract};
 use schedscope::lab::serve::background::Background;
 use schedscope_grafana::dashboards;
 use serde_json::Value;

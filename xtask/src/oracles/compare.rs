@@ -2,17 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use schedscope::report::{
-    RunReport,
-    schema::{Quantiles, ThreadReport},
-};
+use schedscope::report::RunReport;
+use schedscope::report::schema::{Quantiles, ThreadReport};
 use schedscope_ebpf::bucket;
 
-use super::{
-    clock::Span,
-    replay::{Thread, Waits},
-    timehist::Shown,
-};
+use super::clock::Span;
+use super::replay::{Thread, Waits};
+use super::timehist::Shown;
 
 /// The quantiles of a report.
 pub(super) const QUANTILES: [&str; 3] = ["p50", "p90", "p99"];

@@ -8,10 +8,8 @@
 
 use std::collections::HashMap;
 
-use super::{
-    clock::{self, IDLE, Span},
-    ring::{DEAD, Event, Kind},
-};
+use super::clock::{self, IDLE, Span};
+use super::ring::{DEAD, Event, Kind};
 
 /// Bits of `prev_state` for a thread that cannot go on; the one above them marks a preemption (`TASK_REPORT_MAX`).
 const BLOCKED: u64 = 0xff;

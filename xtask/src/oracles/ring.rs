@@ -2,13 +2,11 @@
 //!
 //! Nothing of it is ours: the kernel writes the events and their layout (`events/*/format`, `events/header_page`).
 
-use std::{
-    collections::HashMap,
-    fs::{self, File, OpenOptions},
-    io::{ErrorKind, Read},
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-};
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;

@@ -3,18 +3,14 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use schedscope::report::{
-    RunReport,
-    schema::{Quantiles, ThreadReport},
-};
+use schedscope::report::RunReport;
+use schedscope::report::schema::{Quantiles, ThreadReport};
 
-use super::{
-    clock::{self, Span},
-    compare::compare,
-    replay::{Thread, Waits, replay},
-    ring::{Event, Kind, rename, with_hidden},
-    timehist,
-};
+use super::clock::{self, Span};
+use super::compare::compare;
+use super::replay::{Thread, Waits, replay};
+use super::ring::{Event, Kind, rename, with_hidden};
+use super::timehist;
 
 /// What a thread does with its turn on the one CPU.
 #[derive(Clone, Copy, Debug)]

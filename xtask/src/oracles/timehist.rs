@@ -1,6 +1,8 @@
 //! `perf sched timehist`: another reader of the same events, with arithmetic of its own.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use regex::Regex;

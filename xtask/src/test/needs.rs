@@ -1,24 +1,19 @@
 //! What checks need from the host. As root on Debian or Ubuntu it is installed; elsewhere the reason says what to install.
 
-use std::{
-    fs::{self, Permissions},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-    process::Command,
-};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use schedscope::capture::{kernel::enable_stats, preflight};
+use schedscope::capture::kernel::enable_stats;
+use schedscope::capture::preflight;
 
-use crate::{
-    build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain},
-    fuzz,
-    grafana::panels,
-    oracles,
-    outcome::Outcome,
-    vm,
-    workspace::{cargo, find_program, output, require_root, run, tools_dir, unpack_package},
-};
+use crate::build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain};
+use crate::grafana::panels;
+use crate::outcome::Outcome;
+use crate::workspace::{cargo, find_program, output, require_root, run, tools_dir, unpack_package};
+use crate::{fuzz, oracles, vm};
 
 /// Something that a check can't do without.
 pub(super) struct Need {

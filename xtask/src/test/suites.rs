@@ -1,20 +1,16 @@
 //! Suites of many tests: run with our terminal, and counted from what they print.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{self, BufRead, BufReader},
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::{
-    outcome::{Counts, Outcome},
-    rust_tests::RustTests,
-    workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, root, run},
-};
+use crate::outcome::{Counts, Outcome};
+use crate::rust_tests::RustTests;
+use crate::workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, root, run};
 
 /// What a complete daemon exposes: the expectation of a test, so it is always up to date.
 const EXPOSITION: &str = "daemon/src/metrics/golden.prom";

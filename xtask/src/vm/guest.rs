@@ -1,24 +1,24 @@
 //! The inside: this program as the first process of the machine. It runs the plan and reports over the second serial port; the
 //! first has the kernel's messages.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    net::UdpSocket,
-    os::fd::AsRawFd,
-    path::Path,
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::net::UdpSocket;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use perf_event::{Builder, Counter, events::Software};
+use perf_event::events::Software;
+use perf_event::{Builder, Counter};
 use rustix::mount::{MountFlags, mount};
 use schedscope::capture::kernel::{StatsGuard, enable_stats};
 use schedscope_ebpf::abi::program;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::plan::{EMULATED, Message, OWN_MACHINE, Outcome, PLAN, REPORT, Step};
 use crate::workspace::PRIVILEGED;

@@ -1,13 +1,11 @@
 //! The machine's files: this program as `/init`, the programs under test at the paths they have here, and their shared libraries.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    io::Write as _,
-    os::unix::ffi::OsStrExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use cpio::NewcBuilder;

@@ -4,11 +4,9 @@
 //! is used as long as its SHA-256 is the one noted when it was fetched; apt checks the package it comes from against the archive's
 //! signature. No hash is committed: the archive replaces a package with every security fix and drops the old one.
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};

@@ -1,15 +1,12 @@
 //! A machine under QEMU, by emulation, since nested virtualisation is rarely available. Its kernel's messages go to a file, the results of
 //! the plan to us.
 
-use std::{
-    fs,
-    io::{BufRead, BufReader, Read},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    thread,
-    time::Duration,
-};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 

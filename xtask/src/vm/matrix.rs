@@ -1,23 +1,19 @@
 //! Boots one kernel after another and takes them through the plan.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{
-    budget::Budget,
-    initramfs::Programs,
-    kernels::{Image, Kernel},
-    machine::Machine,
-    plan::{Message, Step},
-    results::{self, Finding, KernelResult},
-    verdict::{self, Verdict},
-};
+use super::budget::Budget;
+use super::initramfs::Programs;
+use super::kernels::{Image, Kernel};
+use super::machine::Machine;
+use super::plan::{Message, Step};
+use super::results::{self, Finding, KernelResult};
+use super::verdict::{self, Verdict};
 use crate::workspace::target_dir;
 
 /// An emulated machine boots in 4 to 8 seconds; this is for one that is starved.

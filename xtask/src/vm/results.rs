@@ -1,17 +1,17 @@
 //! What the machines found: as data, `target/vm/results.json`, and as the tables that are printed at the end.
 
-use std::{collections::BTreeSet, iter};
+use std::collections::BTreeSet;
+use std::iter;
 
-use comfy_table::{CellAlignment, Table, presets::UTF8_FULL_CONDENSED};
+use comfy_table::presets::UTF8_FULL_CONDENSED;
+use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    budget::Counts,
-    kernels::{self, Kernel},
-    plan::{Outcome, Step},
-    verdict::Verdict,
-};
+use super::budget::Counts;
+use super::kernels::{self, Kernel};
+use super::plan::{Outcome, Step};
+use super::verdict::Verdict;
 
 /// One step on one kernel. Who writes it leaves the residuals as they are in the report; who reads it says what they are.
 #[derive(Debug, Default, Serialize, Deserialize)]

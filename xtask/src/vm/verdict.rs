@@ -1,16 +1,12 @@
 //! Whether a step showed what it had to. Pure.
 
-use schedscope::{
-    commands::check::Comparison,
-    verify::{self, Check},
-};
+use schedscope::commands::check::Comparison;
+use schedscope::verify::{self, Check};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    budget::Counts,
-    plan::{Expect, Outcome, Step},
-};
+use super::budget::Counts;
+use super::plan::{Expect, Outcome, Step};
 use crate::rust_tests::RustTests;
 
 /// A run that must lose nothing.

@@ -3,11 +3,9 @@
 //! Both versions of cgroups are read as they are mounted here: of a process's group and of each group above it, since any of them can have
 //! the limit that binds. In a container the group at the top of the mount is the container's own.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use procfs::process::{MountInfo, Process};
 

@@ -1,9 +1,13 @@
-use std::{cell::RefCell, path::PathBuf, rc::Rc, time::Duration};
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
-use crate::capture::{python::Found, snapshot::tests::thread};
+use crate::capture::python::Found;
+use crate::capture::snapshot::tests::thread;
 
 const SECOND_NS: u64 = 1_000_000_000;
 

@@ -229,8 +229,9 @@ fn body_size(this: &Type) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     #[test]
     fn finds_members_of_the_running_kernel() {

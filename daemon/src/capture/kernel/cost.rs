@@ -1,11 +1,11 @@
 //! What the programs cost, by the kernel's own statistics.
 
-use std::{
-    collections::BTreeSet,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
-};
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use aya::{Ebpf, programs::Program, sys::Stats};
+use aya::Ebpf;
+use aya::programs::Program;
+use aya::sys::Stats;
 
 use super::KernelError;
 

@@ -1,27 +1,18 @@
 //! Loads the object with the running kernel's offsets and the machine's sizes, and attaches each program with a verdict.
 
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::{
-    Btf as AyaBtf, Ebpf, EbpfLoader,
-    maps::{Array, HashMap, MapData, Stack},
-    programs::{BtfTracePoint, Iter},
-};
+use aya::maps::{Array, HashMap, MapData, Stack};
+use aya::programs::{BtfTracePoint, Iter};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use procfs::process::Process;
-use schedscope_ebpf::{
-    abi::{PIDS_PER_ENTRY, map, program},
-    params,
-};
+use schedscope_ebpf::abi::{PIDS_PER_ENTRY, map, program};
+use schedscope_ebpf::params;
 
-use super::{
-    KernelError, btf, constants,
-    mapped::{MappedArray, Words},
-    records::Records,
-    syscalls,
-};
+use super::mapped::{MappedArray, Words};
+use super::records::Records;
+use super::{KernelError, btf, constants, syscalls};
 use crate::capture::topology::Topology;
 
 /// The BPF programs, compiled from `ebpf/` by `cargo xtask build-ebpf` and committed.

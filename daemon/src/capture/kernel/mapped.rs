@@ -1,18 +1,14 @@
 //! A BPF array map mapped into memory, so that reading it costs no system call.
 
-use std::{
-    io,
-    marker::PhantomData,
-    mem::size_of,
-    os::fd::{AsRawFd, BorrowedFd},
-    ptr::{self, NonNull},
-};
+use std::io;
+use std::marker::PhantomData;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::{self, NonNull};
 
-use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, TaskRecord},
-    residual::Residuals,
-    wait_account::WaitAccount,
-};
+use schedscope_ebpf::abi::{Cell, CpuRecord, TaskRecord};
+use schedscope_ebpf::residual::Residuals;
+use schedscope_ebpf::wait_account::WaitAccount;
 
 /// Records made of whole 64-bit words, valid with any bits in them.
 ///

@@ -18,32 +18,26 @@ mod records;
 mod resume;
 mod syscalls;
 
+use std::collections::HashMap;
+use std::io;
+
+use aya::Ebpf;
+use aya::maps::{MapData, Queue};
 pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_maps_and_links, host_programs};
 pub(crate) use load::MAX_OWNERS;
 pub use load::{ProgramStatus, Sizes};
-
-use std::{collections::HashMap, io};
-
-use aya::{
-    Ebpf,
-    maps::{MapData, Queue},
-};
-use rustix::time::{ClockId, clock_gettime};
-use schedscope_ebpf::{
-    abi::{Cell, CpuRecord, ExecKey, Owner, SEED_DONE, SEED_EVERY, TaskRecord, map, program},
-    gil::{AddressRange, RANGES},
-    residual::Residuals,
-    wait_account::WaitAccount,
-};
-
-use crate::capture::{
-    snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId},
-    topology::Topology,
-};
 use mapped::MappedArray;
 use offers::Offers;
 use owners::Provisionals;
 use records::{Patience, Records, Slot};
+use rustix::time::{ClockId, clock_gettime};
+use schedscope_ebpf::abi::{Cell, CpuRecord, ExecKey, Owner, SEED_DONE, SEED_EVERY, TaskRecord, map, program};
+use schedscope_ebpf::gil::{AddressRange, RANGES};
+use schedscope_ebpf::residual::Residuals;
+use schedscope_ebpf::wait_account::WaitAccount;
+
+use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
+use crate::capture::topology::Topology;
 
 /// Why the kernel side does not work, and the fix where there is one.
 #[derive(Debug, thiserror::Error)]

@@ -4,23 +4,19 @@
 //! thread and enters it under the thread's id; the thread's first event makes the record its own (`take_up` in `ebpf/src/tasks.rs`).
 //! This does less than an iterator: a thread whose fork was not seen is found only if its process was named.
 
-use std::{
-    array,
-    collections::HashMap,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::array;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use aya::{
-    Ebpf,
-    maps::{MapData, MapError, Stack},
-};
+use aya::Ebpf;
+use aya::maps::{MapData, MapError, Stack};
 use procfs::process::{Process, Task, all_processes};
-use schedscope_ebpf::{
-    abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, SEED_EVERY, TaskRecord, map},
-    task_clock::{Phase, TaskClock},
-};
+use schedscope_ebpf::abi::{KernelCounts, OFFERED, PIDS_PER_ENTRY, SEED_EVERY, TaskRecord, map};
+use schedscope_ebpf::task_clock::{Phase, TaskClock};
 
-use super::{KernelError, load, mapped::MappedArray, now_ns, records::Records};
+use super::mapped::MappedArray;
+use super::records::Records;
+use super::{KernelError, load, now_ns};
 use crate::capture::snapshot::{Tgid, WorkloadId};
 
 /// The host's pid namespace, whose inode number is fixed (`PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`).

@@ -2,16 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aya::{
-    Ebpf,
-    maps::{HashMap, MapData, MapError, Stack},
-};
+use aya::Ebpf;
+use aya::maps::{HashMap, MapData, MapError, Stack};
 use schedscope_ebpf::abi::{Cell, ExecKey, Owner, Provisional, map};
 
-use super::{
-    KernelError, load,
-    mapped::{MappedArray, Words},
-};
+use super::mapped::{MappedArray, Words};
+use super::{KernelError, load};
 use crate::capture::snapshot::{Arrivals, ProvisionalWorkload, WorkloadId};
 
 /// The entries of the provisional workloads.

@@ -1,18 +1,14 @@
 //! Thread records out of the map, each consistent in itself.
 
-use std::{
-    io,
-    mem::offset_of,
-    os::fd::{AsFd, OwnedFd},
-    sync::atomic::{AtomicU32, Ordering, fence},
-    thread::sleep,
-    time::{Duration, Instant},
-};
+use std::io;
+use std::mem::offset_of;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
-use schedscope_ebpf::{
-    abi::TaskRecord,
-    gil::{AddressRange, RANGES},
-};
+use schedscope_ebpf::abi::TaskRecord;
+use schedscope_ebpf::gil::{AddressRange, RANGES};
 
 use super::mapped::MappedArray;
 

@@ -4,7 +4,8 @@
 //! reported as waiting, perhaps for seconds. Waits that long are rare, so asking `/proc` about each costs little.
 
 use procfs::process::Process;
-use schedscope_ebpf::{abi::TaskRecord, task_clock::Phase};
+use schedscope_ebpf::abi::TaskRecord;
+use schedscope_ebpf::task_clock::Phase;
 
 /// Waits shorter than this are taken as they are.
 const SUSPICIOUS_NS: u64 = 10_000_000;

@@ -6,10 +6,8 @@
 
 use std::cell::Cell;
 
-use object::{
-    Endianness, Pod, U32, U64, elf,
-    read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym},
-};
+use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, Sym};
+use object::{Endianness, Pod, U32, U64, elf};
 
 use super::file::Source;
 
@@ -312,7 +310,8 @@ fn get<T: Pod, S: Source + ?Sized>(data: &S, offset: u64) -> Option<T> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{fs, sync::LazyLock};
+    use std::fs;
+    use std::sync::LazyLock;
 
     use super::*;
 

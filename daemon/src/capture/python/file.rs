@@ -1,10 +1,8 @@
 //! A file of a stranger, in small pieces and up to a limit.
 
-use std::{
-    cell::{Cell, RefCell},
-    fs::File,
-    os::unix::fs::FileExt,
-};
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 
 /// Pieces looked at in one file. A `libpython` takes a few hundred, one more for each section and its name.
 pub(super) const PIECES_MAX: u32 = 65_536;

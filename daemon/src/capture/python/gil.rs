@@ -125,10 +125,9 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::{
-        super::{elf::Variable, image::Found},
-        *,
-    };
+    use super::super::elf::Variable;
+    use super::super::image::Found;
+    use super::*;
 
     const OFFSETS: Offsets = Offsets { head: 40, next: 0, id: 8, gil: 384 };
     const RUNTIME: AddressRange = AddressRange { start: 0x5000_0000, end: 0x5007_0000 };

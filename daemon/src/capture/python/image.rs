@@ -1,12 +1,11 @@
 //! What an ELF file says about the CPython in it.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
+use std::sync::Arc;
 
-use super::{
-    elf::{Elf, Segment, Variable},
-    file::Source,
-    place,
-};
+use super::elf::{Elf, Segment, Variable};
+use super::file::Source;
+use super::place;
 use crate::values::values;
 
 /// The first bytes of `_PyRuntime` from CPython 3.13 on; `_Py_DebugOffsets` in `Include/internal/pycore_debug_offsets.h`.
@@ -214,15 +213,16 @@ impl Image {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs::File, io::Write};
+    use std::fs::File;
+    use std::io::Write;
 
-    use object::{Endianness, elf, pod::bytes_of};
+    use object::pod::bytes_of;
+    use object::{Endianness, elf};
     use proptest::prelude::*;
 
-    use super::{
-        super::{elf::tests::PROGRAM, file::Pieces},
-        *,
-    };
+    use super::super::elf::tests::PROGRAM;
+    use super::super::file::Pieces;
+    use super::*;
 
     /// A file of a few bytes and many holes: a header changed by `change`, then what is at which offset, then nothing up to a GiB.
     fn sparse(change: impl Fn(&mut elf::FileHeader64<Endianness>), parts: &[(u64, &[u8])]) -> File {

@@ -2,10 +2,8 @@
 //!
 //! Names are bytes: a file may have any.
 
-use std::{
-    collections::HashSet,
-    io::{self, BufRead, BufReader, Read},
-};
+use std::collections::HashSet;
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::names::{Hints, file_name};
 
@@ -166,7 +164,8 @@ fn hex(number: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, io::repeat};
+    use std::cell::Cell;
+    use std::io::repeat;
 
     use proptest::prelude::*;
 

@@ -1,10 +1,8 @@
 //! Which file systems a user's own process may stand behind. Reading from one waits for that process, for as long as it likes, and so may
 //! asking for a file's attributes or for a page of memory that comes from it. They are known by the tables of mounts, without asking them.
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader, Read},
-};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
 
 use super::maps::Device;
 

@@ -2,10 +2,8 @@
 
 use schedscope_ebpf::gil::AddressRange;
 
-use super::{
-    elf::{Segment, Variable},
-    maps::{MappedFile, Mapping, from},
-};
+use super::elf::{Segment, Variable};
+use super::maps::{MappedFile, Mapping, from};
 
 /// Addresses at which a file may be loaded that are looked at. A file that is loaded has one, or a few if it is loaded again.
 const BIASES_MAX: usize = 1024;

@@ -1,38 +1,31 @@
 //! From a process to its interpreter: what `/proc` and files say.
 
-use std::{
-    array,
-    cell::OnceCell,
-    collections::HashMap,
-    ffi::OsStr,
-    fs::File,
-    io::{self, Read},
-    mem,
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::{ffi::OsStrExt, fs::FileExt},
-    },
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{array, mem};
 
-use rustix::{
-    fs::{self, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags},
-    time::{ClockId, clock_gettime},
-};
+use rustix::fs::{self, AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
+use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::gil::{AddressRange, RANGES};
 
-use super::{
-    file::Pieces,
-    gil::{Gil, Memory, read_gils},
-    image::{self, Found, GilKind, Image, Verdict, Version},
-    maps::{CodeFile, Device, Maps},
-    mounts::Mounts,
-    names::file_name,
-    place,
-};
-use crate::{capture::snapshot::Tgid, values::values};
+use super::file::Pieces;
+use super::gil::{Gil, Memory, read_gils};
+use super::image::{self, Found, GilKind, Image, Verdict, Version};
+use super::maps::{CodeFile, Device, Maps};
+use super::mounts::Mounts;
+use super::names::file_name;
+use super::place;
+use crate::capture::snapshot::Tgid;
+use crate::values::values;
 
 /// Files remembered at least, of those seen last; at most twice as many. A host has a few thousand different libraries and executables.
 const FILES_KNOWN: usize = 4096;
@@ -401,10 +394,8 @@ impl Memory for DataOf<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        ffi::CStr,
-        process::{Child, Command, Stdio},
-    };
+    use std::ffi::CStr;
+    use std::process::{Child, Command, Stdio};
 
     use proptest::prelude::*;
 

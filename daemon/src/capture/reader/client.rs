@@ -1,32 +1,24 @@
 //! Our side: starts helpers, asks them, kills and reaps them. Nothing here waits for one.
 
-use std::{
-    cell::Cell,
-    io,
-    mem::MaybeUninit,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::process::{CommandExt, ExitStatusExt},
-    },
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
-    time::Duration,
-};
+use std::cell::Cell;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
-use rustix::{
-    event::epoll,
-    io::Errno,
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
-    process::{Pid, Resource, Rlimit, getrlimit, prlimit},
-};
+use rustix::event::epoll;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-use super::{
-    Answer, Health, Reader,
-    policy::{LEFT_BEHIND_MAX, Policy, Restart},
-    serve::NAME,
-    wire,
-};
-use crate::capture::{python::Unresolved, snapshot::Tgid};
+use super::policy::{LEFT_BEHIND_MAX, Policy, Restart};
+use super::serve::NAME;
+use super::{Answer, Health, Reader, wire};
+use crate::capture::python::Unresolved;
+use crate::capture::snapshot::Tgid;
 
 /// What a helper may be asked about between two snapshots, which are 250 ms apart: at most this part of a CPU.
 const TURN: Duration = Duration::from_millis(100);
@@ -271,11 +263,9 @@ fn why(status: ExitStatus) -> Restart {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        path::Path,
-        thread::sleep,
-        time::{Duration, Instant},
-    };
+    use std::path::Path;
+    use std::thread::sleep;
+    use std::time::{Duration, Instant};
 
     use tempfile::TempDir;
 

@@ -18,16 +18,15 @@ mod policy;
 mod serve;
 mod wire;
 
-use std::{fmt, time::Duration};
+use std::fmt;
+use std::time::Duration;
 
 pub use client::Client;
 pub use policy::Restart;
 pub use serve::{NAME, serve};
 
-use super::{
-    python::{Interpreter, Resolver, Unresolved},
-    snapshot::Tgid,
-};
+use super::python::{Interpreter, Resolver, Unresolved};
+use super::snapshot::Tgid;
 
 /// What was found of a process.
 pub type Answer = Result<Option<Interpreter>, Unresolved>;

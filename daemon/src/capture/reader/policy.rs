@@ -1,6 +1,7 @@
 //! When a helper is asked, killed, given up and replaced. Pure: told what happened and when.
 
-use crate::{capture::snapshot::Tgid, values::values};
+use crate::capture::snapshot::Tgid;
+use crate::values::values;
 
 /// Time for one process, which takes 50 ms of CPU time at most. A host whose CPUs are all busy, or a cold disk, makes it longer.
 pub(super) const DEADLINE_NS: u64 = 2_000_000_000;

@@ -1,14 +1,13 @@
 //! The helper itself: answers one question after the other until its socket is closed.
 
 use anyhow::{Context, bail};
-use rustix::{
-    io::Errno,
-    net::{RecvFlags, SendFlags, recv, send},
-    stdio::stdin,
-    thread::set_name,
-};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::stdio::stdin;
+use rustix::thread::set_name;
 
-use super::{confine::confine, wire};
+use super::confine::confine;
+use super::wire;
 use crate::capture::python::Resolver;
 
 /// Name of the subcommand, and of its process.

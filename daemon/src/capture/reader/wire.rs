@@ -1,16 +1,15 @@
 //! Questions and answers as bytes, a datagram each. Neither side believes the other: sizes are bounded, and what cannot be decoded is no
 //! answer.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 
 use schedscope_ebpf::gil::AddressRange;
 use serde::{Deserialize, Serialize};
 
 use super::Answer;
-use crate::capture::{
-    python::{Found, Gil, GilKind, Interpreter, Unresolved, Version},
-    snapshot::Tgid,
-};
+use crate::capture::python::{Found, Gil, GilKind, Interpreter, Unresolved, Version};
+use crate::capture::snapshot::Tgid;
 
 /// A process.
 pub(super) const QUESTION_BYTES: usize = 4;

@@ -1,5 +1,6 @@
 use proptest::prelude::*;
-use schedscope_ebpf::{abi::CpuRecord, task_clock::Phase};
+use schedscope_ebpf::abi::CpuRecord;
+use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
 use crate::capture::snapshot::tests::thread;

@@ -1,9 +1,12 @@
 use std::array;
 
-use schedscope_ebpf::{abi::Cell, blocked::Reason, task_clock::Phase};
+use schedscope_ebpf::abi::Cell;
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
-use crate::capture::{distribution::tests::histogram, snapshot::tests::thread};
+use crate::capture::distribution::tests::histogram;
+use crate::capture::snapshot::tests::thread;
 
 /// A cell in which every counter is another multiple of `n`.
 fn cell(n: u64) -> Cell {

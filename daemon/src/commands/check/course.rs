@@ -1,29 +1,24 @@
 //! Runs and traces the tree, and asks the kernel about it on the way.
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Stdio},
-    sync::mpsc::{Receiver, RecvTimeoutError, channel},
-    time::{Duration, Instant},
-};
+use std::io::{BufRead, BufReader};
+use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use super::{
-    load::{self, RESTING},
-    outcome::Outcome,
-};
-use crate::{
-    capture::{run::Subject, session::Session, snapshot::Tgid, spawn::Gated, topology::Topology},
-    commands::allowed_cpus,
-    report::build::build,
-    verify::{
-        Check, affinity,
-        host::{self, HostReading, Perf},
-        proc::{self, TaskCounters},
-        verdict, wait4,
-    },
-};
+use super::load::{self, RESTING};
+use super::outcome::Outcome;
+use crate::capture::run::Subject;
+use crate::capture::session::Session;
+use crate::capture::snapshot::Tgid;
+use crate::capture::spawn::Gated;
+use crate::capture::topology::Topology;
+use crate::commands::allowed_cpus;
+use crate::report::build::build;
+use crate::verify::host::{self, HostReading, Perf};
+use crate::verify::proc::{self, TaskCounters};
+use crate::verify::{Check, affinity, verdict, wait4};
 
 /// The tree may take this many times as long as it is told to work, and half a minute: the host may be busy.
 const PATIENCE: f64 = 60.0;

@@ -3,14 +3,12 @@
 //! It works, then rests until it is told to go on, so that its counters can be read by others while they stand still; then come the
 //! parts that end threads: short processes, and a thread that execs away its process.
 
-use std::{
-    io::{self, BufRead, Read, Write},
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
-    sync::Barrier,
-    thread::{scope, sleep},
-    time::{Duration, Instant},
-};
+use std::io::{self, BufRead, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Barrier;
+use std::thread::{scope, sleep};
+use std::time::{Duration, Instant};
 
 use schedscope_workloads::{pin_to, usable_cpus};
 

@@ -1,14 +1,13 @@
 //! What came of a check: a table for people, JSON for machines.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    report::RunReport,
-    verify::{Residual, Verdict},
-};
+use crate::report::RunReport;
+use crate::verify::{Residual, Verdict};
 
 const SCHEMA: &str = "schedscope.check/1";
 
@@ -146,7 +145,8 @@ fn note<'a>(reasons: &mut Vec<&'a str>, because: &'a str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::{Bounds, Check, comparison::OUT_OF_BOUNDS};
+    use crate::verify::comparison::OUT_OF_BOUNDS;
+    use crate::verify::{Bounds, Check};
 
     fn outcome(counts_differ_by: f64) -> Outcome {
         let usage = Residual::new("wait4", "ru_nvcsw", 103.0 + counts_differ_by, 100.0, Bounds::between(3.0, 4.0));

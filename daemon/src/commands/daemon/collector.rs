@@ -1,39 +1,31 @@
 //! What the daemon knows: which processes there are, what they have done, and how the last reading went. It reads no map: it is
 //! given readings, and returns orders for the kernel side.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::collections::HashMap;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
 use prometheus::process_collector::ProcessCollector;
 use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::residual::Residuals;
 
-use crate::{
-    capture::{
-        allowance::CpuSet,
-        interpreters::{Interpreters, Told},
-        kernel::{ProgramCost, ProgramStatus, now_ns},
-        preflight::kernel_release_name,
-        snapshot::{Cpu, Snapshot, WorkloadId},
-        topology::Topology,
-    },
-    config::Config,
-    diagnose::live::Live,
-    label::{Move, NameSource, Scanner, owners::OwnerOrders, proc::read_identity},
-    metrics::{
-        exposition::{Collection, CpuTotals, Exposition, Program, Workload},
-        host_totals::HostTotals,
-        labels::{Refusal, Stage},
-        text,
-    },
-    serve::{
-        handle::{self, LastReading, Status, WorkloadStatus},
-        history::{Figures, History, Reading, Row},
-    },
-};
+use crate::capture::allowance::CpuSet;
+use crate::capture::interpreters::{Interpreters, Told};
+use crate::capture::kernel::{ProgramCost, ProgramStatus, now_ns};
+use crate::capture::preflight::kernel_release_name;
+use crate::capture::snapshot::{Cpu, Snapshot, WorkloadId};
+use crate::capture::topology::Topology;
+use crate::config::Config;
+use crate::diagnose::live::Live;
+use crate::label::owners::OwnerOrders;
+use crate::label::proc::read_identity;
+use crate::label::{Move, NameSource, Scanner};
+use crate::metrics::exposition::{Collection, CpuTotals, Exposition, Program, Workload};
+use crate::metrics::host_totals::HostTotals;
+use crate::metrics::labels::{Refusal, Stage};
+use crate::metrics::text;
+use crate::serve::handle::{self, LastReading, Status, WorkloadStatus};
+use crate::serve::history::{Figures, History, Reading, Row};
 
 /// What `/status` says then.
 const READER_FAILURE: &str = "the processes that read others cannot be killed: they wait for a file system that does not answer; no other process is read \
@@ -259,10 +251,12 @@ fn ns(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use schedscope_ebpf::{abi::Cell, task_clock::Phase};
+    use schedscope_ebpf::abi::Cell;
+    use schedscope_ebpf::task_clock::Phase;
 
     use super::*;
-    use crate::capture::snapshot::{Tid, tests::thread};
+    use crate::capture::snapshot::Tid;
+    use crate::capture::snapshot::tests::thread;
 
     const HOUR_NS: u64 = 3_600_000_000_000;
 

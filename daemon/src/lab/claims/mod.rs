@@ -8,14 +8,9 @@ mod text;
 mod tolerances;
 mod view;
 
+pub use rules::ALL;
 use schedscope_workloads::median;
 use serde::{Deserialize, Serialize};
-
-use super::{
-    cell::{Problem, Row, find},
-    units::Unit,
-};
-pub use rules::ALL;
 pub use text::remarks;
 pub(crate) use text::{lines, text};
 pub(crate) use tolerances::FOREIGN_MAX_SPEED;
@@ -23,6 +18,9 @@ pub use tolerances::TOLERANCES;
 pub(crate) use view::CALIBRATION;
 pub use view::Gate;
 use view::{Reading, Ruling, View};
+
+use super::cell::{Problem, Row, find};
+use super::units::Unit;
 
 /// One claim.
 pub struct Claim {

@@ -2,19 +2,14 @@
 //!
 //! A rule is a pure function of one round. `docs/claims/` has the rules in words, with the same tolerances.
 
-use super::{
-    Claim,
-    tolerances::{
-        CLEARLY_MORE, DOES_NOT_MATTER, FAR_FEWER, FOLLOWS_INTERVAL, FORCED_PER_SECOND, GIL_BOUND, GIL_FREE, HELD_UP, MATTERS,
-        MORE_RESPONSIVE, NO_FASTER, NO_GAIN, ONE_RUNS, OVERLAPPING, PARALLEL, RESPONSIVE_SECONDS, SEVERAL_RUN, WAITS_MORE,
-        WANTS_ALL,
-    },
-    view::{CellRun, Gate, Reading, Ruling, View, rule},
+use super::Claim;
+use super::tolerances::{
+    CLEARLY_MORE, DOES_NOT_MATTER, FAR_FEWER, FOLLOWS_INTERVAL, FORCED_PER_SECOND, GIL_BOUND, GIL_FREE, HELD_UP, MATTERS,
+    MORE_RESPONSIVE, NO_FASTER, NO_GAIN, ONE_RUNS, OVERLAPPING, PARALLEL, RESPONSIVE_SECONDS, SEVERAL_RUN, WAITS_MORE, WANTS_ALL,
 };
-use crate::lab::units::{
-    Unit::{Bytes, Count, Factor, Percent, Plain, Rate, Seconds},
-    percent,
-};
+use super::view::{CellRun, Gate, Reading, Ruling, View, rule};
+use crate::lab::units::Unit::{Bytes, Count, Factor, Percent, Plain, Rate, Seconds};
+use crate::lab::units::percent;
 
 /// What a claim has that says nothing else.
 const CLAIM: Claim =

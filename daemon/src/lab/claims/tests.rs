@@ -6,10 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    lab::{cell::Cell, figures::Figures, sample::Sample},
-    report::schema::ThreadReport,
-};
+use crate::lab::cell::Cell;
+use crate::lab::figures::Figures;
+use crate::lab::sample::Sample;
+use crate::report::schema::ThreadReport;
 
 const CPUS: usize = 4;
 

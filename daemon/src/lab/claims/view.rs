@@ -5,15 +5,11 @@
 use serde_json::Value;
 
 use super::tolerances::{CALIBRATION_MIN, FOREIGN_MAX_DEMAND, FOREIGN_MAX_SPEED, FOREIGN_MAX_WAITING, STEAL_MAX};
-use crate::{
-    lab::{
-        cell::{NATIVE, Row, find},
-        figures::Figures,
-        sample::Sample,
-        units::{Unit, percent},
-    },
-    report::schema::ThreadReport,
-};
+use crate::lab::cell::{NATIVE, Row, find};
+use crate::lab::figures::Figures;
+use crate::lab::sample::Sample;
+use crate::lab::units::{Unit, percent};
+use crate::report::schema::ThreadReport;
 
 /// Name of the cell that measures what the machine can give: native threads, one per CPU.
 pub(crate) const CALIBRATION: &str = "native-spin-per-cpu";

@@ -1,9 +1,7 @@
 //! A small web server on a thread of its own.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    thread,
-};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 
 use anyhow::{Context, Result};
 use axum::Router;

@@ -1,18 +1,16 @@
 //! What Prometheus saw of a cell beside what the lab measured at the same time.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{
-    diagnose::ModelName,
-    metrics::catalog::{WORKLOAD_INFO, WORKLOAD_ON_CPU, WORKLOAD_THREADS},
-};
-
 use super::prometheus::Prometheus;
+use crate::diagnose::ModelName;
 use crate::lab::cell::{Problem, Row};
+use crate::metrics::catalog::{WORKLOAD_INFO, WORKLOAD_ON_CPU, WORKLOAD_THREADS};
 
 /// A cell is visible if at least this many scrapes saw it.
 const SCRAPES: usize = 3;

@@ -1,20 +1,16 @@
 //! A Grafana of the lab's own, provisioned with the shipped files.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::lab::{
-    child::Stop,
-    embedded::{self, DASHBOARDS},
-    http::Http,
-    server::Server,
-};
+use crate::lab::child::Stop;
+use crate::lab::embedded::{self, DASHBOARDS};
+use crate::lab::http::Http;
+use crate::lab::server::Server;
 
 /// Its first start fills a database, which takes a while.
 const START_LIMIT: Duration = Duration::from_secs(120);

@@ -10,31 +10,27 @@ mod names;
 pub mod phases;
 pub mod prometheus;
 
-use std::{
-    env,
-    ffi::OsString,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::{Path, PathBuf},
-    thread::sleep,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::env;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-
-use super::{
-    cell::{Cell, Kind, Row},
-    child::Stop,
-    daemon::{self, free_address},
-    embedded::{self, DASHBOARDS},
-    host::give_to_user,
-    http::Http,
-    measure::Tracer,
-    server::Server,
-};
 pub use compare::Shown;
 use grafana::Source;
 use phases::{Phase, Phases};
 use prometheus::{Prometheus, Settings};
+
+use super::cell::{Cell, Kind, Row};
+use super::child::Stop;
+use super::daemon::{self, free_address};
+use super::embedded::{self, DASHBOARDS};
+use super::host::give_to_user;
+use super::http::Http;
+use super::measure::Tracer;
+use super::server::Server;
 
 const SCRAPE_SECONDS: u32 = 1;
 /// One more scrape has been made after this time.

@@ -3,7 +3,10 @@
 //! All cells of a runtime are the same program. An interpreter is called by a symbolic link, which gives all its processes the
 //! link's name; the native program has a hard link for each cell.
 
-use std::{fmt::Write, fs, os::unix::fs::symlink, path::Path};
+use std::fmt::Write;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -53,11 +56,9 @@ pub(super) fn configuration(cells: &[Cell]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::Config,
-        lab::cell::{NATIVE, tests},
-        label::identity::Identity,
-    };
+    use crate::config::Config;
+    use crate::lab::cell::{NATIVE, tests};
+    use crate::label::identity::Identity;
 
     #[test]
     fn the_daemon_takes_the_rules_and_tells_the_cells_apart() {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use axum::{Router, routing::get};
+use axum::Router;
+use axum::routing::get;
 use prometheus::{IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::background::Background;

@@ -1,12 +1,18 @@
 //! A Prometheus of the lab's own: the shipped configuration, rules and alerts, with the daemon's address put in.
 
-use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
 
-use crate::lab::{child::Stop, embedded, http::Http, server::Server};
+use crate::lab::child::Stop;
+use crate::lab::embedded;
+use crate::lab::http::Http;
+use crate::lab::server::Server;
 
 const START_LIMIT: Duration = Duration::from_secs(30);
 

@@ -1,14 +1,13 @@
 use proptest::prelude::*;
-use schedscope_ebpf::{abi::Cell, task_clock::Phase};
+use schedscope_ebpf::abi::Cell;
+use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
-use crate::{
-    capture::{
-        snapshot::{Arrivals, Tgid, tests::thread},
-        totals::Aggregate,
-    },
-    label::{Scanner, rules::Rule},
-};
+use crate::capture::snapshot::tests::thread;
+use crate::capture::snapshot::{Arrivals, Tgid};
+use crate::capture::totals::Aggregate;
+use crate::label::Scanner;
+use crate::label::rules::Rule;
 
 const NAMED: usize = 4;
 const PROVISIONAL: usize = 5;

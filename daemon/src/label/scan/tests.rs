@@ -1,16 +1,13 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use schedscope_ebpf::{
-    abi::{ExecKey, TaskRecord},
-    task_clock::Phase,
-};
+use schedscope_ebpf::abi::{ExecKey, TaskRecord};
+use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
-use crate::{
-    capture::snapshot::{ProvisionalWorkload, tests::thread},
-    label::table::OTHER_ID,
-};
+use crate::capture::snapshot::ProvisionalWorkload;
+use crate::capture::snapshot::tests::thread;
+use crate::label::table::OTHER_ID;
 
 /// CPU time that earns any name a number.
 const BUSY_NS: u64 = 1_000_000_000_000;

@@ -1,7 +1,8 @@
-use super::*;
 use std::collections::BTreeSet;
 
 use schedscope_ebpf::bucket::{index_of, upper_bound_ns};
+
+use super::*;
 
 #[test]
 fn names_follow_the_conventions() {

@@ -3,23 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use schedscope_ebpf::{blocked::Reason, distance::CpuPlace, loss::Loss};
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::loss::Loss;
 
 use super::*;
-use crate::{
-    capture::{
-        distribution::tests::histogram,
-        kernel::ProgramCost,
-        reader::Health,
-        snapshot::{Losses, Times},
-    },
-    diagnose::ModelName,
-    label::NameSource,
-    metrics::{
-        catalog::{ALL, Bound, Kind},
-        exposition::{Collection, CpuTotals},
-    },
-};
+use crate::capture::distribution::tests::histogram;
+use crate::capture::kernel::ProgramCost;
+use crate::capture::reader::Health;
+use crate::capture::snapshot::{Losses, Times};
+use crate::diagnose::ModelName;
+use crate::label::NameSource;
+use crate::metrics::catalog::{ALL, Bound, Kind};
+use crate::metrics::exposition::{Collection, CpuTotals};
 
 fn distribution(values_ns: &[u64]) -> Distribution {
     let mut distribution = Distribution::default();

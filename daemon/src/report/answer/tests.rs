@@ -4,11 +4,10 @@ use std::fmt::Write;
 
 use proptest::prelude::*;
 
-use super::{super::words::duration, *};
-use crate::diagnose::{
-    diagnose,
-    samples::{any_window, described},
-};
+use super::super::words::duration;
+use super::*;
+use crate::diagnose::diagnose;
+use crate::diagnose::samples::{any_window, described};
 
 /// Each window that the file describes, and what is said of it.
 #[test]

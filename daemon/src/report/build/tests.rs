@@ -1,13 +1,16 @@
 //! Each figure of a report, from threads and totals made by hand.
 
-use schedscope_ebpf::{abi::CpuRecord, blocked::Reason, loss::Loss, task_clock::Phase};
+use schedscope_ebpf::abi::CpuRecord;
+use schedscope_ebpf::blocked::Reason;
+use schedscope_ebpf::loss::Loss;
+use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
-use crate::capture::{
-    distribution::tests::histogram,
-    run::{HostCounters, tests::run_of},
-    snapshot::{Snapshot, tests::thread},
-};
+use crate::capture::distribution::tests::histogram;
+use crate::capture::run::HostCounters;
+use crate::capture::run::tests::run_of;
+use crate::capture::snapshot::Snapshot;
+use crate::capture::snapshot::tests::thread;
 
 const SECOND: u64 = 1_000_000_000;
 

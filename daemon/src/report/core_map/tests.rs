@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 
-use super::{super::schema::CoreMapRow, *};
+use super::super::schema::CoreMapRow;
+use super::*;
 
 const PLAIN: ColourDepth = ColourDepth::None;
 

@@ -1,12 +1,8 @@
 //! Our counts against the kernel's own.
 
-use super::{
-    super::{
-        Options, RunReport,
-        words::{clean, counted, duration, sane, share},
-    },
-    Block,
-};
+use super::super::words::{clean, counted, duration, sane, share};
+use super::super::{Options, RunReport};
+use super::Block;
 use crate::verify::{Check, Verdict};
 
 pub(in super::super) fn lines(report: &RunReport, options: &Options) -> Block {

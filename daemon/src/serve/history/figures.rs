@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use schedscope_ebpf::blocked::{REASON_SLOTS, Reason};
 use serde::{Serialize, Serializer};
 
-use crate::{
-    capture::totals::{Totals, busy_cpus},
-    diagnose::ModelName,
-};
+use crate::capture::totals::{Totals, busy_cpus};
+use crate::diagnose::ModelName;
 
 /// The key of a count in the JSON, and where it is taken from.
 type Count = (&'static str, fn(&Totals) -> u64);

@@ -6,19 +6,18 @@
 mod colours;
 mod figures;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use colours::{Colours, SAMPLES, Use};
 pub(crate) use figures::Figures;
-
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
-
 use schedscope_ebpf::loss::Harm;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::{capture::snapshot::Losses, diagnose::ModelName, label::NameSource};
-use colours::{Colours, SAMPLES, Use};
+use crate::capture::snapshot::Losses;
+use crate::diagnose::ModelName;
+use crate::label::NameSource;
 
 /// Bytes of samples kept at most. Twenty workloads on two CPUs take 2 KB a sample; every client that asks takes a copy.
 const MAX_BYTES: usize = 3 << 20;

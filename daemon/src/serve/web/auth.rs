@@ -1,14 +1,13 @@
 //! Passwords. bcrypt is slow on purpose, so who can make us compute it, and how often, is bounded. Peers take turns, so that whoever
 //! guesses delays others by one check at most.
 
-use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
-    time::Instant,
-};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 use axum::http::HeaderValue;
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::rustls::crypto::ring;

@@ -1,12 +1,10 @@
 //! The format of the file, and its settings, checked and ready to use.
 
-use std::{
-    collections::BTreeMap,
-    fmt::Display,
-    path::{Path, PathBuf},
-    str::FromStr,
-    sync::Arc,
-};
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, anyhow};
 use axum::http::{HeaderName, HeaderValue};

@@ -1,30 +1,21 @@
-use std::{
-    io::ErrorKind,
-    net::{Ipv4Addr, SocketAddr},
-    time::Duration,
-};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{
-        ClientConfig, RootCertStore,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-        version::TLS12,
-    },
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::version::TLS12;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::*;
-use crate::serve::{
-    listen,
-    tests::{ask, ask_from},
-};
+use crate::serve::listen;
+use crate::serve::tests::{ask, ask_from};
 
 struct Files {
     dir: TempDir,
@@ -100,7 +91,8 @@ fn start(web: WebConfig) -> SocketAddr {
 }
 
 fn request(path: &str, credentials: Option<&str>) -> String {
-    use base64::{Engine, engine::general_purpose::STANDARD};
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     let header = credentials.map(|it| format!("Authorization: Basic {}\r\n", STANDARD.encode(it))).unwrap_or_default();
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{header}\r\n")
 }

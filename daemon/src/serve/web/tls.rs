@@ -1,20 +1,19 @@
 //! `tls_server_config` as rustls's configuration.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig, SupportedProtocolVersion,
-    crypto::{CryptoProvider, SupportedKxGroup, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
-    version::{TLS12, TLS13},
-};
-use webpki::{EndEntityCert, KeyUsage, ring::ECDSA_P256_SHA256};
+use tokio_rustls::rustls::crypto::{CryptoProvider, SupportedKxGroup, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use webpki::ring::ECDSA_P256_SHA256;
+use webpki::{EndEntityCert, KeyUsage};
 
 use super::file::{self, TlsSection};
 

@@ -1,20 +1,16 @@
 //! What comes and goes beside a daemon. Each load has its pause, so that the CPUs are not short and a slow answer is the daemon's.
 
-use std::{
-    array, fmt,
-    fs::{self, File},
-    io::Write,
-    net::{SocketAddr, TcpStream},
-    os::unix::process::CommandExt,
-    path::{Path, PathBuf},
-    process::{Command, Stdio, id},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    thread::{self, JoinHandle, sleep},
-    time::Duration,
-};
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio, id};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle, sleep};
+use std::time::Duration;
+use std::{array, fmt};
 
 use tempfile::TempDir;
 

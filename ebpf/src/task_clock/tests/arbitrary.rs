@@ -1,7 +1,8 @@
 //! What holds whatever happens: any event at any time, in any phase.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 #[derive(Clone, Copy, Debug)]
 enum Event {

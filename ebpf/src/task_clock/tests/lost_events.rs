@@ -1,8 +1,9 @@
 //! Lives of which some events are not seen, compared with the truth: a thread that the test schedules itself, a kernel that accounts
 //! for it, and an observer that asks the ledger as the hooks do.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 /// From one switch-in to the next.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! Lives of which every event was seen.
 
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
 
 proptest! {
     /// An orderly life, as the kernel lives it: in, out, perhaps woken, in again. Each wait gets its own kind.

@@ -1,7 +1,5 @@
-use schedscope::{
-    commands::check::{Comparison, Outcome},
-    verify::{Bounds, Check},
-};
+use schedscope::commands::check::{Comparison, Outcome};
+use schedscope::verify::{Bounds, Check};
 
 use super::*;
 use crate::vm::Finding;

@@ -1,25 +1,19 @@
 //! Two daemons on two addresses, a Prometheus that scrapes both, and the fleet dashboard.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::Command,
-    thread::{sleep, spawn},
-    time::Duration,
-};
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::thread::{sleep, spawn};
+use std::time::Duration;
 
 use anyhow::Result;
-use schedscope::{
-    lab::{
-        self,
-        child::{Service, Stop},
-        serve::prometheus::{Prometheus, Settings},
-        server::Server,
-    },
-    metrics::catalog,
-};
+use schedscope::lab::child::{Service, Stop};
+use schedscope::lab::serve::prometheus::{Prometheus, Settings};
+use schedscope::lab::server::Server;
+use schedscope::lab::{self};
+use schedscope::metrics::catalog;
 use schedscope_grafana::dashboards;
 use serde_json::Value;
 use tempfile::TempDir;

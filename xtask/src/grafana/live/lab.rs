@@ -1,13 +1,11 @@
 //! The lab under `--serve`: some cells, and what Prometheus has of them.
 
-use schedscope::lab::{
-    cell::{Cell, Row},
-    child::Stop,
-    embedded::{self, LAB_SCRIPT, SCRIPTS},
-    measure::Tracer,
-    runtime::{self, Runtime},
-    serve::Serving,
-};
+use schedscope::lab::cell::{Cell, Row};
+use schedscope::lab::child::Stop;
+use schedscope::lab::embedded::{self, LAB_SCRIPT, SCRIPTS};
+use schedscope::lab::measure::Tracer;
+use schedscope::lab::runtime::{self, Runtime};
+use schedscope::lab::serve::Serving;
 use tempfile::TempDir;
 
 use super::scene::{Choice, built, prometheus_where_allowed, query};

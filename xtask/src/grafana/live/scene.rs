@@ -1,31 +1,21 @@
 //! A daemon, workloads that `schedscope run` traces at the same time, Prometheus, and what dashboards ask it.
 
-use std::{
-    env, fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-    thread::sleep,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{env, fs};
 
-use schedscope::{
-    lab::{
-        child::Stop,
-        daemon::{self, free_address},
-        serve::{
-            phases::{Phase, Phases},
-            prometheus::{Prometheus, Settings},
-        },
-        server::Server,
-    },
-    report::RunReport,
-};
-use schedscope_grafana::{
-    dashboards,
-    panel::Panel,
-    promql::{RANGE, RATE_INTERVAL, STEP},
-};
+use schedscope::lab::child::Stop;
+use schedscope::lab::daemon::{self, free_address};
+use schedscope::lab::serve::phases::{Phase, Phases};
+use schedscope::lab::serve::prometheus::{Prometheus, Settings};
+use schedscope::lab::server::Server;
+use schedscope::report::RunReport;
+use schedscope_grafana::dashboards;
+use schedscope_grafana::panel::Panel;
+use schedscope_grafana::promql::{RANGE, RATE_INTERVAL, STEP};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -17,7 +17,7 @@ impl TaskRecord {
 }
 
 /// Adds to the waits of a thread that ends the correction that its next wait would have got; no wait goes below 0, nor below the transit
-/// in it. Returns by how much they changed.
+/// in it, neither the thread's nor that of its workload on this CPU, where the thread may have waited less. Returns by how much they changed.
 #[inline(always)]
 pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) -> i64 {
     let carry_ns = core::mem::take(&mut record.clock.carry_ns);
@@ -28,11 +28,12 @@ pub fn settle_end(record: &mut TaskRecord, cell: &mut Cell) -> i64 {
         return carry_ns;
     }
     let waits = [
-        (&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns, 0),
-        (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns, record.transit_ns),
+        (&mut record.preempt_wait_ns, &mut cell.preempt_wait_ns, [0, 0]),
+        (&mut record.wakeup_wait_ns, &mut cell.wakeup_wait_ns, [record.transit_ns, cell.transit_ns]),
     ];
     for (of_thread, of_workload, transit_ns) in waits {
-        let cut_ns = excess_ns.min(of_thread.saturating_sub(transit_ns)).min(*of_workload);
+        let [thread_ns, workload_ns] = transit_ns;
+        let cut_ns = excess_ns.min(of_thread.saturating_sub(thread_ns)).min(of_workload.saturating_sub(workload_ns));
         *of_thread -= cut_ns;
         *of_workload -= cut_ns;
         excess_ns -= cut_ns;
@@ -94,6 +95,23 @@ mod tests {
             prop_assert!(record.wakeup_wait_ns >= record.transit_ns);
             prop_assert_eq!(after, before.wrapping_add_signed(settled_ns));
             prop_assert_eq!(record.clock.carry_ns, 0);
+        }
+    }
+
+    proptest! {
+        /// What a thread has waited elsewhere is not taken from this CPU's sums: both keep what was on the way to a run queue.
+        #[test]
+        fn settling_leaves_every_transit_whole(
+            carry_ns in -2_000_i64..2_000, thread in prop::array::uniform3(0_u64..1_000), workload in prop::array::uniform3(0_u64..1_000),
+        ) {
+            let (mut record, mut cell) = (TaskRecord::default(), Cell::default());
+            record.clock.carry_ns = carry_ns;
+            (record.preempt_wait_ns, record.wakeup_wait_ns, record.transit_ns) = (thread[0], thread[1], thread[2].min(thread[1]));
+            (cell.preempt_wait_ns, cell.wakeup_wait_ns, cell.transit_ns) = (workload[0], workload[1], workload[2].min(workload[1]));
+            let settled_ns = settle_end(&mut record, &mut cell);
+            prop_assert!(record.wakeup_wait_ns >= record.transit_ns && cell.wakeup_wait_ns >= cell.transit_ns);
+            prop_assert_eq!(record.wait_ns(), (thread[0] + thread[1]).wrapping_add_signed(settled_ns));
+            prop_assert_eq!(cell.preempt_wait_ns + cell.wakeup_wait_ns, (workload[0] + workload[1]).wrapping_add_signed(settled_ns));
         }
     }
 

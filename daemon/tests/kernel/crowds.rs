@@ -2,7 +2,7 @@
 
 use std::process::Child;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use schedscope::capture::kernel::{Depth, Sizes, Tracer};
 use schedscope::capture::snapshot::{Snapshot, Tgid, Thread, WorkloadId};
@@ -72,16 +72,25 @@ impl SmallTable {
 
     /// Looks until the processes have ended and all that they had is released.
     fn wait(&mut self, processes: &mut [Child]) -> Snapshot {
-        while processes.iter_mut().any(|process| process.try_wait().unwrap().is_none()) {
-            self.look();
-            sleep(Duration::from_millis(5));
-        }
+        let has_ended = |process: &mut Child| process.try_wait().unwrap().is_some();
+        self.look_until("the processes have ended", |_| processes.iter_mut().all(has_ended));
+        let is_there = |tgid: Tgid| processes.iter().any(|process| Tgid(process.id()) == tgid);
+        self.look_until("their threads are gone", |snapshot| !snapshot.threads.iter().any(|thread| is_there(thread.tgid())))
+    }
+
+    fn wait_for_started(&mut self, workload: WorkloadId, threads: u64) {
+        self.look_until("the threads have started", |snapshot| SmallTable::started(snapshot, workload) >= threads);
+    }
+
+    /// For at most a minute.
+    fn look_until(&mut self, what: &str, mut is_so: impl FnMut(&Snapshot) -> bool) -> Snapshot {
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             let snapshot = self.look();
-            let is_there = |tgid: Tgid| processes.iter().any(|process| Tgid(process.id()) == tgid);
-            if !snapshot.threads.iter().any(|thread| is_there(thread.tgid())) {
+            if is_so(&snapshot) {
                 return snapshot;
             }
+            assert!(Instant::now() < end, "waited in vain until {what}: {:?}, {:?}", snapshot.losses(), snapshot.threads);
             sleep(Duration::from_millis(5));
         }
     }
@@ -112,9 +121,7 @@ fn a_full_table_is_counted_hurts_nobody_else_and_recovers() {
     let Some(()) = privileged() else { return };
     let mut table = SmallTable::new();
     let bystander = table.run("sleepers --count 4 --seconds 1.5 --pause 0.001", BYSTANDER);
-    while SmallTable::started(&table.look(), BYSTANDER) < 4 {
-        sleep(Duration::from_millis(5));
-    }
+    table.wait_for_started(BYSTANDER, 4);
     let crowd = table.run(&format!("many-threads --count {CROWD} --seconds 0.3"), FILLING);
     let after = table.wait(&mut [bystander, crowd]);
 
@@ -142,9 +149,7 @@ fn threads_that_found_no_room_are_found_when_there_is_some() {
     let Some(()) = privileged() else { return };
     let mut table = SmallTable::new();
     let first = table.run(&format!("many-threads --count {} --seconds 0.5", ROOM - 1), BYSTANDER);
-    while SmallTable::started(&table.look(), BYSTANDER) < u64::from(ROOM) - 1 {
-        sleep(Duration::from_millis(5));
-    }
+    table.wait_for_started(BYSTANDER, u64::from(ROOM) - 1);
     // It is wanted, and there is no slot for it: counted once per listing that counts, never again by later ones.
     let late = Guarded::start("sleep", &["60"]);
     table.tracer.seed(&[Tgid(late.id())], FILLING).unwrap();

@@ -381,3 +381,27 @@ fn what_is_missing_without_a_capability_is_said() {
         assert_eq!(log.matches("is missing").count(), usize::from(!is_fatal), "without {capability}: {log}");
     }
 }
+
+/// Neither the daemon nor its reader has to be root's.
+#[test]
+fn a_user_with_the_capabilities_of_the_unit_reads_as_root_does() {
+    let Some(()) = privileged() else { return };
+    let Some(setpriv) = installed(&["setpriv"], "util-linux") else { return };
+    let Some(python) = python() else { return };
+    // Nobody may not enter the directories above the real one.
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("schedscope");
+    if fs::copy(host::schedscope(), &program).is_err() {
+        println!("skipped: the program is not at {}", host::schedscope().display());
+        return;
+    }
+    let capabilities = "-all,+bpf,+perfmon,+sys_ptrace,+checkpoint_restore,+dac_read_search";
+    let mut command = Command::new(setpriv);
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+    command.args(["bounding-set", "inh-caps", "ambient-caps"].map(|set| format!("--{set}={capabilities}")));
+    let daemon = Daemon::start_under(command.arg(program).stderr(Stdio::null()), free_address().unwrap(), "");
+    assert_eq!(status_of(daemon.process.id(), "Uid").split_whitespace().next(), Some("65534"));
+    assert_finds_pythons(&daemon, &python);
+    end(daemon);
+}

@@ -136,8 +136,9 @@ fn each_threads_wait_for_the_lock_is_what_its_own_clocks_leave_over() {
             let near = -0.02 * neither - CLOCKS - outside..0.02 * neither + 0.01 + taken;
             let told = format!("{python:?}: {neither} s by its clocks, {outside} s outside, {taken} s taken: {thread:?}");
             assert!(near.contains(&(neither - gil_wait(&thread))), "{told}");
-            // Of three that take turns each waits twice as long as it runs, however little the three get of a busy host.
-            assert!(neither > thread.on_cpu_seconds, "{told}");
+            // Of three that take turns each waits twice as long as it runs, however little the three get of a busy host. It may also have run
+            // outside of what its clocks cover.
+            assert!(neither > thread.on_cpu_seconds - outside, "{told}");
             assert!(neither > 0.8 || is_disturbed(&traced.report, BUSY, "how long they wait"), "{told}");
         }
     }

@@ -1,4 +1,4 @@
-//! Compilers that can build for the BPF target: any Rust from 1.87 on whose library sources are installed, and bpf-linker.
+//! Compilers that can build for the BPF target: any Rust from 1.88 on whose library sources are installed, and bpf-linker.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
 /// Debian packages with a new enough compiler and its library sources.
 pub(crate) const DEBIAN_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
 /// Oldest compiler that aya-ebpf accepts, as major and minor.
-const OLDEST_RUST: (u32, u32) = (1, 87);
+const OLDEST_RUST: (u32, u32) = (1, 88);
 
 pub(crate) struct Toolchain {
     pub compiler: Compiler,
@@ -131,7 +131,7 @@ fn is_elf(path: &Path) -> bool {
 fn advice(without_rustc: bool, without_linker: bool) -> String {
     let mut lines = vec!["the BPF programs cannot be built here".to_owned()];
     if without_rustc {
-        lines.push("  no Rust compiler from 1.87 on with its library sources; install one of:".to_owned());
+        lines.push("  no Rust compiler from 1.88 on with its library sources; install one of:".to_owned());
         lines.push(format!("    apt-get install {}   (Debian)", DEBIAN_PACKAGES.join(" ")));
         lines.push(format!("    rustup toolchain install {NIGHTLY} --profile minimal --component rust-src"));
     }

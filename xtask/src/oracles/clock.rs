@@ -177,10 +177,11 @@ impl Runs {
 
     fn end(&mut self, cpu: u32, prev: u32, index: usize) {
         let ns = self.runtime_ns.remove(&prev).unwrap_or(0);
-        if let Some((tid, start)) = self.current.remove(&cpu) {
-            if tid == prev && prev != IDLE {
-                self.ended.push((start, index, ns));
-            }
+        if let Some((tid, start)) = self.current.remove(&cpu)
+            && tid == prev
+            && prev != IDLE
+        {
+            self.ended.push((start, index, ns));
         }
     }
 

@@ -173,10 +173,10 @@ impl Btf {
             if self.name(name) == wanted {
                 return Some((member, target));
             }
-            if name == 0 || self.name(name).is_empty() {
-                if let Some((inner, target)) = self.find_member(target, wanted, seen, depth + 1) {
-                    return Some((Member { bit_offset: member.bit_offset.checked_add(inner.bit_offset)?, ..inner }, target));
-                }
+            if (name == 0 || self.name(name).is_empty())
+                && let Some((inner, target)) = self.find_member(target, wanted, seen, depth + 1)
+            {
+                return Some((Member { bit_offset: member.bit_offset.checked_add(inner.bit_offset)?, ..inner }, target));
             }
         }
         None

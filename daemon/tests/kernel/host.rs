@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -12,6 +12,7 @@ use std::{env, fs};
 
 use schedscope::capture::kernel::host_programs;
 use schedscope_ebpf::abi::program;
+use tempfile::TempDir;
 
 /// Set by whoever wants these tests run.
 const PRIVILEGED: &str = "SCHEDSCOPE_PRIVILEGED";
@@ -88,6 +89,16 @@ pub(crate) fn installed(names: &[&'static str], package: &str) -> Option<&'stati
 
 pub(crate) fn schedscope() -> PathBuf {
     built("schedscope")
+}
+
+/// A copy of it that any user may execute: nobody may not enter the directories above the real one.
+pub(crate) fn schedscope_for_all() -> Option<(TempDir, PathBuf)> {
+    let dir = TempDir::new().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.path().join("schedscope");
+    let is_copied = fs::copy(schedscope(), &copy).is_ok();
+    unless(is_copied, || format!("the program is not at {}", schedscope().display()))?;
+    Some((dir, copy))
 }
 
 /// The generators of known workloads; `cargo build --workspace --bins` makes them.

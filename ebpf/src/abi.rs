@@ -238,6 +238,8 @@ pub const EXE_BYTES: usize = 464;
 pub const COMPONENT_BYTES: usize = 256;
 /// Room for the path of a cgroup.
 pub const CGROUP_BYTES: usize = 512;
+/// Names, and for an executable mounts, after which the kernel side goes no further along a path; bounds a loop for the verifier.
+pub const PATH_STEPS: u32 = 40;
 
 /// What tells at an exec which workload a process belongs to. Two processes with equal keys belong to the same one.
 ///

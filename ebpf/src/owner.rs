@@ -9,7 +9,7 @@ use core::ptr;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_str};
-use schedscope_ebpf::abi::{CGROUP_BYTES, COMPONENT_BYTES, EXE_BYTES, ExecKey, ExecKeyDraft, Owner, TaskRecord};
+use schedscope_ebpf::abi::{CGROUP_BYTES, COMPONENT_BYTES, EXE_BYTES, ExecKey, ExecKeyDraft, Owner, PATH_STEPS, TaskRecord};
 use schedscope_ebpf::loss::Loss;
 use schedscope_ebpf::params::ABSENT;
 use schedscope_ebpf::task_clock::Phase;
@@ -24,8 +24,6 @@ use crate::kernel_types::{
 use crate::maps::{ARRIVALS, EXEC_KEYS, FREE_PROVISION, OWNERS, PROVISIONALS};
 use crate::tasks::Traced;
 
-/// Mounts and names in a path, or names in that of a cgroup; bounds a loop for the verifier.
-const MAX_STEPS: u32 = 40;
 /// Hierarchies of cgroup v1 that a host can have: one for each controller, and named ones.
 const MAX_HIERARCHIES: u32 = 24;
 
@@ -257,7 +255,7 @@ fn read_exe(task: Task, cpu: u32, draft: *mut ExecKeyDraft) -> bool {
     // SAFETY: see `owner_of`.
     let draft = unsafe { &mut *draft };
     (draft.at, draft.vfsmount, draft.length) = (read(file, FILE_DENTRY), read(file, FILE_MOUNT), 0);
-    walk(MAX_STEPS, || step_up(cpu))
+    walk(PATH_STEPS, || step_up(cpu))
 }
 
 /// From a file or directory to the one that it is in.
@@ -299,7 +297,7 @@ fn read_cgroup(node: u64, cpu: u32, draft: *mut ExecKeyDraft, provisional: u32) 
     let draft = unsafe { &mut *draft };
     (draft.at, draft.length) = (node, 0);
     // Of a path that is too long, the end will do: it names units and containers.
-    let _ = walk(MAX_STEPS, || step_out(cpu, provisional));
+    let _ = walk(PATH_STEPS, || step_out(cpu, provisional));
 }
 
 /// From a cgroup to the one that it is in.

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use schedscope_ebpf::abi::{Cell, ExecKey, Histogram, Owner};
+use schedscope_ebpf::abi::{Cell, ExecKey, Histogram, Owner, PATH_STEPS};
 
 use super::identity::{Identity, Named};
 use super::rules::Rules;
@@ -22,9 +22,6 @@ const STAYS_NS: u64 = 1_000_000_000;
 /// Programs that are remembered; one more, and those are forgotten that were not met for longest. Less than the kernel side has room
 /// for, which adds programs by itself.
 const MAX_PROGRAMS: usize = MAX_OWNERS as usize / 4 * 3;
-
-/// Names after which the kernel side goes no further along a path; pairs with the constant of this name in `ebpf/src/owner.rs`.
-const MAX_STEPS: usize = 40;
 
 /// What the kernel side has to be told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -315,7 +312,7 @@ fn identity_of(provisional: &ProvisionalWorkload) -> Identity {
 fn cgroup_of(bytes: &[u8]) -> String {
     let names = names_of(bytes);
     let length: usize = names.iter().map(|name| name.len() + 1).sum();
-    if length < bytes.len() && names.len() < MAX_STEPS { path_of(&names) } else { String::new() }
+    if length < bytes.len() && names.len() < PATH_STEPS as usize { path_of(&names) } else { String::new() }
 }
 
 /// The names of a path from its end on, see [`ExecKey`].

@@ -326,8 +326,8 @@ fn a_path_is_read_from_its_end() {
 fn the_cgroup_is_unknown_if_its_beginning_is() {
     assert_eq!(cgroup_of(b"ssh.service\0system.slice\0\0\0"), "/system.slice/ssh.service");
     assert_eq!(cgroup_of(b"ssh.service\0abc\0\0"), "/abc/ssh.service");
-    for cut in [&b"ssh.service\0abc\0"[..], b"ssh.service\0abc", &[&b"x\0".repeat(MAX_STEPS), &[0; 8][..]].concat()] {
+    for cut in [&b"ssh.service\0abc\0"[..], b"ssh.service\0abc", &[&b"x\0".repeat(PATH_STEPS as usize), &[0; 8][..]].concat()] {
         assert_eq!(cgroup_of(cut), "");
     }
-    assert_eq!(cgroup_of(&[&b"x\0".repeat(MAX_STEPS - 1), &[0; 8][..]].concat()), "/x".repeat(MAX_STEPS - 1));
+    assert_eq!(cgroup_of(&[&b"x\0".repeat(PATH_STEPS as usize - 1), &[0; 8][..]].concat()), "/x".repeat(PATH_STEPS as usize - 1));
 }

@@ -62,7 +62,7 @@ impl Cores {
         let given_ns = (window.wall_ns * window.given_cores().max(window.cores())).max(used_ns);
         let mut rest = Rest { cores_ns: given_ns - used_ns, waits_ns: window.times.runnable_ns(), lost: Vec::new() };
         let throttled_ns = window.quota.as_ref().map_or(0, |quota| quota.usage.throttled_ns);
-        let outside = (window.given_cores() as f64 - window.cores_in_masks.unwrap_or(f64::MAX)).max(0.0);
+        let outside = window.cores_in_masks.map_or(0.0, |inside| (window.given_cores() as f64 - inside).max(0.0));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the cores' time")]
         let outside_ns = (outside * window.wall_ns as f64) as u64;
         rest.lose_waits(Cause::Quota, throttled_ns);

@@ -6,7 +6,7 @@
 mod cpu_set;
 mod quota;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(crate) use cpu_set::CpuSet;
 pub(crate) use quota::Quota;
@@ -14,7 +14,7 @@ use quota::Quotas;
 #[cfg(test)]
 pub(crate) use quota::{Limit, Usage};
 
-use super::snapshot::{Snapshot, Tgid, Thread, Tid};
+use super::snapshot::{Snapshot, Thread, Tid};
 
 /// Pause between two looks at the beginning and at most.
 const PAUSES_NS: (u64, u64) = (4_000_000, 1_000_000_000);
@@ -83,7 +83,8 @@ impl Watch {
 
     pub(super) fn finish(mut self) -> Allowance {
         let cpus = (self.watched_ns > 0).then(|| self.cpus_ns as f64 / self.watched_ns as f64);
-        Allowance { cpus, quotas: self.quotas.read().cloned().collect(), masks: self.masks }
+        self.quotas.read();
+        Allowance { cpus, quotas: self.quotas.all().cloned().collect(), masks: self.masks }
     }
 
     fn look(&mut self, snapshot: &Snapshot) {
@@ -105,14 +106,16 @@ impl Watch {
                 together.add(&mask);
             }
         }
-        let mut processes: Vec<Tgid> = active.iter().map(|(thread, _)| thread.tgid()).collect();
-        if self.looked_ns == 0 {
-            processes = snapshot.live().map(Thread::tgid).collect();
+        // The busiest, and at first those that have only begun.
+        let begun = snapshot.live().filter(|_| self.looked_ns == 0).map(Thread::tgid);
+        let mut processes = HashSet::new();
+        for process in active.iter().map(|(thread, _)| thread.tgid()).chain(begun) {
+            if processes.len() < PROCESSES_AT_ONCE && processes.insert(process) {
+                self.quotas.meet(process);
+            }
         }
-        processes.dedup();
-        processes.iter().take(PROCESSES_AT_ONCE).for_each(|process| self.quotas.meet(*process));
-        // Counters are kept, for the group may be gone at the end.
-        self.quotas.read().for_each(drop);
+        // The group may be gone at the end.
+        self.quotas.read();
         if together.count() > 0 && self.looked_ns > 0 {
             let length_ns = now_ns.saturating_sub(self.looked_ns);
             self.watched_ns += length_ns;

@@ -160,24 +160,29 @@ impl Quotas {
                 Version::Two => group.hierarchy == 0,
             });
             for directory in group.into_iter().flat_map(|group| hierarchy.upwards(Path::new(&group.pathname))) {
-                if self.groups.len() < GROUPS_MAX && !self.groups.contains_key(&directory) {
-                    if let Some((file, limit)) = hierarchy.limit(&directory) {
-                        let before = read_usage(&file).unwrap_or_default();
-                        let quota = Quota { file, limit, usage: Usage::default() };
-                        self.groups.insert(directory, Watched { quota, before });
-                    }
+                if self.groups.len() < GROUPS_MAX
+                    && !self.groups.contains_key(&directory)
+                    && let Some((file, limit)) = hierarchy.limit(&directory)
+                {
+                    let before = read_usage(&file).unwrap_or_default();
+                    let quota = Quota { file, limit, usage: Usage::default() };
+                    self.groups.insert(directory, Watched { quota, before });
                 }
             }
         }
     }
 
-    /// What became of all groups since they were met; one that is gone keeps what was read last.
-    pub(super) fn read(&mut self) -> impl Iterator<Item = &Quota> {
+    /// Reads the counters of all groups; one that is gone keeps what was read last.
+    pub(super) fn read(&mut self) {
         for group in self.groups.values_mut() {
             if let Some(usage) = read_usage(&group.quota.file) {
                 group.quota.usage = usage.since(group.before);
             }
         }
+    }
+
+    /// All groups with a limit, and what became of them since they were met, when they were read last.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Quota> {
         self.groups.values().map(|group| &group.quota)
     }
 }

@@ -69,3 +69,16 @@ fn main() -> ExitCode {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// clap checks a subcommand only when it is called.
+    #[test]
+    fn every_command_can_be_called() {
+        Command::command().debug_assert();
+    }
+}

@@ -16,7 +16,9 @@ use schedscope::lab::{self};
 use crate::claims::{self, Measured};
 use crate::workspace::{self, cargo, find_program, is_root, python_itself, read_text, run as run_command, target_dir, tools_dir};
 
+// Without a group, which would have the same name as the lab's.
 #[derive(clap::Args)]
+#[group(skip)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     lab: lab::Arguments,

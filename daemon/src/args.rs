@@ -67,3 +67,16 @@ pub enum Command {
     /// Say what this host can do, and how to fix what it lacks
     Doctor,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// clap checks a subcommand only when it is called.
+    #[test]
+    fn every_command_can_be_called() {
+        Args::command().debug_assert();
+    }
+}

@@ -197,7 +197,7 @@ fn has(holder: Holder, figures: &Figures) -> String {
             format!(", and {few} had nearly all of {} CPU time, as if pinned", number(figures).their)
         }
         Holder::OtherPrograms(cores) => format!(", and other programs took {} cores", mean(cores)),
-        Holder::Nobody(cores) => format!(", though {} cores were idle, as under a CPU quota", mean(cores)),
+        Holder::Nobody(cores) => format!(", though {} cores were idle", mean(cores)),
     }
 }
 

@@ -135,10 +135,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// The tests' part.
 pub(crate) fn run_briefly() -> Result<Outcome> {
     let observed = observe_all(&PROGRAMS[..IN_TESTS])?;
-    let failed = observed.iter().filter(|observed| !observed.comparison.wrong.is_empty()).count();
-    let counts = Counts { passed: observed.len() - failed, failed, ..Counts::default() };
-    let reason = "schedscope's figures are not ftrace's; `cargo xtask oracles PROGRAM` tells more".to_owned();
-    Ok(if failed == 0 { Outcome::Passed(counts) } else { Outcome::Failed { counts, reason } })
+    let first = |observed: &Observed| {
+        let wrong = observed.comparison.wrong.first()?;
+        Some(format!("{}: {wrong}", observed.program))
+    };
+    let failures: Vec<String> = observed.iter().filter_map(first).collect();
+    let counts = Counts { passed: observed.len() - failures.len(), failed: failures.len(), ..Counts::default() };
+    if failures.is_empty() {
+        return Ok(Outcome::Passed(counts));
+    }
+    Ok(Outcome::Failed { counts, reason: format!("not as ftrace has it: {}", failures.join("; ")) })
 }
 
 /// Fails if a program is not installed.

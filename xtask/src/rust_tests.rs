@@ -11,6 +11,8 @@ pub(crate) struct RustTests {
     pub(crate) counts: Counts,
     /// The last result, behind `test result: `.
     pub(crate) result: Option<String>,
+    /// Names of the tests that failed.
+    pub(crate) failed: Vec<String>,
     self_skips: usize,
 }
 
@@ -20,6 +22,10 @@ impl RustTests {
         if let Some(reason) = line.strip_prefix(SKIPPED) {
             self.self_skips += 1;
             counts.skipped.push(reason.to_owned());
+            return;
+        }
+        if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
+            self.failed.push(name.to_owned());
             return;
         }
         let Some(result) = line.strip_prefix("test result: ") else { return };
@@ -49,10 +55,13 @@ mod tests {
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
             "skipped: one CPU",
             "skipped: no perf",
+            "test a::works ... ok",
+            "test a::breaks ... FAILED",
             "test result: FAILED. 4 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
         ] {
             told.read(line);
         }
         assert_eq!(told.counts, Counts { passed: 5, failed: 2, skipped: vec!["one CPU".into(), "no perf".into()] });
+        assert_eq!(told.failed, ["a::breaks"]);
     }
 }

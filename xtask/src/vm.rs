@@ -90,10 +90,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     failure(&results).map_or(Ok(()), |reason| bail!(reason))
 }
 
-/// Which kernels did not pass, if any.
+/// What did not pass on which kernels, if anything.
 fn failure(results: &[KernelResult]) -> Option<String> {
-    let failed: Vec<_> = results.iter().filter(|result| result.failures() > 0).map(|result| result.kernel.version).collect();
-    (!failed.is_empty()).then(|| format!("Linux {} did not pass", failed.join(", ")))
+    let failed = results.iter().filter(|result| result.failures() > 0);
+    let told: Vec<String> =
+        failed.map(|result| format!("Linux {}: {}", result.kernel.version, result.complaints().join("; "))).collect();
+    (!told.is_empty()).then(|| told.join(". "))
 }
 
 /// The oldest and the newest kernel, then the others as long as there is time, judging by the kernels before them.

@@ -62,13 +62,14 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
     })
 }
 
-/// Games of ping-pong, fifty passes each; the players inherit the CPU of this thread.
+/// Games of ping-pong, five hundred passes each, so that a fast host does not start more threads than a report lists; the players
+/// inherit the CPU of this thread.
 fn games(cpu: usize, goes_on: impl Fn() -> bool) -> Result<Part> {
     sys::name_thread("mix-games");
     sys::pin_to(cpu)?;
     let mut count = 0;
     while goes_on() {
-        ping_pong::as_threads(25)?;
+        ping_pong::as_threads(250)?;
         count += 1;
     }
     Ok(("mix-games", count, KernelCounts::of_this_thread()))

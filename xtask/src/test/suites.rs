@@ -38,7 +38,7 @@ pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) 
         return Ok(Outcome::Passed(counts));
     }
     let reason =
-        if counts.failed == 0 { format!("the tests did not run: {status}") } else { format!("failed tests: {}", counts.failed) };
+        if counts.failed == 0 { format!("the tests did not run: {status}") } else { format!("failed: {}", told.failed.join(", ")) };
     counts.failed = counts.failed.max(1);
     Ok(Outcome::Failed { counts, reason })
 }

@@ -76,8 +76,16 @@ pub(super) struct KernelResult {
 impl KernelResult {
     /// Steps that failed, plus the end that was not reached and every budget that was exceeded.
     pub(super) fn failures(&self) -> usize {
-        let steps = self.verdicts.iter().filter(|verdict| verdict.failure.is_some()).count();
-        steps + usize::from(self.broken.is_some()) + self.excesses.len()
+        self.complaints().len()
+    }
+
+    /// A line for each of them.
+    pub(super) fn complaints(&self) -> Vec<String> {
+        let step = |verdict: &Verdict| {
+            let why = verdict.failure.as_ref()?.lines().next().unwrap_or_default();
+            Some(format!("{}: {}", verdict.step, [&[why.to_owned()], verdict.tests_failed.as_slice()].concat().join(", ")))
+        };
+        self.verdicts.iter().filter_map(step).chain(self.broken.clone()).chain(self.excesses.clone()).collect()
     }
 
     /// Steps that passed; the tests are counted one by one.

@@ -23,7 +23,7 @@ values! {
         AfterEnd = "after_end",
         /// A thread's memory was freed without its last switch having been seen.
         EndUnseen = "end_unseen",
-        /// An event carries an older time than the one before it; the interval counts as zero.
+        /// An event carries an older time than the one before it, by more than clocks of CPUs can be apart; the interval counts as zero.
         ClockInversion = "clock_inversion",
         /// Details of an ended thread were overwritten before user space read them; totals are not affected.
         ThreadDetailEvicted = "thread_detail_evicted",

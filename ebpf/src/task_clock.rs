@@ -9,6 +9,7 @@ mod phase;
 pub use phase::{Departure, Phase};
 
 use crate::loss::Loss;
+use crate::switch_clock::OFFSET_ERROR_NS;
 
 /// What closing an interval adds to the ledger.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +78,10 @@ pub struct TaskClock {
 
 /// The clocks of two CPUs may disagree by this much about two successive events without contradicting each other.
 pub const CLOCK_ERROR_NS: u64 = 50_000;
+
+/// Two events of a thread on two CPUs may be out of order by this much, since the first offset of a CPU's clock may be so wrong. The
+/// interval between them is then empty and the next one shorter, so the parts still sum to the thread's life.
+pub const INVERSION_NS: u64 = OFFSET_ERROR_NS;
 
 /// The kernel's clock and ours may disagree by at most this much about the length of one wait.
 const SLACK_NS: u64 = 100_000;
@@ -313,7 +318,7 @@ impl TaskClock {
     fn since_to(&self, now_ns: u64) -> Option<u64> {
         if now_ns >= self.since_ns {
             Some(now_ns - self.since_ns)
-        } else if self.since_ns - now_ns <= CLOCK_ERROR_NS {
+        } else if self.since_ns - now_ns <= INVERSION_NS {
             Some(0)
         } else {
             None

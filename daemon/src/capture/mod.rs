@@ -5,7 +5,7 @@
 //! | [`kernel`] | BPF programs and maps; the only module that names aya |
 //! | [`snapshot`] | everything read at one moment, as plain data |
 //! | [`totals`], [`distribution`] | snapshots made into sums that never go down |
-//! | [`timeline`] | which thread was on which CPU over time |
+//! | [`timeline`], [`history`] | which thread was on which CPU over time, and what each did meanwhile |
 //! | [`session`] | one traced workload from its first event to its [`run::Run`] |
 //! | [`allowance`] | which CPUs a program may use, and how much of them |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
@@ -19,6 +19,7 @@ pub(crate) mod allowance;
 pub(crate) mod capabilities;
 pub mod distribution;
 pub(crate) mod family;
+pub(crate) mod history;
 pub(crate) mod inherited;
 pub mod interpreters;
 pub mod kernel;

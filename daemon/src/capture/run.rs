@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Allowance;
+use super::history::History;
 use super::interpreters::Interpreters;
 use super::snapshot::{Losses, Tgid, Thread};
 use super::timeline::Timeline;
@@ -53,6 +54,8 @@ pub struct Run {
     pub(crate) losses: Losses,
     /// Samples for the core map.
     pub(crate) timeline: Timeline,
+    /// What every thread did from sample to sample.
+    pub(crate) history: History,
     pub(crate) host: HostCounters,
     /// Whether every thread has a [`WaitAccount`], or why not.
     ///
@@ -126,6 +129,7 @@ pub(crate) mod tests {
             allowance: Allowance::default(),
             losses: Losses::default(),
             timeline: Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
+            history: History::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
             host: HostCounters::default(),
             wait_accounts: Ok(()),
             kernel: "6.18.0".to_owned(),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use schedscope_ebpf::abi::program;
 
 use super::allowance::Watch;
+use super::history::History;
 use super::interpreters::Interpreters;
 use super::kernel::{Depth, KernelError, Sizes, Tracer, now_ns};
 use super::preflight::kernel_release_name;
@@ -34,6 +35,7 @@ pub struct Session {
     topology: Topology,
     aggregate: Aggregate,
     timeline: Timeline,
+    history: History,
     interpreters: Interpreters,
     allowance: Watch,
     ended: Vec<Thread>,
@@ -75,6 +77,7 @@ impl Session {
             topology,
             aggregate: Aggregate::default(),
             timeline: Timeline::starting(&first),
+            history: History::starting(&first),
             interpreters: Interpreters::default(),
             allowance: Watch::new(),
             ended: Vec::new(),
@@ -116,6 +119,7 @@ impl Session {
         self.tracer.seed(processes, WORKLOAD)?;
         let first = self.tracer.snapshot(Depth::Threads)?;
         self.timeline = Timeline::starting(&first);
+        self.history = History::starting(&first);
         self.host_before = host(&first);
         self.alive = first.threads.len();
         self.locate_locks(&first);
@@ -158,6 +162,7 @@ impl Session {
 
     fn take(&mut self, snapshot: Snapshot) {
         self.timeline.feed(&snapshot);
+        self.history.feed(&snapshot);
         self.alive = snapshot.live().count();
         self.ended.extend(snapshot.released);
         if self.ended.len() > MAX_ENDED {
@@ -194,6 +199,7 @@ impl Session {
             allowance: self.allowance.finish(),
             losses,
             timeline: self.timeline,
+            history: self.history,
             host: HostCounters {
                 idle_ns: host_after.idle_ns.saturating_sub(self.host_before.idle_ns),
                 switches: host_after.switches - self.host_before.switches,

@@ -16,7 +16,7 @@ use crate::untrusted::harmless;
 pub struct Cpu(pub u32);
 
 /// Thread id: the kernel's `pid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tid(pub u32);
 
 /// Process id: the kernel's `tgid`.

@@ -1,16 +1,21 @@
 //! The figures that the verdicts rest on and that are told with them.
 
-use super::thresholds::NOTABLE_WAIT;
-use super::window::{Window, share};
+use std::collections::HashMap;
+
+use super::thresholds::{NOTABLE_WAIT, SHORT_LIVED};
+use super::window::{Ledger, Window, share};
 use super::workers::Workers;
 
 /// Of a program over a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Figures {
+    /// Threads that matter, and their processes: a launcher's helpers of a few milliseconds are no part of a program of a second.
     pub(crate) threads: u64,
     pub(crate) processes: u64,
     /// Threads that do the work.
     pub(crate) workers: u64,
+    /// How often these wait, a second.
+    pub(crate) waits: f64,
     /// Processes that these belong to.
     pub(crate) working_processes: u64,
     /// Cores that it may use; never 0.
@@ -33,9 +38,21 @@ impl Figures {
     pub(super) fn of(window: &Window, workers: &Workers) -> Figures {
         let cores = window.cores();
         let (on_cpu_ns, runnable_ns) = (window.times.on_cpu_ns, window.times.runnable_ns());
+        // What comes and goes is counted if it is much together.
+        let is_short = |ledger: &Ledger| share(ledger.times.total_ns(), window.wall_ns) < SHORT_LIVED;
+        let short_ns: u64 = window.ledgers.iter().filter(|ledger| is_short(ledger)).map(Ledger::wanted_ns).sum();
+        let is_much = short_ns as f64 >= SHORT_LIVED * window.wall_ns as f64;
+        let (mut slight, mut processes) = (0, HashMap::new());
+        for ledger in &window.ledgers {
+            let matters = is_much || !is_short(ledger);
+            slight += u64::from(!matters);
+            *processes.entry(ledger.tgid).or_insert(false) |= matters;
+        }
+        let slight_processes = processes.values().filter(|matters| !**matters).count() as u64;
         Figures {
-            threads: window.threads,
-            processes: window.processes,
+            threads: window.threads.saturating_sub(slight).max(window.threads.min(1)),
+            processes: window.processes.saturating_sub(slight_processes).max(window.processes.min(1)),
+            waits: window.per_second(workers.iter().map(|worker| worker.voluntary).sum()),
             workers: workers.iter().count() as u64,
             working_processes: workers.processes.len() as u64,
             cores,

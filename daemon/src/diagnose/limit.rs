@@ -1,53 +1,57 @@
-//! What keeps a program from using more of the cores, and what to do about it.
+//! What keeps a program from being done sooner, and what to do about it.
 //!
-//! Idle cores have two possible causes: threads that want a CPU and wait for it, or too little demand. Demand is low because threads
-//! are blocked, or because there are too few. The larger cause is the limit; the sentence and the advice are both made from it.
+//! It is the obstacle whose end saves most, by the what-ifs, if that is worth saying. Where nothing saves a tenth, it is what the time is
+//! bound by instead. The sentence and the advice are both made from it.
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::estimate::Relief;
 use super::figures::Figures;
 use super::model::ModelName;
+use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
-    AT_REST, CROWDED, ENOUGH_OF_THE_WORK, GIL_BOUND, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, MOSTLY, NEARLY_ALL, NOTABLE_WAIT,
-    ONE_AT_A_TIME, PINNED, SATURATED, SECOND_REASON, WORKER_SHARE,
+    AT_REST, CROWDED, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, MOSTLY,
+    NOTABLE_WAIT, ONE_AT_A_TIME, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_SAYING,
 };
+use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
 use super::workers::Workers;
 use crate::capture::allowance::Quota;
 use crate::capture::snapshot::Times;
 
-/// What keeps the program from using more of the cores.
+/// What keeps the program from being done sooner.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Limit {
     NothingSeen,
+    /// Nothing runs any more.
+    Hung(Hung),
+    /// Its threads yield instead of waiting.
+    Spinning(Spinning),
+    /// It passes tiny tasks around.
+    Messages(Messages),
     /// It uses all it may.
     Cores,
     /// A cgroup's CPU time was used up, again and again.
-    Quota(Quota, Option<Relief>),
+    Quota(Quota),
     /// Its masks hold fewer cores than it was given, and it wants more.
-    Mask(Option<Relief>),
-    /// Its threads want a CPU, do not get one, and yet cores are left over; where those are, if that is known.
-    CpuWait(Option<Holder>),
+    Mask,
+    /// Other programs had so many of its cores.
+    Others(f64),
+    /// Its threads want a CPU, do not get one, and yet cores are left over; how many were idle, if that is known.
+    CpuWait(Option<f64>),
+    /// It wakes all the time for next to nothing.
+    Polling(Polling),
     /// It wants next to nothing.
     AtRest(Group),
     /// Its workers wait for Python's global lock.
     Gil(Group),
     /// Its workers wait for other locks, or for each other.
     Locks(Group),
+    /// An event loop waits outside of its poll.
+    BlockedLoop(BlockedLoop),
+    /// Others wait for one thread.
+    Bottleneck(Bottleneck),
     TooFewThreads(Group),
     Blocked(Group),
-}
-
-/// What became of cores that runnable threads did not get.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Holder {
-    /// So few cores had nearly all of its time that it looks pinned to them.
-    FewCores(u64),
-    /// Other programs had so many.
-    OtherPrograms(f64),
-    /// So many were idle.
-    Nobody(f64),
 }
 
 /// Threads that stand for the program: those that do its work, or all.
@@ -84,6 +88,20 @@ pub(crate) enum Advice {
     NoMoreCores,
     /// Threads wait for each other.
     NoMoreThreads,
+    /// They wait for one lock, or a few.
+    HoldLocksForLess,
+    /// Wait where the kernel can wake them.
+    BlockInsteadOfYielding,
+    /// More work in each message.
+    LargerTasks,
+    /// Wait until there is something to do.
+    WaitForEvents,
+    /// What blocks a loop belongs in a thread.
+    MoveOutOfTheLoop,
+    /// More of what the others wait for.
+    MoreOfTheBottleneck,
+    /// Everyone waits for a lock that is not given back.
+    FindTheCycle,
     /// More workers than cores.
     FewerWorkers,
     /// The kernel stops it when its time is used up.
@@ -98,8 +116,15 @@ impl Limit {
         match self {
             Limit::NothingSeen => "nothing_seen",
             Limit::Cores => "cores",
-            Limit::Quota(..) => "quota",
-            Limit::Mask(_) => "mask",
+            Limit::Quota(_) => "quota",
+            Limit::Mask => "mask",
+            Limit::Others(_) => "others",
+            Limit::Hung(_) => "hung",
+            Limit::Spinning(_) => "spinning",
+            Limit::Messages(_) => "messages",
+            Limit::Polling(_) => "polling",
+            Limit::BlockedLoop(_) => "blocked_loop",
+            Limit::Bottleneck(_) => "bottleneck",
             Limit::CpuWait(_) => "cpu_wait",
             Limit::AtRest(_) => "at_rest",
             Limit::Gil(_) => "gil",
@@ -109,55 +134,104 @@ impl Limit {
         }
     }
 
-    pub(super) fn of(window: &Window, workers: &Workers, model: ModelName, figures: &Figures) -> Limit {
-        let cores = figures.cores as f64;
-        let left_over = (cores - figures.running).max(0.0);
-        let busiest = Group::busiest(window, workers);
-        let group = busiest.clone().if_it_stands_for(window, figures);
-        if figures.threads == 0 {
-            Limit::NothingSeen
-        } else if figures.cores < figures.given && figures.demand > CROWDED * cores {
-            Limit::Mask(Relief::of(window, workers, figures.given))
-        } else if figures.running >= SATURATED * cores {
-            Limit::Cores
-        } else if figures.demand < AT_REST {
-            Limit::AtRest(Group::everyone(window))
-        } else if let Some(quota) = window.quota.clone().filter(binds) {
-            Limit::Quota(quota, Relief::of(window, workers, figures.cores))
-        } else if window.mean(window.times.runnable_ns()).min(left_over) >= left_over / 2.0
-            && group.mean_runnable >= group.mean_blocked
-        {
-            Limit::CpuWait(Holder::of(window, figures))
-        } else {
-            let too_few = group.reasons.is_empty() || cores - group.mean_alive > group.mean_blocked;
-            let waits_for_gil = figures.gil_share >= GIL_BOUND && (model == ModelName::ThreadsGilBound || !too_few);
-            let waits_for_locks = match model {
-                ModelName::NativeThreads => busiest.is_mostly(Reason::Futex),
-                model => model == ModelName::ThreadsTakingTurns,
-            };
-            match busiest.reasons.first() {
-                // One more thread would wait for the same lock.
-                Some((Reason::Gil, _)) if waits_for_gil => Limit::Gil(busiest),
-                Some((Reason::Futex, _)) if waits_for_locks => Limit::Locks(busiest),
-                _ if too_few => Limit::TooFewThreads(group),
-                _ => Limit::Blocked(group),
-            }
+    /// The obstacle that it is, if its end would bring a number.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Limit::Quota(_) => Some(Obstacle::Quota),
+            Limit::Mask => Some(Obstacle::Mask),
+            Limit::Others(_) => Some(Obstacle::Others),
+            Limit::Gil(_) => Some(Obstacle::Gil),
+            Limit::Locks(_) => Some(Obstacle::Locks),
+            Limit::TooFewThreads(_) | Limit::Bottleneck(_) => Some(Obstacle::TooFewThreads),
+            _ => None,
         }
+    }
+
+    pub(super) fn of(window: &Window, workers: &Workers, figures: &Figures, what_ifs: &WhatIfs) -> Limit {
+        if figures.threads == 0 {
+            return Limit::NothingSeen;
+        }
+        Limit::of_pattern(window, workers, figures)
+            .or_else(|| Limit::of_obstacle(window, workers, figures, what_ifs))
+            .unwrap_or_else(|| Limit::bound_by(window, workers, figures, what_ifs))
+    }
+
+    /// What goes before all sums, since the sums mean something else then.
+    fn of_pattern(window: &Window, workers: &Workers, figures: &Figures) -> Option<Limit> {
+        Hung::of(window)
+            .map(Limit::Hung)
+            .or_else(|| Spinning::of(window).map(Limit::Spinning))
+            .or_else(|| Messages::of(window, workers, figures).map(Limit::Messages))
+            .or_else(|| Polling::of(window).map(Limit::Polling))
+    }
+
+    /// The obstacle that costs most; to divide what one thread does is no end of an obstacle, but another program.
+    fn of_obstacle(window: &Window, workers: &Workers, figures: &Figures, what_ifs: &WhatIfs) -> Option<Limit> {
+        let is_one = |what_if: &&WhatIf| what_if.obstacle != Obstacle::TooFewThreads && what_if.gain(window) >= WORTH_SAYING;
+        let busiest = || Group::busiest(window, workers);
+        match what_ifs.all.iter().find(is_one).map(|what_if| what_if.obstacle) {
+            Some(Obstacle::Quota) => window.quota.clone().map(Limit::Quota),
+            Some(Obstacle::Mask) => Some(Limit::Mask),
+            Some(Obstacle::Others) => Some(Limit::Others(window.mean(window.foreign_ns))),
+            Some(Obstacle::Gil) => Some(Limit::Gil(busiest())),
+            Some(Obstacle::Locks) => Some(Limit::Locks(busiest())),
+            // Handing the lock to each other is a large part of what such threads compute, and that no sum over threads takes off.
+            _ if figures.gil_share >= GIL_BOUND && workers.blocked_share(Reason::Gil) >= GIL_NOTABLE && figures.cores > 1 => {
+                let has_room = figures.running < SATURATED * figures.cores as f64;
+                (figures.running >= HALF_A_CORE && has_room && figures.workers > 1).then(|| Limit::Gil(busiest()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What the time is bound by where no obstacle's end would save much.
+    fn bound_by(window: &Window, workers: &Workers, figures: &Figures, what_ifs: &WhatIfs) -> Limit {
+        let cores = figures.cores as f64;
+        let busiest = Group::busiest(window, workers);
+        let group = busiest.if_it_stands_for(window, figures);
+        if figures.running >= SATURATED * cores {
+            return Limit::Cores;
+        }
+        if let Some(blocked) = BlockedLoop::of(window, workers) {
+            return Limit::BlockedLoop(blocked);
+        }
+        if figures.demand < AT_REST {
+            return Limit::AtRest(Group::everyone(window));
+        }
+        let divided = what_ifs.gain(Obstacle::TooFewThreads, window);
+        if what_ifs.unexplained >= divided.max(WORTH_SAYING) {
+            // Where it may not use all cores, the idle ones may be the others.
+            let idle = window.mean(window.idle_ns);
+            return Limit::CpuWait((idle >= HOST_NOTABLE && figures.cores == figures.online).then_some(idle));
+        }
+        if divided < WORTH_SAYING {
+            return if what_ifs.busy >= MOSTLY { Limit::Cores } else { Limit::AtRest(Group::everyone(window)) };
+        }
+        if let Some(bottleneck) = Bottleneck::of(window) {
+            return Limit::Bottleneck(bottleneck);
+        }
+        let too_few = group.reasons.is_empty() || cores - group.mean_alive > group.mean_blocked;
+        if too_few { Limit::TooFewThreads(group) } else { Limit::Blocked(group) }
     }
 
     pub(super) fn advice(&self, model: ModelName, figures: &Figures) -> Option<Advice> {
         let is_loop = matches!(model, ModelName::Asyncio | ModelName::EventLoop);
         match self {
-            Limit::NothingSeen | Limit::CpuWait(_) => None,
-            Limit::Quota(..) => Some(Advice::RaiseTheQuota),
-            Limit::Mask(_) => Some(Advice::WidenTheMask),
+            Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) => None,
+            Limit::Hung(_) => Some(Advice::FindTheCycle),
+            Limit::Spinning(_) => Some(Advice::BlockInsteadOfYielding),
+            Limit::Messages(_) => Some(Advice::LargerTasks),
+            Limit::Polling(_) => Some(Advice::WaitForEvents),
+            Limit::BlockedLoop(_) => Some(Advice::MoveOutOfTheLoop),
+            Limit::Bottleneck(_) => Some(Advice::MoreOfTheBottleneck),
+            Limit::Quota(_) => Some(Advice::RaiseTheQuota),
+            Limit::Mask => Some(Advice::WidenTheMask),
             Limit::Cores if model == ModelName::ThreadsGilBound && figures.cores == 1 => Some(Advice::GilOnOneCore),
             Limit::Cores if is_loop => Some(Advice::FreeTheLoop),
             Limit::Cores => (figures.demand > CROWDED * figures.cores as f64).then_some(Advice::FewerWorkers),
-            Limit::Gil(_) if figures.cores == 1 => Some(Advice::GilOnOneCore),
             Limit::Gil(_) => Some(Advice::MoveToProcesses),
             Limit::Locks(_) if model == ModelName::ThreadsTakingTurns => Some(Advice::ProcessesIfPython),
-            Limit::Locks(_) => Some(Advice::NoMoreThreads),
+            Limit::Locks(_) => Some(Advice::HoldLocksForLess),
             Limit::TooFewThreads(_) | Limit::Blocked(_) if is_loop && figures.running >= SATURATED => Some(Advice::FreeTheLoop),
             // What waits for a CPU would gain by one.
             Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) if group.lacks_cores(figures) => None,
@@ -171,30 +245,10 @@ impl Limit {
                 Some(Advice::NoMoreThreads)
             }
             Limit::AtRest(_) | Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
-                ModelName::Serial if figures.demand < HALF_A_CORE => Some(Advice::OverlapWaits),
+                ModelName::Serial if figures.demand < HALF_A_CORE => (figures.waits >= FEW_WAITS).then_some(Advice::OverlapWaits),
                 ModelName::ThreadsWaiting | ModelName::Asyncio | ModelName::EventLoop => Some(Advice::NoMoreCores),
                 _ => None,
             },
-        }
-    }
-}
-
-/// Whether a program would notice it.
-fn binds(Quota { usage, .. }: &Quota) -> bool {
-    share(usage.throttled_periods, usage.periods) >= NOTABLE_WAIT
-}
-
-impl Holder {
-    fn of(window: &Window, figures: &Figures) -> Option<Holder> {
-        let few = window.cores_with(NEARLY_ALL);
-        let (foreign, idle) = (window.mean(window.foreign_ns), window.mean(window.idle_ns));
-        if (1..figures.cores).contains(&few) && figures.running >= PINNED * few as f64 {
-            Some(Holder::FewCores(few))
-        } else if foreign >= HOST_NOTABLE && foreign >= idle {
-            Some(Holder::OtherPrograms(foreign))
-        } else {
-            // Where it may not use all cores, the idle ones may be the others.
-            (idle >= HOST_NOTABLE && figures.cores == figures.online).then_some(Holder::Nobody(idle))
         }
     }
 }

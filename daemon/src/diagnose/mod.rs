@@ -9,26 +9,31 @@
 //! | [`model`] | the concurrency model and the evidence for it |
 //! | [`limit`] | what keeps it from using more of the cores, and the advice that goes with it |
 //! | [`cores`] | where the cores went: used, or lost to one cause |
-//! | [`estimate`] | what the same work would take on processes |
+//! | [`what_if`] | what the same work would take without one thing in its way |
+//! | [`patterns`] | what threads do to each other that no sum tells |
 //! | `thresholds` | every number that a verdict turns on |
 //! | [`live`] | the model of each workload of the daemon's, window by window |
 
 pub(crate) mod cores;
-pub(crate) mod estimate;
 pub(crate) mod figures;
 pub(crate) mod limit;
 pub(crate) mod live;
 pub(crate) mod model;
+pub(crate) mod patterns;
 mod thresholds;
+pub(crate) mod what_if;
 pub(crate) mod window;
 mod workers;
 
 pub(crate) use cores::Cores;
-pub(crate) use estimate::{Estimate, Relief};
 pub(crate) use figures::Figures;
-pub(crate) use limit::{Advice, Group, Holder, Limit};
+pub(crate) use limit::{Advice, Group, Limit};
 pub(crate) use model::Evidence;
 pub use model::ModelName;
+pub(crate) use patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
+pub(crate) use thresholds::START_NS_PER_PROCESS;
+use what_if::WhatIfs;
+pub(crate) use what_if::{Obstacle, WhatIf};
 pub(crate) use window::Window;
 use workers::Workers;
 
@@ -41,8 +46,8 @@ pub(crate) struct Diagnosis {
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) limit: Limit,
     pub(crate) advice: Option<Advice>,
-    /// What another model would take, if the ledgers tell.
-    pub(crate) estimate: Option<Estimate>,
+    /// What the end of each obstacle would bring, the best first.
+    pub(crate) what_if: Vec<WhatIf>,
     pub(crate) figures: Figures,
     /// Where the cores went.
     pub(crate) cores: Cores,
@@ -52,11 +57,11 @@ pub(crate) fn diagnose(window: &Window) -> Diagnosis {
     let workers = Workers::of(window);
     let figures = Figures::of(window, &workers);
     let (model, confidence, evidence) = model::of(window, &workers, &figures);
-    let limit = Limit::of(window, &workers, model, &figures);
+    let what_ifs = WhatIfs::of(window, &workers);
+    let limit = Limit::of(window, &workers, &figures, &what_ifs);
     let advice = limit.advice(model, &figures);
-    let estimate = Estimate::of(window, &workers, model);
     let cores = Cores::of(window, &workers);
-    Diagnosis { model, confidence, evidence, limit, advice, estimate, figures, cores }
+    Diagnosis { model, confidence, evidence, limit, advice, what_if: what_ifs.all, figures, cores }
 }
 
 #[cfg(test)]

@@ -45,6 +45,7 @@ fn scaled(window: &Window, factor: u64) -> Window {
     let ledger = |ledger: &Ledger| Ledger {
         times: times(&ledger.times),
         voluntary: ledger.voluntary * factor,
+        yielded: ledger.yielded * factor,
         epoll_waits: ledger.epoll_waits * factor,
         ..ledger.clone()
     };
@@ -71,8 +72,12 @@ proptest! {
         if diagnosis.model == ModelName::ThreadsGilBound {
             prop_assert!(diagnosis.figures.gil_share >= 0.25);
         }
-        if let Some(estimate) = diagnosis.estimate {
-            prop_assert!(diagnosis.model == ModelName::ThreadsGilBound && estimate.without_gil_ns <= window.wall_ns);
+        for what_if in &diagnosis.what_if {
+            prop_assert!(what_if.least_ns <= what_if.most_ns && what_if.most_ns <= window.wall_ns, "{what_if:?}");
+        }
+        let is_certain = |obstacle: &Obstacle| matches!(obstacle, Obstacle::Quota | Obstacle::Mask | Obstacle::Others | Obstacle::Locks);
+        if let Some(obstacle) = diagnosis.limit.obstacle().filter(is_certain) {
+            prop_assert!(diagnosis.what_if.iter().any(|what_if| what_if.obstacle == obstacle && what_if.gain(&window) >= 0.1));
         }
     }
 
@@ -99,12 +104,12 @@ proptest! {
         let agrees = match (advice, &limit) {
             (None, _) => true,
             (Some(Advice::MoveToProcesses), limit) => matches!(limit, Limit::Gil(_)) && figures.cores > 1,
-            (Some(Advice::GilOnOneCore), limit) => matches!(limit, Limit::Gil(_) | Limit::Cores) && figures.cores == 1,
-            (Some(Advice::ProcessesIfPython), limit) => matches!(limit, Limit::Locks(_)),
-            (Some(Advice::NoMoreThreads), limit) => matches!(limit, Limit::Locks(_) | Limit::AtRest(_)),
+            (Some(Advice::GilOnOneCore), limit) => *limit == Limit::Cores && figures.cores == 1,
+            (Some(Advice::ProcessesIfPython | Advice::HoldLocksForLess), limit) => matches!(limit, Limit::Locks(_)),
+            (Some(Advice::NoMoreThreads), limit) => matches!(limit, Limit::AtRest(_)),
             (Some(Advice::FewerWorkers), limit) => *limit == Limit::Cores && figures.demand > figures.cores as f64,
-            (Some(Advice::RaiseTheQuota), limit) => matches!(limit, Limit::Quota(..)),
-            (Some(Advice::WidenTheMask), limit) => matches!(limit, Limit::Mask(_)) && figures.cores < figures.given,
+            (Some(Advice::RaiseTheQuota), limit) => matches!(limit, Limit::Quota(_)),
+            (Some(Advice::WidenTheMask), limit) => *limit == Limit::Mask && figures.cores < figures.given,
             (Some(Advice::DivideTheWork), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.cores > 1,
             (Some(Advice::FreeTheLoop), limit) => !matches!(limit, Limit::AtRest(_) | Limit::CpuWait(_)),
             (Some(Advice::OneThreadDoesItAll), limit) => matches!(limit, Limit::TooFewThreads(_) | Limit::Blocked(_)),
@@ -112,6 +117,12 @@ proptest! {
                 Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) => !group.lacks_cores(&figures),
                 _ => false,
             },
+            (Some(Advice::FindTheCycle), limit) => matches!(limit, Limit::Hung(_)),
+            (Some(Advice::BlockInsteadOfYielding), limit) => matches!(limit, Limit::Spinning(_)),
+            (Some(Advice::LargerTasks), limit) => matches!(limit, Limit::Messages(_)),
+            (Some(Advice::WaitForEvents), limit) => matches!(limit, Limit::Polling(_)),
+            (Some(Advice::MoveOutOfTheLoop), limit) => matches!(limit, Limit::BlockedLoop(_)),
+            (Some(Advice::MoreOfTheBottleneck), limit) => matches!(limit, Limit::Bottleneck(_)),
         };
         prop_assert!(agrees, "{limit:?}, {advice:?}");
     }
@@ -123,7 +134,7 @@ proptest! {
             ledger.epoll_waits = if ledger.epoll_waits < 10 { 0 } else { ledger.epoll_waits };
         }
         let (once, ten_times) = (diagnose(&window), diagnose(&scaled(&window, 10)));
-        let verdict = |diagnosis: &Diagnosis| (diagnosis.model, without_times(diagnosis.limit.clone()), diagnosis.advice);
+        let verdict = |diagnosis: &Diagnosis| (diagnosis.model, diagnosis.limit.name(), diagnosis.advice);
         prop_assert_eq!(verdict(&once), verdict(&ten_times));
     }
 
@@ -147,15 +158,6 @@ proptest! {
         if before.figures.demand >= 0.5 {
             prop_assert_eq!((before.limit.name(), before.advice), (after.limit.name(), after.advice));
         }
-    }
-}
-
-/// Without how long it would have taken, which grows with the window.
-fn without_times(limit: Limit) -> Limit {
-    match limit {
-        Limit::Quota(quota, _) => Limit::Quota(quota, None),
-        Limit::Mask(_) => Limit::Mask(None),
-        limit => limit,
     }
 }
 

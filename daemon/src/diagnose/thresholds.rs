@@ -5,6 +5,8 @@ pub(super) const MOSTLY: f64 = 0.5;
 
 /// A thread is a worker if it wants a CPU for at least this share of what the thread that wants one most does.
 pub(super) const WORKER_SHARE: f64 = 0.1;
+/// Share of the window that is a short life. What all short-lived threads together want of a CPU counts from the same share on.
+pub(super) const SHORT_LIVED: f64 = 0.1;
 /// Demand, in cores, below which a program mostly waits: then those that wait for something outside do its work.
 pub(super) const HALF_A_CORE: f64 = 0.5;
 /// Share of the window below which a wait outside is a pause and not what a thread is there for.
@@ -65,15 +67,34 @@ pub(super) const SECOND_REASON: f64 = 0.5;
 /// Demand per core from which on fewer workers would do.
 pub(super) const CROWDED: f64 = 1.5;
 
-/// Share of the on-CPU time that counts as nearly all of it.
-pub(super) const NEARLY_ALL: f64 = 0.98;
-/// Share of the few cores that have nearly all of it which must be in use for the program to look pinned to them.
-pub(super) const PINNED: f64 = 0.8;
 /// Cores that others must have, or that must be idle, to be mentioned.
 pub(super) const HOST_NOTABLE: f64 = 0.1;
 
-/// Time spent waiting for a CPU, as a share of that spent running or waiting for the GIL, above which a ledger tells more of the host's
-/// other load than of the program.
-pub(super) const LEDGER_CROWDED: f64 = 0.25;
 /// What the start and the end of a process cost where nobody measured it: a fork of a small interpreter.
-pub(super) const START_NS_PER_PROCESS: u64 = 5_000_000;
+pub(crate) const START_NS_PER_PROCESS: u64 = 5_000_000;
+
+/// Share of the wall time that the end of an obstacle must save before it is called one.
+pub(super) const WORTH_SAYING: f64 = 0.1;
+
+/// Yields a second that are a way to wait: a thread that works between them yields less often.
+pub(super) const MANY_YIELDS: f64 = 1000.0;
+/// Share of the on-CPU time of those that yield from which on it matters.
+pub(super) const SPINS_NOTABLY: f64 = 0.25;
+/// Waits, or wake-ups, a second from which on they are what a program does.
+pub(super) const MANY_WAKEUPS: f64 = 500.0;
+/// The same of one thread.
+pub(super) const OFTEN: f64 = 200.0;
+/// Waits a second of a thread that waits for another again and again; one that waits for its end waits once.
+pub(super) const FEW_WAITS: f64 = 3.0;
+/// On-CPU nanoseconds from one wait to the next below which waking and switching cost as much as the work.
+pub(super) const TINY_TASKS: u64 = 100_000;
+/// The same of one that looks whether there is anything to do, in a slow language.
+pub(super) const TINY_LOOK: u64 = 250_000;
+/// Share of the on-CPU time of a process that hands out work from which on the handing out is much of the work.
+pub(super) const HUB: f64 = 0.35;
+/// Share of a moment's demand that one thread has when it runs alone, and of the moment that those have which wait for it.
+pub(super) const ALONE: f64 = 0.8;
+/// A program that is on a CPU for less than one part in so many stands still.
+pub(super) const STANDSTILL: u64 = 1000;
+/// Shortest time that is a standstill: nothing waits for a clock, and nobody computes.
+pub(super) const STANDSTILL_NS: u64 = 300_000_000;

@@ -1,13 +1,17 @@
 //! What the engine judges: a program over a window, in nanoseconds.
 
+use std::collections::HashMap;
+
 use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::MOSTLY;
 use crate::capture::allowance::Quota;
+use crate::capture::history::Moment;
 use crate::capture::interpreters::Python;
 use crate::capture::run::Run;
-use crate::capture::snapshot::{Tgid, Thread, Times};
+use crate::capture::snapshot::{Tgid, Thread, Tid, Times};
 use crate::units::rounded;
+use crate::untrusted::harmless;
 
 /// Reasons to be blocked that no other thread of the program ends, as a rule.
 const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
@@ -15,6 +19,7 @@ const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, R
 /// What one thread did in the window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ledger {
+    pub(crate) tid: Tid,
     pub(crate) tgid: Tgid,
     pub(crate) is_main: bool,
     /// What its process has for locks, if that is a Python.
@@ -24,20 +29,27 @@ pub(crate) struct Ledger {
     /// It has ended: what it did is all it had to do.
     pub(crate) has_ended: bool,
     pub(crate) voluntary: u64,
+    /// Times that it gave its CPU up in `sched_yield`.
+    pub(crate) yielded: u64,
     pub(crate) epoll_waits: u64,
+    /// Its name, as the kernel keeps it.
+    pub(crate) comm: [u8; 16],
 }
 
 impl Ledger {
     /// From its begin to `now_ns`.
     pub(crate) fn of(thread: &Thread, now_ns: u64, python: Option<Python>) -> Ledger {
         Ledger {
+            tid: thread.tid(),
             tgid: thread.tgid(),
             is_main: thread.tid().0 == thread.tgid().0,
             python,
             times: thread.times(now_ns),
             has_ended: thread.has_ended(),
             voluntary: thread.record.voluntary,
+            yielded: thread.record.yielded,
             epoll_waits: thread.record.epoll_waits,
+            comm: thread.record.comm,
         }
     }
 
@@ -47,9 +59,16 @@ impl Ledger {
         Ledger {
             times: self.times.since(&before.times),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
+            yielded: self.yielded.saturating_sub(before.yielded),
             epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
             ..self.clone()
         }
+    }
+
+    /// Its name, harmless.
+    pub(super) fn comm(&self) -> String {
+        let end = self.comm.iter().position(|&byte| byte == 0).unwrap_or(self.comm.len());
+        harmless(&String::from_utf8_lossy(&self.comm[..end]))
     }
 
     /// On a CPU or waiting for one.
@@ -96,6 +115,8 @@ pub(crate) struct Window {
     /// Threads without a ledger, because there were too many.
     pub(crate) forgotten: u64,
     pub(crate) ledgers: Vec<Ledger>,
+    /// The window from one sample to the next, with what each ledger's thread did; empty if that was not kept.
+    pub(crate) moments: Vec<Moment>,
 }
 
 impl Window {
@@ -119,6 +140,7 @@ impl Window {
             is_incomplete: run.losses.missing() > 0 || run.threads_forgotten > 0,
             forgotten: run.threads_forgotten,
             ledgers: ledgers.collect(),
+            moments: moments_of(run),
         }
     }
 
@@ -141,6 +163,11 @@ impl Window {
     /// A sum over threads or cores as their mean number.
     pub(super) fn mean(&self, ns: u64) -> f64 {
         ratio(ns, self.wall_ns)
+    }
+
+    /// A count as a rate.
+    pub(super) fn per_second(&self, count: u64) -> f64 {
+        if self.wall_ns == 0 { 0.0 } else { count as f64 * 1e9 / self.wall_ns as f64 }
     }
 
     /// Cores that it may use; never 0. Where nobody has seen its masks they are those that it was given or has used, as a program may
@@ -170,6 +197,31 @@ impl Window {
             })
             .count() as u64
     }
+}
+
+/// The history with the numbers of the ledgers, as far as the run's window goes.
+fn moments_of(run: &Run) -> Vec<Moment> {
+    let ledgers: HashMap<(Tid, u64), usize> =
+        run.threads.iter().enumerate().map(|(number, thread)| (thread.key(), number)).collect();
+    let mut rest_ns = run.wall_ns();
+    let mut moments = Vec::with_capacity(run.history.moments.len());
+    for moment in &run.history.moments {
+        let length_ns = moment.length_ns.min(rest_ns);
+        rest_ns -= length_ns;
+        let known = |&(thread, times): &(usize, Times)| Some((*ledgers.get(&run.history.threads[thread])?, times));
+        let parts = moment.parts.iter().filter_map(known).collect();
+        moments.push(Moment { length_ns, idle_ns: moment.idle_ns, parts });
+    }
+    // What came after the end was read with what came before.
+    while let [.., _, last] = moments.as_slice()
+        && last.length_ns == 0
+    {
+        let last = moments.pop().unwrap_or_default();
+        if let Some(before) = moments.last_mut() {
+            before.join(last);
+        }
+    }
+    moments
 }
 
 /// A part of a whole, between 0 and 1; 0 of nothing.

@@ -1,6 +1,6 @@
 //! Which threads do a program's work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use schedscope_ebpf::blocked::Reason;
 
@@ -17,6 +17,8 @@ pub(super) struct Workers<'a> {
     /// The processes that do something.
     pub(super) processes: Vec<Process<'a>>,
     pub(super) times: Times,
+    /// Which of the window's ledgers are theirs.
+    pub(super) numbers: HashSet<usize>,
 }
 
 /// A process and the threads of it that count.
@@ -51,7 +53,8 @@ impl Workers<'_> {
         let has_waiters = ledgers.iter().any(|ledger| waits(ledger) && !ledger.is_main);
 
         let mut processes = BTreeMap::<Tgid, Process>::new();
-        for ledger in ledgers {
+        let mut numbers = HashSet::new();
+        for (number, ledger) in ledgers.iter().enumerate() {
             let part = share(ledger.wanted_ns(), most_ns);
             // It starts others and waits for them. Where all do is wait, starting may be the most that is computed.
             let coordinates = (part < MOSTLY || has_waiters && ledger.is_main) && ledger.waits_for_others();
@@ -62,11 +65,12 @@ impl Workers<'_> {
                 process.python = ledger.python;
                 process.loops += usize::from(is_loop);
                 process.workers.push(ledger);
+                numbers.insert(number);
             }
         }
         let processes: Vec<Process> = processes.into_values().collect();
         let times = processes.iter().flat_map(|process| &process.workers).map(|worker| &worker.times).sum();
-        Workers { processes, times }
+        Workers { processes, times, numbers }
     }
 
     /// Of the time in which the workers ran or waited for a GIL, the part that they waited. Time spent waiting for a CPU is left out:
@@ -74,6 +78,11 @@ impl Workers<'_> {
     pub(super) fn gil_share(&self) -> f64 {
         let gil_ns = self.times.blocked(Reason::Gil);
         share(gil_ns, gil_ns + self.times.on_cpu_ns)
+    }
+
+    /// All of them share one GIL.
+    pub(super) fn have_one_gil(&self) -> bool {
+        matches!(self.processes.as_slice(), [process] if process.has_one_gil())
     }
 
     /// Of the workers' lives, the part that they were blocked for this reason.

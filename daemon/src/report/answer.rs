@@ -4,14 +4,18 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::schema;
-use super::words::{counted, grouped, harmless, mean, percent};
+use super::words::{counted, duration, grouped, harmless, mean, percent};
 use crate::capture::allowance::Quota;
 use crate::capture::interpreters;
 use crate::capture::python::Unresolved;
 use crate::capture::run::Run;
 use crate::capture::snapshot::Thread;
-use crate::diagnose::{Advice, Diagnosis, Evidence, Figures, Group, Holder, Limit, Relief};
-use crate::units::seconds;
+use crate::diagnose::START_NS_PER_PROCESS;
+use crate::diagnose::{
+    Advice, BlockedLoop, Bottleneck, Diagnosis, Evidence, Figures, Group, Hung, Limit, Messages, Obstacle, Polling, Spinning,
+    WhatIf,
+};
+use crate::units::{rounded, seconds};
 
 pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
     schema::Model {
@@ -22,14 +26,35 @@ pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
         limit: diagnosis.limit.name().to_owned(),
         sentence: sentence(diagnosis),
         advice: diagnosis.advice.map_or_else(String::new, |advice| advise(advice, diagnosis)),
-        without_limit_wall_seconds: relief(&diagnosis.limit).map(|relief| seconds(relief.wall_ns)),
-        estimate: diagnosis.estimate.map(|estimate| schema::Estimate {
-            processes_wall_seconds: seconds(estimate.processes_ns()),
-            without_gil_wall_seconds: seconds(estimate.without_gil_ns),
-            start_seconds_per_process: seconds(estimate.start_ns_per_process),
-            workers: estimate.workers,
+        without_limit_wall_seconds: without_limit(diagnosis).map(middle_seconds),
+        what_if: diagnosis
+            .what_if
+            .iter()
+            .map(|what_if| schema::WhatIf {
+                cause: what_if.obstacle.name().to_owned(),
+                wall_seconds: [rounded_seconds(what_if.least_ns), rounded_seconds(what_if.most_ns)],
+            })
+            .collect(),
+        estimate: without_limit(diagnosis).filter(|what_if| what_if.obstacle == Obstacle::Gil).map(|what_if| {
+            let (start_seconds, workers) = (seconds(START_NS_PER_PROCESS), diagnosis.figures.workers);
+            let processes_wall_seconds = middle_seconds(what_if);
+            schema::Estimate {
+                processes_wall_seconds,
+                without_gil_wall_seconds: (processes_wall_seconds - start_seconds * workers as f64).max(0.0),
+                start_seconds_per_process: start_seconds,
+                workers,
+            }
         }),
     }
+}
+
+/// To a tenth of a millisecond: no prediction is better.
+fn rounded_seconds(ns: u64) -> f64 {
+    (ns as f64 / 1e5).round() / 1e4
+}
+
+fn middle_seconds(what_if: &WhatIf) -> f64 {
+    rounded_seconds(what_if.least_ns.midpoint(what_if.most_ns))
 }
 
 pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
@@ -94,11 +119,20 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             };
             format!("{}{wait}{mask}.", head(figures))
         }
-        Limit::Quota(quota, _) => format!("{}: {}.", wants(figures), throttled(quota)),
-        Limit::Mask(_) => masked(figures),
-        Limit::CpuWait(holder) => {
-            let holder = holder.map_or_else(String::new, |holder| has(holder, figures));
-            format!("{}: {}{holder}.", wants(figures), waits_for_cpu(figures))
+        Limit::Hung(hung) => hangs(*hung, figures),
+        Limit::Spinning(spinning) => spins(*spinning, figures),
+        Limit::Messages(messages) => passes_messages(*messages, figures),
+        Limit::Polling(polling) => polls(*polling, figures),
+        Limit::BlockedLoop(blocked) => blocks_its_loop(*blocked, figures),
+        Limit::Bottleneck(bottleneck) => waits_for_one(bottleneck, figures),
+        Limit::Quota(quota) => format!("{}: {}.", wants(figures), throttled(quota)),
+        Limit::Mask => masked(figures),
+        Limit::Others(cores) => {
+            format!("{}: {}, as other programs took {} cores.", wants(figures), waits_for_cpu(figures), mean(*cores))
+        }
+        Limit::CpuWait(idle) => {
+            let idle = idle.map_or_else(String::new, |idle| format!(", though {} cores were idle", mean(idle)));
+            format!("{}: {}{idle}.", wants(figures), waits_for_cpu(figures))
         }
         Limit::AtRest(group) => at_rest(group, figures),
         Limit::TooFewThreads(group) => format!("{}: {}{also}.", head(figures), too_few(group, figures)),
@@ -189,16 +223,68 @@ fn masked(figures: &Figures) -> String {
     )
 }
 
-/// What became of the cores that runnable threads did not get.
-fn has(holder: Holder, figures: &Figures) -> String {
-    match holder {
-        Holder::FewCores(few) => {
-            let few = counted(few, "core");
-            format!(", and {few} had nearly all of {} CPU time, as if pinned", number(figures).their)
-        }
-        Holder::OtherPrograms(cores) => format!(", and other programs took {} cores", mean(cores)),
-        Holder::Nobody(cores) => format!(", though {} cores were idle", mean(cores)),
-    }
+/// "4 threads stand still: none ran for 3.50 s, while 4 waited for locks or other threads."
+fn hangs(hung: Hung, figures: &Figures) -> String {
+    let Number { s, .. } = number(figures);
+    let (time, waiting) = (duration(seconds(hung.for_ns)), grouped(hung.threads));
+    format!("{} stand{s} still: none ran for {time}, while {waiting} waited for locks or other threads.", subject(figures))
+}
+
+/// "3 threads want 2.99 cores and get 1.98 of 2: 3 of them yield 400,000 times a second instead of waiting, with 99 % of the CPU time."
+fn spins(spinning: Spinning, figures: &Figures) -> String {
+    let who =
+        if spinning.threads == figures.threads { "they".to_owned() } else { format!("{} of them", grouped(spinning.threads)) };
+    format!(
+        "{}: {who} yield {} instead of waiting, which takes {} of the CPU time.",
+        wants(figures),
+        times_a_second(spinning.yields),
+        percent(spinning.share_of_work)
+    )
+}
+
+fn times_a_second(rate: f64) -> String {
+    format!("{} times a second", grouped(rounded(rate) as u64))
+}
+
+/// "5 threads in 5 processes keep 1.10 of 2 cores busy: they wait for each other 23,000 times a second, after 40 us of work."
+fn passes_messages(messages: Messages, figures: &Figures) -> String {
+    let each = duration(seconds(messages.on_cpu_ns_each));
+    format!("{}: they wait for each other {}, after {each} of work each time.", head(figures), times_a_second(messages.waits))
+}
+
+/// "8 threads wake 7,000 times a second and find next to nothing to do, which takes 0.40 of 2 cores."
+fn polls(polling: Polling, figures: &Figures) -> String {
+    let Number { s, .. } = if polling.threads == 1 { ONE } else { MANY };
+    format!(
+        "{} wake{s} {} and find{s} next to nothing to do, which takes {} of {}.",
+        counted(polling.threads, "thread"),
+        times_a_second(polling.wakeups),
+        mean(polling.running),
+        counted(figures.cores, "core")
+    )
+}
+
+/// "1 thread keeps 0.05 of 2 cores busy: its event loop is blocked 95 % of the time outside of its poll, where it sleeps."
+fn blocks_its_loop(blocked: BlockedLoop, figures: &Figures) -> String {
+    let Number { their, .. } = number(figures);
+    let part = percent(blocked.share);
+    format!(
+        "{}: {their} event loop is blocked {part} of the time outside of its poll, where it {}.",
+        head(figures),
+        verb(blocked.reason, ONE)
+    )
+}
+
+/// "5 threads keep 1.00 of 2 cores busy: 71 % of the time one thread (VM Thread, 4711) runs alone while 3 others wait for it."
+fn waits_for_one(Bottleneck { comm, tid, alone, waiting, is_process }: &Bottleneck, figures: &Figures) -> String {
+    let kind = if *is_process { "process" } else { "thread" };
+    let (others, wait) = (grouped(*waiting), if *waiting == 1 { "other waits" } else { "others wait" });
+    format!(
+        "{}: {} of the time one {kind} ({comm}, {}) runs alone while {others} {wait} for it.",
+        head(figures),
+        percent(*alone),
+        tid.0
+    )
 }
 
 /// "1 thread sleeps 97 % of its time and wants 0.03 of 2 cores: more cores would not make it faster."
@@ -309,19 +395,42 @@ fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
 }
 
 /// What the run would take without its limit.
-fn relief(limit: &Limit) -> Option<Relief> {
-    match limit {
-        Limit::Quota(_, relief) | Limit::Mask(relief) => *relief,
-        _ => None,
-    }
+fn without_limit(diagnosis: &Diagnosis) -> Option<&WhatIf> {
+    let obstacle = diagnosis.limit.obstacle()?;
+    diagnosis.what_if.iter().find(|what_if| what_if.obstacle == obstacle)
 }
 
 fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
     let figures = &diagnosis.figures;
     match advice {
+        Advice::FindTheCycle => {
+            "Find who holds what each waits for: a lock that is never given back, or two that are taken in opposite orders."
+                .to_owned()
+        }
+        Advice::BlockInsteadOfYielding => {
+            "Let them block on a lock, a condition or a queue: what a thread burns while it yields is not work.".to_owned()
+        }
+        Advice::LargerTasks => {
+            "Pass more work at a time, in larger chunks, and less data with it: much of this is the passing.".to_owned()
+        }
+        Advice::WaitForEvents => {
+            "Wait without a time limit, or for longer: no core makes this faster, and every wake-up is wasted.".to_owned()
+        }
+        Advice::MoveOutOfTheLoop => {
+            "Everything in the loop waits meanwhile: await it, or give it to a thread, as asyncio.to_thread does.".to_owned()
+        }
+        Advice::MoreOfTheBottleneck => match &diagnosis.limit {
+            Limit::Bottleneck(Bottleneck { comm, .. }) => {
+                format!("Only this helps: divide what {comm} does among several, let it work ahead, or let it do less.")
+            }
+            _ => String::new(),
+        },
+        Advice::HoldLocksForLess => {
+            "More threads would wait for the same locks: hold them for less, or give each thread data of its own.".to_owned()
+        }
         Advice::RaiseTheQuota => {
             let file =
-                if let Limit::Quota(quota, _) = &diagnosis.limit { format!(" ({})", quota.file.display()) } else { String::new() };
+                if let Limit::Quota(quota) = &diagnosis.limit { format!(" ({})", quota.file.display()) } else { String::new() };
             format!("Raise the quota{file}: whenever it is used up, every thread waits for the next period.")
         }
         Advice::WidenTheMask => {

@@ -299,8 +299,8 @@ pub struct Model {
     pub confidence: f64,
     /// One sentence each.
     pub evidence: Vec<String>,
-    /// What keeps the program from using more of the cores: `nothing_seen`, `cores`, `cpu_wait`, `at_rest`, `gil`, `locks`,
-    /// `too_few_threads` or `blocked`.
+    /// What keeps the program from being done sooner: `nothing_seen`, `hung`, `spinning`, `messages`, `cores`, `quota`, `mask`,
+    /// `others`, `cpu_wait`, `polling`, `at_rest`, `gil`, `locks`, `blocked_loop`, `bottleneck`, `too_few_threads` or `blocked`.
     #[serde(default)]
     pub limit: String,
     /// The limit with its figures, one sentence: the report's first line.
@@ -309,12 +309,24 @@ pub struct Model {
     /// What follows from the limit, one sentence; empty if nothing does.
     #[serde(default)]
     pub advice: String,
-    /// What the run would have taken without its limit; absent if that cannot be told.
+    /// What the run would have taken without its limit, the middle of its range; absent if that cannot be told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_limit_wall_seconds: Option<f64>,
-    /// What another model would take; absent if the threads' ledger does not tell.
+    /// What the run would have taken without one thing in its way, for each that would have saved something, the best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub what_if: Vec<WhatIf>,
+    /// What processes would take, where the limit is the global interpreter lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+}
+
+/// A prediction by the threads' own time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WhatIf {
+    /// What would be gone: `quota`, `mask`, `others`, `gil`, `locks` or `too_few_threads`.
+    pub cause: String,
+    /// Least and most wall time.
+    pub wall_seconds: [f64; 2],
 }
 
 /// Wall times that the ledger of the threads predicts for the same work done otherwise.

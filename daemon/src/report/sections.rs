@@ -9,7 +9,7 @@ use schedscope_ebpf::distance::Distance;
 
 use super::answer::title;
 use super::core_map::Picture;
-use super::schema::{CoresReport, Migrations, Quantiles, ThreadReport};
+use super::schema::{CoresReport, Migrations, Quantiles, ThreadReport, WhatIf};
 use super::terminal::{BLOCKED, Colour, RUNNABLE, RUNNING};
 use super::words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share};
 use super::{Options, RunReport};
@@ -95,27 +95,33 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
     section(&title, "<<><<", rows, options)
 }
 
-/// What follows from the model: the advice and what it would bring. Empty if there is no advice.
+/// What the limit costs, and what to do about it, a line each; empty if there is nothing to say.
 pub(super) fn advice(report: &RunReport) -> Vec<String> {
-    if report.model.advice.is_empty() {
-        return Vec::new();
-    }
-    let mut lines = vec![harmless(&report.model.advice)];
-    if let Some(without) = report.model.without_limit_wall_seconds.filter(|without| *without < report.wall_seconds) {
-        let (without, now) = (duration(without), duration(report.wall_seconds));
-        lines.push(format!("By the threads' own time, it would take about {without} instead of {now} without this limit."));
-    }
-    if let Some(estimate) = report.model.estimate.as_ref().filter(|estimate| estimate.processes_wall_seconds < report.wall_seconds)
-    {
-        lines.push(format!(
-            "By the threads' own time, {} would take about {} instead of {}, and the same threads without a GIL {}.",
-            counted(estimate.workers, "process"),
-            duration(estimate.processes_wall_seconds),
+    let model = &report.model;
+    let is_worth_it = |what_if: &&WhatIf| what_if.cause == model.limit && what_if.wall_seconds[1] < report.wall_seconds;
+    let gain = model.what_if.iter().find(is_worth_it).map(|what_if| {
+        let [least, most] = what_if.wall_seconds.map(duration);
+        let range = if least == most { format!("about {least}") } else { format!("{least} to {most}") };
+        format!(
+            "By the threads' own time, it would take {range} instead of {} {}.",
             duration(report.wall_seconds),
-            duration(estimate.without_gil_wall_seconds),
-        ));
+            without(&model.limit)
+        )
+    });
+    let advice = (!model.advice.is_empty()).then(|| harmless(&model.advice));
+    gain.into_iter().chain(advice).collect()
+}
+
+/// What the prediction is for.
+fn without(cause: &str) -> &'static str {
+    match cause {
+        "quota" => "without the quota",
+        "mask" => "on all CPUs given",
+        "others" => "without the other programs",
+        "gil" => "as processes that exchange nothing",
+        "locks" => "if no thread waited for another",
+        _ => "if all of its work could be divided",
     }
-    lines
 }
 
 /// The model with its evidence, and the lock's figures.

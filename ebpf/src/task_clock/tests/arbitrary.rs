@@ -27,8 +27,8 @@ fn event() -> impl Strategy<Value = (Event, i64, KernelGrowth)> {
         16 => -50_i64..5_000,
         2 => 0_i64..400_000,
         2 => -200_000_i64..0,
-        1 => Just(-CLOCK_ERROR_NS.cast_signed()),
-        1 => Just(-CLOCK_ERROR_NS.cast_signed() - 1),
+        1 => Just(-INVERSION_NS.cast_signed()),
+        1 => Just(-INVERSION_NS.cast_signed() - 1),
     ];
     (kind, step, growth())
 }
@@ -112,7 +112,7 @@ proptest! {
                 _ if was(Phase::Dead) => Some(Loss::AfterEnd),
                 Event::In if was(Phase::Running) => Some(Loss::SwitchOutUnseen),
                 Event::Out(_) if !was(Phase::Running) && (!was(Phase::Unseen) || off_ns > SLACK_NS) => Some(Loss::SwitchInUnseen),
-                _ if now_ns + CLOCK_ERROR_NS < before.since_ns => Some(Loss::ClockInversion),
+                _ if now_ns + INVERSION_NS < before.since_ns => Some(Loss::ClockInversion),
                 _ => None,
             };
             prop_assert_eq!(closed.loss, expected, "{:?} on {:?}", event, before);
@@ -129,7 +129,7 @@ proptest! {
         for (event, step, growth) in events {
             now_ns = now_ns.saturating_add_signed(step);
             let was = |phase: Phase| clock.phase == phase as u32;
-            let in_time = now_ns + CLOCK_ERROR_NS >= clock.since_ns;
+            let in_time = now_ns + INVERSION_NS >= clock.since_ns;
             let (mut quick, mut general) = (clock, clock);
             let (closed, expected, ordinary) = match event {
                 Event::In => {

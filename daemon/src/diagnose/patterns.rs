@@ -1,0 +1,228 @@
+//! What threads do to each other that no sum over a whole run tells. Each pattern has its own evidence.
+
+use schedscope_ebpf::blocked::Reason;
+
+use super::figures::Figures;
+use super::thresholds::{
+    ALONE, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS, MOSTLY, NOTABLE_WAIT, OFTEN, SATURATED,
+    SPINS_NOTABLY, STANDSTILL, STANDSTILL_NS, TINY_LOOK, TINY_TASKS, WORKER_SHARE,
+};
+use super::window::{Ledger, Window, ratio, share};
+use super::workers::{Process, Workers};
+use crate::capture::history::Moment;
+use crate::capture::snapshot::{Tid, Times};
+
+/// Threads that give their CPU up again and again instead of blocking.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spinning {
+    pub(crate) threads: u64,
+    /// A second, all threads together.
+    pub(crate) yields: f64,
+    /// Their part of all on-CPU time.
+    pub(crate) share_of_work: f64,
+}
+
+impl Spinning {
+    pub(super) fn of(window: &Window) -> Option<Spinning> {
+        let spins = |ledger: &&Ledger| ledger.yielded > ledger.voluntary;
+        let spinners: Vec<&Ledger> = window.ledgers.iter().filter(spins).collect();
+        let yields = window.per_second(spinners.iter().map(|ledger| ledger.yielded).sum());
+        let on_cpu_ns = spinners.iter().map(|ledger| ledger.times.on_cpu_ns).sum();
+        let spinning = Spinning { threads: spinners.len() as u64, yields, share_of_work: share(on_cpu_ns, window.times.on_cpu_ns) };
+        (spinning.threads > 1 && yields >= MANY_YIELDS && spinning.share_of_work >= SPINS_NOTABLY).then_some(spinning)
+    }
+}
+
+/// Threads that pass each other tasks so small that passing them is the work.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Messages {
+    /// Waits a second, all workers together.
+    pub(crate) waits: f64,
+    /// On a CPU from one wait to the next, on average.
+    pub(crate) on_cpu_ns_each: u64,
+}
+
+impl Messages {
+    pub(super) fn of(window: &Window, workers: &Workers, figures: &Figures) -> Option<Messages> {
+        let waits = workers.iter().map(|worker| worker.voluntary).sum::<u64>();
+        let messages =
+            Messages { waits: window.per_second(waits), on_cpu_ns_each: workers.times.on_cpu_ns.checked_div(waits).unwrap_or(0) };
+        let times = &workers.times;
+        let blocked_ns = times.blocked_total_ns();
+        let for_each_other = share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), blocked_ns) >= MOSTLY;
+        // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
+        let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
+        let is_closed = figures.demand >= SATURATED;
+        let are_tiny = figures.workers > 1
+            && messages.waits >= MANY_WAKEUPS
+            && messages.on_cpu_ns_each <= TINY_TASKS
+            && for_each_other
+            && (has_queues || is_closed)
+            && figures.gil_share < GIL_BOUND;
+        let is_it =
+            (are_tiny || has_hub(workers)) && figures.demand >= HALF_A_CORE && figures.running < SATURATED * figures.cores as f64;
+        is_it.then_some(messages)
+    }
+}
+
+/// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it.
+fn has_hub(workers: &Workers) -> bool {
+    let times = |process: &Process| process.workers.iter().map(|worker| &worker.times).sum::<Times>();
+    let processes: Vec<Times> = workers.processes.iter().map(times).collect();
+    let Some((hub, hub_ns)) = processes.iter().map(|times| times.on_cpu_ns).enumerate().max_by_key(|(_, ns)| *ns) else {
+        return false;
+    };
+    let waits = |times: &Times| {
+        share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), times.blocked_total_ns()) >= MOSTLY
+            && times.blocked_total_ns() > times.on_cpu_ns
+            && times.on_cpu_ns < hub_ns / 2
+    };
+    let mut others = processes.iter().enumerate().filter(|(number, _)| *number != hub).map(|(_, times)| times);
+    processes.len() > 2 && share(hub_ns, workers.times.on_cpu_ns) >= HUB && others.all(waits)
+}
+
+/// Threads that wake all the time to find nothing to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Polling {
+    pub(crate) threads: u64,
+    /// Wake-ups a second, all of them together.
+    pub(crate) wakeups: f64,
+    /// CPUs that this takes.
+    pub(crate) running: f64,
+}
+
+impl Polling {
+    pub(super) fn of(window: &Window) -> Option<Polling> {
+        let polls = |ledger: &&Ledger| {
+            let times = &ledger.times;
+            let clocks_ns = times.blocked(Reason::Sleep) + times.blocked(Reason::Futex);
+            ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9
+                && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary
+                && share(clocks_ns, times.blocked_total_ns()) >= ALONE
+        };
+        let pollers: Vec<&Ledger> = window.ledgers.iter().filter(polls).collect();
+        let times: Times = pollers.iter().map(|ledger| &ledger.times).sum();
+        let polling = Polling {
+            threads: pollers.len() as u64,
+            wakeups: window.per_second(pollers.iter().map(|ledger| ledger.voluntary).sum()),
+            running: window.mean(times.on_cpu_ns),
+        };
+        let is_all = share(times.on_cpu_ns, window.times.on_cpu_ns) >= MOSTLY;
+        let is_little = (HALF_A_CORE / 10.0..2.0 * HALF_A_CORE).contains(&polling.running);
+        (polling.wakeups >= MANY_WAKEUPS && is_little && is_all).then_some(polling)
+    }
+}
+
+/// An event loop that waits outside of its poll, while everything in it waits too.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct BlockedLoop {
+    /// Part of its life, and what for most of it.
+    pub(crate) share: f64,
+    pub(crate) reason: Reason,
+}
+
+impl BlockedLoop {
+    pub(super) fn of(window: &Window, workers: &Workers) -> Option<BlockedLoop> {
+        let [process] = workers.processes.as_slice() else { return None };
+        let [worker] = process.workers.as_slice() else { return None };
+        let elsewhere = worker.times.blocked_by_reason().filter(|(reason, _)| !matches!(reason, Reason::Poll | Reason::Gil));
+        let (mut outside_ns, mut most) = (0, (Reason::Unknown, 0));
+        for (reason, ns) in elsewhere {
+            outside_ns += ns;
+            most = if ns > most.1 { (reason, ns) } else { most };
+        }
+        let share = share(outside_ns, window.wall_ns);
+        (worker.epoll_waits >= LOOP_WAITS && worker.is_main && share >= 2.0 * NOTABLE_WAIT)
+            .then_some(BlockedLoop { share, reason: most.0 })
+    }
+}
+
+/// One thread that the others wait for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Bottleneck {
+    pub(crate) comm: String,
+    pub(crate) tid: Tid,
+    /// Part of the window in which it alone ran.
+    pub(crate) alone: f64,
+    /// Threads that waited meanwhile, and wait for it again and again.
+    pub(crate) waiting: u64,
+    /// It is in another process than they.
+    pub(crate) is_process: bool,
+}
+
+impl Bottleneck {
+    pub(super) fn of(window: &Window) -> Option<Bottleneck> {
+        let most_ns = window.ledgers.iter().map(Ledger::wanted_ns).max().unwrap_or(0);
+        let waits_often = |ledger: &Ledger| {
+            let counts = ledger.is_main || share(ledger.wanted_ns(), most_ns) >= WORKER_SHARE;
+            counts && ledger.voluntary as f64 >= FEW_WAITS * ledger.times.total_ns() as f64 / 1e9
+        };
+        let mut alone_ns = vec![0_u64; window.ledgers.len()];
+        let mut waiting_ns = vec![0_u64; window.ledgers.len()];
+        for moment in &window.moments {
+            let wanted = |times: &Times| times.on_cpu_ns + times.runnable_ns();
+            let all_ns: u64 = moment.parts.iter().map(|(_, times)| wanted(times)).sum();
+            let Some((top, times)) = moment.parts.iter().max_by_key(|(_, times)| wanted(times)) else { continue };
+            if share(wanted(times), all_ns) < ALONE || ratio(wanted(times), moment.length_ns) < MOSTLY {
+                continue;
+            }
+            let waits = |(number, times): &&(usize, Times)| {
+                let for_others = [Reason::Futex, Reason::PipeSocket, Reason::Poll].into_iter().map(|reason| times.blocked(reason));
+                number != top && share(for_others.sum(), moment.length_ns) >= ALONE && waits_often(&window.ledgers[*number])
+            };
+            let mut is_waited_for = false;
+            for (number, _) in moment.parts.iter().filter(waits) {
+                is_waited_for = true;
+                waiting_ns[*number] += moment.length_ns;
+            }
+            if is_waited_for {
+                alone_ns[*top] += moment.length_ns;
+            }
+        }
+        let (top, most_ns) = alone_ns.iter().copied().enumerate().max_by_key(|(_, ns)| *ns)?;
+        let waiting = |number: &usize| share(waiting_ns[*number], most_ns) >= MOSTLY && *number != top;
+        let waiting: Vec<usize> = (0..window.ledgers.len()).filter(waiting).collect();
+        let alone = share(most_ns, window.wall_ns);
+        let ledger = &window.ledgers[top];
+        (alone >= 2.0 * NOTABLE_WAIT && !waiting.is_empty()).then(|| Bottleneck {
+            comm: ledger.comm(),
+            tid: ledger.tid,
+            alone,
+            waiting: waiting.len() as u64,
+            is_process: waiting.iter().all(|number| window.ledgers[*number].tgid != ledger.tgid),
+        })
+    }
+}
+
+/// For a while nothing ran, and threads waited for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hung {
+    /// Those that waited.
+    pub(crate) threads: u64,
+    /// How long.
+    pub(crate) for_ns: u64,
+}
+
+impl Hung {
+    /// The longest standstill of the window, if it is much of it. What is stopped from outside runs once more to end.
+    pub(super) fn of(window: &Window) -> Option<Hung> {
+        let is_still = |moment: &Moment| {
+            let busy_ns: u64 = moment.parts.iter().map(|(_, times)| times.total_ns() - times.blocked_total_ns()).sum();
+            busy_ns * STANDSTILL <= moment.length_ns
+        };
+        let length = |moments: &[Moment]| moments.iter().map(|moment| moment.length_ns).sum::<u64>();
+        let standstill = window.moments.chunk_by(|one, next| is_still(one) == is_still(next)).filter(|run| is_still(&run[0]));
+        let longest = standstill.max_by_key(|run| length(run))?;
+        let for_ns = length(longest);
+        let mut blocked = vec![Times::default(); window.ledgers.len()];
+        for (number, times) in longest.iter().flat_map(|moment| &moment.parts) {
+            blocked[*number] = [blocked[*number], *times].iter().sum();
+        }
+        let is_mostly = |times: &Times, reason| times.blocked(reason) > 0 && share(times.blocked(reason), for_ns) >= MOSTLY;
+        let threads = blocked.iter().filter(|times| is_mostly(times, Reason::Futex)).count() as u64;
+        let has_clock = blocked.iter().any(|times| {
+            [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk].into_iter().any(|reason| is_mostly(times, reason))
+        });
+        (for_ns >= STANDSTILL_NS && for_ns >= window.wall_ns / 4 && threads > 1 && !has_clock).then_some(Hung { threads, for_ns })
+    }
+}

@@ -1,0 +1,313 @@
+//! What a run would take if one thing were not in its way.
+//!
+//! Each [`Moment`] of the window is judged by itself, so that a serial phase and a parallel one are not mixed up. In a moment of length
+//! `W`, threads are on a CPU, or on their way to one, for `e` together, and could be for `D`. For `b = min(W, D)` the program was busy;
+//! the rest of the moment all its threads waited for something else. Without an obstacle, `D` grows by the waits that go with it, and
+//! what was done in `b` takes
+//!
+//! ```text
+//! e / min(threads that want a CPU while it is busy, CPUs that they would get)
+//! ```
+//!
+//! but never less than what any one worker needs for itself. The rest stays as it was, and no moment gets longer. Least and most differ
+//! by what a sum over threads cannot tell: whether work that one worker did could be another's.
+
+use schedscope_ebpf::blocked::Reason;
+
+use super::thresholds::{HOST_NOTABLE, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, START_NS_PER_PROCESS, WORTH_SAYING};
+use super::window::{Ledger, Window, ratio, share};
+use super::workers::Workers;
+use crate::capture::history::Moment;
+use crate::capture::snapshot::Times;
+use crate::values::values;
+
+values! {
+    /// Something that could be taken out of a program's way.
+    pub enum Obstacle {
+        /// The CPU time that a cgroup may use.
+        Quota = "quota",
+        /// The CPUs that its threads may use.
+        Mask = "mask",
+        /// Other programs on its CPUs.
+        Others = "others",
+        /// Python's global lock.
+        Gil = "gil",
+        /// Other locks, and waits of its threads for each other.
+        Locks = "locks",
+        /// That only one thread has work.
+        TooFewThreads = "too_few_threads",
+    }
+}
+
+/// A wall time between two bounds, for the same work without the obstacle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct WhatIf {
+    pub(crate) obstacle: Obstacle,
+    pub(crate) least_ns: u64,
+    pub(crate) most_ns: u64,
+    /// What the most has for starting processes, which grows with no work.
+    start_ns: u64,
+}
+
+/// How far a prediction is off where nothing is unknown: caches, the clock of a busy CPU, the kernel's own balancing.
+const LEAST: f64 = 0.95;
+const MOST: f64 = 1.08;
+
+/// What the moments of a window come to.
+pub(super) struct WhatIfs {
+    /// What each obstacle's end would bring, the best first; none that brings nothing.
+    pub(super) all: Vec<WhatIf>,
+    /// Part of the window in which any thread ran or wanted to.
+    pub(super) busy: f64,
+    /// Part of it that threads could run, and no sum tells why they did not.
+    pub(super) unexplained: f64,
+}
+
+impl WhatIfs {
+    pub(super) fn of(window: &Window, workers: &Workers) -> WhatIfs {
+        let whole = window.whole();
+        let moments = if window.moments.is_empty() { std::slice::from_ref(&whole) } else { &window.moments };
+        let sums: Vec<Sums> = moments.iter().map(|moment| Sums::of(moment, window, workers)).collect();
+        let supply = Supply::of(window);
+        let mut all: Vec<WhatIf> = Obstacle::ALL
+            .into_iter()
+            .filter(|obstacle| supply.has(*obstacle))
+            .filter_map(|obstacle| predict(obstacle, window, workers, &sums, &supply))
+            .collect();
+        all.sort_by_key(|what_if| what_if.least_ns + what_if.most_ns);
+        let part = |of: &dyn Fn(&Sums) -> f64| sums.iter().map(of).sum::<f64>() / window.wall_ns.max(1) as f64;
+        WhatIfs {
+            all,
+            busy: part(&Sums::busy),
+            unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true).min(moment.wall)),
+        }
+    }
+
+    /// The gain if this obstacle were gone.
+    pub(super) fn gain(&self, obstacle: Obstacle, window: &Window) -> f64 {
+        self.all.iter().find(|what_if| what_if.obstacle == obstacle).map_or(0.0, |what_if| what_if.gain(window))
+    }
+}
+
+impl WhatIf {
+    /// The part of the wall time that would be saved, in the middle of the range; what starting costs counts for little in a longer run.
+    pub(super) fn gain(&self, window: &Window) -> f64 {
+        1.0 - share((self.least_ns + self.most_ns.saturating_sub(self.start_ns)) / 2, window.wall_ns)
+    }
+}
+
+/// `None` if it would bring next to nothing.
+fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums], supply: &Supply) -> Option<WhatIf> {
+    let wall = window.wall_ns as f64;
+    // Where one sleeps with a lock while the others wait for it, who it is changes with each moment.
+    let whole = Sums::of(&window.whole(), window, workers);
+    let sums = if obstacle == Obstacle::Locks && whole.is_one_at_a_time() { std::slice::from_ref(&whole) } else { sums };
+    let over_all = |of: &dyn Fn(&Sums) -> f64| sums.iter().map(of).sum::<f64>();
+    // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
+    let needs = |of: fn(&Times) -> u64| workers.iter().map(|worker| of(&worker.times)).max().unwrap_or(0) as f64;
+    let (least, most) = match obstacle {
+        Obstacle::TooFewThreads => {
+            let divided = over_all(&|moment| moment.without(obstacle, supply, false));
+            (divided, divided)
+        }
+        // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait may go with the lock.
+        Obstacle::Gil | Obstacle::Locks => (
+            over_all(&|moment| moment.without_and_without_waking(obstacle, supply)).max(needs(|times| times.on_cpu_ns)),
+            over_all(&|moment| moment.without(obstacle, supply, true)).max(needs(|times| times.on_cpu_ns + times.transit_ns)),
+        ),
+        Obstacle::Quota | Obstacle::Mask | Obstacle::Others => (
+            over_all(&|moment| moment.without(obstacle, supply, false)).max(needs(|times| times.on_cpu_ns)),
+            over_all(&|moment| moment.without(obstacle, supply, true)).max(needs(|times| times.on_cpu_ns + times.transit_ns)),
+        ),
+    };
+    let start_ns = match obstacle {
+        Obstacle::Gil | Obstacle::TooFewThreads => START_NS_PER_PROCESS * workers.iter().count() as u64,
+        _ => 0,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
+    let ns = |value: f64| value.clamp(0.0, wall) as u64;
+    let least_ns = ns(least * LEAST);
+    let without_start_ns = ns(most * MOST).max(least_ns);
+    let most_ns = (without_start_ns + start_ns).min(window.wall_ns);
+    let what_if = WhatIf { obstacle, least_ns, most_ns, start_ns: most_ns - without_start_ns };
+    let brings_something = least < wall * (1.0 - WORTH_SAYING / 10.0) && is_waited_for(obstacle, &whole);
+    brings_something.then_some(what_if)
+}
+
+/// Whether anyone waited for it at all.
+fn is_waited_for(obstacle: Obstacle, whole: &Sums) -> bool {
+    match obstacle {
+        Obstacle::Gil => whole.gil > 0.0,
+        Obstacle::Locks => whole.futex > 0.0,
+        _ => true,
+    }
+}
+
+/// CPUs that a program gets.
+struct Supply {
+    given: f64,
+    mask: Option<f64>,
+    quota: Option<f64>,
+    has_others: bool,
+}
+
+impl Supply {
+    fn of(window: &Window) -> Supply {
+        let given = window.given_cores().max(1) as f64;
+        let quota = window.quota.as_ref().filter(|quota| share(quota.usage.throttled_periods, quota.usage.periods) >= NOTABLE_WAIT);
+        Supply {
+            given,
+            mask: window.cores_in_masks.filter(|cores| *cores < given - 0.1).map(|cores| cores.max(1.0)),
+            quota: quota.map(|quota| quota.limit.cpus()),
+            has_others: window.mean(window.foreign_ns) >= HOST_NOTABLE,
+        }
+    }
+
+    fn has(&self, obstacle: Obstacle) -> bool {
+        match obstacle {
+            Obstacle::Quota => self.quota.is_some(),
+            Obstacle::Mask => self.mask.is_some(),
+            Obstacle::Others => self.has_others,
+            _ => true,
+        }
+    }
+
+    /// For so many threads that want one, while others have so many.
+    fn cores(&self, threads: f64, others: f64, gone: Option<Obstacle>) -> f64 {
+        let limit = |limit: Option<f64>, obstacle| limit.filter(|_| gone != Some(obstacle)).unwrap_or(f64::INFINITY);
+        let cores = self.given.min(limit(self.mask, Obstacle::Mask));
+        let shared = if gone == Some(Obstacle::Others) || others < HOST_NOTABLE || !threads.is_finite() {
+            cores
+        } else {
+            // The kernel gives each thread the same.
+            (cores * threads / (threads + others.ceil())).clamp((cores - others).max(0.0), cores)
+        };
+        shared.min(limit(self.quota, Obstacle::Quota))
+    }
+}
+
+/// A moment in sums over threads, in nanoseconds.
+#[derive(Debug, Default)]
+struct Sums {
+    wall: f64,
+    /// On a CPU, or on the way to one.
+    at_work: f64,
+    runnable: f64,
+    /// The part of it after a wake-up.
+    wakeup_wait: f64,
+    /// Waits of workers.
+    gil: f64,
+    futex: f64,
+    /// What a worker, or the first thread of a process, waits for outside the program: the longest, and all together.
+    longest_outside: f64,
+    outside: f64,
+    /// The most that one worker needs for itself, with and without its waits outside.
+    need: f64,
+    /// Mean number of CPUs that others had.
+    others: f64,
+    /// All workers share one GIL.
+    has_one_gil: bool,
+}
+
+impl Sums {
+    fn of(moment: &Moment, window: &Window, workers: &Workers) -> Sums {
+        let mut sums = Sums { wall: moment.length_ns as f64, has_one_gil: workers.have_one_gil(), ..Sums::default() };
+        let mut on_cpu_ns = 0;
+        // Processes of one program talk to each other through pipes and sockets.
+        let is_alone = workers.processes.len() <= 1;
+        for (number, times) in &moment.parts {
+            let ledger = &window.ledgers[*number];
+            on_cpu_ns += times.on_cpu_ns;
+            sums.at_work += (times.on_cpu_ns + times.transit_ns) as f64;
+            sums.runnable += times.runnable_ns() as f64;
+            sums.wakeup_wait += times.wakeup_wait_ns as f64;
+            let is_worker = workers.numbers.contains(number);
+            let outside = outside_ns(times, is_alone) as f64;
+            if is_worker || ledger.is_main {
+                sums.outside += outside;
+                sums.longest_outside = sums.longest_outside.max(outside);
+            }
+            if is_worker {
+                sums.gil += times.blocked(Reason::Gil) as f64;
+                sums.futex += times.blocked(Reason::Futex) as f64;
+                sums.need = sums.need.max((times.on_cpu_ns + times.transit_ns) as f64 + outside);
+            }
+        }
+        if window.foreign_ns > 0 {
+            let capacity_ns = moment.length_ns * window.online_cores;
+            let foreign_ns = capacity_ns.saturating_sub(moment.idle_ns + on_cpu_ns);
+            sums.others =
+                if window.moments.is_empty() { window.mean(window.foreign_ns) } else { ratio(foreign_ns, moment.length_ns) };
+        }
+        sums
+    }
+
+    /// For how long it was busy.
+    fn busy(&self) -> f64 {
+        (self.at_work + self.runnable).min(self.wall)
+    }
+
+    /// While one has a lock and waits outside, the others wait for it: without the lock they would wait at the same time.
+    fn is_one_at_a_time(&self) -> bool {
+        let idle = self.wall - self.busy();
+        (MOSTLY * idle..=ONE_AT_A_TIME * idle).contains(&self.outside) && self.futex > 0.0
+    }
+
+    /// How long it would have taken. What the sums do not explain of the moment as it was, they do not explain of it as it would be.
+    fn without(&self, obstacle: Obstacle, supply: &Supply, with_needs: bool) -> f64 {
+        let as_it_was = self.explained(None, supply, with_needs);
+        if as_it_was > 0.0 {
+            self.wall * (self.explained(Some(obstacle), supply, with_needs) / as_it_was).min(1.0)
+        } else {
+            self.wall
+        }
+    }
+
+    /// The same, where what is not explained came of being woken goes as well.
+    fn without_and_without_waking(&self, obstacle: Obstacle, supply: &Supply) -> f64 {
+        let as_it_was = self.explained(None, supply, false);
+        let waking = if self.runnable > 0.0 { self.wakeup_wait / self.runnable } else { 0.0 };
+        let rest = self.wall - waking * (self.wall - as_it_was).max(0.0);
+        if as_it_was > 0.0 { rest * (self.explained(Some(obstacle), supply, false) / as_it_was).min(1.0) } else { self.wall }
+    }
+
+    /// How long the sums say that it takes, with one obstacle gone or none.
+    fn explained(&self, gone: Option<Obstacle>, supply: &Supply, with_needs: bool) -> f64 {
+        let demand = self.at_work + self.runnable;
+        let busy = self.busy();
+        let idle = self.wall - busy;
+        let waits = match gone {
+            Some(Obstacle::Gil) if self.has_one_gil && self.gil >= self.futex => self.gil + self.futex,
+            Some(Obstacle::Gil) => self.gil,
+            Some(Obstacle::Locks) if self.has_one_gil && self.gil >= self.futex => 0.0,
+            Some(Obstacle::Locks) if self.has_one_gil => self.gil + self.futex,
+            Some(Obstacle::Locks) => self.futex,
+            Some(Obstacle::TooFewThreads) => f64::INFINITY,
+            None | Some(Obstacle::Quota | Obstacle::Mask | Obstacle::Others) => 0.0,
+        };
+        let threads = if busy > 0.0 { (demand + waits) / busy } else { 0.0 };
+        let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);
+        let at_work = if busy > 0.0 { self.at_work / threads.min(cores) } else { 0.0 };
+        let at_rest = match gone {
+            Some(Obstacle::Locks) if self.is_one_at_a_time() => idle.min(self.longest_outside),
+            _ => idle,
+        };
+        let needed = if with_needs && gone != Some(Obstacle::TooFewThreads) { self.need } else { 0.0 };
+        (at_rest + at_work).max(needed).min(self.wall)
+    }
+}
+
+/// What a thread waits for that no other thread of its program ends, as a rule.
+fn outside_ns(times: &Times, is_alone: bool) -> u64 {
+    let inside = [Reason::Gil, Reason::Futex, Reason::ChildWait].into_iter().map(|reason| times.blocked(reason)).sum::<u64>();
+    let between = if is_alone { 0 } else { times.blocked(Reason::PipeSocket) + times.blocked(Reason::Poll) };
+    times.blocked_total_ns() - inside - between
+}
+
+impl Window {
+    /// The window as one moment.
+    fn whole(&self) -> Moment {
+        let parts = self.ledgers.iter().map(|ledger: &Ledger| ledger.times).enumerate().collect();
+        Moment { length_ns: self.wall_ns, idle_ns: self.idle_ns, parts }
+    }
+}

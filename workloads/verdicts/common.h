@@ -17,7 +17,7 @@ static inline int is_cure(int count, char **words) { return count > 1 && !strcmp
 // Computes for about a microsecond for each unit.
 static inline void compute_us(long units) {
     volatile uint32_t state = 1;
-    for (long i = 0; i < units * 200; i++) state = state * 1664525 + 1013904223;
+    for (long i = 0; i < units * 400; i++) state = state * 1664525 + 1013904223;
 }
 
 // About a millisecond for each.

@@ -9,4 +9,4 @@ def write_lines(count):
             log.write("request %d took %d us\n" % (i, i % 977))
 
 
-spread(write_lines, [150_000] * 3)
+spread(write_lines, [80_000] * 3)

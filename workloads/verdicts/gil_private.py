@@ -1,5 +1,8 @@
-"""Threads that compute in Python on data of their own. The cure has processes instead."""
+"""gil_private.py sick|cure [THREADS]: threads that compute in Python on data of their own. The cure has processes instead."""
+
+import sys
 
 from common import compute, spread
 
-spread(compute, [400] * 2)
+count = int((sys.argv[2:] or [2])[0])
+spread(compute, [800 // count] * count)

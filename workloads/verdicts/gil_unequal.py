@@ -1,5 +1,5 @@
-"""The same, one of three with more to do than the others together: processes are as slow as that one."""
+"""The same, one of two with twice as much to do: processes are as slow as that one."""
 
 from common import compute, spread
 
-spread(compute, [500, 200, 150])
+spread(compute, [500, 250])

@@ -2,7 +2,7 @@
 #include "common.h"
 #include <fcntl.h>
 
-enum { BLOCK = 1 << 20, BLOCKS = 600 };
+enum { BLOCK = 1 << 20, BLOCKS = 1000 };
 
 static int files[4], cured;
 static atomic_int next_thread;

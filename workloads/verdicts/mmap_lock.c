@@ -2,7 +2,7 @@
 #include "common.h"
 #include <sys/mman.h>
 
-enum { SIZE = 1 << 20, PAGE = 4096, ROUNDS = 500 };
+enum { SIZE = 64 << 10, PAGE = 4096, ROUNDS = 10000 };
 
 static void *work(void *unused) {
     for (int round = 0; round < ROUNDS; round++) {

@@ -3,7 +3,7 @@
 #include "common.h"
 #include <sys/mman.h>
 
-enum { SIZE = 256 << 10, PAGE = 4096, ROUNDS = 4000 };
+enum { SIZE = 256 << 10, PAGE = 4096, ROUNDS = 12000 };
 
 static void *work(void *unused) {
     char *memory = mmap(0, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

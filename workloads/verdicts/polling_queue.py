@@ -1,9 +1,11 @@
-"""Idle threads that look into a queue ten thousand times a second, beside one that computes. In the cure they wait for the queue."""
+"""Idle threads that look into a queue ten thousand times a second, for jobs that wait. In the cure they wait for the queue.
+It takes as long, and next to no CPU."""
 
 import queue
 import threading
+import time
 
-from common import CURED, compute
+from common import CURED
 
 jobs = queue.Queue()
 
@@ -16,12 +18,15 @@ def work():
             continue
         if job is None:
             return
+        time.sleep(job)
 
 
 workers = [threading.Thread(target=work) for _ in range(8)]
 for worker in workers:
     worker.start()
-compute(300)
+for _ in range(10):
+    jobs.put(0.05)
+    time.sleep(0.1)
 for _ in workers:
     jobs.put(None)
 for worker in workers:

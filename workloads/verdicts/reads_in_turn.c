@@ -2,7 +2,7 @@
 #include "common.h"
 #include <fcntl.h>
 
-enum { BLOCK = 4096, BLOCKS = 16384, READS = 4000 };
+enum { BLOCK = 4096, BLOCKS = 16384, READS = 12000 };
 
 static int file, threads;
 

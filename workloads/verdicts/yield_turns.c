@@ -1,4 +1,4 @@
-// Six workers do the steps of a task in turn, and those whose turn it is not yield until it is; a seventh thread has work of its own.
+// Six workers do the steps of a task in turn, and those whose turn it is not yield until it is; others have work of their own.
 // In the cure they wait for a semaphore.
 #include "common.h"
 #include <semaphore.h>
@@ -24,15 +24,15 @@ static void *take_turns(void *unused) {
 }
 
 static void *work(void *unused) {
-    compute(400);
+    compute(250);
     return unused;
 }
 
 int main(int count, char **words) {
-    pthread_t thread;
+    pthread_t threads[2];
     cured = is_cure(count, words);
     for (int i = 0; i < WORKERS; i++) sem_init(&turns[i], 0, i == 0);
-    pthread_create(&thread, 0, work, NULL);
+    for (int i = 0; i < 2; i++) pthread_create(&threads[i], 0, work, NULL);
     run_threads(WORKERS, take_turns, NULL);
-    pthread_join(thread, 0);
+    for (int i = 0; i < 2; i++) pthread_join(threads[i], 0);
 }

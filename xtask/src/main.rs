@@ -13,6 +13,7 @@ mod rust_tests;
 mod test;
 mod tidy;
 mod trace;
+mod verdicts;
 mod vm;
 mod workspace;
 
@@ -37,6 +38,8 @@ enum Command {
     Accuracy(accuracy::Arguments),
     /// Compare single switches, waits and time slices of many programs with ftrace and `perf sched timehist`, in docs/accuracy.md.
     Oracles(oracles::Arguments),
+    /// Compare what schedscope says of sick programs with what is wrong with them, and write docs/verdicts.md.
+    Verdicts(verdicts::Arguments),
     /// Try what reads strangers' data with inputs of a fuzzer's making; needs cargo-fuzz and a nightly compiler.
     Fuzz(fuzz::Arguments),
     /// Write the files that are generated from the metric catalog: dashboards, rules and the documents about them.
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),
         Command::Oracles(arguments) => oracles::run(&arguments),
+        Command::Verdicts(arguments) => verdicts::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments),
         Command::Grafana(arguments) => grafana::run(&arguments),

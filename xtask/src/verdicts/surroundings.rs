@@ -1,0 +1,137 @@
+//! What has to be around a program: other load, a quota, and what the host must have.
+
+use std::fs;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use serde::Deserialize;
+
+/// Other programs need a moment to be spread over the CPUs.
+const SETTLE: Duration = Duration::from_millis(100);
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// The period of a quota.
+const PERIOD_US: u32 = 100_000;
+/// The last member of a cgroup leaves it a moment after it was waited for.
+const LEAVING: Duration = Duration::from_secs(5);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Need {
+    Python3,
+    Cc,
+    Javac,
+    Node,
+    TwoCpus,
+    /// The controller of CPU time, of either version of cgroups.
+    Cgroup,
+    /// A file system below `/var/tmp` that can be read past the page cache.
+    Disk,
+}
+
+impl Need {
+    /// Why the host lacks it; for what is a program, see `Programs`.
+    pub(super) fn lacking(self) -> Option<String> {
+        match self {
+            Self::Cgroup if cpu_controller().is_none() => Some(format!("{CGROUPS} has no cpu controller")),
+            Self::Disk => {
+                let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::DIRECT;
+                let error = openat(CWD, "/var/tmp", flags, Mode::RUSR | Mode::WUSR).err()?;
+                Some(format!("no file in /var/tmp can be read past the page cache: {error}"))
+            }
+            Self::Python3 | Self::Cc | Self::Javac | Self::Node | Self::TwoCpus | Self::Cgroup => None,
+        }
+    }
+}
+
+/// Threads of this program that spin until they are dropped.
+pub(super) struct Spinners {
+    stopped: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Spinners {
+    pub(super) fn start(count: usize) -> Self {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let spin = |stopped: Arc<AtomicBool>| {
+            move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    black_box(());
+                }
+            }
+        };
+        let threads: Vec<_> = (0..count).map(|_| thread::spawn(spin(stopped.clone()))).collect();
+        if count > 0 {
+            thread::sleep(SETTLE);
+        }
+        Self { stopped, threads }
+    }
+}
+
+impl Drop for Spinners {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // It cannot panic.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The directory of the controller, and whether it is of the second version.
+fn cpu_controller() -> Option<(PathBuf, bool)> {
+    let root = Path::new(CGROUPS);
+    let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
+    if controllers.split_whitespace().any(|controller| controller == "cpu") {
+        return Some((root.to_owned(), true));
+    }
+    Some((root.join("cpu"), false)).filter(|(dir, _)| dir.join("cpu.cfs_quota_us").is_file() || dir.join("cgroup.procs").is_file())
+}
+
+/// A cgroup with a quota, which is removed with this.
+pub(super) struct Quota(PathBuf);
+
+impl Quota {
+    pub(super) fn new(cpus: f64) -> Result<Self> {
+        let (parent, is_second_version) = cpu_controller().context("there is no cpu controller")?;
+        let quota_us = (cpus * f64::from(PERIOD_US)).round();
+        // The same name each time, so that what a killed run has left is used and removed.
+        let group = Self(parent.join("schedscope-verdicts"));
+        if is_second_version {
+            set(&parent, "cgroup.subtree_control", "+cpu")?;
+        }
+        fs::create_dir_all(&group.0).with_context(|| format!("cannot create {}", group.0.display()))?;
+        if is_second_version {
+            set(&group.0, "cpu.max", &format!("{quota_us} {PERIOD_US}"))?;
+        } else {
+            set(&group.0, "cpu.cfs_period_us", &PERIOD_US.to_string())?;
+            set(&group.0, "cpu.cfs_quota_us", &quota_us.to_string())?;
+        }
+        Ok(group)
+    }
+
+    /// Words before a command that make it a member, without a process in between.
+    pub(super) fn words(&self) -> Vec<String> {
+        let join = format!("echo $$ > {}/cgroup.procs && exec \"$@\"", self.0.display());
+        ["sh", "-c", &join, "sh"].map(str::to_owned).to_vec()
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        let begin = Instant::now();
+        while fs::remove_dir(&self.0).is_err() && begin.elapsed() < LEAVING {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn set(dir: &Path, file: &str, value: &str) -> Result<()> {
+    let path = dir.join(file);
+    fs::write(&path, value).with_context(|| format!("cannot write {value} to {}", path.display()))
+}

@@ -76,10 +76,10 @@ impl Run {
         (self.totals.processes_started + processes.len() as u64, self.totals.threads_started + seeded().count() as u64)
     }
 
-    /// CPU time of everything outside the workload.
+    /// CPU time of everything outside the workload, but for ourselves.
     pub(crate) fn foreign_on_cpu_ns(&self) -> u64 {
         let capacity_ns = self.wall_ns() * self.online.len() as u64;
-        capacity_ns.saturating_sub(self.totals.times.on_cpu_ns + self.host.idle_ns)
+        capacity_ns.saturating_sub(self.totals.times.on_cpu_ns + self.host.idle_ns + self.host.own_ns)
     }
 }
 
@@ -88,6 +88,8 @@ impl Run {
 pub(crate) struct HostCounters {
     /// Idle time, open intervals included.
     pub(crate) idle_ns: u64,
+    /// CPU time that tracing took in user space.
+    pub(crate) own_ns: u64,
     pub(crate) switches: u64,
     pub(crate) switches_from_idle: u64,
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::abi::program;
 
 use super::allowance::Watch;
@@ -41,6 +42,8 @@ pub struct Session {
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
+    /// Our own CPU time then.
+    own_before_ns: u64,
     host_before: HostCounters,
     alive: usize,
     /// When the host's tasks were listed last.
@@ -83,6 +86,7 @@ impl Session {
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
+            own_before_ns: own_cpu_time_ns(),
             host_before: host(&first),
             alive: 0,
             listed: Instant::now(),
@@ -116,6 +120,7 @@ impl Session {
     /// Begins to trace these processes and all their descendants. Returns those of which no thread could be found.
     pub fn begin(&mut self, processes: &[Tgid]) -> Result<Vec<Tgid>, KernelError> {
         self.begin_ns = now_ns();
+        self.own_before_ns = own_cpu_time_ns();
         self.tracer.seed(processes, WORKLOAD)?;
         let first = self.tracer.snapshot(Depth::Threads)?;
         self.timeline = Timeline::starting(&first);
@@ -202,6 +207,7 @@ impl Session {
             history: self.history,
             host: HostCounters {
                 idle_ns: host_after.idle_ns.saturating_sub(self.host_before.idle_ns),
+                own_ns: own_cpu_time_ns().saturating_sub(self.own_before_ns),
                 switches: host_after.switches - self.host_before.switches,
                 switches_from_idle: host_after.switches_from_idle - self.host_before.switches_from_idle,
             },
@@ -209,6 +215,12 @@ impl Session {
             kernel: kernel_release_name(),
         })
     }
+}
+
+/// CPU time of this process.
+fn own_cpu_time_ns() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    u64::try_from(i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)).unwrap_or(0)
 }
 
 fn host(snapshot: &Snapshot) -> HostCounters {

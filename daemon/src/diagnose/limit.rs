@@ -9,7 +9,7 @@ use super::figures::Figures;
 use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
-    AT_REST, CROWDED, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, MOSTLY,
+    AT_REST, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, IDLE_CORES, MOSTLY,
     NOTABLE_WAIT, ONE_AT_A_TIME, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
@@ -84,10 +84,6 @@ pub(crate) enum Advice {
     FreeTheLoop,
     /// One thread has all there is to compute.
     OneThreadDoesItAll,
-    /// It does not compute.
-    NoMoreCores,
-    /// Threads wait for each other.
-    NoMoreThreads,
     /// They wait for one lock, or a few.
     HoldLocksForLess,
     /// Wait where the kernel can wake them.
@@ -102,8 +98,6 @@ pub(crate) enum Advice {
     MoreOfTheBottleneck,
     /// Everyone waits for a lock that is not given back.
     FindTheCycle,
-    /// More workers than cores.
-    FewerWorkers,
     /// The kernel stops it when its time is used up.
     RaiseTheQuota,
     /// More CPUs than its mask has are there for it.
@@ -151,17 +145,16 @@ impl Limit {
         if figures.threads == 0 {
             return Limit::NothingSeen;
         }
-        Limit::of_pattern(window, workers, figures)
+        Limit::of_pattern(window)
             .or_else(|| Limit::of_obstacle(window, workers, figures, what_ifs))
             .unwrap_or_else(|| Limit::bound_by(window, workers, figures, what_ifs))
     }
 
     /// What goes before all sums, since the sums mean something else then.
-    fn of_pattern(window: &Window, workers: &Workers, figures: &Figures) -> Option<Limit> {
+    fn of_pattern(window: &Window) -> Option<Limit> {
         Hung::of(window)
             .map(Limit::Hung)
             .or_else(|| Spinning::of(window).map(Limit::Spinning))
-            .or_else(|| Messages::of(window, workers, figures).map(Limit::Messages))
             .or_else(|| Polling::of(window).map(Limit::Polling))
     }
 
@@ -169,7 +162,18 @@ impl Limit {
     fn of_obstacle(window: &Window, workers: &Workers, figures: &Figures, what_ifs: &WhatIfs) -> Option<Limit> {
         let is_one = |what_if: &&WhatIf| what_if.obstacle != Obstacle::TooFewThreads && what_if.gain(window) >= WORTH_SAYING;
         let busiest = || Group::busiest(window, workers);
-        match what_ifs.all.iter().find(is_one).map(|what_if| what_if.obstacle) {
+        let best = what_ifs.all.iter().find(is_one);
+        // Who waits for one thread waits for it at a lock, too.
+        let is_general = best.is_none_or(|what_if| what_if.obstacle == Obstacle::Locks);
+        if is_general && figures.running < SATURATED * figures.cores as f64 {
+            let divided = what_ifs.gain(Obstacle::TooFewThreads, window) >= WORTH_SAYING;
+            let bottleneck = Bottleneck::of(window).filter(|_| divided).map(Limit::Bottleneck);
+            let pattern = bottleneck.or_else(|| Messages::of(window, workers, figures).map(Limit::Messages));
+            if pattern.is_some() {
+                return pattern;
+            }
+        }
+        match best.map(|what_if| what_if.obstacle) {
             Some(Obstacle::Quota) => window.quota.clone().map(Limit::Quota),
             Some(Obstacle::Mask) => Some(Limit::Mask),
             Some(Obstacle::Others) => Some(Limit::Others(window.mean(window.foreign_ns))),
@@ -195,22 +199,26 @@ impl Limit {
         if let Some(blocked) = BlockedLoop::of(window, workers) {
             return Limit::BlockedLoop(blocked);
         }
+        let at_rest = || {
+            // Many waits, one after the other, are what takes the time; one is all there is to do.
+            let waits_again = figures.waits >= FEW_WAITS && !Group::everyone(window).is_mostly(Reason::Futex);
+            if waits_again { Limit::Blocked(Group::everyone(window)) } else { Limit::AtRest(Group::everyone(window)) }
+        };
         if figures.demand < AT_REST {
-            return Limit::AtRest(Group::everyone(window));
+            return at_rest();
         }
         let divided = what_ifs.gain(Obstacle::TooFewThreads, window);
-        if what_ifs.unexplained >= divided.max(WORTH_SAYING) {
-            // Where it may not use all cores, the idle ones may be the others.
-            let idle = window.mean(window.idle_ns);
+        // Where it may not use all cores, the idle ones may be the others.
+        let idle = window.mean(window.idle_ns);
+        if what_ifs.unexplained >= divided.max(WORTH_SAYING) && (idle >= IDLE_CORES * cores || window.idle_ns == 0) {
             return Limit::CpuWait((idle >= HOST_NOTABLE && figures.cores == figures.online).then_some(idle));
         }
         if divided < WORTH_SAYING {
-            return if what_ifs.busy >= MOSTLY { Limit::Cores } else { Limit::AtRest(Group::everyone(window)) };
+            return if what_ifs.busy >= MOSTLY { Limit::Cores } else { at_rest() };
         }
-        if let Some(bottleneck) = Bottleneck::of(window) {
-            return Limit::Bottleneck(bottleneck);
-        }
-        let too_few = group.reasons.is_empty() || cores - group.mean_alive > group.mean_blocked;
+        // A child is a part of the program.
+        let waits_for_child = matches!(group.reasons.first(), Some((Reason::ChildWait, _)));
+        let too_few = group.reasons.is_empty() || waits_for_child || cores - group.mean_alive > group.mean_blocked;
         if too_few { Limit::TooFewThreads(group) } else { Limit::Blocked(group) }
     }
 
@@ -228,7 +236,7 @@ impl Limit {
             Limit::Mask => Some(Advice::WidenTheMask),
             Limit::Cores if model == ModelName::ThreadsGilBound && figures.cores == 1 => Some(Advice::GilOnOneCore),
             Limit::Cores if is_loop => Some(Advice::FreeTheLoop),
-            Limit::Cores => (figures.demand > CROWDED * figures.cores as f64).then_some(Advice::FewerWorkers),
+            Limit::Cores => None,
             Limit::Gil(_) => Some(Advice::MoveToProcesses),
             Limit::Locks(_) if model == ModelName::ThreadsTakingTurns => Some(Advice::ProcessesIfPython),
             Limit::Locks(_) => Some(Advice::HoldLocksForLess),
@@ -241,12 +249,8 @@ impl Limit {
             Limit::TooFewThreads(_) if model == ModelName::Serial && figures.running >= SATURATED => {
                 (figures.running < ONE_AT_A_TIME).then_some(Advice::DivideTheWork)
             }
-            Limit::AtRest(group) if model == ModelName::NativeThreads && group.is_mostly(Reason::Futex) => {
-                Some(Advice::NoMoreThreads)
-            }
             Limit::AtRest(_) | Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
                 ModelName::Serial if figures.demand < HALF_A_CORE => (figures.waits >= FEW_WAITS).then_some(Advice::OverlapWaits),
-                ModelName::ThreadsWaiting | ModelName::Asyncio | ModelName::EventLoop => Some(Advice::NoMoreCores),
                 _ => None,
             },
         }

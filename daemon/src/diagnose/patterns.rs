@@ -4,8 +4,8 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
 use super::thresholds::{
-    ALONE, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS, MOSTLY, NOTABLE_WAIT, OFTEN, SATURATED,
-    SPINS_NOTABLY, STANDSTILL, STANDSTILL_NS, TINY_LOOK, TINY_TASKS, WORKER_SHARE,
+    ALONE, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS, MOSTLY, NOTABLE_WAIT, OFTEN,
+    SATURATED, SPINS_NOTABLY, STANDSTILL, STANDSTILL_NS, TINY_LOOK, TINY_TASKS, WORKER_SHARE,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::{Process, Workers};
@@ -49,7 +49,8 @@ impl Messages {
             Messages { waits: window.per_second(waits), on_cpu_ns_each: workers.times.on_cpu_ns.checked_div(waits).unwrap_or(0) };
         let times = &workers.times;
         let blocked_ns = times.blocked_total_ns();
-        let for_each_other = share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), blocked_ns) >= MOSTLY;
+        let for_each_other = share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), blocked_ns) >= MOSTLY
+            && share(times.blocked(Reason::Sleep), blocked_ns) < NOTABLE_WAIT;
         // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
         let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
         let is_closed = figures.demand >= SATURATED;
@@ -78,6 +79,14 @@ fn has_hub(workers: &Workers) -> bool {
             && times.on_cpu_ns < hub_ns / 2
     };
     let mut others = processes.iter().enumerate().filter(|(number, _)| *number != hub).map(|(_, times)| times);
+    if std::env::var_os("DBG").is_some() {
+        eprintln!(
+            "hub {} of {} {:?}",
+            hub_ns,
+            workers.times.on_cpu_ns,
+            processes.iter().map(|t| (t.on_cpu_ns, waits(t))).collect::<Vec<_>>()
+        );
+    }
     processes.len() > 2 && share(hub_ns, workers.times.on_cpu_ns) >= HUB && others.all(waits)
 }
 
@@ -107,9 +116,9 @@ impl Polling {
             wakeups: window.per_second(pollers.iter().map(|ledger| ledger.voluntary).sum()),
             running: window.mean(times.on_cpu_ns),
         };
-        let is_all = share(times.on_cpu_ns, window.times.on_cpu_ns) >= MOSTLY;
+        let is_much = share(times.on_cpu_ns, window.times.on_cpu_ns) >= NOTABLE_WAIT;
         let is_little = (HALF_A_CORE / 10.0..2.0 * HALF_A_CORE).contains(&polling.running);
-        (polling.wakeups >= MANY_WAKEUPS && is_little && is_all).then_some(polling)
+        (polling.wakeups >= MANY_WAKEUPS && is_little && is_much).then_some(polling)
     }
 }
 
@@ -123,8 +132,12 @@ pub(crate) struct BlockedLoop {
 
 impl BlockedLoop {
     pub(super) fn of(window: &Window, workers: &Workers) -> Option<BlockedLoop> {
-        let [process] = workers.processes.as_slice() else { return None };
-        let [worker] = process.workers.as_slice() else { return None };
+        let alone = workers.processes.iter().filter_map(|process| <[&Ledger; 1]>::try_from(process.workers.as_slice()).ok());
+        alone.filter_map(|[worker]| BlockedLoop::of_worker(worker, window)).max_by(|one, other| one.share.total_cmp(&other.share))
+    }
+
+    /// What its process's only worker does.
+    fn of_worker(worker: &Ledger, window: &Window) -> Option<BlockedLoop> {
         let elsewhere = worker.times.blocked_by_reason().filter(|(reason, _)| !matches!(reason, Reason::Poll | Reason::Gil));
         let (mut outside_ns, mut most) = (0, (Reason::Unknown, 0));
         for (reason, ns) in elsewhere {
@@ -132,8 +145,9 @@ impl BlockedLoop {
             most = if ns > most.1 { (reason, ns) } else { most };
         }
         let share = share(outside_ns, window.wall_ns);
-        (worker.epoll_waits >= LOOP_WAITS && worker.is_main && share >= 2.0 * NOTABLE_WAIT)
-            .then_some(BlockedLoop { share, reason: most.0 })
+        let has_loop = worker.has_loop || worker.epoll_waits >= LOOP_WAITS;
+        let is_often = window.per_second(worker.voluntary) >= FEW_WAITS;
+        (has_loop && worker.is_main && is_often && share >= 2.0 * NOTABLE_WAIT).then_some(BlockedLoop { share, reason: most.0 })
     }
 }
 
@@ -168,7 +182,7 @@ impl Bottleneck {
             }
             let waits = |(number, times): &&(usize, Times)| {
                 let for_others = [Reason::Futex, Reason::PipeSocket, Reason::Poll].into_iter().map(|reason| times.blocked(reason));
-                number != top && share(for_others.sum(), moment.length_ns) >= ALONE && waits_often(&window.ledgers[*number])
+                number != top && share(for_others.sum(), moment.length_ns) >= MOSTLY && waits_often(&window.ledgers[*number])
             };
             let mut is_waited_for = false;
             for (number, _) in moment.parts.iter().filter(waits) {
@@ -184,7 +198,9 @@ impl Bottleneck {
         let waiting: Vec<usize> = (0..window.ledgers.len()).filter(waiting).collect();
         let alone = share(most_ns, window.wall_ns);
         let ledger = &window.ledgers[top];
-        (alone >= 2.0 * NOTABLE_WAIT && !waiting.is_empty()).then(|| Bottleneck {
+        // Threads that take turns are alone in turn.
+        let is_always_it = share(most_ns, alone_ns.iter().sum()) >= IT_ALONE;
+        (alone >= 2.0 * NOTABLE_WAIT && is_always_it && !waiting.is_empty()).then(|| Bottleneck {
             comm: ledger.comm(),
             tid: ledger.tid,
             alone,

@@ -106,14 +106,12 @@ proptest! {
             (Some(Advice::MoveToProcesses), limit) => matches!(limit, Limit::Gil(_)) && figures.cores > 1,
             (Some(Advice::GilOnOneCore), limit) => *limit == Limit::Cores && figures.cores == 1,
             (Some(Advice::ProcessesIfPython | Advice::HoldLocksForLess), limit) => matches!(limit, Limit::Locks(_)),
-            (Some(Advice::NoMoreThreads), limit) => matches!(limit, Limit::AtRest(_)),
-            (Some(Advice::FewerWorkers), limit) => *limit == Limit::Cores && figures.demand > figures.cores as f64,
             (Some(Advice::RaiseTheQuota), limit) => matches!(limit, Limit::Quota(_)),
             (Some(Advice::WidenTheMask), limit) => *limit == Limit::Mask && figures.cores < figures.given,
             (Some(Advice::DivideTheWork), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.cores > 1,
             (Some(Advice::FreeTheLoop), limit) => !matches!(limit, Limit::AtRest(_) | Limit::CpuWait(_)),
             (Some(Advice::OneThreadDoesItAll), limit) => matches!(limit, Limit::TooFewThreads(_) | Limit::Blocked(_)),
-            (Some(Advice::OverlapWaits | Advice::NoMoreCores), limit) => match limit {
+            (Some(Advice::OverlapWaits), limit) => match limit {
                 Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) => !group.lacks_cores(&figures),
                 _ => false,
             },

@@ -55,7 +55,7 @@ pub(super) const TURNS_DEMAND: f64 = 0.6;
 pub(super) const TURNS_DEMAND_OF_TWO: f64 = 1.5;
 
 /// Share of the cores that counts as all of them: short gaps are the price of any switch.
-pub(super) const SATURATED: f64 = 0.9;
+pub(super) const SATURATED: f64 = 0.85;
 /// Demand, in cores, below which a program is at rest.
 pub(super) const AT_REST: f64 = 0.1;
 /// Share of the demand that has to wait for a CPU before it is worth saying; likewise of a life that is blocked.
@@ -64,8 +64,8 @@ pub(super) const NOTABLE_WAIT: f64 = 0.1;
 pub(super) const HARDLY_WAITS: f64 = 0.02;
 /// Share of the first reason to block from which on the second is told too.
 pub(super) const SECOND_REASON: f64 = 0.5;
-/// Demand per core from which on fewer workers would do.
-pub(super) const CROWDED: f64 = 1.5;
+/// Share of the cores that must be idle before it is a riddle that a thread waits for one.
+pub(super) const IDLE_CORES: f64 = 0.15;
 
 /// Cores that others must have, or that must be idle, to be mentioned.
 pub(super) const HOST_NOTABLE: f64 = 0.1;
@@ -93,7 +93,9 @@ pub(super) const TINY_LOOK: u64 = 250_000;
 /// Share of the on-CPU time of a process that hands out work from which on the handing out is much of the work.
 pub(super) const HUB: f64 = 0.35;
 /// Share of a moment's demand that one thread has when it runs alone, and of the moment that those have which wait for it.
-pub(super) const ALONE: f64 = 0.8;
+pub(super) const ALONE: f64 = 0.6;
+/// Share of all time in which some thread ran alone that is the same one's, if it is the one that all wait for.
+pub(super) const IT_ALONE: f64 = 0.66;
 /// A program that is on a CPU for less than one part in so many stands still.
 pub(super) const STANDSTILL: u64 = 1000;
 /// Shortest time that is a standstill: nothing waits for a clock, and nobody computes.

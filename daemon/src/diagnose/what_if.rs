@@ -14,7 +14,9 @@
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::thresholds::{HOST_NOTABLE, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, START_NS_PER_PROCESS, WORTH_SAYING};
+use super::thresholds::{
+    ALONE, HALF_A_CORE, HOST_NOTABLE, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, START_NS_PER_PROCESS, WORTH_SAYING,
+};
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
 use crate::capture::history::Moment;
@@ -52,6 +54,8 @@ pub(crate) struct WhatIf {
 /// How far a prediction is off where nothing is unknown: caches, the clock of a busy CPU, the kernel's own balancing.
 const LEAST: f64 = 0.95;
 const MOST: f64 = 1.08;
+/// Twice the usual period of a quota.
+const COARSE_NS: u64 = 200_000_000;
 
 /// What the moments of a window come to.
 pub(super) struct WhatIfs {
@@ -101,22 +105,38 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums]
     let wall = window.wall_ns as f64;
     // Where one sleeps with a lock while the others wait for it, who it is changes with each moment.
     let whole = Sums::of(&window.whole(), window, workers);
-    let sums = if obstacle == Obstacle::Locks && whole.is_one_at_a_time() { std::slice::from_ref(&whole) } else { sums };
+    // Who has to wait for its turn, or for the next period, does nothing at all for a while.
+    let coarse = Sums::coarse(window, workers);
+    let sums = match obstacle {
+        Obstacle::Locks if whole.is_one_at_a_time() => std::slice::from_ref(&whole),
+        Obstacle::Quota | Obstacle::Mask | Obstacle::Others => &coarse,
+        _ => sums,
+    };
     let over_all = |of: &dyn Fn(&Sums) -> f64| sums.iter().map(of).sum::<f64>();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
     let needs = |of: fn(&Times) -> u64| workers.iter().map(|worker| of(&worker.times)).max().unwrap_or(0) as f64;
     let (least, most) = match obstacle {
         Obstacle::TooFewThreads => {
-            let divided = over_all(&|moment| moment.without(obstacle, supply, false));
-            (divided, divided)
+            let divided = |supply: &Supply| over_all(&|moment| moment.without(obstacle, supply, false));
+            (divided(&supply.without_few_others()), divided(supply))
         }
         // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait may go with the lock.
+        Obstacle::Gil | Obstacle::Locks if whole.is_one_at_a_time() => {
+            let at_once = over_all(&|moment| moment.without_and_without_waking(obstacle, supply));
+            (at_once, over_all(&|moment| moment.without(obstacle, supply, false)).max(at_once))
+        }
         Obstacle::Gil | Obstacle::Locks => (
-            over_all(&|moment| moment.without_and_without_waking(obstacle, supply)).max(needs(|times| times.on_cpu_ns)),
-            over_all(&|moment| moment.without(obstacle, supply, true)).max(needs(|times| times.on_cpu_ns + times.transit_ns)),
+            over_all(&|moment| moment.without_and_without_waking(obstacle, &supply.without_few_others()))
+                .max(needs(|times| times.on_cpu_ns)),
+            coarse
+                .iter()
+                .map(|moment| moment.without(obstacle, supply, true))
+                .sum::<f64>()
+                .max(over_all(&|moment| moment.without(obstacle, supply, false)))
+                .max(needs(|times| times.on_cpu_ns + times.transit_ns)),
         ),
         Obstacle::Quota | Obstacle::Mask | Obstacle::Others => (
-            over_all(&|moment| moment.without(obstacle, supply, false)).max(needs(|times| times.on_cpu_ns)),
+            over_all(&|moment| moment.without(obstacle, &supply.without_few_others(), false)).max(needs(|times| times.on_cpu_ns)),
             over_all(&|moment| moment.without(obstacle, supply, true)).max(needs(|times| times.on_cpu_ns + times.transit_ns)),
         ),
     };
@@ -144,11 +164,14 @@ fn is_waited_for(obstacle: Obstacle, whole: &Sums) -> bool {
 }
 
 /// CPUs that a program gets.
+#[derive(Clone, Copy)]
 struct Supply {
     given: f64,
     mask: Option<f64>,
     quota: Option<f64>,
     has_others: bool,
+    /// Other programs that have fewer CPUs than this come and go.
+    least_others: f64,
 }
 
 impl Supply {
@@ -160,7 +183,13 @@ impl Supply {
             mask: window.cores_in_masks.filter(|cores| *cores < given - 0.1).map(|cores| cores.max(1.0)),
             quota: quota.map(|quota| quota.limit.cpus()),
             has_others: window.mean(window.foreign_ns) >= HOST_NOTABLE,
+            least_others: HOST_NOTABLE,
         }
+    }
+
+    /// The same, were those gone that take less than half a CPU.
+    fn without_few_others(self) -> Supply {
+        Supply { least_others: HALF_A_CORE, ..self }
     }
 
     fn has(&self, obstacle: Obstacle) -> bool {
@@ -176,11 +205,13 @@ impl Supply {
     fn cores(&self, threads: f64, others: f64, gone: Option<Obstacle>) -> f64 {
         let limit = |limit: Option<f64>, obstacle| limit.filter(|_| gone != Some(obstacle)).unwrap_or(f64::INFINITY);
         let cores = self.given.min(limit(self.mask, Obstacle::Mask));
-        let shared = if gone == Some(Obstacle::Others) || others < HOST_NOTABLE || !threads.is_finite() {
+        let shared = if gone == Some(Obstacle::Others) || others < self.least_others {
             cores
         } else {
-            // The kernel gives each thread the same.
-            (cores * threads / (threads + others.ceil())).clamp((cores - others).max(0.0), cores)
+            // The kernel gives each thread the same, and none more than it wants.
+            let rivals = others.ceil();
+            let fair = if threads.is_finite() { cores * rivals / (threads + rivals) } else { cores };
+            (cores - others.min(fair)).max(0.0)
         };
         shared.min(limit(self.quota, Obstacle::Quota))
     }
@@ -198,9 +229,11 @@ struct Sums {
     /// Waits of workers.
     gil: f64,
     futex: f64,
-    /// What a worker, or the first thread of a process, waits for outside the program: the longest, and all together.
+    /// What threads wait for outside the program, the longest and all together, but for those that do next to nothing else.
     longest_outside: f64,
     outside: f64,
+    /// What these wait for locks.
+    waits_for_locks: f64,
     /// The most that one worker needs for itself, with and without its waits outside.
     need: f64,
     /// Mean number of CPUs that others had.
@@ -216,16 +249,16 @@ impl Sums {
         // Processes of one program talk to each other through pipes and sockets.
         let is_alone = workers.processes.len() <= 1;
         for (number, times) in &moment.parts {
-            let ledger = &window.ledgers[*number];
             on_cpu_ns += times.on_cpu_ns;
             sums.at_work += (times.on_cpu_ns + times.transit_ns) as f64;
             sums.runnable += times.runnable_ns() as f64;
             sums.wakeup_wait += times.wakeup_wait_ns as f64;
             let is_worker = workers.numbers.contains(number);
             let outside = outside_ns(times, is_alone) as f64;
-            if is_worker || ledger.is_main {
+            if outside > 0.0 && outside < ALONE * sums.wall {
                 sums.outside += outside;
                 sums.longest_outside = sums.longest_outside.max(outside);
+                sums.waits_for_locks += times.blocked(Reason::Futex) as f64;
             }
             if is_worker {
                 sums.gil += times.blocked(Reason::Gil) as f64;
@@ -250,7 +283,22 @@ impl Sums {
     /// While one has a lock and waits outside, the others wait for it: without the lock they would wait at the same time.
     fn is_one_at_a_time(&self) -> bool {
         let idle = self.wall - self.busy();
-        (MOSTLY * idle..=ONE_AT_A_TIME * idle).contains(&self.outside) && self.futex > 0.0
+        (MOSTLY * idle..=ONE_AT_A_TIME * self.wall).contains(&self.outside) && self.waits_for_locks >= self.wall
+    }
+
+    /// Of moments that are as long as several timeslices and periods.
+    fn coarse(window: &Window, workers: &Workers) -> Vec<Sums> {
+        let mut coarse: Vec<Moment> = Vec::new();
+        for moment in window.moments.iter().cloned() {
+            match coarse.last_mut() {
+                Some(last) if last.length_ns < COARSE_NS => last.join(moment),
+                _ => coarse.push(moment),
+            }
+        }
+        if coarse.is_empty() {
+            coarse.push(window.whole());
+        }
+        coarse.iter().map(|moment| Sums::of(moment, window, workers)).collect()
     }
 
     /// How long it would have taken. What the sums do not explain of the moment as it was, they do not explain of it as it would be.
@@ -289,7 +337,7 @@ impl Sums {
         let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);
         let at_work = if busy > 0.0 { self.at_work / threads.min(cores) } else { 0.0 };
         let at_rest = match gone {
-            Some(Obstacle::Locks) if self.is_one_at_a_time() => idle.min(self.longest_outside),
+            Some(Obstacle::Locks) if self.is_one_at_a_time() => idle * self.longest_outside / self.outside,
             _ => idle,
         };
         let needed = if with_needs && gone != Some(Obstacle::TooFewThreads) { self.need } else { 0.0 };

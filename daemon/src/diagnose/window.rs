@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     /// Times that it gave its CPU up in `sched_yield`.
     pub(crate) yielded: u64,
     pub(crate) epoll_waits: u64,
+    /// Its process has an event loop.
+    pub(crate) has_loop: bool,
     /// Its name, as the kernel keeps it.
     pub(crate) comm: [u8; 16],
 }
@@ -49,6 +51,7 @@ impl Ledger {
             voluntary: thread.record.voluntary,
             yielded: thread.record.yielded,
             epoll_waits: thread.record.epoll_waits,
+            has_loop: false,
             comm: thread.record.comm,
         }
     }
@@ -123,7 +126,10 @@ impl Window {
     pub(crate) fn of_run(run: &Run) -> Window {
         let (processes, threads) = run.tasks();
         let python = |thread: &Thread| run.interpreters.python(thread.tgid());
-        let ledgers = run.threads.iter().map(|thread| Ledger::of(thread, run.taken_ns, python(thread)));
+        let ledgers = run.threads.iter().map(|thread| Ledger {
+            has_loop: run.allowance.loops.contains(&thread.tgid()),
+            ..Ledger::of(thread, run.taken_ns, python(thread))
+        });
         Window {
             wall_ns: run.wall_ns(),
             times: run.totals.times,

@@ -135,6 +135,7 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             format!("{}: {}{idle}.", wants(figures), waits_for_cpu(figures))
         }
         Limit::AtRest(group) => at_rest(group, figures),
+        Limit::Blocked(group) if group.size.is_none() && figures.demand < 0.5 => at_rest(group, figures),
         Limit::TooFewThreads(group) => format!("{}: {}{also}.", head(figures), too_few(group, figures)),
         Limit::Gil(group) => {
             let (who, number) = subject_of(group, figures);
@@ -254,10 +255,11 @@ fn passes_messages(messages: Messages, figures: &Figures) -> String {
 
 /// "8 threads wake 7,000 times a second and find next to nothing to do, which takes 0.40 of 2 cores."
 fn polls(polling: Polling, figures: &Figures) -> String {
-    let Number { s, .. } = if polling.threads == 1 { ONE } else { MANY };
+    let threads = polling.threads.min(figures.threads);
+    let Number { s, .. } = if threads == 1 { ONE } else { MANY };
     format!(
         "{} wake{s} {} and find{s} next to nothing to do, which takes {} of {}.",
-        counted(polling.threads, "thread"),
+        counted(threads, "thread"),
         times_a_second(polling.wakeups),
         mean(polling.running),
         counted(figures.cores, "core")
@@ -456,13 +458,6 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
         Advice::OneThreadDoesItAll => {
             format!("One thread does it all, and wants a core {} of the time: no other core can help it.", percent(figures.demand))
         }
-        Advice::NoMoreCores => "It waits rather than computes: more cores would not make it faster.".to_owned(),
-        Advice::NoMoreThreads => "Its threads wait for locks or for each other: more threads would not help.".to_owned(),
-        Advice::FewerWorkers => format!(
-            "{} threads want {}: fewer workers would do the same work with less waiting.",
-            mean(figures.demand),
-            counted(figures.cores, "core")
-        ),
     }
 }
 

@@ -1,9 +1,11 @@
-//! What a program may use of the CPUs, by what the kernel says: the masks of its threads, and the quotas of its cgroups.
+//! What a program may use of the CPUs, by what the kernel says: the masks of its threads, and the quotas of its cgroups. Its processes are
+//! also looked at for event loops.
 //!
-//! Both can change while it runs, by its own doing or by others', so they are looked at again and again: soon after the begin, since a
+//! All of it can change while it runs, by its own doing or by others', so they are looked at again and again: soon after the begin, since a
 //! short program must be seen too, and then less often.
 
 mod cpu_set;
+mod epoll;
 mod quota;
 
 use std::collections::{HashMap, HashSet};
@@ -14,7 +16,7 @@ use quota::Quotas;
 #[cfg(test)]
 pub(crate) use quota::{Limit, Usage};
 
-use super::snapshot::{Snapshot, Thread, Tid};
+use super::snapshot::{Snapshot, Tgid, Thread, Tid};
 
 /// Pause between two looks at the beginning and at most.
 const PAUSES_NS: (u64, u64) = (4_000_000, 1_000_000_000);
@@ -31,6 +33,8 @@ pub(crate) struct Allowance {
     pub(crate) masks: HashMap<(Tid, u64), CpuSet>,
     /// The limits of all cgroups that had one.
     pub(crate) quotas: Vec<Quota>,
+    /// Processes that had an epoll instance.
+    pub(crate) loops: HashSet<Tgid>,
 }
 
 impl Allowance {
@@ -49,6 +53,7 @@ impl Allowance {
 #[derive(Debug)]
 pub(super) struct Watch {
     quotas: Quotas,
+    loops: HashSet<Tgid>,
     masks: HashMap<(Tid, u64), CpuSet>,
     /// How long each thread had wanted a CPU at the last look.
     wanted_ns: HashMap<(Tid, u64), u64>,
@@ -63,6 +68,7 @@ impl Watch {
     pub(super) fn new() -> Watch {
         Watch {
             quotas: Quotas::new(),
+            loops: HashSet::new(),
             masks: HashMap::new(),
             wanted_ns: HashMap::new(),
             watched_ns: 0,
@@ -84,7 +90,7 @@ impl Watch {
     pub(super) fn finish(mut self) -> Allowance {
         let cpus = (self.watched_ns > 0).then(|| self.cpus_ns as f64 / self.watched_ns as f64);
         self.quotas.read();
-        Allowance { cpus, quotas: self.quotas.all().cloned().collect(), masks: self.masks }
+        Allowance { cpus, quotas: self.quotas.all().cloned().collect(), masks: self.masks, loops: self.loops }
     }
 
     fn look(&mut self, snapshot: &Snapshot) {
@@ -112,6 +118,10 @@ impl Watch {
         for process in active.iter().map(|(thread, _)| thread.tgid()).chain(begun) {
             if processes.len() < PROCESSES_AT_ONCE && processes.insert(process) {
                 self.quotas.meet(process);
+                // At first a child may still have our files.
+                if self.looked_ns > 0 && !self.loops.contains(&process) && epoll::has_epoll(process) {
+                    self.loops.insert(process);
+                }
             }
         }
         // The group may be gone at the end.

@@ -59,7 +59,7 @@ fn times_are_seconds_and_means_are_over_the_wall() {
     assert!(close(report.blocked_seconds_by_reason["futex"], 0.0));
     assert_eq!(report.on_cpu_seconds_by_cpu.keys().collect::<Vec<_>>(), ["0", "2"]);
     // Two CPUs for two seconds; what neither we nor the idle task had, others had.
-    run.host = HostCounters { idle_ns: SECOND / 4, switches: 70, switches_from_idle: 20 };
+    run.host = HostCounters { idle_ns: SECOND / 4, own_ns: 0, switches: 70, switches_from_idle: 20 };
     let host = build(&run).host;
     assert!(close(host.foreign_on_cpu_seconds, 0.75) && close(host.idle_seconds, 0.25));
     assert_eq!((host.switches, host.switches_from_idle), (70, 20));

@@ -57,7 +57,7 @@ fn without_the_task_iterator_a_run_is_still_exact() {
 #[test]
 fn without_addresses_of_kernel_functions_waits_count_by_system_call() {
     let Some(()) = privileged() else { return };
-    let report = trace_without(&[HAS_KERNEL_CODE], "mmap-lock --count 300");
+    let report = trace_without(&[HAS_KERNEL_CODE], "mmap-lock --count 200");
     assert_exact(&report);
     let blocked = &report.blocked_seconds_by_reason;
     let without_looking: f64 = ["other", "page_fault", "unknown"].iter().map(|reason| blocked[*reason]).sum();

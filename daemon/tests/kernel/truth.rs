@@ -109,7 +109,7 @@ fn workers_of_io_uring_belong_to_the_process() {
 
 #[test]
 fn waits_for_the_lock_of_the_address_space_are_told() {
-    let Some(traced) = exact("mmap-lock --count 1500 --threads 4") else { return };
+    let Some(traced) = exact("mmap-lock --count 500 --threads 4") else { return };
     assert_threads_read_the_same(&traced);
     let mappers = traced.report.threads.iter().filter(|thread| thread.comm.starts_with("mapper-"));
     let mut blocked = BTreeMap::new();

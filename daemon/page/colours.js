@@ -7,6 +7,8 @@ export const STATES = [
   ['transit', 'woken, not yet in a run queue'],
   ['gil', 'blocked: GIL'],
   ['futex', 'blocked: lock or thread'],
+  ['mmap_lock', 'blocked: lock of the address space'],
+  ['kernel_lock', 'blocked: lock inside the kernel'],
   ['pipe_socket', 'blocked: pipe or socket'],
   ['disk', 'blocked: disk'],
   ['page_fault', 'blocked: page fault'],

@@ -9,6 +9,7 @@ use crate::blocked::REASON_SLOTS;
 use crate::bucket::BUCKETS;
 use crate::distance::Distance;
 use crate::gil::{self, AddressRange};
+use crate::kernel_stack::Function;
 use crate::loss::LOSS_SLOTS;
 use crate::residual::Figures;
 use crate::switch_clock::SwitchClock;
@@ -97,8 +98,12 @@ pub mod map {
     /// `Array<u64>` by two workloads: processes that an exec has brought into the first from the second, after one exec at least.
     pub const ARRIVALS: &str = "ARRIVALS";
 
+    /// `Array<Functions>`, one entry: where the kernel's functions are that show what a thread waits for. Written before the programs are
+    /// attached.
+    pub const KERNEL_CODE: &str = "KERNEL_CODE";
+
     /// Every map that we name; the compiler adds `.rodata`.
-    pub const ALL: [&str; 17] = [
+    pub const ALL: [&str; 18] = [
         SLOT_OF_PID,
         SLOT_OF_TASK,
         TASKS,
@@ -116,6 +121,7 @@ pub mod map {
         FREE_PROVISION,
         EXEC_KEYS,
         ARRIVALS,
+        KERNEL_CODE,
     ];
 }
 
@@ -416,6 +422,7 @@ const _: () = {
     assert!(size_of::<ExecKey>() == 496 && offset_of!(ExecKey, exe) == 32);
     assert!(size_of::<Provisional>() == 8 + 496 + CGROUP_BYTES + COMPONENT_BYTES);
     assert!(size_of::<WaitAccount>() == 176);
+    assert!(size_of::<Function>() == 16);
     assert!(offset_of!(TaskRecord, tid) == 60 && offset_of!(TaskRecord, on_cpu_ns) == 64);
     assert!(offset_of!(TaskRecord, comm) == 64 + 8 * 8 + 16 + 8 * REASON_SLOTS + 8 + 16 + 16 + 2 * size_of::<KernelCounts>());
     assert!(size_of::<Histogram>() == 8 * (2 + BUCKETS));

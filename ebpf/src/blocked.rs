@@ -11,12 +11,16 @@ pub const SYSCALLS: usize = 512;
 pub mod class {
     /// The bits that hold the [`super::Reason`].
     pub const REASON: u8 = 0x0f;
+    /// Uses or changes the address space, and locks it for that.
+    pub const MEMORY: u8 = 0x10;
     /// epoll, which event loops wait in: counted separately.
     pub const EPOLL: u8 = 0x20;
     /// Waits for files unless its first argument, their number, is 0: then it is a timed sleep.
     pub const FILES_0: u8 = 0x40;
     /// The same with the second argument.
     pub const FILES_1: u8 = 0x80;
+    /// Any of those that ask for a look at the arguments.
+    pub const ARGUMENTS: u8 = EPOLL | FILES_0 | FILES_1;
 }
 
 /// The reason that a class stands for, given the call's first two arguments as 32-bit numbers; `None` where they are unknown.
@@ -44,6 +48,8 @@ pub mod state {
     pub const DEAD: u32 = 0x80;
     /// `TASK_WAKING`: it has been woken and is about to be queued.
     pub const WAKING: u32 = 0x200;
+    /// `TASK_NOLOAD`: set with `TASK_UNINTERRUPTIBLE` by kernel threads that have nothing to do.
+    pub const NOLOAD: u32 = 0x400;
     /// `TASK_NEW`: forked and not queued yet.
     pub const NEW: u32 = 0x800;
 }
@@ -71,6 +77,10 @@ values! {
         Disk = "disk",
         /// A page fault outside any system call.
         PageFault = "page_fault",
+        /// The lock of the address space, which mmap, munmap and page faults of all threads of a process share.
+        MmapLock = "mmap_lock",
+        /// Another lock inside the kernel: a reader-writer semaphore, a mutex, a semaphore.
+        KernelLock = "kernel_lock",
         /// Stopped by a signal or a tracer.
         Stopped = "stopped",
         /// Any other system call, and kernel threads.
@@ -99,6 +109,13 @@ pub fn classify(prev_state: u32, in_iowait: bool, syscall_class: u8) -> u8 {
     }
 }
 
+/// Whether a thread may have blocked at a lock inside the kernel: only then is its stack looked at. A wait for a lock that a signal can
+/// end is not looked for; nearly all waits for other things are of that kind.
+#[inline(always)]
+pub fn may_be_at_kernel_lock(prev_state: u32, in_iowait: bool) -> bool {
+    prev_state & (state::UNINTERRUPTIBLE | state::STOPPED | state::TRACED | state::NOLOAD) == state::UNINTERRUPTIBLE && !in_iowait
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +139,18 @@ mod tests {
         // Other bits may be set beside the ones that matter: TASK_NOLOAD, TASK_WAKEKILL.
         assert_eq!(classify(0x400 | state::UNINTERRUPTIBLE, true, read), Reason::Disk as u8);
         assert_eq!(classify(0x100 | state::STOPPED, true, read), Reason::Stopped as u8);
+    }
+
+    #[test]
+    fn locks_are_looked_for_where_nothing_can_interrupt_and_no_disk_is_waited_for() {
+        assert!(may_be_at_kernel_lock(state::UNINTERRUPTIBLE, false));
+        // TASK_KILLABLE.
+        assert!(may_be_at_kernel_lock(0x100 | state::UNINTERRUPTIBLE, false));
+        assert!(!may_be_at_kernel_lock(state::UNINTERRUPTIBLE, true));
+        // TASK_INTERRUPTIBLE, TASK_IDLE.
+        for state in [1, state::UNINTERRUPTIBLE | state::NOLOAD, state::STOPPED, state::TRACED, 0x100 | state::STOPPED] {
+            assert!(!may_be_at_kernel_lock(state, false), "{state:#x}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 //! - [`residual`]: our counts of a thread against the kernel's.
 //! - [`wait_account`]: how a thread's waits differ from the kernel's run delay.
 //! - [`blocked`]: what a blocked thread waits for.
+//! - [`kernel_stack`]: which lock inside the kernel it waits for.
 //! - [`gil`]: which futex waits are waits for a Python interpreter's lock.
 //! - [`distance`]: how far a migration went.
 //! - [`bucket`]: histogram buckets, index and bounds as one pair.
@@ -35,6 +36,7 @@ pub mod blocked;
 pub mod bucket;
 pub mod distance;
 pub mod gil;
+pub mod kernel_stack;
 pub mod loss;
 
 pub mod params;

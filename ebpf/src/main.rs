@@ -2,7 +2,8 @@
 //! and charges what they return.
 //!
 //! In reading order: `kernel_types` reads fields of kernel structs, `maps` holds the state, `tasks` finds, admits and releases
-//! threads, `owner` decides which workload a process belongs to that execs, `charge` adds to the counters, `accounts` keeps what
+//! threads, `kernel_lock` looks at kernel
+//! stacks, `owner` decides which workload a process belongs to that execs, `charge` adds to the counters, `accounts` keeps what
 //! verification needs, `hooks` is where the kernel calls in.
 #![no_std]
 #![no_main]
@@ -12,6 +13,7 @@
 mod accounts;
 mod charge;
 mod hooks;
+mod kernel_lock;
 mod kernel_types;
 mod maps;
 mod owner;

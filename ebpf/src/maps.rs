@@ -9,6 +9,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, Queue, Stack};
 use schedscope_ebpf::abi::{Cell, CpuRecord, ExecKey, ExecKeyDraft, Owner, PIDS_PER_ENTRY, Provisional, TaskRecord};
 use schedscope_ebpf::distance::CpuPlace;
+use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::residual::Residuals;
 use schedscope_ebpf::wait_account::WaitAccount;
 
@@ -75,3 +76,7 @@ pub(crate) static EXEC_KEYS: Array<ExecKeyDraft> = Array::with_max_entries(1, 0)
 /// Added to atomically; user space takes what it finds and leaves 0.
 #[map]
 pub(crate) static ARRIVALS: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// Written by user space before the programs are attached, if it knows the functions.
+#[map]
+pub(crate) static KERNEL_CODE: Array<Functions> = Array::with_max_entries(1, BPF_F_MMAPABLE);

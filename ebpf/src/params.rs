@@ -105,6 +105,8 @@ pub const TASK_IOWAIT_MASK: &str = "TASK_IOWAIT_MASK";
 pub const HAS_PREV_STATE: &str = "HAS_PREV_STATE";
 /// 1 if the helper `bpf_task_pt_regs` exists (5.15).
 pub const HAS_TASK_PT_REGS: &str = "HAS_TASK_PT_REGS";
+/// 1 if user space has filled [`crate::abi::map::KERNEL_CODE`]: the programs look at stacks for locks of the kernel.
+pub const HAS_KERNEL_CODE: &str = "HAS_KERNEL_CODE";
 /// The number of `sched_yield` on this architecture.
 pub const SYSCALL_YIELD: &str = "SYSCALL_YIELD";
 /// A frozen global, `[u8; SYSCALLS]`: the blocked reason of each system call.
@@ -131,6 +133,7 @@ pub const OTHERS: &[&str] = &[
     TASK_IOWAIT_MASK,
     HAS_PREV_STATE,
     HAS_TASK_PT_REGS,
+    HAS_KERNEL_CODE,
     SYSCALL_YIELD,
     WORKLOADS,
     FIRST_PROVISIONAL,

@@ -88,6 +88,15 @@ pub enum Command {
         #[arg(long, value_name = "N", default_value_t = 2_000)]
         count: u64,
     },
+    /// Threads that map and unmap memory: they contend for the lock of their address space.
+    MmapLock {
+        /// Mappings of 1 MiB that each thread makes, fills and removes.
+        #[arg(long, value_name = "N", default_value_t = 1_000)]
+        count: u64,
+        /// Number of threads.
+        #[arg(long, value_name = "T", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+        threads: u16,
+    },
     /// Many threads that are alive at the same time.
     ManyThreads {
         /// Number of threads of each process.

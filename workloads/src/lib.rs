@@ -10,7 +10,7 @@
 //! `schedscope workload` and the program `schedscope-workloads`, which the tests use, offer the same commands.
 //!
 //! Reading order: [`args`] (command line), [`cells`] (the table), [`tasks`] (a unit of work), [`job`], [`models`],
-//! [`threads`], [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (all unsafe code but that of [`truth::io_uring`]), [`server`] (HTTP).
+//! [`threads`], [`processes`], [`truth`], [`report`] (what is printed), [`sys`] (all unsafe code but that of [`truth::io_uring`] and [`truth::mmap_lock`]), [`server`] (HTTP).
 
 mod again;
 mod args;
@@ -49,6 +49,7 @@ pub fn run(command: Command, again: Again) -> Result<()> {
         Command::Migrate { count } => report::print(&truth::migrate::run(count)?),
         Command::ForkStorm { count, parallel, exec } => report::print(&truth::fork_storm::run(count, parallel, exec)?),
         Command::IoUring { count } => report::print(&truth::io_uring::run(count)?),
+        Command::MmapLock { count, threads } => report::print(&truth::mmap_lock::run(count, threads)?),
         Command::ManyThreads { count, processes: 1, seconds } => report::print(&truth::many_threads::run(count, seconds)?),
         Command::ManyThreads { count, processes, seconds } => {
             report::print(&truth::many_threads::as_processes(count, processes, seconds)?)

@@ -4,6 +4,7 @@ use schedscope_ebpf::abi::program;
 
 use crate::capture::capabilities::{self, READING, STATISTICS};
 use crate::capture::kernel::btf::Btf;
+use crate::capture::kernel::functions;
 
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -44,6 +45,7 @@ pub(crate) fn examine() -> Vec<Finding> {
         findings.push(blocked_reasons(&btf));
         findings.push(run_delay(&btf));
     }
+    findings.push(kernel_locks());
     findings.extend(rights());
     findings
 }
@@ -148,6 +150,20 @@ fn blocked_reasons(btf: &Btf) -> Finding {
         Finding::new("blocked reasons", Verdict::Good, "from the system call a thread is in")
     } else {
         Finding::new("blocked reasons", Verdict::Degraded, "reported as unknown, and yields as preemptions: needs Linux 5.15")
+    }
+}
+
+/// Whether waits for locks inside the kernel can be told.
+pub(crate) fn kernel_locks() -> Finding {
+    match functions::of_kernel() {
+        Ok(found) => {
+            let count = found.iter().filter(|function| function.bytes != 0).count();
+            Finding::new("kernel locks", Verdict::Good, format!("by {count} functions in /proc/kallsyms"))
+        }
+        Err(error) => {
+            let without = "threads that wait for a lock inside the kernel count by the system call they are in";
+            Finding::new("kernel locks", Verdict::Degraded, format!("{without}: {error}"))
+        }
     }
 }
 

@@ -191,6 +191,7 @@ impl Session {
         threads.append(&mut self.ended);
         let of_leader = threads.iter().filter(|thread| Some(thread.tgid()) == leader && thread.has_ended());
         let end_ns = of_leader.map(|thread| thread.record.clock.since_ns).max().unwrap_or(taken_ns);
+        let allowance = self.allowance.finish(&threads, taken_ns);
         Ok(Run {
             subject,
             begin_ns: self.begin_ns,
@@ -201,7 +202,7 @@ impl Session {
             threads,
             threads_forgotten: self.forgotten,
             interpreters: self.interpreters,
-            allowance: self.allowance.finish(),
+            allowance,
             losses,
             timeline: self.timeline,
             history: self.history,

@@ -83,6 +83,10 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     for lack in preflight::rights().filter(|finding| finding.verdict == Verdict::Degraded) {
         tracing::warn!("{} is missing: {}", lack.what, lack.detail);
     }
+    let locks = preflight::kernel_locks();
+    if locks.verdict == Verdict::Degraded {
+        tracing::warn!("{}", locks.detail);
+    }
     let (handle, requests) = LoopHandle::new();
     let can_measure = capabilities::has(STATISTICS.1);
     let own_cost = config.own_cost.filter(|_| can_measure);

@@ -341,6 +341,8 @@ pub(super) fn title(reason: Reason) -> &'static str {
         Reason::ChildWait => "a child process",
         Reason::Disk => "the disk",
         Reason::PageFault => "a page fault",
+        Reason::MmapLock => "the lock of the address space (mmap, munmap, page faults)",
+        Reason::KernelLock => "a lock inside the kernel",
         Reason::Stopped => "being continued (stopped)",
         Reason::Other => "another system call",
         Reason::Unknown => "something the kernel does not tell",
@@ -358,7 +360,8 @@ fn verb(reason: Reason, Number { are, s, .. }: Number) -> String {
         Reason::Poll => format!("wait{s} for events"),
         Reason::PipeSocket => format!("wait{s} for pipes or sockets"),
         Reason::ChildWait => format!("wait{s} for child processes"),
-        Reason::Gil | Reason::Disk | Reason::PageFault => format!("wait{s} for {}", title(reason)),
+        Reason::MmapLock => format!("wait{s} for the lock of the address space"),
+        Reason::Gil | Reason::Disk | Reason::PageFault | Reason::KernelLock => format!("wait{s} for {}", title(reason)),
     }
 }
 

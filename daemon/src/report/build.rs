@@ -8,9 +8,9 @@ use schedscope_ebpf::distance::Distance;
 use super::answer;
 use super::schema::{
     CoreMap, CoreMapRow, CoreMapThread, CoresReport, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
-    Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds,
+    Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds, WeightReport,
 };
-use crate::capture::allowance::Quota;
+use crate::capture::allowance::{Quota, Weight};
 use crate::capture::distribution::Distribution;
 use crate::capture::run::Run;
 use crate::capture::snapshot::{Cpu, Losses, Thread};
@@ -141,12 +141,19 @@ fn cpus(run: &Run) -> Cpus {
         in_masks: run.allowance.cpus,
         quota: run.allowance.quota_cpus(),
         quotas: run.allowance.quotas.iter().map(quota).collect(),
+        low_priority_runnable_seconds: seconds(run.allowance.meek_ns),
+        weight: run
+            .allowance
+            .weight
+            .as_ref()
+            .map(|Weight { file, relative }| WeightReport { file: file.display().to_string(), relative: *relative }),
     }
 }
 
 fn thread_report(thread: &Thread, run: &Run) -> ThreadReport {
     let now_ns = run.taken_ns;
     let times = thread.times(now_ns);
+    let priority = run.allowance.priorities.get(&thread.key());
     ThreadReport {
         tid: thread.record.tid,
         tgid: thread.record.tgid,
@@ -167,6 +174,9 @@ fn thread_report(thread: &Thread, run: &Run) -> ThreadReport {
         voluntary: thread.record.voluntary,
         preempted: thread.record.preempted,
         yielded: thread.record.yielded,
+        policy: priority.map(|priority| priority.policy.name().to_owned()),
+        nice: priority.map(|priority| priority.nice),
+        realtime_priority: priority.map(|priority| priority.realtime).filter(|realtime| *realtime > 0),
         cpus_allowed: run.allowance.masks.get(&thread.key()).map(ToString::to_string),
         migrations: thread.record.migrations.iter().sum(),
         on_cpu_seconds_by_cpu: by_cpu(&thread.on_cpu_ns_by_cpu(now_ns)),

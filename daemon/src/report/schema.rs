@@ -124,6 +124,21 @@ pub struct Cpus {
     /// Every cgroup with a quota.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quotas: Vec<QuotaReport>,
+    /// Time that threads with a nice value above 0 or under `SCHED_IDLE` waited in a run queue.
+    #[serde(default)]
+    pub low_priority_runnable_seconds: f64,
+    /// The smallest weight among its cgroups and those above them; absent if none is below the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight: Option<WeightReport>,
+}
+
+/// What a cgroup gets of a CPU that its neighbours want too.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WeightReport {
+    /// The file that sets it.
+    pub file: String,
+    /// 1 is the usual weight.
+    pub relative: f64,
 }
 
 /// A limit on the CPU time of a cgroup, over the run.
@@ -274,6 +289,15 @@ pub struct ThreadReport {
     /// CPUs in its mask when it was last looked at, as `0-3,8`; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus_allowed: Option<String>,
+    /// Its scheduling policy when it was last looked at: `other`, `batch`, `idle`, `fifo`, `rr`, `deadline`, `ext`; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Its nice value then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nice: Option<i8>,
+    /// Its real-time priority then, under `fifo` and `rr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub realtime_priority: Option<u8>,
     /// `se.nr_migrations`.
     pub migrations: u64,
     /// On-CPU time by CPU number, as a string.

@@ -6,7 +6,8 @@ use std::{fs, process};
 use schedscope::report::RunReport;
 
 use super::exact::foreign_share;
-use super::host::{comes_true, cpus, installed, privileged};
+use super::host::{Guarded, comes_true, cpus, installed, privileged, workloads};
+use super::policies::policy;
 use super::traced::run;
 
 /// A second of work, more or less, that takes as many instructions each time.
@@ -14,15 +15,22 @@ const WORK: &str = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done";
 /// Share of the CPUs that others may have where times are compared.
 const QUIET: f64 = 0.05;
 
-/// A cgroup with a quota, of whichever version has the controller.
+/// A cgroup in which something is set, of whichever version has the controller.
 struct Group {
     directory: PathBuf,
-    is_version_2: bool,
+    /// The file by which it is judged.
+    file: &'static str,
 }
 
 impl Group {
     /// So many microseconds in each tenth of a second.
     fn with_quota(us: u32) -> Group {
+        let version_1 = [("cpu.cfs_period_us", "100000".to_owned()), ("cpu.cfs_quota_us", us.to_string())];
+        Group::with(&version_1, &[("cpu.max", format!("{us} 100000"))])
+    }
+
+    /// The last file is the one that it is judged by.
+    fn with(version_1: &[(&'static str, String)], version_2: &[(&'static str, String)]) -> Group {
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         let is_version_2 = controllers.split_whitespace().any(|controller| controller == "cpu");
@@ -32,12 +40,8 @@ impl Group {
             fs::write(root.join("cgroup.subtree_control"), "+cpu").unwrap();
         }
         fs::create_dir(&directory).unwrap();
-        let group = Group { directory, is_version_2 };
-        let files: &[_] = if is_version_2 {
-            &[("cpu.max", format!("{us} 100000"))]
-        } else {
-            &[("cpu.cfs_period_us", "100000".to_owned()), ("cpu.cfs_quota_us", us.to_string())]
-        };
+        let files = if is_version_2 { version_2 } else { version_1 };
+        let group = Group { directory, file: files[files.len() - 1].0 };
         for (file, value) in files {
             fs::write(group.directory.join(file), value).unwrap_or_else(|error| panic!("{file}: {error}"));
         }
@@ -45,7 +49,7 @@ impl Group {
     }
 
     fn file(&self) -> PathBuf {
-        self.directory.join(if self.is_version_2 { "cpu.max" } else { "cpu.cfs_quota_us" })
+        self.directory.join(self.file)
     }
 
     /// A script that does the work as a member.
@@ -100,7 +104,7 @@ fn a_quota_is_told_beside_a_busy_neighbour() {
     let Some(()) = privileged() else { return };
     let group = Group::with_quota(30_000);
     let cpus = std::thread::available_parallelism().unwrap().get();
-    let neighbours: Vec<_> = (0..cpus).map(|_| super::host::Guarded::shell("while :; do :; done")).collect();
+    let neighbours: Vec<_> = (0..cpus).map(|_| Guarded::shell("while :; do :; done")).collect();
     let sick = run(&["sh", "-c", &group.script()]).report;
     drop(neighbours);
     assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
@@ -136,4 +140,38 @@ fn a_mask_that_its_starter_narrowed_is_all_that_there_is() {
         assert_eq!(report.model.limit, "cores", "{:?}", report.model);
     }
     assert_eq!(report.threads[0].cpus_allowed.as_deref(), Some("1"));
+}
+
+#[test]
+fn a_program_that_gives_way_to_others_is_told() {
+    let Some(()) = privileged() else { return };
+    let Some(taskset) = installed(&["taskset"], "util-linux") else { return };
+    let neighbour = Guarded::start(taskset, &["-c", "0", "sh", "-c", "while :; do :; done"]);
+    for (words, expected, nice) in [("nice -n 19", "other", 19), ("chrt --idle 0", "idle", 0), ("chrt --batch 0", "batch", 0)] {
+        let Some(words) = policy(words) else { continue };
+        let workload = workloads();
+        let spin = "native --task spin --model threads --workers 1 --seconds 1".split(' ').collect();
+        let report = run(&[vec![taskset, "-c", "0"], words, vec![&workload], spin].concat()).report;
+        let busiest = &report.threads[0];
+        let found = (busiest.policy.as_deref(), busiest.nice, busiest.realtime_priority);
+        assert_eq!(found, (Some(expected), Some(nice), None), "{busiest:?}");
+        let (low, all) = (report.cpus.low_priority_runnable_seconds, report.time_seconds.runnable);
+        // Before the command execs it has another priority.
+        let share = if expected == "batch" { 0.0..0.01 } else { 0.8..1.01 };
+        assert!(all > 0.1 && share.contains(&(low / all)), "{expected}: {low} s of {all} s, {:?}", report.threads);
+    }
+    drop(neighbour);
+    let Some(words) = policy("chrt --fifo 7") else { return };
+    let busiest = &run(&[words, vec!["sh", "-c", WORK]].concat()).report.threads[0];
+    assert_eq!((busiest.policy.as_deref(), busiest.realtime_priority), (Some("fifo"), Some(7)), "{busiest:?}");
+}
+
+#[test]
+fn a_group_that_gets_less_than_its_neighbours_is_told() {
+    let Some(()) = privileged() else { return };
+    let group = Group::with(&[("cpu.shares", "256".to_owned())], &[("cpu.weight", "25".to_owned())]);
+    let report = run(&["sh", "-c", &group.script()]).report;
+    let weight = report.cpus.weight.unwrap_or_else(|| panic!("{:?}", report.cpus.quotas));
+    assert_eq!((Path::new(&weight.file), weight.relative), (&*group.file(), 0.25));
+    assert_eq!(run(&["sh", "-c", WORK]).report.cpus.weight.map(|weight| weight.file), None);
 }

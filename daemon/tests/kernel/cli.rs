@@ -131,7 +131,7 @@ fn json_goes_to_standard_output_on_request() {
         ("/tasks", "processes threads peak_threads"),
         ("/parallelism", "running_mean demand_mean effective_cpus"),
         ("/time_seconds", "on_cpu runnable blocked"),
-        ("/blocked_seconds_by_reason", "gil futex sleep poll disk page_fault stopped other"),
+        ("/blocked_seconds_by_reason", "gil futex sleep poll disk page_fault mmap_lock kernel_lock stopped other"),
         ("/switches", "voluntary preempted yielded"),
         ("/migrations", "total at_wakeup while_queued by_distance"),
         ("/migrations/by_distance", "smt llc node remote"),

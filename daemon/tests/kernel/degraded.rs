@@ -13,6 +13,7 @@ use schedscope::capture::topology::Topology;
 use schedscope::report::RunReport;
 use schedscope::report::build::build;
 use schedscope_ebpf::abi::program;
+use schedscope_ebpf::params::HAS_KERNEL_CODE;
 
 use super::exact::{TICK_SECONDS, assert_consistent, assert_exact};
 use super::host::{Guarded, comes_true, cpus, privileged, workloads};
@@ -51,6 +52,16 @@ fn without_the_task_iterator_a_run_is_still_exact() {
         assert_exact(&report);
         assert!(report.threads.iter().any(|thread| thread.seeded), "the first thread is marked");
     }
+}
+
+#[test]
+fn without_addresses_of_kernel_functions_waits_count_by_system_call() {
+    let Some(()) = privileged() else { return };
+    let report = trace_without(&[HAS_KERNEL_CODE], "mmap-lock --count 200");
+    assert_exact(&report);
+    let blocked = &report.blocked_seconds_by_reason;
+    let without_looking: f64 = ["other", "page_fault", "unknown"].iter().map(|reason| blocked[*reason]).sum();
+    assert!(blocked["mmap_lock"] + blocked["kernel_lock"] == 0.0 && without_looking > 0.0, "{blocked:?}");
 }
 
 #[test]

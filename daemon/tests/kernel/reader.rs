@@ -353,12 +353,15 @@ fn reading_takes_each_of_the_capabilities_that_the_reader_keeps() {
 #[test]
 fn what_is_missing_without_a_capability_is_said() {
     let Some(_) = privileged().and_then(|()| installed(&["setpriv"], "util-linux")) else { return };
+    let setting = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default().trim().to_owned();
+    let are_addresses_free = setting("kptr_restrict") == "0" && !matches!(&*setting("perf_event_paranoid"), "2" | "3" | "4");
     for (capability, is_fatal, said) in [
         ("bpf,-sys_admin", true, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON"),
         ("perfmon,-sys_admin", true, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON"),
         ("sys_ptrace", false, "CAP_SYS_PTRACE is missing: without it no process of another user is read"),
         ("checkpoint_restore", false, "CAP_CHECKPOINT_RESTORE is missing: without it Pythons whose files"),
         ("dac_read_search", false, "CAP_DAC_READ_SEARCH is missing: without it of other users' Pythons"),
+        ("syslog", false, if are_addresses_free { "" } else { "/proc/kallsyms shows no addresses" }),
         ("sys_admin", false, "CAP_SYS_ADMIN is missing: without it what the BPF programs cost is not measured"),
     ] {
         let address = free_address().unwrap();

@@ -1,6 +1,6 @@
 //! Counts against workloads whose tasks, switches and migrations are known beforehand, and against the kernel's own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use procfs::sys::kernel::Version as KernelVersion;
@@ -105,6 +105,26 @@ fn workers_of_io_uring_belong_to_the_process() {
     let on_cpu = |threads: &[&ThreadReport]| threads.iter().map(|thread| thread.on_cpu_seconds).sum::<f64>();
     assert!(workers.iter().all(|worker| !worker.seeded && worker.tgid == others[0].tgid), "{workers:?}");
     assert!(on_cpu(&workers) > 2.0 * on_cpu(&others), "{workers:?} {others:?}");
+}
+
+#[test]
+fn waits_for_the_lock_of_the_address_space_are_told() {
+    let Some(traced) = exact("mmap-lock --count 500 --threads 4") else { return };
+    assert_threads_read_the_same(&traced);
+    let mappers = traced.report.threads.iter().filter(|thread| thread.comm.starts_with("mapper-"));
+    let mut blocked = BTreeMap::new();
+    for (reason, time) in mappers.flat_map(|thread| &thread.blocked_seconds_by_reason) {
+        *blocked.entry(reason.as_str()).or_insert(0.0) += time;
+    }
+    if fs::read_to_string("/proc/kallsyms").unwrap().lines().all(|line| line.starts_with("0000000000000000")) {
+        println!("skipped: /proc/kallsyms shows no addresses");
+        return;
+    }
+    // Before their work they wait for each other's start (futex), which is no part of it.
+    let in_kernel: f64 = blocked.iter().filter(|(reason, _)| **reason != "futex").map(|(_, time)| time).sum();
+    assert!(in_kernel > 0.01 && blocked["mmap_lock"] > 0.9 * in_kernel, "{blocked:?}");
+    let untold = traced.report.blocked_seconds_by_reason["unknown"];
+    assert!(!has_reasons(&traced.report) || untold < 0.01 * blocked.values().sum::<f64>().max(1.0), "{blocked:?}");
 }
 
 #[test]

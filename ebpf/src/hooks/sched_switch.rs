@@ -1,5 +1,6 @@
 use core::ffi::c_void;
 
+use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user};
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
@@ -13,7 +14,8 @@ use schedscope_ebpf::task_clock::{Closed, Departure, KernelGrowth};
 
 use crate::accounts;
 use crate::charge::{add_migrations, begin, cell, finish, lose_on, off_cpu, on_cpu, this_cpu, time_of_switch};
-use crate::kernel_types::{HAS_PREV_STATE, Registers, Task, class_of};
+use crate::kernel_lock;
+use crate::kernel_types::{HAS_KERNEL_CODE, HAS_PREV_STATE, Registers, Task, class_of};
 use crate::tasks::{LEAVING_INVOLUNTARILY, LEAVING_VOLUNTARILY, Traced, find_by, find_leaving};
 
 /// A context switch: closes an interval of the thread that leaves the CPU and of the one that gets it.
@@ -42,7 +44,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let leaving = || if !preempt() && prev_state() != 0 { LEAVING_VOLUNTARILY } else { LEAVING_INVOLUNTARILY };
     if let Some(traced) = find_leaving(prev, prev_tid, leaving) {
         let (preempt, prev_state) = (preempt(), prev_state());
-        switch_out(cpu, prev, traced, now_ns, preempt, prev_state);
+        switch_out(&ctx, cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {
         switch_in(cpu, next, traced, now_ns, rq_clock_ns);
@@ -52,7 +54,7 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
 }
 
 #[inline(always)]
-fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, prev_state: u32) {
+fn switch_out(ctx: &BtfTracePointContext, cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, prev_state: u32) {
     let Traced { slot, record } = traced;
     let Some(cell) = cell(cpu, record.workload) else {
         lose_on(cpu, Loss::NoCounters);
@@ -84,7 +86,11 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
             let in_iowait = prev_state & blocked::state::UNINTERRUPTIBLE != 0 && prev.in_iowait();
             let class = class_of(syscall);
             record.reason = u32::from(blocked::classify(prev_state, in_iowait, class & class::REASON));
-            if class & !class::REASON != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
+            if HAS_KERNEL_CODE.load() != 0 && blocked::may_be_at_kernel_lock(prev_state, in_iowait) {
+                if let Some(lock) = kernel_lock::of_current(ctx.as_ptr(), class) {
+                    record.reason = lock as u32;
+                }
+            } else if class & class::ARGUMENTS != 0 || record.reason == Reason::Futex as u32 && record.gil[0].end != 0 {
                 look_closer(prev, record, cell, now_ns, class);
             }
         }
@@ -120,7 +126,7 @@ fn switch_out(cpu: u32, prev: Task, traced: Traced, now_ns: u64, preempt: bool, 
 #[inline(never)]
 fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
     let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
-    if class & !class::REASON != 0 {
+    if class & class::ARGUMENTS != 0 {
         if record.reason == Reason::Poll as u32 {
             record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
             record.epoll_waits += u64::from(class & class::EPOLL != 0);

@@ -8,6 +8,7 @@ use schedscope_ebpf::residual::{Residuals, is_comparable};
 use schedscope_ebpf::task_clock::Phase;
 
 use crate::charge::{barrier, lose_on};
+use crate::kernel_lock;
 use crate::kernel_types::{Registers, Task, class_of};
 use crate::maps::{SEED_TGIDS, WAITING};
 use crate::tasks::{admit, find, has_room_for};
@@ -59,7 +60,10 @@ extern "C" fn seed_tasks(step: *const TaskStep) -> i32 {
     let cpu = unsafe { bpf_get_smp_processor_id() };
     if let Some(record) = admit(task, workload, Phase::Unseen, seeded_as, cpu) {
         if seeded_as == Phase::Blocked {
-            record.reason = u32::from(reason_to_wait(task));
+            record.reason = match kernel_lock::of_sleeping(task) {
+                Some(lock) => lock as u32,
+                None => reason_to_wait(task).into(),
+            };
         }
         if is_late {
             lose_on(cpu, Loss::ForkUnseen);

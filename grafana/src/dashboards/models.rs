@@ -110,6 +110,7 @@ fn over_time() -> Vec<Panel> {
             .share("Woken, not yet queued", share(transit.clone()))
             .share("GIL", blocked("gil"))
             .share("Lock", blocked("futex"))
+            .share("Lock in the kernel", blocked("mmap_lock|kernel_lock"))
             .share("Event loop", blocked("poll"))
             .share("Sleep", blocked("sleep"))
             .share("Pipe or socket", blocked("pipe_socket"))

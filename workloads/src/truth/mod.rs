@@ -10,6 +10,7 @@ pub(crate) mod io_uring;
 pub(crate) mod many_threads;
 pub(crate) mod migrate;
 pub(crate) mod mixed;
+pub(crate) mod mmap_lock;
 pub(crate) mod pid_reuse;
 pub(crate) mod ping_pong;
 pub(crate) mod sleepers;

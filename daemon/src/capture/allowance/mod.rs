@@ -1,26 +1,34 @@
-//! What a program may use of the CPUs, by what the kernel says: the masks of its threads, and the quotas of its cgroups. Its processes are
-//! also looked at for event loops.
+//! What a program may use of the CPUs, by what the kernel says: the masks and priorities of its threads, the quotas and weights of its
+//! cgroups. Its processes are also looked at for event loops.
 //!
 //! All of it can change while it runs, by its own doing or by others', so they are looked at again and again: soon after the begin, since a
 //! short program must be seen too, and then less often.
 
 mod cpu_set;
 mod epoll;
+mod hierarchy;
+mod priority;
 mod quota;
+mod weight;
 
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use cpu_set::CpuSet;
+use hierarchy::Hierarchies;
+pub(crate) use priority::Priority;
 pub(crate) use quota::Quota;
 use quota::Quotas;
 #[cfg(test)]
 pub(crate) use quota::{Limit, Usage};
 
+pub(crate) use weight::Weight;
+use weight::Weights;
+
 use super::snapshot::{Snapshot, Tgid, Thread, Tid};
 
 /// Pause between two looks at the beginning and at most.
 const PAUSES_NS: (u64, u64) = (4_000_000, 1_000_000_000);
-/// Threads and processes looked at in one go: a thread takes a fifth of a microsecond, a process twenty.
+/// Threads and processes looked at in one go: a thread takes half a microsecond, a process twenty.
 const THREADS_AT_ONCE: usize = 1024;
 const PROCESSES_AT_ONCE: usize = 32;
 
@@ -31,10 +39,16 @@ pub(crate) struct Allowance {
     pub(crate) cpus: Option<f64>,
     /// The last mask of each thread, by [`Thread::key`].
     pub(crate) masks: HashMap<(Tid, u64), CpuSet>,
+    /// The last priority of each thread, likewise.
+    pub(crate) priorities: HashMap<(Tid, u64), Priority>,
+    /// How long threads waited for a CPU that give way to others by a priority of their own ([`Priority::is_meek`]).
+    pub(crate) meek_ns: u64,
     /// The limits of all cgroups that had one.
     pub(crate) quotas: Vec<Quota>,
     /// Processes that had an epoll instance.
     pub(crate) loops: HashSet<Tgid>,
+    /// The smallest weight among its cgroups and those above them, if any is below the usual one.
+    pub(crate) weight: Option<Weight>,
 }
 
 impl Allowance {
@@ -49,14 +63,41 @@ impl Allowance {
     }
 }
 
+/// How long a thread has wanted a CPU.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    total_ns: u64,
+    /// Of that, in vain.
+    runnable_ns: u64,
+}
+
+impl Wanted {
+    fn by(thread: &Thread, now_ns: u64) -> Wanted {
+        let times = thread.times(now_ns);
+        Wanted { total_ns: times.on_cpu_ns + times.runnable_ns(), runnable_ns: times.runnable_ns() }
+    }
+
+    fn since(self, before: Option<&Wanted>) -> Wanted {
+        let before = before.copied().unwrap_or_default();
+        Wanted {
+            total_ns: self.total_ns.saturating_sub(before.total_ns),
+            runnable_ns: self.runnable_ns.saturating_sub(before.runnable_ns),
+        }
+    }
+}
+
 /// Looks at it while the program runs.
 #[derive(Debug)]
 pub(super) struct Watch {
+    hierarchies: Hierarchies,
     quotas: Quotas,
     loops: HashSet<Tgid>,
+    weights: Weights,
     masks: HashMap<(Tid, u64), CpuSet>,
+    priorities: HashMap<(Tid, u64), Priority>,
+    meek_ns: u64,
     /// How long each thread had wanted a CPU at the last look.
-    wanted_ns: HashMap<(Tid, u64), u64>,
+    wanted: HashMap<(Tid, u64), Wanted>,
     /// Time between looks, and the same times the number of CPUs.
     watched_ns: u64,
     cpus_ns: u64,
@@ -67,10 +108,14 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new() -> Watch {
         Watch {
-            quotas: Quotas::new(),
+            hierarchies: Hierarchies::mounted(),
+            quotas: Quotas::default(),
+            weights: Weights::default(),
             loops: HashSet::new(),
             masks: HashMap::new(),
-            wanted_ns: HashMap::new(),
+            priorities: HashMap::new(),
+            meek_ns: 0,
+            wanted: HashMap::new(),
             watched_ns: 0,
             cpus_ns: 0,
             looked_ns: 0,
@@ -87,37 +132,65 @@ impl Watch {
         }
     }
 
-    pub(super) fn finish(mut self) -> Allowance {
+    /// `threads` are all that lived, at the end.
+    pub(super) fn finish(mut self, threads: &[Thread], now_ns: u64) -> Allowance {
         let cpus = (self.watched_ns > 0).then(|| self.cpus_ns as f64 / self.watched_ns as f64);
         self.quotas.read();
-        Allowance { cpus, quotas: self.quotas.all().cloned().collect(), masks: self.masks, loops: self.loops }
+        for thread in threads {
+            let waited = Wanted::by(thread, now_ns).since(self.wanted.get(&thread.key()));
+            self.add_meek(thread, waited);
+        }
+        Allowance {
+            cpus,
+            masks: self.masks,
+            priorities: self.priorities,
+            meek_ns: self.meek_ns,
+            quotas: self.quotas.all().cloned().collect(),
+            weight: self.weights.smallest(),
+            loops: self.loops,
+        }
+    }
+
+    /// Counts a wait since the last look, if the thread is known to give way.
+    fn add_meek(&mut self, thread: &Thread, waited: Wanted) {
+        if self.priorities.get(&thread.key()).is_some_and(|priority| priority.is_meek()) {
+            self.meek_ns += waited.runnable_ns;
+        }
     }
 
     fn look(&mut self, snapshot: &Snapshot) {
         let now_ns = snapshot.taken_ns;
-        let wanted = |thread: &Thread| {
-            let times = thread.times(now_ns);
-            times.on_cpu_ns + times.runnable_ns()
-        };
-        let before_ns =
-            std::mem::replace(&mut self.wanted_ns, snapshot.live().map(|thread| (thread.key(), wanted(thread))).collect());
-        let growth = |thread| wanted(thread).saturating_sub(before_ns.get(&thread.key()).copied().unwrap_or(0));
-        let mut active: Vec<(&Thread, u64)> = snapshot.live().map(|thread| (thread, growth(thread))).collect();
-        active.retain(|(_, wanted_ns)| *wanted_ns > 0);
-        active.sort_by_key(|(_, wanted_ns)| std::cmp::Reverse(*wanted_ns));
+        let mut active: Vec<(&Thread, Wanted)> = snapshot
+            .threads
+            .iter()
+            .map(|thread| (thread, Wanted::by(thread, now_ns).since(self.wanted.get(&thread.key()))))
+            .filter(|(_, wanted)| wanted.total_ns > 0)
+            .collect();
+        active.sort_by_key(|(_, wanted)| std::cmp::Reverse(wanted.total_ns));
+        let alive = || active.iter().map(|(thread, _)| *thread).filter(|thread| !thread.has_ended());
         let mut together = CpuSet::default();
-        for (thread, _) in active.iter().take(THREADS_AT_ONCE) {
+        for thread in alive().take(THREADS_AT_ONCE) {
             if let Some(mask) = CpuSet::of_thread(thread.tid()) {
                 self.masks.insert(thread.key(), mask);
                 together.add(&mask);
             }
+            if let Some(priority) = Priority::of_thread(thread.tid()) {
+                self.priorities.insert(thread.key(), priority);
+            }
+        }
+        for (thread, wanted) in &active {
+            self.add_meek(thread, *wanted);
+            self.wanted.insert(thread.key(), Wanted::by(thread, now_ns));
         }
         // The busiest, and at first those that have only begun.
         let begun = snapshot.live().filter(|_| self.looked_ns == 0).map(Thread::tgid);
         let mut processes = HashSet::new();
-        for process in active.iter().map(|(thread, _)| thread.tgid()).chain(begun) {
+        for process in alive().map(Thread::tgid).chain(begun) {
             if processes.len() < PROCESSES_AT_ONCE && processes.insert(process) {
-                self.quotas.meet(process);
+                for (version, directory) in self.hierarchies.groups_of(process) {
+                    self.quotas.meet(version, &directory);
+                    self.weights.meet(version, &directory);
+                }
                 // At first a child may still have our files.
                 if self.looked_ns > 0 && !self.loops.contains(&process) && epoll::has_epoll(process) {
                     self.loops.insert(process);

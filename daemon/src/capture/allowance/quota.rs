@@ -1,15 +1,10 @@
 //! How much CPU time cgroups allow, and how often it was used up.
-//!
-//! Both versions of cgroups are read as they are mounted here: of a process's group and of each group above it, since any of them can have
-//! the limit that binds. In a container the group at the top of the mount is the container's own.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use procfs::process::{MountInfo, Process};
-
-use crate::capture::snapshot::Tgid;
+use super::hierarchy::Version;
 
 /// Groups looked after at most; a program in more of them has its own group controller.
 const GROUPS_MAX: usize = 256;
@@ -87,46 +82,15 @@ pub(crate) struct Quota {
     pub(crate) usage: Usage,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    One,
-    Two,
-}
-
-/// A hierarchy of cgroups that can limit CPU time, as it is mounted here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Hierarchy {
-    version: Version,
-    mount_point: PathBuf,
-    /// The group that the mount begins with.
-    root: PathBuf,
-}
-
-impl Hierarchy {
-    fn of(mount: &MountInfo) -> Option<Hierarchy> {
-        let version = match mount.fs_type.as_str() {
-            "cgroup" if mount.super_options.contains_key("cpu") => Version::One,
-            "cgroup2" => Version::Two,
-            _ => return None,
-        };
-        Some(Hierarchy { version, mount_point: mount.mount_point.clone(), root: PathBuf::from(&mount.root) })
-    }
-
-    /// The directories of the group and of those above it.
-    fn upwards(&self, group: &Path) -> impl Iterator<Item = PathBuf> {
-        group.ancestors().map_while(|above| Some(self.mount_point.join(above.strip_prefix(&self.root).ok()?)))
-    }
-
-    /// A group's limit and the file that has it.
-    fn limit(&self, directory: &Path) -> Option<(PathBuf, Limit)> {
-        let read = |file: &Path| fs::read_to_string(file).ok();
-        let file = directory.join(if self.version == Version::One { "cpu.cfs_quota_us" } else { "cpu.max" });
-        let limit = match self.version {
-            Version::One => Limit::of_us(&read(&file)?, &read(&directory.join("cpu.cfs_period_us"))?),
-            Version::Two => Limit::of_version_2(&read(&file)?),
-        };
-        Some((file, limit?))
-    }
+/// A group's limit and the file that has it.
+fn limit_of(version: Version, directory: &Path) -> Option<(PathBuf, Limit)> {
+    let read = |file: &Path| fs::read_to_string(file).ok();
+    let file = directory.join(if version == Version::One { "cpu.cfs_quota_us" } else { "cpu.max" });
+    let limit = match version {
+        Version::One => Limit::of_us(&read(&file)?, &read(&directory.join("cpu.cfs_period_us"))?),
+        Version::Two => Limit::of_version_2(&read(&file)?),
+    };
+    Some((file, limit?))
 }
 
 #[derive(Debug)]
@@ -136,45 +100,26 @@ struct Watched {
     before: Usage,
 }
 
-/// The limits of the groups that processes are in.
-#[derive(Debug)]
-pub(super) struct Quotas {
-    hierarchies: Vec<Hierarchy>,
-    /// By directory.
-    groups: BTreeMap<PathBuf, Watched>,
-}
+/// The limits of the groups that processes are in, by directory.
+#[derive(Debug, Default)]
+pub(super) struct Quotas(BTreeMap<PathBuf, Watched>);
 
 impl Quotas {
-    pub(super) fn new() -> Quotas {
-        let mounts = Process::myself().and_then(|own| own.mountinfo()).map(|mounts| mounts.0).unwrap_or_default();
-        Quotas { hierarchies: mounts.iter().filter_map(Hierarchy::of).collect(), groups: BTreeMap::new() }
-    }
-
-    /// Looks which groups a process is in.
-    pub(super) fn meet(&mut self, process: Tgid) {
-        let Some(process) = i32::try_from(process.0).ok().and_then(|pid| Process::new(pid).ok()) else { return };
-        let Ok(groups) = process.cgroups() else { return };
-        for hierarchy in &self.hierarchies {
-            let group = groups.0.iter().find(|group| match hierarchy.version {
-                Version::One => group.controllers.iter().any(|controller| controller == "cpu"),
-                Version::Two => group.hierarchy == 0,
-            });
-            for directory in group.into_iter().flat_map(|group| hierarchy.upwards(Path::new(&group.pathname))) {
-                if self.groups.len() < GROUPS_MAX
-                    && !self.groups.contains_key(&directory)
-                    && let Some((file, limit)) = hierarchy.limit(&directory)
-                {
-                    let before = read_usage(&file).unwrap_or_default();
-                    let quota = Quota { file, limit, usage: Usage::default() };
-                    self.groups.insert(directory, Watched { quota, before });
-                }
-            }
+    /// Looks whether a group has one.
+    pub(super) fn meet(&mut self, version: Version, directory: &Path) {
+        if self.0.len() < GROUPS_MAX
+            && !self.0.contains_key(directory)
+            && let Some((file, limit)) = limit_of(version, directory)
+        {
+            let before = read_usage(&file).unwrap_or_default();
+            let quota = Quota { file, limit, usage: Usage::default() };
+            self.0.insert(directory.to_owned(), Watched { quota, before });
         }
     }
 
     /// Reads the counters of all groups; one that is gone keeps what was read last.
     pub(super) fn read(&mut self) {
-        for group in self.groups.values_mut() {
+        for group in self.0.values_mut() {
             if let Some(usage) = read_usage(&group.quota.file) {
                 group.quota.usage = usage.since(group.before);
             }
@@ -183,7 +128,7 @@ impl Quotas {
 
     /// All groups with a limit, and what became of them since they were met, when they were read last.
     pub(super) fn all(&self) -> impl Iterator<Item = &Quota> {
-        self.groups.values().map(|group| &group.quota)
+        self.0.values().map(|group| &group.quota)
     }
 }
 
@@ -215,18 +160,5 @@ mod tests {
         assert_eq!(Usage::parse("nr_periods 21\nnr_throttled 20\nthrottled_time 1030000000\n"), usage);
         assert_eq!(Usage::parse("nr_periods\nnr_throttled x\n"), Usage::default());
         assert_eq!(usage.since(usage), Usage::default());
-    }
-
-    #[test]
-    fn a_group_is_found_where_its_hierarchy_is_mounted_with_all_above_it() {
-        let directories = |root: &str, group: &str| {
-            let hierarchy = Hierarchy { version: Version::Two, mount_point: "/sys/fs/cgroup".into(), root: root.into() };
-            hierarchy.upwards(Path::new(group)).map(|path| path.display().to_string()).collect::<Vec<_>>()
-        };
-        assert_eq!(directories("/", "/a/b"), ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup/"]);
-        // A container without a namespace of its own for cgroups sees its own group as the mount's first.
-        assert_eq!(directories("/docker/x", "/docker/x/y"), ["/sys/fs/cgroup/y", "/sys/fs/cgroup/"]);
-        // A group elsewhere is not mounted here.
-        assert!(directories("/docker/x", "/docker/z").is_empty());
     }
 }

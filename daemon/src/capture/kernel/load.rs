@@ -8,11 +8,12 @@ use aya::programs::{BtfTracePoint, Iter};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use procfs::process::Process;
 use schedscope_ebpf::abi::{PIDS_PER_ENTRY, map, program};
+use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::params;
 
 use super::mapped::{MappedArray, Words};
 use super::records::Records;
-use super::{KernelError, btf, constants, syscalls};
+use super::{KernelError, btf, constants, functions, syscalls};
 use crate::capture::topology::Topology;
 
 /// The BPF programs, compiled from `ebpf/` by `cargo xtask build-ebpf` and committed.
@@ -88,8 +89,10 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
     let mut values = constants::of_kernel(&btf::Btf::parse(kernel_btf)?)?;
+    let functions = functions::of_kernel();
+    values.push((params::HAS_KERNEL_CODE, u32::from(functions.is_ok())));
     for (name, value) in &mut values {
-        if *name == params::HAS_TASK_PT_REGS && without.contains(name) {
+        if [params::HAS_TASK_PT_REGS, params::HAS_KERNEL_CODE].contains(name) && without.contains(name) {
             *value = 0;
         }
     }
@@ -127,6 +130,11 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::ARRIVALS, if provisional == 0 { 1 } else { workloads * workloads });
     let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
     fill_places(&mut ebpf, topology)?;
+    if let Ok(functions) = functions {
+        let table = mapped::<Functions>(&ebpf, map::KERNEL_CODE, 1)?;
+        // SAFETY: an aligned record inside the mapping; no program reads it before it is attached.
+        unsafe { table.pointer(0).write_volatile(functions) };
+    }
     fill_free_slots(&mut ebpf, slots)?;
     let mut free: Stack<&mut MapData, u32> = Stack::try_from(map_mut(&mut ebpf, map::FREE_PROVISION)?)?;
     for index in (0..provisional).rev() {

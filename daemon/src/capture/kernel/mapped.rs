@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::{self, NonNull};
 
 use schedscope_ebpf::abi::{Cell, CpuRecord, TaskRecord};
+use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::residual::Residuals;
 use schedscope_ebpf::wait_account::WaitAccount;
 
@@ -25,6 +26,8 @@ unsafe impl Words for CpuRecord {}
 unsafe impl Words for Residuals {}
 // SAFETY: as above.
 unsafe impl Words for WaitAccount {}
+// SAFETY: as above.
+unsafe impl Words for Functions {}
 // SAFETY: one word.
 unsafe impl Words for u64 {}
 

@@ -4,12 +4,13 @@
 //! - [`mapped`] and [`records`]: maps read through memory.
 //! - [`owners`]: which program belongs to which workload, and those that are not named yet.
 //! - [`offers`]: registers running threads where the kernel has no task iterator.
-//! - [`btf`], [`syscalls`], [`constants`]: what is filled into the object about this kernel, and how.
+//! - [`btf`], [`syscalls`], [`functions`], [`constants`]: what is filled into the object about this kernel, and how.
 //! - [`cost`]: what the programs cost.
 
 pub(crate) mod btf;
 mod constants;
 mod cost;
+pub(crate) mod functions;
 mod load;
 mod mapped;
 mod offers;
@@ -149,10 +150,11 @@ impl Tracer {
         Tracer::start_without(&[], sizes, topology)
     }
 
-    /// The same as on a kernel without these programs, or without the helper of [`HAS_TASK_PT_REGS`]: to see what is reported there, and
-    /// what they cost.
+    /// The same as on a kernel without these programs, without the helper of [`HAS_TASK_PT_REGS`] or without what is meant by
+    /// [`HAS_KERNEL_CODE`]: to see what is reported there, and what they cost.
     ///
     /// [`HAS_TASK_PT_REGS`]: schedscope_ebpf::params::HAS_TASK_PT_REGS
+    /// [`HAS_KERNEL_CODE`]: schedscope_ebpf::params::HAS_KERNEL_CODE
     pub fn start_without(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
         let mut loaded = load::load(without, sizes, topology)?;
         let ebpf = &loaded.ebpf;

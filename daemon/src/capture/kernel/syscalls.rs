@@ -67,11 +67,43 @@ const CLASSES: &[(Reason, &[libc::c_long])] = &[
     ),
 ];
 
-/// Calls whose arguments matter too.
+/// Calls whose arguments matter too, and calls that lock the address space.
 const FLAGS: &[(u8, &[libc::c_long])] = &[
     (class::EPOLL, &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2]),
     (class::FILES_0, &[libc::SYS_pselect6]),
     (class::FILES_1, &[libc::SYS_ppoll]),
+    (
+        class::MEMORY,
+        &[
+            libc::SYS_mmap,
+            libc::SYS_munmap,
+            libc::SYS_mprotect,
+            libc::SYS_pkey_mprotect,
+            libc::SYS_mremap,
+            libc::SYS_brk,
+            libc::SYS_madvise,
+            libc::SYS_process_madvise,
+            libc::SYS_mlock,
+            libc::SYS_mlock2,
+            libc::SYS_munlock,
+            libc::SYS_mlockall,
+            libc::SYS_munlockall,
+            libc::SYS_msync,
+            libc::SYS_mincore,
+            libc::SYS_mbind,
+            libc::SYS_move_pages,
+            libc::SYS_migrate_pages,
+            libc::SYS_remap_file_pages,
+            libc::SYS_shmat,
+            libc::SYS_shmdt,
+            libc::SYS_process_vm_readv,
+            libc::SYS_process_vm_writev,
+            libc::SYS_prctl,
+            // An ending thread lets go of the address space.
+            libc::SYS_exit,
+            libc::SYS_exit_group,
+        ],
+    ),
     #[cfg(target_arch = "x86_64")]
     (class::EPOLL, &[libc::SYS_epoll_wait]),
     #[cfg(target_arch = "x86_64")]

@@ -17,7 +17,7 @@ use crate::diagnose::{
 };
 use crate::units::{rounded, seconds};
 
-pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
+pub(crate) fn model(diagnosis: &Diagnosis) -> schema::Model {
     schema::Model {
         name: diagnosis.model.name().to_owned(),
         // Products of hundredths, as they are meant.

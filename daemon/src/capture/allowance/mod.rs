@@ -4,11 +4,13 @@
 //! short program must be seen too, and then less often.
 
 mod cpu_set;
+mod programs;
 mod quota;
 
 use std::collections::{HashMap, HashSet};
 
 pub(crate) use cpu_set::CpuSet;
+pub(crate) use programs::{Allowances, Allowed, Wanting};
 pub(crate) use quota::Quota;
 use quota::Quotas;
 #[cfg(test)]

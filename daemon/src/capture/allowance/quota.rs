@@ -12,7 +12,7 @@ use procfs::process::{MountInfo, Process};
 use crate::capture::snapshot::Tgid;
 
 /// Groups looked after at most; a program in more of them has its own group controller.
-const GROUPS_MAX: usize = 256;
+pub(super) const GROUPS_MAX: usize = 256;
 
 /// CPU time that a cgroup may use in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ enum Version {
 
 /// A hierarchy of cgroups that can limit CPU time, as it is mounted here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Hierarchy {
+pub(super) struct Hierarchy {
     version: Version,
     mount_point: PathBuf,
     /// The group that the mount begins with.
@@ -127,6 +127,15 @@ impl Hierarchy {
         };
         Some((file, limit?))
     }
+
+    /// A group's quota with what became of it since its counters were `before`, and what they are now. Without a `before` nothing is
+    /// known to have become of it.
+    pub(super) fn quota_since(&self, directory: &Path, before: Option<&Usage>) -> Option<(Quota, Usage)> {
+        let (file, limit) = self.limit(directory)?;
+        let now = read_usage(&file)?;
+        let usage = now.since(*before.unwrap_or(&now));
+        Some((Quota { file, limit, usage }, now))
+    }
 }
 
 #[derive(Debug)]
@@ -136,38 +145,55 @@ struct Watched {
     before: Usage,
 }
 
+/// All hierarchies that can limit CPU time.
+#[derive(Debug)]
+pub(super) struct Hierarchies(Vec<Hierarchy>);
+
+impl Hierarchies {
+    pub(super) fn mounted() -> Hierarchies {
+        let mounts = Process::myself().and_then(|own| own.mountinfo()).map(|mounts| mounts.0).unwrap_or_default();
+        Hierarchies(mounts.iter().filter_map(Hierarchy::of).collect())
+    }
+
+    /// The directories of the groups that a process is in; none if it is gone.
+    pub(super) fn directories(&self, process: Tgid) -> Vec<(&Hierarchy, PathBuf)> {
+        let process = i32::try_from(process.0).ok().and_then(|pid| Process::new(pid).ok());
+        let Some(groups) = process.and_then(|process| process.cgroups().ok()) else { return Vec::new() };
+        let directories = self.0.iter().flat_map(|hierarchy| {
+            let group = groups.0.iter().find(|group| match hierarchy.version {
+                Version::One => group.controllers.iter().any(|controller| controller == "cpu"),
+                Version::Two => group.hierarchy == 0,
+            });
+            let upwards = group.into_iter().flat_map(|group| hierarchy.upwards(Path::new(&group.pathname)));
+            upwards.map(move |directory| (hierarchy, directory))
+        });
+        directories.collect()
+    }
+}
+
 /// The limits of the groups that processes are in.
 #[derive(Debug)]
 pub(super) struct Quotas {
-    hierarchies: Vec<Hierarchy>,
+    hierarchies: Hierarchies,
     /// By directory.
     groups: BTreeMap<PathBuf, Watched>,
 }
 
 impl Quotas {
     pub(super) fn new() -> Quotas {
-        let mounts = Process::myself().and_then(|own| own.mountinfo()).map(|mounts| mounts.0).unwrap_or_default();
-        Quotas { hierarchies: mounts.iter().filter_map(Hierarchy::of).collect(), groups: BTreeMap::new() }
+        Quotas { hierarchies: Hierarchies::mounted(), groups: BTreeMap::new() }
     }
 
     /// Looks which groups a process is in.
     pub(super) fn meet(&mut self, process: Tgid) {
-        let Some(process) = i32::try_from(process.0).ok().and_then(|pid| Process::new(pid).ok()) else { return };
-        let Ok(groups) = process.cgroups() else { return };
-        for hierarchy in &self.hierarchies {
-            let group = groups.0.iter().find(|group| match hierarchy.version {
-                Version::One => group.controllers.iter().any(|controller| controller == "cpu"),
-                Version::Two => group.hierarchy == 0,
-            });
-            for directory in group.into_iter().flat_map(|group| hierarchy.upwards(Path::new(&group.pathname))) {
-                if self.groups.len() < GROUPS_MAX
-                    && !self.groups.contains_key(&directory)
-                    && let Some((file, limit)) = hierarchy.limit(&directory)
-                {
-                    let before = read_usage(&file).unwrap_or_default();
-                    let quota = Quota { file, limit, usage: Usage::default() };
-                    self.groups.insert(directory, Watched { quota, before });
-                }
+        for (hierarchy, directory) in self.hierarchies.directories(process) {
+            if self.groups.len() < GROUPS_MAX
+                && !self.groups.contains_key(&directory)
+                && let Some((file, limit)) = hierarchy.limit(&directory)
+            {
+                let before = read_usage(&file).unwrap_or_default();
+                let quota = Quota { file, limit, usage: Usage::default() };
+                self.groups.insert(directory, Watched { quota, before });
             }
         }
     }
@@ -215,6 +241,25 @@ mod tests {
         assert_eq!(Usage::parse("nr_periods 21\nnr_throttled 20\nthrottled_time 1030000000\n"), usage);
         assert_eq!(Usage::parse("nr_periods\nnr_throttled x\n"), Usage::default());
         assert_eq!(usage.since(usage), Usage::default());
+    }
+
+    #[test]
+    fn a_quota_is_told_with_what_became_of_it_since_the_last_look() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let hierarchy = Hierarchy { version: Version::Two, mount_point: directory.path().into(), root: "/".into() };
+        let write = |file: &str, text: &str| fs::write(directory.path().join(file), text).unwrap();
+        let look = |before: Option<&Usage>| hierarchy.quota_since(directory.path(), before);
+        write("cpu.stat", "nr_periods 20\nnr_throttled 12\nthrottled_usec 900000\n");
+        assert_eq!(look(None), None, "there is no limit");
+        write("cpu.max", "50000 100000\n");
+        let (quota, first) = look(None).unwrap();
+        assert_eq!(quota.usage, Usage::default(), "what was before is not known");
+        write("cpu.stat", "nr_periods 30\nnr_throttled 15\nthrottled_usec 1000000\n");
+        let (quota, _) = look(Some(&first)).unwrap();
+        assert_eq!(quota.usage, Usage { periods: 10, throttled_periods: 3, throttled_ns: 100_000_000 });
+        // Another group of that name.
+        write("cpu.stat", "nr_periods 1\nnr_throttled 1\nthrottled_usec 5\n");
+        assert_eq!(look(Some(&first)).unwrap().0.usage, Usage::default());
     }
 
     #[test]

@@ -15,14 +15,14 @@ const WORK: &str = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done";
 const QUIET: f64 = 0.05;
 
 /// A cgroup with a quota, of whichever version has the controller.
-struct Group {
+pub(super) struct Group {
     directory: PathBuf,
     is_version_2: bool,
 }
 
 impl Group {
     /// So many microseconds in each tenth of a second.
-    fn with_quota(us: u32) -> Group {
+    pub(super) fn with_quota(us: u32) -> Group {
         let root = Path::new("/sys/fs/cgroup");
         let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
         let is_version_2 = controllers.split_whitespace().any(|controller| controller == "cpu");
@@ -44,16 +44,16 @@ impl Group {
         group
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.directory.join(if self.is_version_2 { "cpu.max" } else { "cpu.cfs_quota_us" })
     }
 
-    /// A script that does the work as a member.
-    fn script(&self) -> String {
-        format!("echo $$ > {}/cgroup.procs; {WORK}", self.directory.display())
+    /// A script that does this as a member.
+    pub(super) fn script(&self, work: &str) -> String {
+        format!("echo $$ > {}/cgroup.procs; {work}", self.directory.display())
     }
 
-    fn counter(&self, name: &str) -> u64 {
+    pub(super) fn counter(&self, name: &str) -> u64 {
         let text = fs::read_to_string(self.directory.join("cpu.stat")).unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
     }
@@ -82,7 +82,7 @@ fn assert_cured(sick: &RunReport, cured: &RunReport) {
 fn a_quota_is_told_by_the_kernels_own_counters() {
     let Some(()) = privileged() else { return };
     let group = Group::with_quota(50_000);
-    let sick = run(&["sh", "-c", &group.script()]).report;
+    let sick = run(&["sh", "-c", &group.script(WORK)]).report;
     assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
     assert!(sick.model.advice.contains(group.file().to_str().unwrap()), "{:?}", sick.model);
     assert!(sick.cpus.quota.is_some_and(|cpus| (cpus - 0.5).abs() < 1e-9), "{:?}", sick.cpus);
@@ -101,7 +101,7 @@ fn a_quota_is_told_beside_a_busy_neighbour() {
     let group = Group::with_quota(30_000);
     let cpus = std::thread::available_parallelism().unwrap().get();
     let neighbours: Vec<_> = (0..cpus).map(|_| super::host::Guarded::shell("while :; do :; done")).collect();
-    let sick = run(&["sh", "-c", &group.script()]).report;
+    let sick = run(&["sh", "-c", &group.script(WORK)]).report;
     drop(neighbours);
     assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
     // How many CPUs the neighbours would leave nobody knows.

@@ -238,7 +238,7 @@ fn lost() -> Vec<Panel> {
             .read(
                 "CPUs of the host that this workload did not use, on average, by why. The height is what C is short of all CPUs. \
                  quota, mask, others: its threads wanted them and were kept off. wait_…: those that do the work were blocked. \
-                 too_few_threads: nobody was there to run.",
+                 too_few_threads: nobody was there to run. It grows every two seconds; with a scrape a second the height jumps.",
             )
             .look_next(
                 "quota or mask: give it more. others: the core map shows who has the cores. wait_gil: processes would use them. \

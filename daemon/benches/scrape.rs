@@ -11,7 +11,7 @@ use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, Me
 use schedscope::capture::distribution::Distribution;
 use schedscope::capture::snapshot::{Cpu, Times};
 use schedscope::capture::totals::Totals;
-use schedscope::diagnose::ModelName;
+use schedscope::diagnose::{Lost, ModelName};
 use schedscope::label::NameSource;
 use schedscope::metrics::exposition::{CpuTotals, Exposition, Workload};
 use schedscope::metrics::text::catalog_text;
@@ -63,8 +63,10 @@ fn exposition(workloads: &[(String, Totals)]) -> Exposition<'_> {
     let cpu =
         |cpu| CpuTotals { cpu: Cpu(cpu), place, switches_from_task: 1, switches_from_idle: 1, idle_ns: figure(u64::from(cpu)) };
     let (source, allowed_cpus, model) = (NameSource::Unit, Some(CPUS), ModelName::ThreadsParallel);
+    let ns = std::array::from_fn(|cause| figure(cause as u64));
+    let lost = Lost { ns, throttled_ns: figure(1), throttled_periods: figure(2) };
     Exposition {
-        workloads: workloads.iter().map(|(name, totals)| Workload { name, source, allowed_cpus, model, totals }).collect(),
+        workloads: workloads.iter().map(|(name, totals)| Workload { name, source, allowed_cpus, model, lost, totals }).collect(),
         cpus: (0..CPUS).map(cpu).collect(),
         online_at_start: (0..CPUS).map(Cpu).collect(),
         ..Exposition::default()

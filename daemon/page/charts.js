@@ -138,7 +138,7 @@ class Lines extends Chart {
 /** What the threads of one workload did. */
 class Doing extends Chart {
   show(view) {
-    const id = view.picked ?? view.order.find((it) => it !== 0) ?? 0;
+    const id = view.chosen;
     const workload = view.history.workloads.get(id);
     document.getElementById('chosen').textContent = workload?.name ?? '–';
     const parts = view.samples.map((sample) => [doing(sample.workloads[id] ?? {}), sample.wall_ns]);

@@ -20,6 +20,17 @@ export const STATES = [
   ['unknown', 'blocked: not known'],
 ];
 
+/** Where cores go, in the order in which it is drawn: the daemon's name, the variable of the colour, and words. */
+export const CORES = [
+  ['used', 'running', 'used'],
+  ['quota', 'quota', 'kept from it by a CPU quota'],
+  ['mask', 'mask', 'kept from it by an affinity mask'],
+  ['others', 'runnable', 'taken by others'],
+  ['transit', 'transit', 'on the way to it'],
+  ...STATES.slice(STATES.findIndex(([state]) => state === 'gil')).map(([state, words]) => [`wait_${state}`, state, words]),
+  ['too_few_threads', 'nobody', 'too few threads'],
+];
+
 /** Value of a variable of style.css. */
 export function value(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

@@ -3,6 +3,7 @@
 import { charts } from './charts.js';
 import { ofWorkload, swatch } from './colours.js';
 import { CoreMap } from './core_map.js';
+import { showCores } from './cores.js';
 import { follow } from './feed.js';
 import { History, derived, doing, whole } from './history.js';
 import { Table } from './table.js';
@@ -26,13 +27,16 @@ function view() {
   const end = history.date(history.taken_ns);
   // A young history fills the width as soon as there is half a minute of it.
   const begin = samples.length ? history.date(samples[0].taken_ns - samples[0].wall_ns) : end;
+  const picked = history.workloads.has(chosen.picked) ? chosen.picked : null;
   return {
     history,
     samples,
     sums,
     derived: figures,
     order,
-    picked: history.workloads.has(chosen.picked) ? chosen.picked : null,
+    picked,
+    // What is told of one workload is told of the busiest if none is picked.
+    chosen: picked ?? order.find((id) => id !== 0) ?? 0,
     times: samples.map((sample) => history.date(sample.taken_ns)),
     middles: samples.map((sample) => history.date(sample.taken_ns - sample.wall_ns / 2)),
     range: [Math.min(begin, end - 30), end],
@@ -48,6 +52,7 @@ function draw() {
   map.show(now);
   showLegend(now);
   table.show(now);
+  showCores(now);
   overTime.show(now);
   document.body.dataset.samples = history.samples.length;
 }

@@ -1,7 +1,8 @@
 // The comparison: one row for each workload, updated in place.
 
+import { fill } from './bar.js';
 import { STATES, ofWorkload, swatch } from './colours.js';
-import { doing, whole } from './history.js';
+import { doing } from './history.js';
 import { percent, short, time } from './units.js';
 
 /** Key, title, and what it means. */
@@ -124,17 +125,7 @@ export class Table {
 
   fillTime(row, sums) {
     const parts = doing(sums);
-    const all = Math.max(whole(parts), 1);
-    const shown = STATES.filter(([state]) => (parts[state] ?? 0) / all >= 0.002);
-    row.parts.replaceChildren(...shown.map(([state, words]) => {
-      const part = document.createElement('i');
-      part.style.flexGrow = (parts[state] / all).toFixed(4);
-      part.style.background = `var(--${state})`;
-      part.title = `${words}: ${percent(parts[state] / all)}`;
-      part.dataset.state = state;
-      return part;
-    }));
-    const most = [...shown].sort(([a], [b]) => parts[b] - parts[a]).slice(0, 3);
-    row.words.textContent = most.map(([state, words]) => `${percent(parts[state] / all)} ${words}`).join(', ');
+    const shown = fill(row.parts, STATES.map(([state, words]) => [state, state, words, parts[state] ?? 0]));
+    row.words.textContent = shown.slice(0, 3).map(({ words, share }) => `${percent(share)} ${words}`).join(', ');
   }
 }

@@ -38,12 +38,13 @@ pub(crate) fn metrics_markdown() -> String {
          <!-- Generated from daemon/src/metrics/catalog.rs by `cargo xtask generate`. -->\n\n\
          `schedscope daemon` serves these on `/metrics`, text format 0.0.4, besides the usual `process_*` of its own process. Times\n\
          are in seconds, to the nanosecond. Counters start at 0 with the daemon, include intervals that are still open at the\n\
-         time of the scrape, and never go down.\n\n\
-         {}\n{}\n## Label values\n\n{}\n## Histogram buckets\n\n\
+         time of the scrape (but see [where the cores went](#where-the-cores-went)), and never go down.\n\n\
+         {}\n{}\n{}\n## Label values\n\n{}\n## Histogram buckets\n\n\
          Every histogram has {} buckets: `le` doubles from {} to {} seconds, and `+Inf`. Counts are exact\n\
          and bounds inclusive: a value equal to a bound is in that bound's bucket.\n\n\
          ## Number of series\n\nAt most:\n\n{}\n## Sources\n\n{}",
         table(["metric", "kind", "labels", "meaning"], metrics),
+        WHERE_CORES_WENT,
         WHAT_BELONGS_WHERE,
         table(["label", "on", "values"], label_values()),
         bounds.len() + 1,
@@ -53,6 +54,35 @@ pub(crate) fn metrics_markdown() -> String {
         table(["metric", "source"], sources),
     )
 }
+
+const WHERE_CORES_WENT: &str = "\
+## Where the cores went
+
+Each workload is given every CPU of the host, whatever its masks and quotas leave it of them. What it does not use is lost, each CPU-second
+to one cause of `schedscope_workload_lost_cpu_seconds_total`, by the same rules as in the report of a run. So over any window
+`schedscope_workload_on_cpu_seconds_total` and this, summed over their labels, grow by the CPUs times the time; and so do those of any other
+workload, since each could have had them.
+
+| cause | the core was not used because |
+|---|---|
+| `quota` | a thread wanted it, and the quota of its cgroup was used up |
+| `mask` | a thread wanted it, and no mask of those that wanted one allowed it |
+| `others` | a thread wanted it, and other workloads, the kernel or a hypervisor had it |
+| `transit` | a thread was on its way to it |
+| `wait_...` | the threads that do the work were blocked, for the reason that `schedscope_workload_blocked_seconds_total` names |
+| `too_few_threads` | there was nobody to run on it |
+
+These counters grow at the end of each window, which is two seconds long, and only by windows in which the workload had threads. Every
+series is there from the start.
+
+A window looks at the masks of the 16 busiest threads of each workload, and at the cgroups of 64 processes: the busiest of each workload,
+then the second busiest, and so on. A quota is that of the group among them, or above them, that was throttled longest;
+`schedscope_workload_throttled_seconds_total` and `schedscope_workload_throttled_periods_total` are that group's, from the second window on
+in which it was looked at. A group that holds several workloads counts for each.
+
+The `model` label does not change with every window: a workload that has a model keeps it until another has held for three windows in a
+row. The first is told at the end of the first window that has all of the workload's threads from its begin on; until then it is `idle`.
+";
 
 const WHAT_BELONGS_WHERE: &str = "\
 ## What belongs to a workload

@@ -36,6 +36,8 @@ pub(crate) enum Limit {
     Mask,
     /// Other programs had so many of its cores.
     Others(f64),
+    /// They had them because its own priority is lower.
+    Priority(f64),
     /// Its threads want a CPU, do not get one, and yet cores are left over; how many were idle, if that is known.
     CpuWait(Option<f64>),
     /// It wakes all the time for next to nothing.
@@ -46,6 +48,8 @@ pub(crate) enum Limit {
     Gil(Group),
     /// Its workers wait for other locks, or for each other.
     Locks(Group),
+    /// Its workers wait for locks inside the kernel.
+    KernelLocks(Group),
     /// An event loop waits outside of its poll.
     BlockedLoop(BlockedLoop),
     /// Others wait for one thread.
@@ -98,6 +102,10 @@ pub(crate) enum Advice {
     MoreOfTheBottleneck,
     /// Everyone waits for a lock that is not given back.
     FindTheCycle,
+    /// Others go before it by its own priority.
+    RaiseThePriority,
+    /// Calls that change the same thing in the kernel go one after the other.
+    ShareLessInTheKernel,
     /// The kernel stops it when its time is used up.
     RaiseTheQuota,
     /// More CPUs than its mask has are there for it.
@@ -113,6 +121,8 @@ impl Limit {
             Limit::Quota(_) => "quota",
             Limit::Mask => "mask",
             Limit::Others(_) => "others",
+            Limit::Priority(_) => "priority",
+            Limit::KernelLocks(_) => "kernel_locks",
             Limit::Hung(_) => "hung",
             Limit::Spinning(_) => "spinning",
             Limit::Messages(_) => "messages",
@@ -133,7 +143,8 @@ impl Limit {
         match self {
             Limit::Quota(_) => Some(Obstacle::Quota),
             Limit::Mask => Some(Obstacle::Mask),
-            Limit::Others(_) => Some(Obstacle::Others),
+            Limit::Others(_) | Limit::Priority(_) => Some(Obstacle::Others),
+            Limit::KernelLocks(_) => Some(Obstacle::KernelLocks),
             Limit::Gil(_) => Some(Obstacle::Gil),
             Limit::Locks(_) => Some(Obstacle::Locks),
             Limit::TooFewThreads(_) | Limit::Bottleneck(_) => Some(Obstacle::TooFewThreads),
@@ -176,7 +187,12 @@ impl Limit {
         match best.map(|what_if| what_if.obstacle) {
             Some(Obstacle::Quota) => window.quota.clone().map(Limit::Quota),
             Some(Obstacle::Mask) => Some(Limit::Mask),
-            Some(Obstacle::Others) => Some(Limit::Others(window.mean(window.foreign_ns))),
+            Some(Obstacle::Others) => {
+                let others = window.mean(window.foreign_ns);
+                let is_meek = share(window.meek_ns, window.times.runnable_ns()) >= MOSTLY;
+                Some(if is_meek { Limit::Priority(others) } else { Limit::Others(others) })
+            }
+            Some(Obstacle::KernelLocks) => Some(Limit::KernelLocks(busiest())),
             Some(Obstacle::Gil) => Some(Limit::Gil(busiest())),
             Some(Obstacle::Locks) => Some(Limit::Locks(busiest())),
             // Handing the lock to each other is a large part of what such threads compute, and that no sum over threads takes off.
@@ -226,6 +242,8 @@ impl Limit {
         let is_loop = matches!(model, ModelName::Asyncio | ModelName::EventLoop);
         match self {
             Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) => None,
+            Limit::Priority(_) => Some(Advice::RaiseThePriority),
+            Limit::KernelLocks(_) => Some(Advice::ShareLessInTheKernel),
             Limit::Hung(_) => Some(Advice::FindTheCycle),
             Limit::Spinning(_) => Some(Advice::BlockInsteadOfYielding),
             Limit::Messages(_) => Some(Advice::LargerTasks),

@@ -12,7 +12,7 @@
 //! | [`what_if`] | what the same work would take without one thing in its way |
 //! | [`patterns`] | what threads do to each other that no sum tells |
 //! | `thresholds` | every number that a verdict turns on |
-//! | [`live`] | the model of each workload of the daemon's, window by window |
+//! | [`live`] | each workload of the daemon's, window by window, and what it has lost so far |
 
 pub(crate) mod cores;
 pub(crate) mod figures;
@@ -28,6 +28,7 @@ mod workers;
 pub(crate) use cores::Cores;
 pub(crate) use figures::Figures;
 pub(crate) use limit::{Advice, Group, Limit};
+pub use live::{Lost, LostCause};
 pub(crate) use model::Evidence;
 pub use model::ModelName;
 pub(crate) use patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};

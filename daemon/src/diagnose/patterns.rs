@@ -79,14 +79,6 @@ fn has_hub(workers: &Workers) -> bool {
             && times.on_cpu_ns < hub_ns / 2
     };
     let mut others = processes.iter().enumerate().filter(|(number, _)| *number != hub).map(|(_, times)| times);
-    if std::env::var_os("DBG").is_some() {
-        eprintln!(
-            "hub {} of {} {:?}",
-            hub_ns,
-            workers.times.on_cpu_ns,
-            processes.iter().map(|t| (t.on_cpu_ns, waits(t))).collect::<Vec<_>>()
-        );
-    }
     processes.len() > 2 && share(hub_ns, workers.times.on_cpu_ns) >= HUB && others.all(waits)
 }
 

@@ -1,43 +1,14 @@
-//! Windows of the daemon's, and what holds of any window. What each kind of program is told is in `report/golden/answers.txt`.
+//! What holds of any window. What each kind of program is told is in `report/golden/answers.txt`.
 
 use proptest::prelude::*;
 use schedscope_ebpf::blocked::Reason;
-use schedscope_ebpf::task_clock::Phase;
 
 use super::cores::Cause;
-use super::live::Live;
 use super::samples::{WALL, any_window, on, thread};
 use super::window::Ledger;
 use super::*;
 use crate::capture::interpreters::Python::OneGil;
-use crate::capture::snapshot::{Snapshot, Thread, Times, WorkloadId};
-
-#[test]
-fn the_daemon_names_a_workload_by_what_it_did_in_the_last_window() {
-    let second = 1_000_000_000;
-    let spinner = |tid: u32, on_cpu_ns: u64| {
-        let mut thread = crate::capture::snapshot::tests::thread(tid, Phase::Running);
-        thread.record.on_cpu_ns = on_cpu_ns;
-        thread
-    };
-    let at = |taken_ns: u64, mut threads: Vec<Thread>| {
-        for thread in &mut threads {
-            thread.record.clock.since_ns = taken_ns;
-        }
-        Snapshot { taken_ns, threads, ..Snapshot::default() }
-    };
-    let mut live = Live::default();
-    let mut then = |taken, threads| {
-        live.update(&at(taken * second, threads), 2, |_| None);
-        live.of(WorkloadId(1))
-    };
-    assert_eq!(then(10, vec![spinner(1, 0), spinner(2, 9 * second)]), ModelName::Idle);
-    // Only the first one runs; what the other did before does not count.
-    assert_eq!(then(13, vec![spinner(1, 3 * second), spinner(2, 9 * second)]), ModelName::Serial);
-    assert_eq!(then(16, vec![spinner(1, 6 * second), spinner(2, 12 * second)]), ModelName::Processes);
-    assert_eq!(then(17, vec![spinner(1, 6 * second)]), ModelName::Processes, "too short to tell");
-    assert_eq!(live.of(WorkloadId(7)), ModelName::Idle);
-}
+use crate::capture::snapshot::Times;
 
 /// The same window, so many times as long.
 fn scaled(window: &Window, factor: u64) -> Window {
@@ -115,6 +86,8 @@ proptest! {
                 Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) => !group.lacks_cores(&figures),
                 _ => false,
             },
+            (Some(Advice::RaiseThePriority), limit) => matches!(limit, Limit::Priority(_)),
+            (Some(Advice::ShareLessInTheKernel), limit) => matches!(limit, Limit::KernelLocks(_)),
             (Some(Advice::FindTheCycle), limit) => matches!(limit, Limit::Hung(_)),
             (Some(Advice::BlockInsteadOfYielding), limit) => matches!(limit, Limit::Spinning(_)),
             (Some(Advice::LargerTasks), limit) => matches!(limit, Limit::Messages(_)),

@@ -36,6 +36,8 @@ values! {
         Gil = "gil",
         /// Other locks, and waits of its threads for each other.
         Locks = "locks",
+        /// Locks inside the kernel, such as that of the address space.
+        KernelLocks = "kernel_locks",
         /// That only one thread has work.
         TooFewThreads = "too_few_threads",
     }
@@ -125,7 +127,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums]
             let at_once = over_all(&|moment| moment.without_and_without_waking(obstacle, supply));
             (at_once, over_all(&|moment| moment.without(obstacle, supply, false)).max(at_once))
         }
-        Obstacle::Gil | Obstacle::Locks => (
+        Obstacle::Gil | Obstacle::Locks | Obstacle::KernelLocks => (
             over_all(&|moment| moment.without_and_without_waking(obstacle, &supply.without_few_others()))
                 .max(needs(|times| times.on_cpu_ns)),
             coarse
@@ -159,6 +161,7 @@ fn is_waited_for(obstacle: Obstacle, whole: &Sums) -> bool {
     match obstacle {
         Obstacle::Gil => whole.gil > 0.0,
         Obstacle::Locks => whole.futex > 0.0,
+        Obstacle::KernelLocks => whole.kernel_locks > 0.0,
         _ => true,
     }
 }
@@ -229,6 +232,7 @@ struct Sums {
     /// Waits of workers.
     gil: f64,
     futex: f64,
+    kernel_locks: f64,
     /// What threads wait for outside the program, the longest and all together, but for those that do next to nothing else.
     longest_outside: f64,
     outside: f64,
@@ -263,6 +267,7 @@ impl Sums {
             if is_worker {
                 sums.gil += times.blocked(Reason::Gil) as f64;
                 sums.futex += times.blocked(Reason::Futex) as f64;
+                sums.kernel_locks += (times.blocked(Reason::MmapLock) + times.blocked(Reason::KernelLock)) as f64;
                 sums.need = sums.need.max((times.on_cpu_ns + times.transit_ns) as f64 + outside);
             }
         }
@@ -330,6 +335,7 @@ impl Sums {
             Some(Obstacle::Locks) if self.has_one_gil && self.gil >= self.futex => 0.0,
             Some(Obstacle::Locks) if self.has_one_gil => self.gil + self.futex,
             Some(Obstacle::Locks) => self.futex,
+            Some(Obstacle::KernelLocks) => self.kernel_locks,
             Some(Obstacle::TooFewThreads) => f64::INFINITY,
             None | Some(Obstacle::Quota | Obstacle::Mask | Obstacle::Others) => 0.0,
         };
@@ -347,7 +353,10 @@ impl Sums {
 
 /// What a thread waits for that no other thread of its program ends, as a rule.
 fn outside_ns(times: &Times, is_alone: bool) -> u64 {
-    let inside = [Reason::Gil, Reason::Futex, Reason::ChildWait].into_iter().map(|reason| times.blocked(reason)).sum::<u64>();
+    let inside = [Reason::Gil, Reason::Futex, Reason::ChildWait, Reason::MmapLock, Reason::KernelLock]
+        .into_iter()
+        .map(|reason| times.blocked(reason))
+        .sum::<u64>();
     let between = if is_alone { 0 } else { times.blocked(Reason::PipeSocket) + times.blocked(Reason::Poll) };
     times.blocked_total_ns() - inside - between
 }

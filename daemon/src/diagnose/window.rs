@@ -105,6 +105,8 @@ pub(crate) struct Window {
     pub(crate) cores_in_masks: Option<f64>,
     /// The cgroup that let it wait longest because its CPU time was used up, if any did.
     pub(crate) quota: Option<Quota>,
+    /// How long threads waited for a CPU while they had a priority below the usual one.
+    pub(crate) meek_ns: u64,
     pub(crate) online_cores: u64,
     pub(crate) idle_ns: u64,
     /// Time that the cores spent on other programs.
@@ -137,6 +139,7 @@ impl Window {
             allowed_cores: u64::from(run.subject.allowed_cpus),
             cores_in_masks: run.allowance.cpus,
             quota: run.allowance.binding_quota().cloned(),
+            meek_ns: run.allowance.meek_ns,
             online_cores: run.online.len() as u64,
             idle_ns: run.host.idle_ns,
             foreign_ns: run.foreign_on_cpu_ns(),

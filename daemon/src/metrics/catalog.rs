@@ -10,7 +10,7 @@ use super::labels::{CpuSwitchKind, Quantity, Refusal, Stage, Verdict};
 use crate::capture::python::{GilKind, Unresolved};
 use crate::capture::reader::Restart;
 use crate::capture::totals::{RunnableCause, SwitchKind};
-use crate::diagnose::ModelName;
+use crate::diagnose::{LostCause, ModelName};
 use crate::label::NameSource;
 use crate::values::{names, values};
 
@@ -125,6 +125,7 @@ const SWITCH_KIND: Label = label("kind", Bound::Values(names!(SwitchKind)));
 const CPU_SWITCH_KIND: Label = label("kind", Bound::Values(names!(CpuSwitchKind)));
 const RUNNABLE_CAUSE: Label = label("cause", Bound::Values(names!(RunnableCause)));
 const MIGRATION_CAUSE: Label = label("cause", Bound::Values(names!(Cause)));
+const LOST_CAUSE: Label = label("cause", Bound::Values(names!(LostCause)));
 const DISTANCE: Label = label("distance", Bound::Values(names!(Distance)));
 const BLOCKED_REASON: Label = label("reason", Bound::Values(names!(Reason)));
 const LOSS_REASON: Label = label("reason", Bound::Values(names!(Loss)));
@@ -176,6 +177,14 @@ metrics! {
     WORKLOAD_BLOCKED: Counter, Seconds, "workload_blocked_seconds_total", [WORKLOAD, BLOCKED_REASON],
         "Time that the workload's threads were blocked, by what they waited for; a wait for a GIL ends in a run queue.",
         from "Cell::blocked_ns and Cell::gil_transit_ns, open intervals included";
+    WORKLOAD_LOST: Counter, Seconds, "workload_lost_cpu_seconds_total", [WORKLOAD, LOST_CAUSE],
+        "CPU-seconds of the host that the workload did not use, by why; in windows of two seconds in which it had threads.",
+        from "diagnose::live";
+    WORKLOAD_THROTTLED: Counter, Seconds, "workload_throttled_seconds_total", [WORKLOAD],
+        "Time for which a CPU quota of the workload's cgroups was used up, added up over CPUs.",
+        from "cpu.stat, throttled_usec";
+    WORKLOAD_THROTTLED_PERIODS: Counter, Count, "workload_throttled_periods_total", [WORKLOAD],
+        "Periods in which a CPU quota of the workload's cgroups was used up.", from "cpu.stat, nr_throttled";
     WORKLOAD_SWITCHES: Counter, Count, "workload_context_switches_total", [WORKLOAD, SWITCH_KIND],
         "Context switches away from the workload's threads: voluntary is the kernel's nvcsw, the other two its nivcsw.",
         from "Cell::voluntary, Cell::preempted, Cell::yielded";

@@ -10,7 +10,7 @@ use crate::capture::python::GilKind;
 use crate::capture::reader::Health;
 use crate::capture::snapshot::{Cpu, Losses};
 use crate::capture::totals::Totals;
-use crate::diagnose::ModelName;
+use crate::diagnose::{Lost, ModelName};
 use crate::label::NameSource;
 
 /// Everything that one scrape shows. The totals stay where they are kept.
@@ -61,6 +61,8 @@ pub struct Workload<'a> {
     pub allowed_cpus: Option<u32>,
     /// The model it shows now.
     pub model: ModelName,
+    /// What it has lost of the CPUs.
+    pub lost: Lost,
     /// What was counted.
     pub totals: &'a Totals,
 }

@@ -1,6 +1,6 @@
 //! An [`Exposition`] in Prometheus's text format, version 0.0.4. Nanoseconds are written as seconds, exactly.
 //!
-//! Our families are written straight into the text: a scrape of 64 workloads on 64 CPUs has 12,000 series, and building and encoding
+//! Our families are written straight into the text: a scrape of 64 workloads on 64 CPUs has 13,000 series, and building and encoding
 //! the `prometheus` crate's messages for them takes several times as long. `benches/scrape.rs` compares the two, in time and byte by
 //! byte. The crate collects and encodes the metrics of the process.
 
@@ -22,6 +22,7 @@ use crate::capture::python::{GilKind, Unresolved};
 use crate::capture::reader::Restart;
 use crate::capture::snapshot::Cpu;
 use crate::capture::totals::{RunnableCause, SwitchKind, Totals, busy_cpus};
+use crate::diagnose::LostCause;
 use crate::label::OTHER;
 
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -79,6 +80,17 @@ fn workload_times(text: &mut Text, exposition: &Exposition<'_>) {
         for (reason, ns) in totals.times.blocked_by_reason() {
             family.add(&[name, reason.name()], ns);
         }
+    });
+    text.family(&catalog::WORKLOAD_LOST, workloads, |family, Workload { name, lost, .. }| {
+        for cause in LostCause::ALL {
+            family.add(&[name, cause.name()], lost.ns[cause as usize]);
+        }
+    });
+    text.family(&catalog::WORKLOAD_THROTTLED, workloads, |family, workload| {
+        family.add(&[workload.name], workload.lost.throttled_ns);
+    });
+    text.family(&catalog::WORKLOAD_THROTTLED_PERIODS, workloads, |family, workload| {
+        family.add(&[workload.name], workload.lost.throttled_periods);
     });
     text.distributions(&catalog::WORKLOAD_WAKEUP_LATENCY, workloads, |totals| &totals.wakeup_latency);
     text.distributions(&catalog::WORKLOAD_PREEMPTION_WAIT, workloads, |totals| &totals.preemption_wait);

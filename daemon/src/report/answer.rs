@@ -17,7 +17,7 @@ use crate::diagnose::{
 };
 use crate::units::{rounded, seconds};
 
-pub(super) fn model(diagnosis: &Diagnosis) -> schema::Model {
+pub(crate) fn model(diagnosis: &Diagnosis) -> schema::Model {
     schema::Model {
         name: diagnosis.model.name().to_owned(),
         // Products of hundredths, as they are meant.
@@ -130,6 +130,11 @@ fn sentence(diagnosis: &Diagnosis) -> String {
         Limit::Others(cores) => {
             format!("{}: {}, as other programs took {} cores.", wants(figures), waits_for_cpu(figures), mean(*cores))
         }
+        Limit::Priority(cores) => {
+            let Number { their, .. } = number(figures);
+            let waits = waits_for_cpu(figures);
+            format!("{}: {waits}, as {their} priority is low and other programs took {} cores.", wants(figures), mean(*cores))
+        }
         Limit::CpuWait(idle) => {
             let idle = idle.map_or_else(String::new, |idle| format!(", though {} cores were idle", mean(idle)));
             format!("{}: {}{idle}.", wants(figures), waits_for_cpu(figures))
@@ -142,7 +147,9 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             let (waits, part) = (verb(Reason::Gil, number), percent(figures.gil_share));
             format!("{}: {who} {waits} {part} of the time {} would otherwise run{also}.", wants(figures), number.they)
         }
-        Limit::Locks(group) | Limit::Blocked(group) => format!("{}: {}{also}.", wants(figures), blocked(group, figures)),
+        Limit::Locks(group) | Limit::KernelLocks(group) | Limit::Blocked(group) => {
+            format!("{}: {}{also}.", wants(figures), blocked(group, figures))
+        }
     }
 }
 
@@ -408,6 +415,14 @@ fn without_limit(diagnosis: &Diagnosis) -> Option<&WhatIf> {
 fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
     let figures = &diagnosis.figures;
     match advice {
+        Advice::RaiseThePriority => {
+            "Run it at the usual priority (nice 0, SCHED_OTHER), or where the others do not run: they go before it.".to_owned()
+        }
+        Advice::ShareLessInTheKernel => {
+            "Its threads change one thing in the kernel in turn, such as their address space or a file: change it less often, or use \
+             processes or files of their own."
+                .to_owned()
+        }
         Advice::FindTheCycle => {
             "Find who holds what each waits for: a lock that is never given back, or two that are taken in opposite orders."
                 .to_owned()

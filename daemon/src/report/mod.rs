@@ -13,7 +13,7 @@
 //! Rendering is a pure function of the report and the options. Names come from traced processes, which nobody vouches for: every
 //! string of the report passes through `words::clean` before it is printed.
 
-mod answer;
+pub(crate) mod answer;
 pub mod build;
 pub(crate) mod core_map;
 pub mod schema;

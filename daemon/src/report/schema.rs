@@ -324,7 +324,7 @@ pub struct Model {
     /// One sentence each.
     pub evidence: Vec<String>,
     /// What keeps the program from being done sooner: `nothing_seen`, `hung`, `spinning`, `messages`, `cores`, `quota`, `mask`,
-    /// `others`, `cpu_wait`, `polling`, `at_rest`, `gil`, `locks`, `blocked_loop`, `bottleneck`, `too_few_threads` or `blocked`.
+    /// `others`, `priority`, `cpu_wait`, `polling`, `at_rest`, `gil`, `locks`, `kernel_locks`, `blocked_loop`, `bottleneck`, `too_few_threads` or `blocked`.
     #[serde(default)]
     pub limit: String,
     /// The limit with its figures, one sentence: the report's first line.
@@ -347,7 +347,7 @@ pub struct Model {
 /// A prediction by the threads' own time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WhatIf {
-    /// What would be gone: `quota`, `mask`, `others`, `gil`, `locks` or `too_few_threads`.
+    /// What would be gone: `quota`, `mask`, `others`, `gil`, `locks`, `kernel_locks` or `too_few_threads`.
     pub cause: String,
     /// Least and most wall time.
     pub wall_seconds: [f64; 2],

@@ -98,7 +98,13 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
 /// What the limit costs, and what to do about it, a line each; empty if there is nothing to say.
 pub(super) fn advice(report: &RunReport) -> Vec<String> {
     let model = &report.model;
-    let is_worth_it = |what_if: &&WhatIf| what_if.cause == model.limit && what_if.wall_seconds[1] < report.wall_seconds;
+    // What stands for several limits.
+    let cause = match model.limit.as_str() {
+        "priority" => "others",
+        "bottleneck" => "too_few_threads",
+        limit => limit,
+    };
+    let is_worth_it = |what_if: &&WhatIf| what_if.cause == cause && what_if.wall_seconds[1] < report.wall_seconds;
     let gain = model.what_if.iter().find(is_worth_it).map(|what_if| {
         let [least, most] = what_if.wall_seconds.map(duration);
         let range = if least == most { format!("about {least}") } else { format!("{least} to {most}") };
@@ -120,6 +126,7 @@ fn without(cause: &str) -> &'static str {
         "others" => "without the other programs",
         "gil" => "as processes that exchange nothing",
         "locks" => "if no thread waited for another",
+        "kernel_locks" => "if no thread waited for another in the kernel",
         _ => "if all of its work could be divided",
     }
 }

@@ -8,7 +8,7 @@ use axum::body::Bytes;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
-use super::history::{Answer, Position};
+use super::history::{Answer, LastWindow, Position};
 use crate::diagnose::ModelName;
 use crate::label::NameSource;
 use crate::metrics::labels::Refusal;
@@ -71,6 +71,8 @@ pub(crate) struct WorkloadStatus {
     pub(crate) model: ModelName,
     pub(crate) processes: u64,
     pub(crate) threads: u64,
+    /// `null` if it had no threads then.
+    pub(crate) last_window: Option<LastWindow>,
 }
 
 /// The server's end of the channel to the loop.

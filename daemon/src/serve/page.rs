@@ -24,7 +24,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const SVG: &str = "image/svg+xml";
 
 /// The page itself comes first.
-const FILES: [File; 14] = files! {
+const FILES: [File; 16] = files! {
     "": HTML from "index.html",
     "style.css": CSS from "style.css",
     "icon.svg": SVG from "icon.svg",
@@ -33,7 +33,9 @@ const FILES: [File; 14] = files! {
     "history.js": JS from "history.js",
     "colours.js": JS from "colours.js",
     "units.js": JS from "units.js",
+    "bar.js": JS from "bar.js",
     "core_map.js": JS from "core_map.js",
+    "cores.js": JS from "cores.js",
     "charts.js": JS from "charts.js",
     "table.js": JS from "table.js",
     "uplot.js": JS from "vendor/uplot/uPlot.iife.min.js",

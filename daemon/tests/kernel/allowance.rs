@@ -16,7 +16,7 @@ const WORK: &str = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done";
 const QUIET: f64 = 0.05;
 
 /// A cgroup in which something is set, of whichever version has the controller.
-struct Group {
+pub(super) struct Group {
     directory: PathBuf,
     /// The file by which it is judged.
     file: &'static str,
@@ -24,7 +24,7 @@ struct Group {
 
 impl Group {
     /// So many microseconds in each tenth of a second.
-    fn with_quota(us: u32) -> Group {
+    pub(super) fn with_quota(us: u32) -> Group {
         let version_1 = [("cpu.cfs_period_us", "100000".to_owned()), ("cpu.cfs_quota_us", us.to_string())];
         Group::with(&version_1, &[("cpu.max", format!("{us} 100000"))])
     }
@@ -48,16 +48,16 @@ impl Group {
         group
     }
 
-    fn file(&self) -> PathBuf {
+    pub(super) fn file(&self) -> PathBuf {
         self.directory.join(self.file)
     }
 
-    /// A script that does the work as a member.
-    fn script(&self) -> String {
-        format!("echo $$ > {}/cgroup.procs; {WORK}", self.directory.display())
+    /// A script that does this as a member.
+    pub(super) fn script(&self, work: &str) -> String {
+        format!("echo $$ > {}/cgroup.procs; {work}", self.directory.display())
     }
 
-    fn counter(&self, name: &str) -> u64 {
+    pub(super) fn counter(&self, name: &str) -> u64 {
         let text = fs::read_to_string(self.directory.join("cpu.stat")).unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap()
     }
@@ -86,7 +86,7 @@ fn assert_cured(sick: &RunReport, cured: &RunReport) {
 fn a_quota_is_told_by_the_kernels_own_counters() {
     let Some(()) = privileged() else { return };
     let group = Group::with_quota(50_000);
-    let sick = run(&["sh", "-c", &group.script()]).report;
+    let sick = run(&["sh", "-c", &group.script(WORK)]).report;
     assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
     assert!(sick.model.advice.contains(group.file().to_str().unwrap()), "{:?}", sick.model);
     assert!(sick.cpus.quota.is_some_and(|cpus| (cpus - 0.5).abs() < 1e-9), "{:?}", sick.cpus);
@@ -105,7 +105,7 @@ fn a_quota_is_told_beside_a_busy_neighbour() {
     let group = Group::with_quota(30_000);
     let cpus = std::thread::available_parallelism().unwrap().get();
     let neighbours: Vec<_> = (0..cpus).map(|_| Guarded::shell("while :; do :; done")).collect();
-    let sick = run(&["sh", "-c", &group.script()]).report;
+    let sick = run(&["sh", "-c", &group.script(WORK)]).report;
     drop(neighbours);
     assert_eq!(sick.model.limit, "quota", "{:?} {:?}", sick.model, sick.cpus);
     // How many CPUs the neighbours would leave nobody knows.
@@ -170,7 +170,7 @@ fn a_program_that_gives_way_to_others_is_told() {
 fn a_group_that_gets_less_than_its_neighbours_is_told() {
     let Some(()) = privileged() else { return };
     let group = Group::with(&[("cpu.shares", "256".to_owned())], &[("cpu.weight", "25".to_owned())]);
-    let report = run(&["sh", "-c", &group.script()]).report;
+    let report = run(&["sh", "-c", &group.script(WORK)]).report;
     let weight = report.cpus.weight.unwrap_or_else(|| panic!("{:?}", report.cpus.quotas));
     assert_eq!((Path::new(&weight.file), weight.relative), (&*group.file(), 0.25));
     assert_eq!(run(&["sh", "-c", WORK]).report.cpus.weight.map(|weight| weight.file), None);

@@ -6,7 +6,7 @@
 //! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
 //! - [`cli`], [`signals`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
-//! - [`allowance`]: what the kernel lets a program use: masks and quotas.
+//! - [`allowance`]: what the kernel lets a program use: masks and quotas. [`lost`]: where the cores of the daemon's workloads went.
 //! - [`clients`]: clients of the daemon that mean no good.
 //! - [`reader`]: the process that reads others for the daemon, killed, stopped and frozen.
 //! - [`soak`]: everything at once, for minutes or hours.
@@ -27,6 +27,7 @@ mod crowds;
 mod daemon;
 mod degraded;
 mod gil;
+mod lost;
 mod machine;
 mod models;
 mod names;

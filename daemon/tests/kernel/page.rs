@@ -62,6 +62,20 @@ fn the_page_shows_every_core_and_the_numbers_of_metrics() {
     assert!(browser.shows(&format!("{}.className === 'picked'", row())));
     assert_eq!(browser.evaluate("document.getElementById('chosen').textContent"), SHOWN);
 
+    // What it lost is told in the daemon's words, and the bar is all there was.
+    let told = "document.getElementById('sentence').textContent";
+    assert_eq!(browser.evaluate("document.getElementById('asked').textContent"), SHOWN);
+    assert!(browser.shows(&format!("{told}.endsWith('.') && document.getElementById('cores').children.length > 1")));
+    let same = || {
+        let status: Value = serde_json::from_str(&daemon.get("/status")).unwrap();
+        let workload = status["workloads"].as_array().unwrap().iter().find(|it| it["name"] == SHOWN).unwrap().clone();
+        let parts: Value =
+            serde_json::from_str(browser.evaluate("document.getElementById('cores').dataset.parts").as_str().unwrap()).unwrap();
+        let all: f64 = parts.as_object().unwrap().values().map(|ns| ns.as_f64().unwrap()).sum();
+        workload["last_window"]["sentence"] == browser.evaluate(told) && workload["last_window"]["given_ns"].as_f64() == Some(all)
+    };
+    assert!(comes_true(20, same), "the page and /status differ: {}", daemon.get("/status"));
+
     // The pointer and the keys read the map out.
     browser.point("document.querySelector('#map .u-over')", (0.95, 0.25), false);
     assert!(browser.shows("/CPU \\d+: \\d+\\s% busy/.test(document.getElementById('map-readout').textContent)"));

@@ -7,7 +7,7 @@ use super::measures::{HOST_WORKLOAD, WORKLOAD, demand, effective_cpus, runnable,
 use crate::dashboard::{Dashboard, Row};
 use crate::panel::kinds::{bars, lines, stacked, table};
 use crate::panel::{Panel, Unit};
-use crate::promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, sum};
+use crate::promql::{RANGE, STEP, chosen, chosen_where, max, quantile, rate, rate_of, sum};
 
 /// Rows of a table of workloads.
 const ROWS: &[(&str, &str)] = &[("workload", "Workload"), ("instance", "Host")];
@@ -26,6 +26,8 @@ pub(super) fn dashboard() -> Dashboard {
             Row::open("Switches and migrations", costs()).in_lines(&[3]),
             Row::folded("Python's interpreter lock", interpreter_lock()).in_lines(&[2, 3]),
             Row::folded("Waits of each workload", each()),
+            Row::folded("Lost cores of each workload", lost()),
+            Row::folded("CPU quotas", quotas()).in_lines(&[3]),
             Row::folded("Threads and processes", tasks()).in_lines(&[4]),
         ],
     }
@@ -228,6 +230,45 @@ fn each() -> Vec<Panel> {
             .query(sum("reason", rate(&catalog::WORKLOAD_BLOCKED)), "{{reason}}")
             .sized(8, 8)
             .repeated_by("workload"),
+    ]
+}
+
+fn lost() -> Vec<Panel> {
+    vec![
+        stacked("Lost cores of $workload by cause", Unit::Short)
+            .read(
+                "CPUs of the host that this workload did not use, on average, by why. The height is what C is short of all CPUs. \
+                 quota, mask, others: its threads wanted them and were kept off. wait_…: those that do the work were blocked. \
+                 too_few_threads: nobody was there to run. It grows every two seconds; with a scrape a second the height jumps.",
+            )
+            .look_next(
+                "quota or mask: give it more. others: the core map shows who has the cores. wait_gil: processes would use them. \
+                 too_few_threads: one more thread would, if there is work for it. The daemon's own page says it in a sentence.",
+            )
+            .query(sum("cause", rate(&catalog::WORKLOAD_LOST)), "{{cause}}")
+            .sized(8, 8)
+            .repeated_by("workload"),
+    ]
+}
+
+fn quotas() -> Vec<Panel> {
+    let lost = sum(WORKLOAD, rate_of(chosen_where(&catalog::WORKLOAD_LOST, r#"cause=~"quota""#)));
+    vec![
+        lines("Share of time lost to a quota", Unit::Share)
+            .read("Of the time running or kept from it by a CPU quota, the part that was lost to the quota.")
+            .look_next("Not 0: raise the quota of its cgroup, `cpu.max`, or use fewer threads. An alert fires at 10 %.")
+            .query(format!("{lost} / (({lost} + {}) > 0.001)", running(WORKLOAD)), "{{workload}}"),
+        lines("Time throttled", Unit::Short)
+            .read(
+                "CPUs on which a cgroup of the workload had something to run and no time left, on average: the kernel's own count, \
+                 of the cgroup that waited longest.",
+            )
+            .look_next("Compare with D: threads that are throttled wait for a CPU.")
+            .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_THROTTLED)), "{{workload}}"),
+        lines("Periods throttled", Unit::PerSecond)
+            .read("Periods per second in which the quota was used up; most have ten periods a second.")
+            .look_next("Near ten with little time throttled: bursts that end just after the quota does.")
+            .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_THROTTLED_PERIODS)), "{{workload}}"),
     ]
 }
 

@@ -8,6 +8,7 @@ mod cpu_set;
 mod epoll;
 mod hierarchy;
 mod priority;
+mod programs;
 mod quota;
 mod weight;
 
@@ -16,6 +17,7 @@ use std::collections::{HashMap, HashSet};
 pub(crate) use cpu_set::CpuSet;
 use hierarchy::Hierarchies;
 pub(crate) use priority::Priority;
+pub(crate) use programs::{Allowances, Allowed, Wanting};
 pub(crate) use quota::Quota;
 use quota::Quotas;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::hierarchy::Version;
 
 /// Groups looked after at most; a program in more of them has its own group controller.
-const GROUPS_MAX: usize = 256;
+pub(super) const GROUPS_MAX: usize = 256;
 
 /// CPU time that a cgroup may use in each period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,15 @@ fn limit_of(version: Version, directory: &Path) -> Option<(PathBuf, Limit)> {
     Some((file, limit?))
 }
 
+/// A group's quota with what became of it since its counters were `before`, and what they are now. Without a `before` nothing is known
+/// to have become of it.
+pub(super) fn quota_since(version: Version, directory: &Path, before: Option<&Usage>) -> Option<(Quota, Usage)> {
+    let (file, limit) = limit_of(version, directory)?;
+    let now = read_usage(&file)?;
+    let usage = now.since(*before.unwrap_or(&now));
+    Some((Quota { file, limit, usage }, now))
+}
+
 #[derive(Debug)]
 struct Watched {
     quota: Quota,
@@ -160,5 +169,23 @@ mod tests {
         assert_eq!(Usage::parse("nr_periods 21\nnr_throttled 20\nthrottled_time 1030000000\n"), usage);
         assert_eq!(Usage::parse("nr_periods\nnr_throttled x\n"), Usage::default());
         assert_eq!(usage.since(usage), Usage::default());
+    }
+
+    #[test]
+    fn a_quota_is_told_with_what_became_of_it_since_the_last_look() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let write = |file: &str, text: &str| fs::write(directory.path().join(file), text).unwrap();
+        let look = |before: Option<&Usage>| quota_since(Version::Two, directory.path(), before);
+        write("cpu.stat", "nr_periods 20\nnr_throttled 12\nthrottled_usec 900000\n");
+        assert_eq!(look(None), None, "there is no limit");
+        write("cpu.max", "50000 100000\n");
+        let (quota, first) = look(None).unwrap();
+        assert_eq!(quota.usage, Usage::default(), "what was before is not known");
+        write("cpu.stat", "nr_periods 30\nnr_throttled 15\nthrottled_usec 1000000\n");
+        let (quota, _) = look(Some(&first)).unwrap();
+        assert_eq!(quota.usage, Usage { periods: 10, throttled_periods: 3, throttled_ns: 100_000_000 });
+        // Another group of that name.
+        write("cpu.stat", "nr_periods 1\nnr_throttled 1\nthrottled_usec 5\n");
+        assert_eq!(look(Some(&first)).unwrap().0.usage, Usage::default());
     }
 }

@@ -9,14 +9,15 @@ use prometheus::process_collector::ProcessCollector;
 use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::residual::Residuals;
 
-use crate::capture::allowance::CpuSet;
+use crate::capture::allowance::{Allowances, CpuSet};
 use crate::capture::interpreters::{Interpreters, Told};
 use crate::capture::kernel::{ProgramCost, ProgramStatus, now_ns};
 use crate::capture::preflight::kernel_release_name;
 use crate::capture::snapshot::{Cpu, Snapshot, WorkloadId};
 use crate::capture::topology::Topology;
 use crate::config::Config;
-use crate::diagnose::live::Live;
+use crate::diagnose::LostCause;
+use crate::diagnose::live::{Known, Last, Live};
 use crate::label::owners::OwnerOrders;
 use crate::label::proc::read_identity;
 use crate::label::{Move, NameSource, Scanner};
@@ -24,8 +25,10 @@ use crate::metrics::exposition::{Collection, CpuTotals, Exposition, Program, Wor
 use crate::metrics::host_totals::HostTotals;
 use crate::metrics::labels::{Refusal, Stage};
 use crate::metrics::text;
+use crate::report::answer;
+use crate::report::schema::Model;
 use crate::serve::handle::{self, LastReading, Status, WorkloadStatus};
-use crate::serve::history::{Figures, History, Reading, Row};
+use crate::serve::history::{Figures, History, LastWindow, Reading, Row};
 
 /// What `/status` says then.
 const READER_FAILURE: &str = "the processes that read others cannot be killed: they wait for a file system that does not answer; no other process is read \
@@ -57,6 +60,7 @@ pub(super) struct Collector {
     scanner: Scanner,
     interpreters: Interpreters,
     live: Live,
+    allowances: Allowances,
     totals: HostTotals,
     pub(super) history: History,
     collection: Collection,
@@ -108,6 +112,7 @@ impl Collector {
             scanner: Scanner::new(config.rules, config.max_workloads as usize),
             interpreters,
             live: Live::default(),
+            allowances: Allowances::new(),
             totals: HostTotals::default(),
             history: History::new(epoch(), now_ns()),
             collection: Collection::default(),
@@ -131,7 +136,12 @@ impl Collector {
         self.totals.update(&snapshot);
         let locks = self.interpreters.update(&snapshot);
         let cores = u32::try_from(snapshot.cpus.iter().filter(|cpu| cpu.switches > 0).count()).unwrap_or(u32::MAX);
-        self.live.update(&snapshot, cores.max(1), |tgid| self.interpreters.python(tgid));
+        let known = Known {
+            cores: cores.max(1),
+            totals: &|workload| self.totals.workload(workload),
+            python: &|tgid| self.interpreters.python(tgid),
+        };
+        self.live.update(&snapshot, &known, |programs| self.allowances.look(programs));
         Ok((snapshot, Orders { moves, locks, owners }))
     }
 
@@ -160,7 +170,7 @@ impl Collector {
         self.collection.duration_ns = ns(scrape.begin.elapsed());
         let workload = |(id, name, source)| {
             let (totals, allowed_cpus) = (self.totals.workload(id)?, allowed.get(&id).map(CpuSet::count));
-            Some(Workload { name, source, allowed_cpus, model: self.live.of(id), totals })
+            Some(Workload { name, source, allowed_cpus, model: self.live.of(id), lost: self.live.lost(id), totals })
         };
         let reader = self.interpreters.reader_health();
         let own_cpu = clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default();
@@ -189,7 +199,7 @@ impl Collector {
         let row = |(id, name, source): (WorkloadId, &str, NameSource)| {
             let model = self.live.of(id);
             let totals = self.totals.workload(id).map(|totals| Figures::of(totals, model)).unwrap_or_default();
-            Row { name: name.to_owned(), source, model, totals }
+            Row { name: name.to_owned(), source, model, totals, last_window: self.live.last(id).map(last_window) }
         };
         self.history.push(Reading {
             taken_ns: snapshot.taken_ns,
@@ -202,7 +212,8 @@ impl Collector {
     pub(super) fn status(&self, programs: &[ProgramStatus]) -> Status {
         let workload = |(id, name, source): (WorkloadId, &str, NameSource)| {
             let (processes, threads) = self.totals.workload(id).map_or((0, 0), |totals| (totals.processes, totals.threads));
-            WorkloadStatus { name: name.to_owned(), source, model: self.live.of(id), processes, threads }
+            let last_window = self.live.last(id).map(last_window);
+            WorkloadStatus { name: name.to_owned(), source, model: self.live.of(id), processes, threads, last_window }
         };
         let program = |program: &ProgramStatus| {
             let failure = program.failure.clone();
@@ -237,6 +248,14 @@ impl Collector {
         }
         allowed
     }
+}
+
+/// The same words as in the report of a run.
+fn last_window(Last { wall_ns, diagnosis }: &Last) -> LastWindow {
+    let Model { limit, sentence, advice, .. } = answer::model(diagnosis);
+    let cores = &diagnosis.cores;
+    let lost_ns = cores.lost.iter().map(|(cause, ns)| (LostCause::from(*cause).name(), *ns)).collect();
+    LastWindow { wall_ns: *wall_ns, limit, sentence, advice, given_ns: cores.given_ns, used_ns: cores.used_ns, lost_ns }
 }
 
 /// Differs for every start of the daemon: its time in milliseconds, a number that JavaScript can hold.

@@ -12,7 +12,7 @@ use crate::capture::distribution::tests::histogram;
 use crate::capture::kernel::ProgramCost;
 use crate::capture::reader::Health;
 use crate::capture::snapshot::{Losses, Times};
-use crate::diagnose::ModelName;
+use crate::diagnose::{Lost, ModelName};
 use crate::label::NameSource;
 use crate::metrics::catalog::{ALL, Bound, Kind};
 use crate::metrics::exposition::{Collection, CpuTotals};
@@ -52,7 +52,13 @@ fn totals() -> [Totals; 2] {
 fn workload<'a>(name: &'a str, source: NameSource, totals: &'a Totals) -> Workload<'a> {
     let allowed_cpus = (totals.processes > 0).then_some(2);
     let model = if totals.threads > 0 { ModelName::ThreadsParallel } else { ModelName::Idle };
-    Workload { name, source, allowed_cpus, model, totals }
+    let mut lost = Lost::default();
+    if totals.threads > 0 {
+        lost.ns[LostCause::Others as usize] = 1_500_000_000;
+        lost.ns[LostCause::WaitFutex as usize] = 7;
+        (lost.throttled_ns, lost.throttled_periods) = (250_000_000, 3);
+    }
+    Workload { name, source, allowed_cpus, model, lost, totals }
 }
 
 fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {

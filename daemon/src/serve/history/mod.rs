@@ -5,12 +5,14 @@
 
 mod colours;
 mod figures;
+mod last_window;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use colours::{Colours, SAMPLES, Use};
 pub(crate) use figures::Figures;
+pub(crate) use last_window::LastWindow;
 use schedscope_ebpf::loss::Harm;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -28,6 +30,9 @@ pub(crate) struct Row {
     pub(crate) source: NameSource,
     pub(crate) model: ModelName,
     pub(crate) totals: Figures,
+    /// Left out if it had no threads then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_window: Option<LastWindow>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,6 +14,7 @@ fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
         source: NameSource::Rule,
         model: ModelName::ThreadsParallel,
         totals: figures,
+        last_window: (name != "other").then(|| LastWindow { used_ns: busy_ns, ..LastWindow::default() }),
     };
     Reading {
         taken_ns,
@@ -45,6 +46,8 @@ fn a_sample_is_what_grew_and_the_totals_are_those_of_the_last_reading() {
     assert_eq!([&workload["on_cpu_ns"]["0"], &workload["voluntary"], &workload["threads"]], [600, 60, 2]);
     assert!(sample["workloads"].get("0").is_none(), "it did nothing: {sample}");
     assert_eq!(answer["workloads"][1]["totals"]["on_cpu_ns"]["0"], 700);
+    assert_eq!(answer["workloads"][1]["last_window"]["used_ns"], 700);
+    assert!(answer["workloads"][0].get("last_window").is_none(), "it had no threads: {answer}");
     assert_eq!([&answer["workloads"][1]["name"], &answer["workloads"][1]["model"]], ["a \"b\"\n<c>", "threads (parallel)"]);
     assert_eq!([&answer["began_ns"], &answer["taken_ns"], &answer["epoch"], &answer["next"]], [900, 2_000, 7, 1]);
     assert_eq!(answer["workloads"][1]["colour"], 0);
@@ -97,7 +100,13 @@ fn many_workloads_on_many_cpus_stay_within_the_bytes() {
     let mut history = History::new(1, 900);
     for second in 1..=400_u64 {
         let figures = Figures { on_cpu_ns: (0..64).map(|cpu| (cpu, second * 1_000_000_000)).collect(), ..Figures::default() };
-        let row = Row { name: "w".into(), source: NameSource::Rule, model: ModelName::ThreadsParallel, totals: figures };
+        let row = Row {
+            name: "w".into(),
+            source: NameSource::Rule,
+            model: ModelName::ThreadsParallel,
+            totals: figures,
+            last_window: None,
+        };
         history.push(Reading { taken_ns: second, idle_ns: BTreeMap::new(), rows: vec![row; 64], losses: Losses::default() });
     }
     assert!(history.bytes <= MAX_BYTES && history.bytes > MAX_BYTES / 2, "{}", history.bytes);

@@ -6,4 +6,4 @@ from common import CURED, compute, processes
 
 if not CURED:
     os.nice(10)
-processes(compute, [120] * 2)
+processes(compute, [60] * 2)

@@ -8,11 +8,15 @@ use comfy_table::{Table, presets};
 
 use super::judge::{Case, Cause, Confusions, Totals};
 
+/// Where the programs are.
+const HOME: &str = "Programs that are sick in a known way, each with a cure that does the same work, are in \
+                    [workloads/verdicts](../workloads/verdicts/verdicts.toml).";
+
 /// The whole page; `skipped` has the reasons by name.
 pub(super) fn markdown(cases: &[Case], skipped: &BTreeMap<String, String>, date: &str) -> String {
     let kernel = cases.first().map_or("", |case| &case.kernel);
     let mut text = format!(
-        "# How often the verdict is right\n\n`cargo xtask verdicts`, {date}, Linux {kernel}.{}\n\n{}\n{}\n",
+        "# How often the verdict is right\n\n`cargo xtask verdicts`, {date}, Linux {kernel}.{}\n\n{HOME} {}\n{}\n",
         noise(cases),
         include_str!("page.md"),
         totals(cases)

@@ -1,5 +1,5 @@
-// Collector sick|cure: threads that replace objects in a large heap, whose collector (chosen by options) stops them all for long.
-// `explicit` asks for a collection after every piece of work, as some libraries do.
+// Threads that replace objects in a large heap, whose collector (chosen by options) stops them all for long. With `explicit` they ask
+// for a collection after each piece of work, as some libraries do.
 import java.util.Random;
 
 public class Collector {

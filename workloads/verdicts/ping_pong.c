@@ -1,7 +1,7 @@
 // Two threads hand each item to each other and wait for it to come back. The cure hands over five hundred at a time.
 #include "common.h"
 
-enum { ITEMS = 60000 };
+enum { ITEMS = 120000 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;

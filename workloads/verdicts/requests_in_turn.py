@@ -1,14 +1,11 @@
 """A client that waits for one answer after another. The cure waits for eight at a time."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
+import slow_server
 from common import CURED
 
-
-def ask(_):
-    time.sleep(0.025)
-
-
+server = slow_server.start()
 with ThreadPoolExecutor(8 if CURED else 1) as pool:
-    list(pool.map(ask, range(40)))
+    list(pool.map(lambda _: slow_server.ask(), range(40)))
+server.terminate()

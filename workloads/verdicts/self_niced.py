@@ -5,5 +5,5 @@ import os
 from common import CURED, compute, processes
 
 if not CURED:
-    os.nice(15)
-processes(compute, [50] * 2)
+    os.nice(10)
+processes(compute, [60] * 2)

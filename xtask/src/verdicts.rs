@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use judge::{Case, Measured, Report, Totals, judge};
-use manifest::{Manifest, Pair};
+use manifest::{CommandLine, Manifest, Pair};
 use programs::Programs;
 use surroundings::{Need, Quota, Spinners};
 
@@ -30,7 +30,7 @@ use crate::workspace::{build_debug, date, require_root, root, write};
 const HOME: &str = "workloads/verdicts";
 /// What a full run writes.
 const PAGE: &str = "docs/verdicts.md";
-/// Times that a cure is run.
+/// Times that a cure is run whose wall time is to be predicted. Others run once, to be shown.
 const CURES: usize = 3;
 /// Other programs beside a pair, as a percentage of the CPUs.
 const LOAD: usize = 100;
@@ -154,21 +154,25 @@ impl Corpus {
     fn case(&self, pair: &Pair, [beside_sick, beside_cure]: [usize; 2], quiet: Option<Duration>) -> Result<Case> {
         let report = self.trace(pair, beside_sick, if quiet.is_some() { "load" } else { "quiet" })?;
         let cure = match &pair.cure {
-            None => None,
-            Some(cure) => {
-                let _spinners = self.spinners(beside_cure);
-                let runs: Result<Vec<Duration>> = (0..CURES).map(|_| self.programs.time(&cure.words)).collect();
-                let mut runs = runs.with_context(|| format!("cannot run the cure of {}", pair.name))?;
-                runs.sort();
-                Some(runs[CURES / 2])
-            }
+            Some(cure) if pair.compare => Some(self.median(cure, CURES, beside_cure)),
+            Some(cure) if quiet.is_none() => Some(self.median(cure, 1, beside_cure)),
+            _ => None,
         };
+        let cure = cure.transpose().with_context(|| format!("cannot run the cure of {}", pair.name))?;
         Ok(Case::new(pair, &report, Measured { sick: report.wall, cure, quiet }))
+    }
+
+    /// The median of the wall times of a command.
+    fn median(&self, command: &CommandLine, runs: usize, percent_of_cpus: usize) -> Result<Duration> {
+        let _spinners = Spinners::start(percent_of_cpus)?;
+        let mut times = (0..runs).map(|_| self.programs.time(&command.words)).collect::<Result<Vec<Duration>>>()?;
+        times.sort();
+        Ok(times[runs / 2])
     }
 
     /// What schedscope says of the sick program.
     fn trace(&self, pair: &Pair, percent_of_cpus: usize, mode: &str) -> Result<Report> {
-        let _spinners = self.spinners(percent_of_cpus);
+        let _spinners = Spinners::start(percent_of_cpus)?;
         let quota = pair.quota.map(Quota::new).transpose()?;
         let own = tempfile::tempdir()?;
         let json = self.reports.as_deref().unwrap_or(own.path()).join(format!("{}.{mode}.json", pair.name));
@@ -178,9 +182,5 @@ impl Corpus {
         traced.with_context(|| format!("cannot trace {}", pair.name))?;
         let bytes = fs::read(&json).with_context(|| format!("{} left no report", pair.name))?;
         serde_json::from_slice(&bytes).with_context(|| format!("cannot read the report of {}", pair.name))
-    }
-
-    fn spinners(&self, percent_of_cpus: usize) -> Spinners {
-        Spinners::start(self.cpus * percent_of_cpus / 100)
     }
 }

@@ -94,12 +94,27 @@ pub(super) struct Report {
     #[serde(rename = "wall_seconds", deserialize_with = "seconds")]
     pub(super) wall: Duration,
     pub(super) model: Model,
+    pub(super) cpus: Cpus,
     pub(super) host: Host,
+}
+
+impl Report {
+    /// The share of the CPUs that other programs had.
+    fn share_of_others(&self) -> f64 {
+        self.host.foreign.0.div_duration_f64(self.wall * self.cpus.online)
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Cpus {
+    online: u32,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Host {
-    pub(super) kernel: String,
+    kernel: String,
+    #[serde(rename = "foreign_on_cpu_seconds")]
+    foreign: Seconds,
 }
 
 #[derive(Deserialize)]
@@ -207,6 +222,8 @@ pub(super) struct Case {
     pub(super) kernel: String,
     pub(super) named: Cause,
     pub(super) judgment: Judgment,
+    /// The share of the CPUs that other programs had.
+    pub(super) others: f64,
     /// Of the cure, by the first accepted cause for which there is one; only where they are to be compared.
     pub(super) prediction: Option<Prediction>,
     pub(super) measured: Measured,
@@ -227,6 +244,7 @@ impl Case {
             kernel: report.host.kernel.clone(),
             named: report.model.limit,
             judgment: judge(pair, report, slowed),
+            others: report.share_of_others(),
             prediction,
             measured,
         }

@@ -8,11 +8,16 @@ use comfy_table::{Table, presets};
 
 use super::judge::{Case, Cause, Confusions, Totals};
 
+/// Where the programs are.
+const HOME: &str = "Programs that are sick in a known way, each with a cure that does the same work, are in \
+                    [workloads/verdicts](../workloads/verdicts/verdicts.toml).";
+
 /// The whole page; `skipped` has the reasons by name.
 pub(super) fn markdown(cases: &[Case], skipped: &BTreeMap<String, String>, date: &str) -> String {
     let kernel = cases.first().map_or("", |case| &case.kernel);
     let mut text = format!(
-        "# How often the verdict is right\n\n`cargo xtask verdicts`, {date}, Linux {kernel}.\n\n{}\n{}\n",
+        "# How often the verdict is right\n\n`cargo xtask verdicts`, {date}, Linux {kernel}.{}\n\n{HOME} {}\n{}\n",
+        noise(cases),
         include_str!("page.md"),
         totals(cases)
     );
@@ -30,6 +35,15 @@ pub(super) fn markdown(cases: &[Case], skipped: &BTreeMap<String, String>, date:
         }
     }
     text
+}
+
+/// What others had of the CPUs where nobody was meant to have any.
+fn noise(cases: &[Case]) -> String {
+    let mut shares: Vec<f64> =
+        cases.iter().filter(|case| !case.is_beside_load() && case.pair.others.is_none()).map(|case| case.others).collect();
+    shares.sort_by(f64::total_cmp);
+    let Some(median) = shares.get(shares.len() / 2) else { return String::new() };
+    format!(" Where nothing was to run beside it, other programs had {:.0} % of the CPUs at the median.", 100.0 * median)
 }
 
 fn table() -> Table {
@@ -136,7 +150,7 @@ mod tests {
         let page = markdown(&cases, &BTreeMap::from([("b".to_owned(), "there is no java".to_owned())]), "2026-01-01");
         let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
         for row in [
-            "`cargo xtask verdicts`, 2026-01-01, Linux 6.1.",
+            "`cargo xtask verdicts`, 2026-01-01, Linux 6.1. Where nothing was to run beside it, other programs had 5 % of the CPUs",
             "| quiet | 2 | 1 (50 %) | 0 (0 %) | 1 (50 %) | 1 | 1 (100 %) | 0 (0 %) | 1 (100 %) |",
             "| beside load | 1 | 1 (100 %) | 0 (0 %) | 0 (0 %) | 1 | 0 (0 %) | - | - |",
             "| `a` | A. | `gil` | `gil` | right | 1.00 | 0.50 | 0.60 to 0.80 | 29 % | OUTSIDE |",

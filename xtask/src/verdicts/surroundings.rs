@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
 
 /// Other programs need a moment to be spread over the CPUs.
@@ -49,27 +50,35 @@ impl Need {
     }
 }
 
-/// Threads of this program that spin until they are dropped.
+/// Threads of this program that spin until they are dropped, each on a CPU of its own: two that the kernel has put on one CPU would
+/// leave the other to the program for a tenth of a second.
 pub(super) struct Spinners {
     stopped: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Spinners {
-    pub(super) fn start(count: usize) -> Self {
-        let stopped = Arc::new(AtomicBool::new(false));
-        let spin = |stopped: Arc<AtomicBool>| {
-            move || {
+    /// As many as this share of the CPUs that this program may use.
+    pub(super) fn start(percent_of_cpus: usize) -> Result<Self> {
+        let allowed = sched_getaffinity(None).context("cannot read the CPU mask")?;
+        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+        let mut spinners = Self { stopped: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
+        for &cpu in &cpus[..cpus.len() * percent_of_cpus / 100] {
+            let stopped = spinners.stopped.clone();
+            let mut mask = CpuSet::new();
+            mask.set(cpu);
+            spinners.threads.push(thread::spawn(move || {
+                // Where it is refused, the kernel places it.
+                let _ = sched_setaffinity(None, &mask);
                 while !stopped.load(Ordering::Relaxed) {
                     black_box(());
                 }
-            }
-        };
-        let threads: Vec<_> = (0..count).map(|_| thread::spawn(spin(stopped.clone()))).collect();
-        if count > 0 {
+            }));
+        }
+        if !spinners.threads.is_empty() {
             thread::sleep(SETTLE);
         }
-        Self { stopped, threads }
+        Ok(spinners)
     }
 }
 
@@ -106,9 +115,12 @@ impl Quota {
             set(&parent, "cgroup.subtree_control", "+cpu")?;
         }
         fs::create_dir_all(&group.0).with_context(|| format!("cannot create {}", group.0.display()))?;
+        // With the greatest weight, so that it is the quota that keeps the program from the CPUs.
         if is_second_version {
+            set(&group.0, "cpu.weight", "10000")?;
             set(&group.0, "cpu.max", &format!("{quota_us} {PERIOD_US}"))?;
         } else {
+            set(&group.0, "cpu.shares", "262144")?;
             set(&group.0, "cpu.cfs_period_us", &PERIOD_US.to_string())?;
             set(&group.0, "cpu.cfs_quota_us", &quota_us.to_string())?;
         }

@@ -18,7 +18,8 @@ fn pair(causes: &[&str]) -> Pair {
 
 /// A report with this as its model.
 fn report(model: &str) -> Report {
-    serde_json::from_str(&format!("{{\"wall_seconds\": 1, \"host\": {{\"kernel\": \"6.1\"}}, \"model\": {{{model}}}}}")).unwrap()
+    let host = "\"host\": {\"kernel\": \"6.1\", \"foreign_on_cpu_seconds\": 0.1}, \"cpus\": {\"online\": 2}";
+    serde_json::from_str(&format!("{{\"wall_seconds\": 1, {host}, \"model\": {{{model}}}}}")).unwrap()
 }
 
 fn says(limit: &str) -> Report {

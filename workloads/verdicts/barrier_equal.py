@@ -11,4 +11,4 @@ def work(steps):
         barrier.wait()
 
 
-processes(work, [40] * CPUS)
+processes(work, [90] * CPUS)

@@ -16,7 +16,7 @@ use needs::{Host, Need};
 use crate::grafana::panels;
 use crate::outcome::{self, Line, Outcome};
 use crate::workspace::{cargo, run as run_command};
-use crate::{build_ebpf, fuzz, generate, oracles, tidy, vm};
+use crate::{build_ebpf, fuzz, generate, oracles, tidy, verdicts, vm};
 
 /// The daemon's page, which is tested in a browser.
 const PAGE_TESTS: &str = "kernel::page::";
@@ -68,7 +68,7 @@ fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
 
 /// All checks, quick ones first. They build with one profile, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-fn checks() -> [Check; 15] {
+fn checks() -> [Check; 16] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -95,6 +95,7 @@ fn checks() -> [Check; 15] {
             suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
         }),
         slow("other tracers", &[needs::BPF, needs::PROGRAMS], oracles::run_briefly),
+        slow("verdicts", &[needs::BPF, needs::PYTHON], verdicts::run_briefly),
         slow("fuzzing", &[needs::FUZZER], || fuzz::run_all(&fuzz::Arguments::default())),
         // On machines of their own, so neither root nor BTF is needed here.
         slow("other kernels", &[needs::MACHINES], vm::run_briefly),

@@ -32,6 +32,8 @@ const HOME: &str = "workloads/verdicts";
 const PAGE: &str = "docs/verdicts.md";
 /// Times that a cure is run whose wall time is to be predicted. Others run once, to be shown.
 const CURES: usize = 3;
+/// Times that a sick program is run in the tests before its verdict is wrong.
+const TRIES: usize = 2;
 /// Other programs beside a pair, as a percentage of the CPUs.
 const LOAD: usize = 100;
 
@@ -77,8 +79,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// The tests' part: a few pairs, and only what is said of the sick programs.
-#[expect(dead_code, reason = "`cargo xtask test` calls it once the diagnosis knows every cause")]
+/// The tests' part: a few pairs, and only what is said of the sick programs. On a host that others use, one run may be theirs; who is
+/// wrong twice is wrong.
 pub(crate) fn run_briefly() -> Result<Outcome> {
     let manifest = Manifest::read(&root().join(HOME).join("verdicts.toml"))?;
     let corpus = Corpus::build(None)?;
@@ -88,13 +90,22 @@ pub(crate) fn run_briefly() -> Result<Outcome> {
             counts.skipped.push(reason);
             continue;
         }
-        let report = corpus.trace(pair, pair.others.map_or(0, |others| others.percent_of_cpus), "quiet")?;
-        let judgment = judge(pair, &report, None);
-        if judgment.is_wrong() {
-            counts.failed += 1;
-            failures.push(format!("{} is {} for {}", report.model.limit, judgment, pair.name));
-        } else {
-            counts.passed += 1;
+        let mut wrong = Vec::new();
+        while wrong.len() < TRIES {
+            let report = corpus.trace(pair, pair.others.map_or(0, |others| others.percent_of_cpus), "quiet")?;
+            let judgment = judge(pair, &report, None);
+            println!("{}: {}, {judgment}", pair.name, report.model.limit);
+            if !judgment.is_wrong() {
+                break;
+            }
+            wrong.push(format!("{} is {judgment} for {}", report.model.limit, pair.name));
+        }
+        match wrong.pop() {
+            Some(failure) if wrong.len() + 1 == TRIES => {
+                counts.failed += 1;
+                failures.push(failure);
+            }
+            _ => counts.passed += 1,
         }
     }
     if failures.is_empty() {

@@ -103,7 +103,7 @@ impl History {
     }
 
     fn merge_pairs(&mut self) {
-        self.samples += if self.moments.len() % 2 == 0 { self.samples_each } else { 0 };
+        self.samples += if self.moments.len().is_multiple_of(2) { self.samples_each } else { 0 };
         self.samples_each *= 2;
         let mut merged: Vec<Moment> = Vec::with_capacity(self.moments.len() / 2 + 1);
         for (number, moment) in std::mem::take(&mut self.moments).into_iter().enumerate() {

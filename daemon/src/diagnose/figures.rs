@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::thresholds::{NOTABLE_WAIT, SHORT_LIVED};
-use super::window::{Ledger, Window, share};
+use super::thresholds::NOTABLE_WAIT;
+use super::window::{Window, share};
 use super::workers::Workers;
 
 /// Of a program over a window.
@@ -38,13 +38,10 @@ impl Figures {
     pub(super) fn of(window: &Window, workers: &Workers) -> Figures {
         let cores = window.cores();
         let (on_cpu_ns, runnable_ns) = (window.times.on_cpu_ns, window.times.runnable_ns());
-        // What comes and goes is counted if it is much together.
-        let is_short = |ledger: &Ledger| share(ledger.times.total_ns(), window.wall_ns) < SHORT_LIVED;
-        let short_ns: u64 = window.ledgers.iter().filter(|ledger| is_short(ledger)).map(Ledger::wanted_ns).sum();
-        let is_much = short_ns as f64 >= SHORT_LIVED * window.wall_ns as f64;
+        let has_short_lived_workers = window.has_short_lived_workers();
         let (mut slight, mut processes) = (0, HashMap::new());
         for ledger in &window.ledgers {
-            let matters = is_much || !is_short(ledger);
+            let matters = has_short_lived_workers || !window.is_short_lived(ledger);
             slight += u64::from(!matters);
             *processes.entry(ledger.tgid).or_insert(false) |= matters;
         }

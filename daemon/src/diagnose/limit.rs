@@ -10,7 +10,7 @@ use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
     AT_REST, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, IDLE_CORES, MOSTLY,
-    NOTABLE_WAIT, ONE_AT_A_TIME, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_SAYING,
+    NOTABLE_WAIT, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -156,33 +156,50 @@ impl Limit {
         if figures.threads == 0 {
             return Limit::NothingSeen;
         }
-        Limit::of_pattern(window)
-            .or_else(|| Limit::of_obstacle(window, workers, figures, what_ifs))
+        let messages = Messages::of(window, workers, figures);
+        Limit::of_pattern(window, messages.as_ref())
+            .or_else(|| Limit::of_obstacle(window, workers, figures, what_ifs, messages))
             .unwrap_or_else(|| Limit::bound_by(window, workers, figures, what_ifs))
     }
 
     /// What goes before all sums, since the sums mean something else then.
-    fn of_pattern(window: &Window) -> Option<Limit> {
+    fn of_pattern(window: &Window, messages: Option<&Messages>) -> Option<Limit> {
         Hung::of(window)
             .map(Limit::Hung)
             .or_else(|| Spinning::of(window).map(Limit::Spinning))
-            .or_else(|| Polling::of(window).map(Limit::Polling))
+            .or_else(|| Polling::of(window).filter(|_| messages.is_none()).map(Limit::Polling))
     }
 
     /// The obstacle that costs most; to divide what one thread does is no end of an obstacle, but another program.
-    fn of_obstacle(window: &Window, workers: &Workers, figures: &Figures, what_ifs: &WhatIfs) -> Option<Limit> {
+    fn of_obstacle(
+        window: &Window,
+        workers: &Workers,
+        figures: &Figures,
+        what_ifs: &WhatIfs,
+        messages: Option<Messages>,
+    ) -> Option<Limit> {
+        let gain = |obstacle| what_ifs.gain(obstacle, window);
         let is_one = |what_if: &&WhatIf| what_if.obstacle != Obstacle::TooFewThreads && what_if.gain(window) >= WORTH_SAYING;
         let busiest = || Group::busiest(window, workers);
-        let best = what_ifs.all.iter().find(is_one);
+        let mut candidates = what_ifs.all.iter().filter(is_one);
+        let best = candidates.next();
+        let is_others = best.is_some_and(|what_if| what_if.obstacle == Obstacle::Others);
+        let own = candidates.next().filter(|own| is_others && gain(Obstacle::Others) < OTHERS_FIRST * own.gain(window));
+        // What it waits for itself comes before what others take from the little that it computes.
+        let best = own.or(best.filter(|_| !is_others || gain(Obstacle::Others) >= 1.0 - what_ifs.busy));
         // Who waits for one thread waits for it at a lock, too.
         let is_general = best.is_none_or(|what_if| what_if.obstacle == Obstacle::Locks);
-        if is_general && figures.running < SATURATED * figures.cores as f64 {
-            let divided = what_ifs.gain(Obstacle::TooFewThreads, window) >= WORTH_SAYING;
-            let bottleneck = Bottleneck::of(window).filter(|_| divided).map(Limit::Bottleneck);
-            let pattern = bottleneck.or_else(|| Messages::of(window, workers, figures).map(Limit::Messages));
-            if pattern.is_some() {
-                return pattern;
-            }
+        let has_room = figures.running < SATURATED * figures.cores as f64;
+        if is_general
+            && has_room
+            && gain(Obstacle::TooFewThreads) >= WORTH_SAYING
+            && let Some(bottleneck) = Bottleneck::of(window)
+        {
+            return Some(Limit::Bottleneck(bottleneck));
+        }
+        let is_of_locks = best.is_none_or(|what_if| matches!(what_if.obstacle, Obstacle::Locks | Obstacle::Gil | Obstacle::Others));
+        if let Some(messages) = messages.filter(|_| is_of_locks) {
+            return Some(Limit::Messages(messages));
         }
         match best.map(|what_if| what_if.obstacle) {
             Some(Obstacle::Quota) => window.quota.clone().map(Limit::Quota),
@@ -197,7 +214,6 @@ impl Limit {
             Some(Obstacle::Locks) => Some(Limit::Locks(busiest())),
             // Handing the lock to each other is a large part of what such threads compute, and that no sum over threads takes off.
             _ if figures.gil_share >= GIL_BOUND && workers.blocked_share(Reason::Gil) >= GIL_NOTABLE && figures.cores > 1 => {
-                let has_room = figures.running < SATURATED * figures.cores as f64;
                 (figures.running >= HALF_A_CORE && has_room && figures.workers > 1).then(|| Limit::Gil(busiest()))
             }
             _ => None,
@@ -212,7 +228,7 @@ impl Limit {
         if figures.running >= SATURATED * cores {
             return Limit::Cores;
         }
-        if let Some(blocked) = BlockedLoop::of(window, workers) {
+        if let Some(blocked) = BlockedLoop::of(window) {
             return Limit::BlockedLoop(blocked);
         }
         let at_rest = || {
@@ -229,7 +245,8 @@ impl Limit {
         if what_ifs.unexplained >= divided.max(WORTH_SAYING) && (idle >= IDLE_CORES * cores || window.idle_ns == 0) {
             return Limit::CpuWait((idle >= HOST_NOTABLE && figures.cores == figures.online).then_some(idle));
         }
-        if divided < WORTH_SAYING {
+        let wants_all = figures.demand >= SATURATED * cores && divided < 2.0 * WORTH_SAYING;
+        if divided < WORTH_SAYING || wants_all {
             return if what_ifs.busy >= MOSTLY { Limit::Cores } else { at_rest() };
         }
         // A child is a part of the program.
@@ -241,7 +258,6 @@ impl Limit {
     pub(super) fn advice(&self, model: ModelName, figures: &Figures) -> Option<Advice> {
         let is_loop = matches!(model, ModelName::Asyncio | ModelName::EventLoop);
         match self {
-            Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) => None,
             Limit::Priority(_) => Some(Advice::RaiseThePriority),
             Limit::KernelLocks(_) => Some(Advice::ShareLessInTheKernel),
             Limit::Hung(_) => Some(Advice::FindTheCycle),
@@ -254,7 +270,7 @@ impl Limit {
             Limit::Mask => Some(Advice::WidenTheMask),
             Limit::Cores if model == ModelName::ThreadsGilBound && figures.cores == 1 => Some(Advice::GilOnOneCore),
             Limit::Cores if is_loop => Some(Advice::FreeTheLoop),
-            Limit::Cores => None,
+            Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) | Limit::Cores => None,
             Limit::Gil(_) => Some(Advice::MoveToProcesses),
             Limit::Locks(_) if model == ModelName::ThreadsTakingTurns => Some(Advice::ProcessesIfPython),
             Limit::Locks(_) => Some(Advice::HoldLocksForLess),

@@ -60,8 +60,11 @@ impl Messages {
             && for_each_other
             && (has_queues || is_closed)
             && figures.gil_share < GIL_BOUND;
-        let is_it =
-            (are_tiny || has_hub(workers)) && figures.demand >= HALF_A_CORE && figures.running < SATURATED * figures.cores as f64;
+        let is_hub = messages.waits >= OFTEN && has_hub(workers);
+        let is_it = (are_tiny || is_hub)
+            && figures.threads > 1
+            && figures.demand >= HALF_A_CORE
+            && figures.running < SATURATED * figures.cores as f64;
         is_it.then_some(messages)
     }
 }
@@ -75,8 +78,7 @@ fn has_hub(workers: &Workers) -> bool {
     };
     let waits = |times: &Times| {
         share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), times.blocked_total_ns()) >= MOSTLY
-            && times.blocked_total_ns() > times.on_cpu_ns
-            && times.on_cpu_ns < hub_ns / 2
+            && 2 * times.blocked_total_ns() > times.on_cpu_ns
     };
     let mut others = processes.iter().enumerate().filter(|(number, _)| *number != hub).map(|(_, times)| times);
     processes.len() > 2 && share(hub_ns, workers.times.on_cpu_ns) >= HUB && others.all(waits)
@@ -103,14 +105,20 @@ impl Polling {
         };
         let pollers: Vec<&Ledger> = window.ledgers.iter().filter(polls).collect();
         let times: Times = pollers.iter().map(|ledger| &ledger.times).sum();
+        // Who never sleeps may be woken by one that is always busy: then it has something to do.
+        let sleeps = share(times.blocked(Reason::Sleep), times.blocked_total_ns()) >= NOTABLE_WAIT;
+        let is_fed = window.ledgers.iter().any(|ledger| share(ledger.wanted_ns(), window.wall_ns) >= ALONE);
+        if is_fed && !sleeps {
+            return None;
+        }
         let polling = Polling {
             threads: pollers.len() as u64,
             wakeups: window.per_second(pollers.iter().map(|ledger| ledger.voluntary).sum()),
             running: window.mean(times.on_cpu_ns),
         };
         let is_much = share(times.on_cpu_ns, window.times.on_cpu_ns) >= NOTABLE_WAIT;
-        let is_little = (HALF_A_CORE / 10.0..2.0 * HALF_A_CORE).contains(&polling.running);
-        (polling.wakeups >= MANY_WAKEUPS && is_little && is_much).then_some(polling)
+        let is_notable = polling.running >= HALF_A_CORE / 10.0;
+        (polling.wakeups >= MANY_WAKEUPS && is_notable && is_much).then_some(polling)
     }
 }
 
@@ -123,13 +131,14 @@ pub(crate) struct BlockedLoop {
 }
 
 impl BlockedLoop {
-    pub(super) fn of(window: &Window, workers: &Workers) -> Option<BlockedLoop> {
-        let alone = workers.processes.iter().filter_map(|process| <[&Ledger; 1]>::try_from(process.workers.as_slice()).ok());
-        alone.filter_map(|[worker]| BlockedLoop::of_worker(worker, window)).max_by(|one, other| one.share.total_cmp(&other.share))
+    pub(super) fn of(window: &Window) -> Option<BlockedLoop> {
+        // The first thread does the work of its process, however little that is.
+        let most_ns = |tgid| window.ledgers.iter().filter(|other| other.tgid == tgid).map(Ledger::wanted_ns).max().unwrap_or(0);
+        let mains = window.ledgers.iter().filter(|ledger| ledger.is_main && ledger.wanted_ns() == most_ns(ledger.tgid));
+        mains.filter_map(|main| BlockedLoop::of_thread(main, window)).max_by(|one, other| one.share.total_cmp(&other.share))
     }
 
-    /// What its process's only worker does.
-    fn of_worker(worker: &Ledger, window: &Window) -> Option<BlockedLoop> {
+    fn of_thread(worker: &Ledger, window: &Window) -> Option<BlockedLoop> {
         let elsewhere = worker.times.blocked_by_reason().filter(|(reason, _)| !matches!(reason, Reason::Poll | Reason::Gil));
         let (mut outside_ns, mut most) = (0, (Reason::Unknown, 0));
         for (reason, ns) in elsewhere {
@@ -138,8 +147,8 @@ impl BlockedLoop {
         }
         let share = share(outside_ns, window.wall_ns);
         let has_loop = worker.has_loop || worker.epoll_waits >= LOOP_WAITS;
-        let is_often = window.per_second(worker.voluntary) >= FEW_WAITS;
-        (has_loop && worker.is_main && is_often && share >= 2.0 * NOTABLE_WAIT).then_some(BlockedLoop { share, reason: most.0 })
+        let is_often = window.per_second(worker.voluntary) >= LOOP_WAITS as f64;
+        (has_loop && is_often && share >= 2.0 * NOTABLE_WAIT).then_some(BlockedLoop { share, reason: most.0 })
     }
 }
 
@@ -161,7 +170,7 @@ impl Bottleneck {
         let most_ns = window.ledgers.iter().map(Ledger::wanted_ns).max().unwrap_or(0);
         let waits_often = |ledger: &Ledger| {
             let counts = ledger.is_main || share(ledger.wanted_ns(), most_ns) >= WORKER_SHARE;
-            counts && ledger.voluntary as f64 >= FEW_WAITS * ledger.times.total_ns() as f64 / 1e9
+            counts && ledger.voluntary >= LOOP_WAITS && ledger.voluntary as f64 >= FEW_WAITS * ledger.times.total_ns() as f64 / 1e9
         };
         let mut alone_ns = vec![0_u64; window.ledgers.len()];
         let mut waiting_ns = vec![0_u64; window.ledgers.len()];

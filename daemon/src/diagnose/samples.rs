@@ -56,6 +56,7 @@ pub(crate) fn described(text: &str) -> Window {
                 window.quota = Some(some_quota(number(cpus), number(throttled)));
             }
             "online" => window.online_cores = number(value),
+            "meek" => window.meek_ns = ns(number(value)),
             "allowed" => window.allowed_cores = number(value),
             "by_cpu" => window.on_cpu_ns_by_cpu = value.split('/').map(|seconds| ns(number(seconds))).collect(),
             "others" => window.foreign_ns = ns(number(value)),
@@ -91,6 +92,8 @@ fn described_thread(text: &str, own_process: u32) -> Ledger {
             ("unresolved", _) => ledger.python = Some(Unresolved),
             ("switches", count) => ledger.voluntary = number(count),
             ("epoll", count) => ledger.epoll_waits = number(count),
+            ("yields", count) => ledger.yielded = number(count),
+            ("loop", _) => ledger.has_loop = true,
             ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
             ("wait", _) => ledger.times.preempt_wait_ns = ns(number(words.next().unwrap())),
             (count, _) if count.ends_with('x') && count != Reason::Futex.name() => {}

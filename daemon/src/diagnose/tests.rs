@@ -7,8 +7,9 @@ use super::cores::Cause;
 use super::samples::{WALL, any_window, on, thread};
 use super::window::Ledger;
 use super::*;
+use crate::capture::history::Moment;
 use crate::capture::interpreters::Python::OneGil;
-use crate::capture::snapshot::Times;
+use crate::capture::snapshot::{Tid, Times};
 
 /// The same window, so many times as long.
 fn scaled(window: &Window, factor: u64) -> Window {
@@ -26,6 +27,7 @@ fn scaled(window: &Window, factor: u64) -> Window {
         on_cpu_ns_by_cpu: window.on_cpu_ns_by_cpu.iter().map(|ns| ns * factor).collect(),
         idle_ns: window.idle_ns * factor,
         foreign_ns: window.foreign_ns * factor,
+        meek_ns: window.meek_ns * factor,
         voluntary: window.voluntary * factor,
         ledgers: window.ledgers.iter().map(ledger).collect(),
         ..window.clone()
@@ -66,6 +68,33 @@ proptest! {
         prop_assert!(waits <= window.times.blocked_total_ns());
         if waits + of(Cause::TooFewThreads) > 0 {
             prop_assert!(window.times.runnable_ns() <= given_ns - used_ns - waits - of(Cause::TooFewThreads));
+        }
+    }
+
+    /// Where every moment is as the others are, they say what the whole says.
+    #[test]
+    fn equal_moments_change_nothing(mut window in any_window()) {
+        let whole = diagnose(&window);
+        let part = |times: &Times| Times {
+            on_cpu_ns: times.on_cpu_ns / 4,
+            wakeup_wait_ns: times.wakeup_wait_ns / 4,
+            preempt_wait_ns: times.preempt_wait_ns / 4,
+            transit_ns: times.transit_ns / 4,
+            blocked_ns: times.blocked_ns.map(|ns| ns / 4),
+        };
+        let parts: Vec<(usize, Times)> = window.ledgers.iter().map(|ledger| part(&ledger.times)).enumerate().collect();
+        window.moments = vec![Moment { length_ns: window.wall_ns / 4, idle_ns: window.idle_ns / 4, parts }; 4];
+        let split = diagnose(&window);
+        let seconds = |diagnosis: &Diagnosis, obstacle: Obstacle| {
+            let found = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == obstacle);
+            found.map_or([window.wall_ns; 2], |what_if| [what_if.least_ns, what_if.most_ns]).map(|ns| ns as f64 / window.wall_ns.max(1) as f64)
+        };
+        // How many CPUs others had is seen moment by moment, and here does not go with what the program had.
+        if window.foreign_ns == 0 {
+            for obstacle in [Obstacle::Gil, Obstacle::TooFewThreads, Obstacle::KernelLocks] {
+                let (one, other) = (seconds(&whole, obstacle), seconds(&split, obstacle));
+                prop_assert!((one[0] - other[0]).abs() < 0.02 && (one[1] - other[1]).abs() < 0.02, "{obstacle:?} {one:?} {other:?}");
+            }
         }
     }
 
@@ -130,6 +159,69 @@ proptest! {
             prop_assert_eq!((before.limit.name(), before.advice), (after.limit.name(), after.advice));
         }
     }
+}
+
+/// Moments of half a second, in which the ledgers' threads did so many seconds on a CPU each and were blocked for the reason else.
+fn in_moments(mut window: Window, moments: &[&[(f64, Reason)]]) -> Window {
+    let part = |&(on_cpu, reason): &(f64, Reason)| thread([on_cpu, 0.0], &[(reason, 0.5 - on_cpu)]).times;
+    let moment = |parts: &&[(f64, Reason)]| Moment {
+        length_ns: 500_000_000,
+        idle_ns: 0,
+        parts: parts.iter().map(part).enumerate().collect(),
+    };
+    window.moments = moments.iter().map(moment).collect();
+    window.wall_ns = 500_000_000 * moments.len() as u64;
+    for (number, ledger) in window.ledgers.iter_mut().enumerate() {
+        ledger.times = window.moments.iter().map(|moment| &moment.parts[number].1).sum();
+    }
+    window.times = window.ledgers.iter().map(|ledger| &ledger.times).sum();
+    window
+}
+
+/// So many threads of one process, the first one its main thread.
+fn crew(cores: u64, count: u32) -> Window {
+    let member = |tid| Ledger { tid: Tid(tid), is_main: tid == 0, voluntary: 100, ..thread([0.0; 2], &[]) };
+    on(cores, (0..count).map(member).collect())
+}
+
+#[test]
+fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
+    let (serial, parallel): (&[_], &[_]) =
+        (&[(0.5, Reason::Futex), (0.0, Reason::Futex)], &[(0.5, Reason::Gil), (0.5, Reason::Gil)]);
+    let diagnosis = diagnose(&in_moments(crew(2, 2), &[serial, serial, parallel, parallel]));
+    // Two seconds, of which the first could take half.
+    let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
+    assert!((1_350_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_700_000_000, "{divided:?}");
+    assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
+}
+
+#[test]
+fn a_thread_that_the_others_wait_for_is_named() {
+    // The last one collects what the others leave behind.
+    let working: &[_] = &[(0.5, Reason::Futex), (0.5, Reason::Futex), (0.0, Reason::Futex)];
+    let stopped: &[_] = &[(0.0, Reason::Futex), (0.0, Reason::Futex), (0.5, Reason::Futex)];
+    let of = |moments: &[&[(f64, Reason)]]| diagnose(&in_moments(crew(2, 3), moments)).limit;
+    let Limit::Bottleneck(bottleneck) = of(&[working, stopped, working, stopped]) else { panic!("not told") };
+    assert_eq!((bottleneck.tid, bottleneck.waiting, bottleneck.is_process), (Tid(2), 2, false));
+    assert!((bottleneck.alone - 0.5).abs() < 1e-9);
+    // Who takes turns is alone in turn.
+    let (one, other): (&[_], &[_]) = (&[(0.5, Reason::Futex), (0.0, Reason::Futex)], &[(0.0, Reason::Futex), (0.5, Reason::Futex)]);
+    assert!(!matches!(diagnose(&in_moments(crew(2, 2), &[one, other, one, other])).limit, Limit::Bottleneck(_)));
+    // Who sleeps waits for nobody.
+    let beside: &[_] = &[(0.5, Reason::Futex), (0.0, Reason::Sleep)];
+    assert!(!matches!(diagnose(&in_moments(crew(2, 2), &[beside; 4])).limit, Limit::Bottleneck(_)));
+}
+
+#[test]
+fn a_standstill_is_told_unless_somebody_waits_for_a_clock() {
+    let (busy, still): (&[_], &[_]) =
+        (&[(0.5, Reason::Futex), (0.1, Reason::Futex)], &[(0.0, Reason::Futex), (0.0, Reason::Futex)]);
+    let clock: &[_] = &[(0.0, Reason::Sleep), (0.0, Reason::Futex)];
+    let of = |moments: &[&[(f64, Reason)]]| diagnose(&in_moments(crew(2, 2), moments)).limit;
+    assert_eq!(of(&[busy, still, still, busy]), Limit::Hung(Hung { threads: 2, for_ns: 1_000_000_000 }));
+    assert_eq!(of(&[busy, busy, busy, still]).name(), "hung", "a quarter of the window");
+    assert_ne!(of(&[busy, busy, busy, busy, still]).name(), "hung", "a fifth of it");
+    assert_ne!(of(&[busy, clock, clock, busy]).name(), "hung");
 }
 
 fn bystander(has_ended: bool) -> Ledger {

@@ -5,8 +5,10 @@ pub(super) const MOSTLY: f64 = 0.5;
 
 /// A thread is a worker if it wants a CPU for at least this share of what the thread that wants one most does.
 pub(super) const WORKER_SHARE: f64 = 0.1;
-/// Share of the window that is a short life. What all short-lived threads together want of a CPU counts from the same share on.
+/// Share of the window that is a short life.
 pub(super) const SHORT_LIVED: f64 = 0.1;
+/// What all short-lived threads together want of a CPU, as a share of the window, from which on they do the work.
+pub(super) const SHORT_LIVED_WORK: f64 = 0.25;
 /// Demand, in cores, below which a program mostly waits: then those that wait for something outside do its work.
 pub(super) const HALF_A_CORE: f64 = 0.5;
 /// Share of the window below which a wait outside is a pause and not what a thread is there for.
@@ -73,6 +75,8 @@ pub(super) const HOST_NOTABLE: f64 = 0.1;
 /// What the start and the end of a process cost where nobody measured it: a fork of a small interpreter.
 pub(crate) const START_NS_PER_PROCESS: u64 = 5_000_000;
 
+/// What other programs must cost, beside what the program costs itself, before they are named: that it can mend itself.
+pub(super) const OTHERS_FIRST: f64 = 1.25;
 /// Share of the wall time that the end of an obstacle must save before it is called one.
 pub(super) const WORTH_SAYING: f64 = 0.1;
 
@@ -91,7 +95,7 @@ pub(super) const TINY_TASKS: u64 = 100_000;
 /// The same of one that looks whether there is anything to do, in a slow language.
 pub(super) const TINY_LOOK: u64 = 250_000;
 /// Share of the on-CPU time of a process that hands out work from which on the handing out is much of the work.
-pub(super) const HUB: f64 = 0.35;
+pub(super) const HUB: f64 = 0.3;
 /// Share of a moment's demand that one thread has when it runs alone, and of the moment that those have which wait for it.
 pub(super) const ALONE: f64 = 0.6;
 /// Share of all time in which some thread ran alone that is the same one's, if it is the one that all wait for.

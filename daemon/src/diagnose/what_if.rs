@@ -15,7 +15,7 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::{
-    ALONE, HALF_A_CORE, HOST_NOTABLE, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, START_NS_PER_PROCESS, WORTH_SAYING,
+    ALONE, GIL_BOUND, HALF_A_CORE, HOST_NOTABLE, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, START_NS_PER_PROCESS, WORTH_SAYING,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
@@ -54,7 +54,7 @@ pub(crate) struct WhatIf {
 }
 
 /// How far a prediction is off where nothing is unknown: caches, the clock of a busy CPU, the kernel's own balancing.
-const LEAST: f64 = 0.95;
+const LEAST: f64 = 0.9;
 const MOST: f64 = 1.08;
 /// Twice the usual period of a quota.
 const COARSE_NS: u64 = 200_000_000;
@@ -98,7 +98,7 @@ impl WhatIfs {
 impl WhatIf {
     /// The part of the wall time that would be saved, in the middle of the range; what starting costs counts for little in a longer run.
     pub(super) fn gain(&self, window: &Window) -> f64 {
-        1.0 - share((self.least_ns + self.most_ns.saturating_sub(self.start_ns)) / 2, window.wall_ns)
+        1.0 - share(self.least_ns.midpoint(self.most_ns.saturating_sub(self.start_ns)), window.wall_ns)
     }
 }
 
@@ -137,8 +137,10 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums]
                 .max(over_all(&|moment| moment.without(obstacle, supply, false)))
                 .max(needs(|times| times.on_cpu_ns + times.transit_ns)),
         ),
+        // What is not explained may have to do with the obstacle or not.
         Obstacle::Quota | Obstacle::Mask | Obstacle::Others => (
-            over_all(&|moment| moment.without(obstacle, &supply.without_few_others(), false)).max(needs(|times| times.on_cpu_ns)),
+            over_all(&|moment| moment.explained(Some(obstacle), &supply.without_few_others(), false))
+                .max(needs(|times| times.on_cpu_ns)),
             over_all(&|moment| moment.without(obstacle, supply, true)).max(needs(|times| times.on_cpu_ns + times.transit_ns)),
         ),
     };
@@ -183,7 +185,7 @@ impl Supply {
         let quota = window.quota.as_ref().filter(|quota| share(quota.usage.throttled_periods, quota.usage.periods) >= NOTABLE_WAIT);
         Supply {
             given,
-            mask: window.cores_in_masks.filter(|cores| *cores < given - 0.1).map(|cores| cores.max(1.0)),
+            mask: window.cores_in_masks.filter(|_| window.cores() < window.given_cores()).map(|cores| cores.max(1.0)),
             quota: quota.map(|quota| quota.limit.cpus()),
             has_others: window.mean(window.foreign_ns) >= HOST_NOTABLE,
             least_others: HOST_NOTABLE,
@@ -244,11 +246,18 @@ struct Sums {
     others: f64,
     /// All workers share one GIL.
     has_one_gil: bool,
+    /// It is what they wait for, so what they wait for at other locks goes with it.
+    gil_binds: bool,
 }
 
 impl Sums {
     fn of(moment: &Moment, window: &Window, workers: &Workers) -> Sums {
-        let mut sums = Sums { wall: moment.length_ns as f64, has_one_gil: workers.have_one_gil(), ..Sums::default() };
+        let mut sums = Sums {
+            wall: moment.length_ns as f64,
+            has_one_gil: workers.have_one_gil(),
+            gil_binds: workers.gil_share() >= GIL_BOUND,
+            ..Sums::default()
+        };
         let mut on_cpu_ns = 0;
         // Processes of one program talk to each other through pipes and sockets.
         let is_alone = workers.processes.len() <= 1;
@@ -330,9 +339,9 @@ impl Sums {
         let busy = self.busy();
         let idle = self.wall - busy;
         let waits = match gone {
-            Some(Obstacle::Gil) if self.has_one_gil && self.gil >= self.futex => self.gil + self.futex,
+            Some(Obstacle::Gil) if self.has_one_gil && self.gil_binds => self.gil + self.futex,
             Some(Obstacle::Gil) => self.gil,
-            Some(Obstacle::Locks) if self.has_one_gil && self.gil >= self.futex => 0.0,
+            Some(Obstacle::Locks) if self.has_one_gil && self.gil_binds => 0.0,
             Some(Obstacle::Locks) if self.has_one_gil => self.gil + self.futex,
             Some(Obstacle::Locks) => self.futex,
             Some(Obstacle::KernelLocks) => self.kernel_locks,

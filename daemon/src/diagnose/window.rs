@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use schedscope_ebpf::blocked::Reason;
 
-use super::thresholds::MOSTLY;
+use super::thresholds::{MOSTLY, SHORT_LIVED, SHORT_LIVED_WORK};
 use crate::capture::allowance::Quota;
 use crate::capture::history::Moment;
 use crate::capture::interpreters::Python;
@@ -172,6 +172,17 @@ impl Window {
     /// A sum over threads or cores as their mean number.
     pub(super) fn mean(&self, ns: u64) -> f64 {
         ratio(ns, self.wall_ns)
+    }
+
+    /// Whether it lived for a small part of the window only.
+    pub(super) fn is_short_lived(&self, ledger: &Ledger) -> bool {
+        share(ledger.times.total_ns(), self.wall_ns) < SHORT_LIVED
+    }
+
+    /// Whether those that come and go do much together: a worker for each task, rather than a launcher's helpers.
+    pub(super) fn has_short_lived_workers(&self) -> bool {
+        let short_ns: u64 = self.ledgers.iter().filter(|ledger| self.is_short_lived(ledger)).map(Ledger::wanted_ns).sum();
+        short_ns as f64 >= SHORT_LIVED_WORK * self.wall_ns as f64
     }
 
     /// A count as a rate.

@@ -52,10 +52,14 @@ impl Workers<'_> {
         let waits = |ledger: &Ledger| mostly_waits && outside(&ledger) && !looks_on(ledger);
         let has_waiters = ledgers.iter().any(|ledger| waits(ledger) && !ledger.is_main);
 
+        let has_short_lived_workers = window.has_short_lived_workers();
         let mut processes = BTreeMap::<Tgid, Process>::new();
         let mut numbers = HashSet::new();
+        // Workers that live for a task each count beside each other, not beside the one that starts them.
+        let is_short = |ledger: &Ledger| has_short_lived_workers && window.is_short_lived(ledger);
+        let most_of_short_ns = ledgers.iter().filter(|ledger| is_short(ledger)).map(Ledger::wanted_ns).max().unwrap_or(0);
         for (number, ledger) in ledgers.iter().enumerate() {
-            let part = share(ledger.wanted_ns(), most_ns);
+            let part = share(ledger.wanted_ns(), if is_short(ledger) { most_of_short_ns } else { most_ns });
             // It starts others and waits for them. Where all do is wait, starting may be the most that is computed.
             let coordinates = (part < MOSTLY || has_waiters && ledger.is_main) && ledger.waits_for_others();
             let is_loop = is_loop(ledger, window.wall_ns);

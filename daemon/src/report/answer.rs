@@ -147,7 +147,11 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             let (waits, part) = (verb(Reason::Gil, number), percent(figures.gil_share));
             format!("{}: {who} {waits} {part} of the time {} would otherwise run{also}.", wants(figures), number.they)
         }
-        Limit::Locks(group) | Limit::KernelLocks(group) | Limit::Blocked(group) => {
+        Limit::Locks(group) => locked(group, &[Reason::Futex, Reason::Gil], "locks or other threads", figures) + &also + ".",
+        Limit::KernelLocks(group) => {
+            locked(group, &[Reason::MmapLock, Reason::KernelLock], "locks in the kernel", figures) + &also + "."
+        }
+        Limit::Blocked(group) => {
             format!("{}: {}{also}.", wants(figures), blocked(group, figures))
         }
     }
@@ -330,6 +334,13 @@ fn blocked(group: &Group, figures: &Figures) -> String {
     let also =
         second.first().map_or_else(String::new, |(reason, part)| format!(", {} {they} {}", percent(*part), verb(*reason, number)));
     format!("{} of {their} time {who} {}{also}", percent(*part), verb(*first, number))
+}
+
+/// "4 threads want 1.04 cores and get 1.00 of 4: 74 % of their time they wait for locks or other threads".
+fn locked(group: &Group, reasons: &[Reason], what: &str, figures: &Figures) -> String {
+    let (who, Number { their, s, .. }) = subject_of(group, figures);
+    let part = group.reasons.iter().filter(|(reason, _)| reasons.contains(reason)).map(|(_, part)| part).sum::<f64>();
+    format!("{}: {} of {their} time {who} wait{s} for {what}", wants(figures), percent(part.min(1.0)))
 }
 
 /// "0.95 are alive at a time".

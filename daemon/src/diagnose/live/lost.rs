@@ -36,12 +36,12 @@ values! {
         WaitDisk = "wait_disk",
         /// a page fault,
         WaitPageFault = "wait_page_fault",
-        /// being continued,
-        WaitStopped = "wait_stopped",
         /// the lock of the address space,
         WaitMmapLock = "wait_mmap_lock",
         /// another lock in the kernel,
         WaitKernelLock = "wait_kernel_lock",
+        /// being continued,
+        WaitStopped = "wait_stopped",
         /// or in another system call.
         WaitOther = "wait_other",
         /// There was nobody to run on it.

@@ -56,6 +56,8 @@ pub(crate) struct WhatIf {
 /// How far a prediction is off where nothing is unknown: caches, the clock of a busy CPU, the kernel's own balancing.
 const LEAST: f64 = 0.9;
 const MOST: f64 = 1.08;
+/// The most that a wait for a lock costs the CPUs: measured on threads that write a line each time they have it.
+const HAND_OVER_NS: f64 = 10_000.0;
 /// Twice the usual period of a quota.
 const COARSE_NS: u64 = 200_000_000;
 
@@ -150,12 +152,27 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums]
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
     let ns = |value: f64| value.clamp(0.0, wall) as u64;
-    let least_ns = ns(least * LEAST);
+    let least_ns = ns((least - handing_over(obstacle, workers) / supply.given).max(least / 2.0) * LEAST);
     let without_start_ns = ns(most * MOST).max(least_ns);
     let most_ns = (without_start_ns + start_ns).min(window.wall_ns);
     let what_if = WhatIf { obstacle, least_ns, most_ns, start_ns: most_ns - without_start_ns };
     let brings_something = least < wall * (1.0 - WORTH_SAYING / 10.0) && is_waited_for(obstacle, &whole);
     brings_something.then_some(what_if)
+}
+
+/// On-CPU time that may go with the waits for a lock: going to sleep, waking the next one, and finding the caches cold.
+fn handing_over(obstacle: Obstacle, workers: &Workers) -> f64 {
+    let reasons: &[Reason] = match obstacle {
+        Obstacle::Gil => &[Reason::Gil],
+        Obstacle::Locks => &[Reason::Futex],
+        Obstacle::KernelLocks => &[Reason::MmapLock, Reason::KernelLock],
+        _ => &[],
+    };
+    let waits = |worker: &Ledger| {
+        let blocked_ns = reasons.iter().map(|reason| worker.times.blocked(*reason)).sum();
+        worker.voluntary as f64 * share(blocked_ns, worker.times.blocked_total_ns())
+    };
+    workers.iter().map(waits).sum::<f64>() * HAND_OVER_NS
 }
 
 /// Whether anyone waited for it at all.

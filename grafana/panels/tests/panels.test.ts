@@ -24,9 +24,11 @@ interface Workload {
 const env = (name: string): string => process.env[name] ?? assert.fail(`${name} is not set: run the tests by \`cargo xtask test\``);
 const [PAGE, PROMETHEUS, PICTURES] = [env("PAGE"), env("PROMETHEUS"), env("PICTURES")];
 const WORKLOADS: Workload[] = JSON.parse(env("SCENE"));
+const ONE_FOR_EACH = "there is one for each workload of the whole hour, and not each has been alive in the time that is shown";
 /** Panels that may be empty, and why. */
 const EMPTY: Record<string, string> = {
-  "Blocked threads of $workload": "there is one for each workload of the whole hour, and not each has been alive in the time that is shown",
+  "Blocked threads of $workload": ONE_FOR_EACH,
+  "Lost cores of $workload by cause": ONE_FOR_EACH,
   ...(WORKLOADS.some(({ model }) => model.includes("GIL")) ? {} : { "Switch interval": "no Python has waited for its lock" }),
 };
 

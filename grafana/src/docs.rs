@@ -81,7 +81,8 @@ then the second busiest, and so on. A quota is that of the group among them, or 
 in which it was looked at. A group that holds several workloads counts for each.
 
 The `model` label does not change with every window: a workload that has a model keeps it until another has held for three windows in a
-row. The first is told at the end of the first window that has all of the workload's threads from its begin on; until then it is `idle`.
+row. The first is told at the end of the first window that has all of the workload's threads from its begin on; until then it is `idle`,
+and what was shown in one window only gives way at once, since a program may begin with another phase.
 ";
 
 const WHAT_BELONGS_WHERE: &str = "\

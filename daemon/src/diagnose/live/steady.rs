@@ -9,6 +9,8 @@ const HOLDS: u32 = 3;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Steady {
     told: Option<ModelName>,
+    /// What is told has been shown in two windows in a row. Until then it gives way at once: a program may begin with another phase.
+    has_held: bool,
     /// What was shown last, and in how many windows in a row.
     shown: Option<(ModelName, u32)>,
 }
@@ -20,10 +22,11 @@ impl Steady {
             Some((last, windows)) if last == model => windows + 1,
             _ => 1,
         };
-        // There is nothing to keep before the first, which is that of the first whole window: the one before has the program's start in it.
-        let is_first = self.told.is_none() && self.shown.is_some();
-        if windows >= HOLDS || is_first {
+        // The very first window has the program's start in it, and tells nothing.
+        let is_open = !self.has_held && self.shown.is_some();
+        if windows >= HOLDS || is_open {
             self.told = Some(model);
+            self.has_held = windows > 1;
         }
         self.shown = Some((model, windows));
     }
@@ -67,6 +70,11 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_has_not_held_gives_way_at_once() {
+        assert_eq!(told(&[A, B, A, A, B, B, A]), [ModelName::Idle, B, A, A, A, A, A]);
+    }
+
+    #[test]
     fn the_first_model_is_that_of_the_first_whole_window() {
         assert_eq!(told(&[A, B, B, B]), [ModelName::Idle, B, B, B]);
     }
@@ -86,12 +94,18 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is shown, what is told has just held for as long as it must whenever it changes.
+        /// Whatever is shown: until a model has been shown twice in a row, it is told as it comes; from then on what is told has just held
+        /// for as long as it must whenever it changes.
         #[test]
         fn what_is_told_changes_only_to_what_has_held(shown in prop::collection::vec(0_usize..3, 2..60)) {
             let shown: Vec<ModelName> = shown.into_iter().map(|index| [A, B, ModelName::Asyncio][index]).collect();
             let told = told(&shown);
-            for at in 2..shown.len() {
+            let first_held = (1..shown.len()).find(|at| shown[*at] == shown[at - 1]).unwrap_or(shown.len());
+            for at in 1..shown.len() {
+                if at <= first_held {
+                    prop_assert_eq!(told[at], shown[at]);
+                    continue;
+                }
                 let held = shown[at.saturating_sub(HOLDS as usize - 1)..=at].iter().all(|model| *model == shown[at]);
                 prop_assert_eq!(told[at], if held && at + 1 >= HOLDS as usize { shown[at] } else { told[at - 1] }, "{}", at);
             }

@@ -126,9 +126,7 @@ impl Thread {
 
     /// Its name, harmless.
     pub fn comm(&self) -> String {
-        let bytes = &self.record.comm;
-        let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
-        harmless(&String::from_utf8_lossy(&bytes[..end]))
+        harmless_comm(&self.record.comm)
     }
 
     /// The interval that is still open at `now_ns`.
@@ -168,6 +166,12 @@ impl Thread {
         let end_ns = if self.has_ended() { self.record.clock.since_ns } else { now_ns.max(self.record.clock.since_ns) };
         end_ns.saturating_sub(self.record.start_ns)
     }
+}
+
+/// A thread's name as the kernel keeps it, harmless.
+pub(crate) fn harmless_comm(comm: &[u8; 16]) -> String {
+    let end = comm.iter().position(|&byte| byte == 0).unwrap_or(comm.len());
+    harmless(&String::from_utf8_lossy(&comm[..end]))
 }
 
 /// Where time went. The parts sum to the life of what they were measured on.

@@ -10,7 +10,7 @@ use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
     AT_REST, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, IDLE_CORES, MOSTLY,
-    NOTABLE_WAIT, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_SAYING,
+    NOTABLE_WAIT, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -22,7 +22,7 @@ use crate::capture::snapshot::Times;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Limit {
     NothingSeen,
-    /// Nothing runs any more.
+    /// Nothing ran for a while, and nothing outside was waited for.
     Hung(Hung),
     /// Its threads yield instead of waiting.
     Spinning(Spinning),
@@ -245,7 +245,7 @@ impl Limit {
         if what_ifs.unexplained >= divided.max(WORTH_SAYING) && (idle >= IDLE_CORES * cores || window.idle_ns == 0) {
             return Limit::CpuWait((idle >= HOST_NOTABLE && figures.cores == figures.online).then_some(idle));
         }
-        let wants_all = figures.demand >= SATURATED * cores && divided < 2.0 * WORTH_SAYING;
+        let wants_all = figures.demand >= SATURATED * cores && divided < WORTH_DIVIDING;
         if divided < WORTH_SAYING || wants_all {
             return if what_ifs.busy >= MOSTLY { Limit::Cores } else { at_rest() };
         }

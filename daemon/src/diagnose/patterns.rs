@@ -4,13 +4,14 @@ use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
 use super::thresholds::{
-    ALONE, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS, MOSTLY, NOTABLE_WAIT, OFTEN,
-    SATURATED, SPINS_NOTABLY, STANDSTILL, STANDSTILL_NS, TINY_LOOK, TINY_TASKS, WORKER_SHARE,
+    ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS,
+    MOSTLY, NOTABLE_WAIT, OFTEN, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS, TINY_LOOK,
+    TINY_TASKS, WORKER_SHARE,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::{Process, Workers};
 use crate::capture::history::Moment;
-use crate::capture::snapshot::{Tid, Times};
+use crate::capture::snapshot::{Tid, Times, harmless_comm};
 
 /// Threads that give their CPU up again and again instead of blocking.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -117,7 +118,7 @@ impl Polling {
             running: window.mean(times.on_cpu_ns),
         };
         let is_much = share(times.on_cpu_ns, window.times.on_cpu_ns) >= NOTABLE_WAIT;
-        let is_notable = polling.running >= HALF_A_CORE / 10.0;
+        let is_notable = polling.running >= POLLS_NOTABLY;
         (polling.wakeups >= MANY_WAKEUPS && is_notable && is_much).then_some(polling)
     }
 }
@@ -148,7 +149,7 @@ impl BlockedLoop {
         let share = share(outside_ns, window.wall_ns);
         let has_loop = worker.has_loop || worker.epoll_waits >= LOOP_WAITS;
         let is_often = window.per_second(worker.voluntary) >= LOOP_WAITS as f64;
-        (has_loop && is_often && share >= 2.0 * NOTABLE_WAIT).then_some(BlockedLoop { share, reason: most.0 })
+        (has_loop && is_often && share >= BLOCKED_LOOP).then_some(BlockedLoop { share, reason: most.0 })
     }
 }
 
@@ -201,8 +202,8 @@ impl Bottleneck {
         let ledger = &window.ledgers[top];
         // Threads that take turns are alone in turn.
         let is_always_it = share(most_ns, alone_ns.iter().sum()) >= IT_ALONE;
-        (alone >= 2.0 * NOTABLE_WAIT && is_always_it && !waiting.is_empty()).then(|| Bottleneck {
-            comm: ledger.comm(),
+        (alone >= BOTTLENECK && is_always_it && !waiting.is_empty()).then(|| Bottleneck {
+            comm: harmless_comm(&ledger.comm),
             tid: ledger.tid,
             alone,
             waiting: waiting.len() as u64,
@@ -240,6 +241,7 @@ impl Hung {
         let has_clock = blocked.iter().any(|times| {
             [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk].into_iter().any(|reason| is_mostly(times, reason))
         });
-        (for_ns >= STANDSTILL_NS && for_ns >= window.wall_ns / 4 && threads > 1 && !has_clock).then_some(Hung { threads, for_ns })
+        (for_ns >= STANDSTILL_NS && share(for_ns, window.wall_ns) >= STANDS_STILL && threads > 1 && !has_clock)
+            .then_some(Hung { threads, for_ns })
     }
 }

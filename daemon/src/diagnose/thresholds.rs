@@ -96,6 +96,12 @@ pub(super) const TINY_TASKS: u64 = 100_000;
 pub(super) const TINY_LOOK: u64 = 250_000;
 /// Share of the on-CPU time of a process that hands out work from which on the handing out is much of the work.
 pub(super) const HUB: f64 = 0.3;
+/// CPUs that polling takes, all together, from which on it costs something.
+pub(super) const POLLS_NOTABLY: f64 = 0.05;
+/// Share of the window that an event loop waits outside of its poll before it is blocked: each wait holds up all that is in it.
+pub(super) const BLOCKED_LOOP: f64 = 0.2;
+/// Share of the window that one thread runs alone while others wait for it before it is what they wait for.
+pub(super) const BOTTLENECK: f64 = 0.2;
 /// Share of a moment's demand that one thread has when it runs alone, and of the moment that those have which wait for it.
 pub(super) const ALONE: f64 = 0.6;
 /// Share of all time in which some thread ran alone that is the same one's, if it is the one that all wait for.
@@ -104,3 +110,19 @@ pub(super) const IT_ALONE: f64 = 0.66;
 pub(super) const STANDSTILL: u64 = 1000;
 /// Shortest time that is a standstill: nothing waits for a clock, and nobody computes.
 pub(super) const STANDSTILL_NS: u64 = 300_000_000;
+/// Share of the window that a standstill must last.
+pub(super) const STANDS_STILL: f64 = 0.25;
+
+/// Share of the wall time below which a prediction saves nothing at all.
+pub(super) const SAVES_NOTHING: f64 = 0.01;
+/// Share of the wall time that dividing the work must save where threads want all cores as it is.
+pub(super) const WORTH_DIVIDING: f64 = 0.2;
+/// How far a prediction is off where nothing is unknown: caches, the clock of a busy CPU, the kernel's own balancing. Cures that were run
+/// took between these times what was predicted (`docs/verdicts.md` has them); the tracer slows the run that is predicted from, not the cure.
+pub(super) const LEAST: f64 = 0.9;
+pub(super) const MOST: f64 = 1.08;
+/// The most that a wait for a lock costs the CPUs. Three threads that wrote a line each time they had the GIL waited 18,000 times for it,
+/// and took 0.18 s longer on a CPU than as processes.
+pub(super) const HAND_OVER_NS: f64 = 10_000.0;
+/// Length of the moments in which who waits for its turn, or for the next period, gets some of it: twice the usual period of a quota.
+pub(super) const COARSE_NS: u64 = 200_000_000;

@@ -15,7 +15,8 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::{
-    ALONE, GIL_BOUND, HALF_A_CORE, HOST_NOTABLE, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, START_NS_PER_PROCESS, WORTH_SAYING,
+    ALONE, COARSE_NS, GIL_BOUND, HALF_A_CORE, HAND_OVER_NS, HOST_NOTABLE, LEAST, MOST, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME,
+    SAVES_NOTHING, START_NS_PER_PROCESS,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
@@ -53,14 +54,6 @@ pub(crate) struct WhatIf {
     start_ns: u64,
 }
 
-/// How far a prediction is off where nothing is unknown: caches, the clock of a busy CPU, the kernel's own balancing.
-const LEAST: f64 = 0.9;
-const MOST: f64 = 1.08;
-/// The most that a wait for a lock costs the CPUs: measured on threads that write a line each time they have it.
-const HAND_OVER_NS: f64 = 10_000.0;
-/// Twice the usual period of a quota.
-const COARSE_NS: u64 = 200_000_000;
-
 /// What the moments of a window come to.
 pub(super) struct WhatIfs {
     /// What each obstacle's end would bring, the best first; none that brings nothing.
@@ -75,20 +68,17 @@ impl WhatIfs {
     pub(super) fn of(window: &Window, workers: &Workers) -> WhatIfs {
         let whole = window.whole();
         let moments = if window.moments.is_empty() { std::slice::from_ref(&whole) } else { &window.moments };
-        let sums: Vec<Sums> = moments.iter().map(|moment| Sums::of(moment, window, workers)).collect();
+        let sums = |moments: &[Moment]| moments.iter().map(|moment| Sums::of(moment, window, workers)).collect::<Vec<Sums>>();
+        let seen = Seen { fine: sums(moments), coarse: sums(&coarse(moments)), whole: Sums::of(&whole, window, workers) };
         let supply = Supply::of(window);
         let mut all: Vec<WhatIf> = Obstacle::ALL
             .into_iter()
             .filter(|obstacle| supply.has(*obstacle))
-            .filter_map(|obstacle| predict(obstacle, window, workers, &sums, &supply))
+            .filter_map(|obstacle| predict(obstacle, window, workers, &seen, &supply))
             .collect();
         all.sort_by_key(|what_if| what_if.least_ns + what_if.most_ns);
-        let part = |of: &dyn Fn(&Sums) -> f64| sums.iter().map(of).sum::<f64>() / window.wall_ns.max(1) as f64;
-        WhatIfs {
-            all,
-            busy: part(&Sums::busy),
-            unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true).min(moment.wall)),
-        }
+        let part = |of: &dyn Fn(&Sums) -> f64| over(&seen.fine, of) / window.wall_ns.max(1) as f64;
+        WhatIfs { all, busy: part(&Sums::busy), unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true)) }
     }
 
     /// The gain if this obstacle were gone.
@@ -104,46 +94,50 @@ impl WhatIf {
     }
 }
 
+/// A window's sums, as far as they can be told apart.
+struct Seen {
+    /// Moment by moment.
+    fine: Vec<Sums>,
+    /// Moments of several timeslices and periods.
+    coarse: Vec<Sums>,
+    whole: Sums,
+}
+
+/// The same over all moments.
+fn over(sums: &[Sums], of: &dyn Fn(&Sums) -> f64) -> f64 {
+    sums.iter().map(of).sum()
+}
+
 /// `None` if it would bring next to nothing.
-fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums], supply: &Supply) -> Option<WhatIf> {
+fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, supply: &Supply) -> Option<WhatIf> {
+    let Seen { fine, coarse, whole } = seen;
     let wall = window.wall_ns as f64;
-    // Where one sleeps with a lock while the others wait for it, who it is changes with each moment.
-    let whole = Sums::of(&window.whole(), window, workers);
-    // Who has to wait for its turn, or for the next period, does nothing at all for a while.
-    let coarse = Sums::coarse(window, workers);
-    let sums = match obstacle {
-        Obstacle::Locks if whole.is_one_at_a_time() => std::slice::from_ref(&whole),
-        Obstacle::Quota | Obstacle::Mask | Obstacle::Others => &coarse,
-        _ => sums,
-    };
-    let over_all = |of: &dyn Fn(&Sums) -> f64| sums.iter().map(of).sum::<f64>();
+    let few_others = supply.without_few_others();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
-    let needs = |of: fn(&Times) -> u64| workers.iter().map(|worker| of(&worker.times)).max().unwrap_or(0) as f64;
+    let need = |of: fn(&Times) -> u64| workers.iter().map(|worker| of(&worker.times)).max().unwrap_or(0) as f64;
+    let (on_cpu, at_work) = (need(|times| times.on_cpu_ns), need(|times| times.on_cpu_ns + times.transit_ns));
     let (least, most) = match obstacle {
-        Obstacle::TooFewThreads => {
-            let divided = |supply: &Supply| over_all(&|moment| moment.without(obstacle, supply, false));
-            (divided(&supply.without_few_others()), divided(supply))
+        Obstacle::TooFewThreads => (
+            over(fine, &|moment| moment.without(obstacle, &few_others, false)),
+            over(fine, &|moment| moment.without(obstacle, supply, false)),
+        ),
+        // Who sleeps with the lock while the others wait for it changes from moment to moment.
+        Obstacle::Locks if whole.is_one_at_a_time() => {
+            let least = whole.without_and_without_waking(obstacle, supply);
+            (least, whole.without(obstacle, supply, false).max(least))
         }
         // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait may go with the lock.
-        Obstacle::Gil | Obstacle::Locks if whole.is_one_at_a_time() => {
-            let at_once = over_all(&|moment| moment.without_and_without_waking(obstacle, supply));
-            (at_once, over_all(&|moment| moment.without(obstacle, supply, false)).max(at_once))
-        }
         Obstacle::Gil | Obstacle::Locks | Obstacle::KernelLocks => (
-            over_all(&|moment| moment.without_and_without_waking(obstacle, &supply.without_few_others()))
-                .max(needs(|times| times.on_cpu_ns)),
-            coarse
-                .iter()
-                .map(|moment| moment.without(obstacle, supply, true))
-                .sum::<f64>()
-                .max(over_all(&|moment| moment.without(obstacle, supply, false)))
-                .max(needs(|times| times.on_cpu_ns + times.transit_ns)),
+            over(fine, &|moment| moment.without_and_without_waking(obstacle, &few_others)).max(on_cpu),
+            over(coarse, &|moment| moment.without(obstacle, supply, true))
+                .max(over(fine, &|moment| moment.without(obstacle, supply, false)))
+                .max(at_work),
         ),
-        // What is not explained may have to do with the obstacle or not.
+        // Who has to wait for its turn, or for the next period, does nothing at all for a while. What is not explained may have to do with
+        // the obstacle or not.
         Obstacle::Quota | Obstacle::Mask | Obstacle::Others => (
-            over_all(&|moment| moment.explained(Some(obstacle), &supply.without_few_others(), false))
-                .max(needs(|times| times.on_cpu_ns)),
-            over_all(&|moment| moment.without(obstacle, supply, true)).max(needs(|times| times.on_cpu_ns + times.transit_ns)),
+            over(coarse, &|moment| moment.explained(Some(obstacle), &few_others, false)).max(on_cpu),
+            over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work),
         ),
     };
     let start_ns = match obstacle {
@@ -156,7 +150,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, sums: &[Sums]
     let without_start_ns = ns(most * MOST).max(least_ns);
     let most_ns = (without_start_ns + start_ns).min(window.wall_ns);
     let what_if = WhatIf { obstacle, least_ns, most_ns, start_ns: most_ns - without_start_ns };
-    let brings_something = least < wall * (1.0 - WORTH_SAYING / 10.0) && is_waited_for(obstacle, &whole);
+    let brings_something = least < wall * (1.0 - SAVES_NOTHING) && is_waited_for(obstacle, whole);
     brings_something.then_some(what_if)
 }
 
@@ -257,7 +251,7 @@ struct Sums {
     outside: f64,
     /// What these wait for locks.
     waits_for_locks: f64,
-    /// The most that one worker needs for itself, with and without its waits outside.
+    /// The most that one worker needs for itself, its waits outside included.
     need: f64,
     /// Mean number of CPUs that others had.
     others: f64,
@@ -298,10 +292,15 @@ impl Sums {
             }
         }
         if window.foreign_ns > 0 {
-            let capacity_ns = moment.length_ns * window.online_cores;
-            let foreign_ns = capacity_ns.saturating_sub(moment.idle_ns + on_cpu_ns);
-            sums.others =
-                if window.moments.is_empty() { window.mean(window.foreign_ns) } else { ratio(foreign_ns, moment.length_ns) };
+            let others_ns =
+                |length_ns: u64, idle_ns: u64, own_ns: u64| (length_ns * window.online_cores).saturating_sub(idle_ns + own_ns);
+            // All but the tracer's own, which is known for the whole window only.
+            let but_own = share(window.foreign_ns, others_ns(window.wall_ns, window.idle_ns, window.times.on_cpu_ns));
+            sums.others = if window.moments.is_empty() {
+                window.mean(window.foreign_ns)
+            } else {
+                ratio(others_ns(moment.length_ns, moment.idle_ns, on_cpu_ns), moment.length_ns) * but_own
+            };
         }
         sums
     }
@@ -315,21 +314,6 @@ impl Sums {
     fn is_one_at_a_time(&self) -> bool {
         let idle = self.wall - self.busy();
         (MOSTLY * idle..=ONE_AT_A_TIME * self.wall).contains(&self.outside) && self.waits_for_locks >= self.wall
-    }
-
-    /// Of moments that are as long as several timeslices and periods.
-    fn coarse(window: &Window, workers: &Workers) -> Vec<Sums> {
-        let mut coarse: Vec<Moment> = Vec::new();
-        for moment in window.moments.iter().cloned() {
-            match coarse.last_mut() {
-                Some(last) if last.length_ns < COARSE_NS => last.join(moment),
-                _ => coarse.push(moment),
-            }
-        }
-        if coarse.is_empty() {
-            coarse.push(window.whole());
-        }
-        coarse.iter().map(|moment| Sums::of(moment, window, workers)).collect()
     }
 
     /// How long it would have taken. What the sums do not explain of the moment as it was, they do not explain of it as it would be.
@@ -375,6 +359,18 @@ impl Sums {
         let needed = if with_needs && gone != Some(Obstacle::TooFewThreads) { self.need } else { 0.0 };
         (at_rest + at_work).max(needed).min(self.wall)
     }
+}
+
+/// The moments, put together until each is long enough.
+fn coarse(moments: &[Moment]) -> Vec<Moment> {
+    let mut coarse: Vec<Moment> = Vec::new();
+    for moment in moments {
+        match coarse.last_mut() {
+            Some(last) if last.length_ns < COARSE_NS => last.join(moment.clone()),
+            _ => coarse.push(moment.clone()),
+        }
+    }
+    coarse
 }
 
 /// What a thread waits for that no other thread of its program ends, as a rule.

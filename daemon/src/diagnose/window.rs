@@ -11,7 +11,6 @@ use crate::capture::interpreters::Python;
 use crate::capture::run::Run;
 use crate::capture::snapshot::{Tgid, Thread, Tid, Times};
 use crate::units::rounded;
-use crate::untrusted::harmless;
 
 /// Reasons to be blocked that no other thread of the program ends, as a rule.
 const OUTSIDE: [Reason; 4] = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
@@ -66,12 +65,6 @@ impl Ledger {
             epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
             ..self.clone()
         }
-    }
-
-    /// Its name, harmless.
-    pub(super) fn comm(&self) -> String {
-        let end = self.comm.iter().position(|&byte| byte == 0).unwrap_or(self.comm.len());
-        harmless(&String::from_utf8_lossy(&self.comm[..end]))
     }
 
     /// On a CPU or waiting for one.

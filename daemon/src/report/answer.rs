@@ -33,6 +33,7 @@ pub(crate) fn model(diagnosis: &Diagnosis) -> schema::Model {
             .map(|what_if| schema::WhatIf {
                 cause: what_if.obstacle.name().to_owned(),
                 wall_seconds: [rounded_seconds(what_if.least_ns), rounded_seconds(what_if.most_ns)],
+                is_limit: diagnosis.limit.obstacle() == Some(what_if.obstacle),
             })
             .collect(),
         estimate: without_limit(diagnosis).filter(|what_if| what_if.obstacle == Obstacle::Gil).map(|what_if| {

@@ -351,6 +351,9 @@ pub struct WhatIf {
     pub cause: String,
     /// Least and most wall time.
     pub wall_seconds: [f64; 2],
+    /// It is what the limit stands for.
+    #[serde(default)]
+    pub is_limit: bool,
 }
 
 /// Wall times that the ledger of the threads predicts for the same work done otherwise.

@@ -22,9 +22,9 @@ pub(super) type Block = Vec<String>;
 /// Every section that stands above the core map, in reading order.
 pub(super) fn all(report: &RunReport, picture: Option<&Picture>, options: &Options) -> Vec<Block> {
     vec![
+        cores(report, options),
         parallelism(report, options),
         model(report, options),
-        cores(report, options),
         time(report, options),
         switches(report, options),
         latency(report, options),
@@ -98,20 +98,14 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
 /// What the limit costs, and what to do about it, a line each; empty if there is nothing to say.
 pub(super) fn advice(report: &RunReport) -> Vec<String> {
     let model = &report.model;
-    // What stands for several limits.
-    let cause = match model.limit.as_str() {
-        "priority" => "others",
-        "bottleneck" => "too_few_threads",
-        limit => limit,
-    };
-    let is_worth_it = |what_if: &&WhatIf| what_if.cause == cause && what_if.wall_seconds[1] < report.wall_seconds;
+    let is_worth_it = |what_if: &&WhatIf| what_if.is_limit && what_if.wall_seconds[1] < report.wall_seconds;
     let gain = model.what_if.iter().find(is_worth_it).map(|what_if| {
         let [least, most] = what_if.wall_seconds.map(duration);
         let range = if least == most { format!("about {least}") } else { format!("{least} to {most}") };
         format!(
             "By the threads' own time, it would take {range} instead of {} {}.",
             duration(report.wall_seconds),
-            without(&model.limit)
+            without(&what_if.cause)
         )
     });
     let advice = (!model.advice.is_empty()).then(|| harmless(&model.advice));

@@ -24,6 +24,21 @@ fn samples_read_as_they_did() {
     }
 }
 
+/// One obstacle may stand for several limits.
+#[test]
+fn a_gain_is_told_by_what_would_be_gone() {
+    for (limit, cause, words) in [
+        ("priority", "others", "without the other programs."),
+        ("bottleneck", "too_few_threads", "if all of its work could be divided."),
+    ] {
+        let mut report = sample(GIL);
+        report.model.limit = limit.to_owned();
+        report.model.what_if = vec![schema::WhatIf { cause: cause.to_owned(), wall_seconds: [1.0, 2.0], is_limit: true }];
+        let text = render(&report, &Options::default());
+        assert!(text.contains(&format!("it would take 1.00 s to 2.00 s instead of 4.00 s {words}")), "{text}");
+    }
+}
+
 #[test]
 fn details_that_were_not_read_are_noted_without_a_warning_about_the_figures() {
     let noted = |by_reason: &[(&str, u64)], total| {

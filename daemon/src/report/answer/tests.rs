@@ -22,7 +22,7 @@ fn programs_are_told_as_they_were() {
             model(&diagnose(&described(window)));
         let _ = writeln!(text, "  {name}, {}, {limit}: {}", percent(confidence), evidence.join("; "));
         let _ = writeln!(text, "  {}", [sentence, advice].join(" ").trim());
-        for schema::WhatIf { cause, wall_seconds } in what_if {
+        for schema::WhatIf { cause, wall_seconds, .. } in what_if {
             let [least, most] = wall_seconds.map(duration);
             let _ = writeln!(text, "  {least} to {most} without {cause}");
         }

@@ -40,8 +40,8 @@ impl Figures {
         let (on_cpu_ns, runnable_ns) = (window.times.on_cpu_ns, window.times.runnable_ns());
         let has_short_lived_workers = window.has_short_lived_workers();
         let (mut slight, mut processes) = (0, HashMap::new());
-        for ledger in &window.ledgers {
-            let matters = has_short_lived_workers || !window.is_short_lived(ledger);
+        for (number, ledger) in window.ledgers.iter().enumerate() {
+            let matters = has_short_lived_workers || !window.is_short_lived(ledger) || workers.numbers.contains(&number);
             slight += u64::from(!matters);
             *processes.entry(ledger.tgid).or_insert(false) |= matters;
         }

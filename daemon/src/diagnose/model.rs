@@ -91,7 +91,7 @@ fn decide(window: &Window, workers: &Workers, figures: &Figures, evidence: &mut 
     if workers.processes.is_empty() || hardly_runs && !switches_often && !is_over {
         return (ModelName::Idle, 0.9);
     }
-    if figures.workers > 1 && window.mean(workers.times.total_ns()) < ONE_AFTER_ANOTHER {
+    if figures.workers > 1 && workers.mean_alive() < ONE_AFTER_ANOTHER {
         evidence.push(Evidence::OneAfterAnother);
         return (ModelName::Serial, 0.8);
     }

@@ -43,7 +43,11 @@ pub(crate) fn described(text: &str) -> Window {
     for threads in parts {
         let count = threads.split_once("x ").and_then(|(count, _)| count.parse().ok()).unwrap_or(1);
         for _ in 0..count {
-            ledgers.push(described_thread(threads, 10 + u32::try_from(ledgers.len()).unwrap()));
+            let mut ledger = described_thread(threads, 10 + u32::try_from(ledgers.len()).unwrap());
+            if threads.split(' ').any(|word| word == "next") {
+                ledger.begin_ns = ledgers.last().map_or(0, Ledger::end_ns);
+            }
+            ledgers.push(ledger);
         }
     }
     let mut window = on(number(host[0]), ledgers);
@@ -83,6 +87,8 @@ fn described_thread(text: &str, own_process: u32) -> Ledger {
     while let Some(word) = words.next() {
         match word.split_once('=').unwrap_or((word, "")) {
             ("main", _) => ledger.is_main = true,
+            // Seen to where it is known which one went before.
+            ("next", _) => {}
             ("process", _) => (ledger.tgid, ledger.is_main) = (Tgid(own_process), true),
             ("of", pid) => ledger.tgid = Tgid(number(pid)),
             ("ended", _) => ledger.has_ended = true,
@@ -94,6 +100,7 @@ fn described_thread(text: &str, own_process: u32) -> Ledger {
             ("epoll", count) => ledger.epoll_waits = number(count),
             ("yields", count) => ledger.yielded = number(count),
             ("loop", _) => ledger.has_loop = true,
+            ("from", seconds) => ledger.begin_ns = ns(number(seconds)),
             ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
             ("wait", _) => ledger.times.preempt_wait_ns = ns(number(words.next().unwrap())),
             (count, _) if count.ends_with('x') && count != Reason::Futex.name() => {}
@@ -115,13 +122,13 @@ fn number<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
 prop_compose! {
     fn any_ledger()(
         tgid in 1_u32..4, is_main: bool, seconds in prop::array::uniform7(prop_oneof![2 => 0.0..4.0_f64, 1 => Just(0.0)]), has_ended: bool,
-        voluntary in 0_u64..10_000, epoll in 0_u64..=100,
+        voluntary in 0_u64..10_000, epoll in 0_u64..=100, begin in 0.0..4.0_f64,
     ) -> Ledger {
         let [on_cpu, runnable, blocked @ ..] = seconds;
         let reasons = [Reason::Gil, Reason::Futex, Reason::Sleep, Reason::Poll, Reason::ChildWait];
         let blocked: Vec<_> = reasons.into_iter().zip(blocked).collect();
         let epoll_waits = voluntary * epoll / 100;
-        Ledger { tgid: Tgid(tgid), is_main, has_ended, voluntary, epoll_waits, ..thread([on_cpu, runnable], &blocked) }
+        Ledger { tgid: Tgid(tgid), is_main, has_ended, voluntary, epoll_waits, begin_ns: ns(begin), ..thread([on_cpu, runnable], &blocked) }
     }
 }
 

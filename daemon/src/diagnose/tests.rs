@@ -15,6 +15,7 @@ use crate::capture::snapshot::{Tid, Times};
 fn scaled(window: &Window, factor: u64) -> Window {
     let times = |times: &Times| std::iter::repeat_n(times, usize::try_from(factor).unwrap_or(0)).sum();
     let ledger = |ledger: &Ledger| Ledger {
+        begin_ns: ledger.begin_ns * factor,
         times: times(&ledger.times),
         voluntary: ledger.voluntary * factor,
         yielded: ledger.yielded * factor,

@@ -76,7 +76,8 @@ impl WhatIfs {
             .filter(|obstacle| supply.has(*obstacle))
             .filter_map(|obstacle| predict(obstacle, window, workers, &seen, &supply))
             .collect();
-        all.sort_by_key(|what_if| what_if.least_ns + what_if.most_ns);
+        // What differs by less than the sums are exact to comes in the order of the obstacles, not in that of roundings.
+        all.sort_by_key(|what_if| 1000 * u128::from(what_if.middle_ns()) / u128::from(window.wall_ns.max(1)));
         let part = |of: &dyn Fn(&Sums) -> f64| over(&seen.fine, of) / window.wall_ns.max(1) as f64;
         WhatIfs { all, busy: part(&Sums::busy), unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true)) }
     }
@@ -88,9 +89,14 @@ impl WhatIfs {
 }
 
 impl WhatIf {
-    /// The part of the wall time that would be saved, in the middle of the range; what starting costs counts for little in a longer run.
+    /// The part of the wall time that would be saved, in the middle of the range.
     pub(super) fn gain(&self, window: &Window) -> f64 {
-        1.0 - share(self.least_ns.midpoint(self.most_ns.saturating_sub(self.start_ns)), window.wall_ns)
+        1.0 - share(self.middle_ns(), window.wall_ns)
+    }
+
+    /// Of the range without what starting costs: that counts for little in a longer run.
+    fn middle_ns(&self) -> u64 {
+        self.least_ns.midpoint(self.most_ns.saturating_sub(self.start_ns))
     }
 }
 
@@ -186,6 +192,8 @@ struct Supply {
     mask: Option<f64>,
     quota: Option<f64>,
     has_others: bool,
+    /// There is more than one, so that threads could run beside each other.
+    has_several: bool,
     /// Other programs that have fewer CPUs than this come and go.
     least_others: f64,
 }
@@ -199,6 +207,7 @@ impl Supply {
             mask: window.cores_in_masks.filter(|_| window.cores() < window.given_cores()).map(|cores| cores.max(1.0)),
             quota: quota.map(|quota| quota.limit.cpus()),
             has_others: window.mean(window.foreign_ns) >= HOST_NOTABLE,
+            has_several: window.cores() > 1,
             least_others: HOST_NOTABLE,
         }
     }
@@ -213,7 +222,9 @@ impl Supply {
             Obstacle::Quota => self.quota.is_some(),
             Obstacle::Mask => self.mask.is_some(),
             Obstacle::Others => self.has_others,
-            _ => true,
+            // On one core, more threads that can run would gain only what they take from other programs.
+            Obstacle::Gil | Obstacle::TooFewThreads => self.has_several,
+            Obstacle::Locks | Obstacle::KernelLocks => true,
         }
     }
 

@@ -23,6 +23,8 @@ pub(crate) struct Ledger {
     pub(crate) is_main: bool,
     /// What its process has for locks, if that is a Python.
     pub(crate) python: Option<Python>,
+    /// When its life in the window began, on any clock that all ledgers share.
+    pub(crate) begin_ns: u64,
     /// Where its time went; the parts sum to its life.
     pub(crate) times: Times,
     /// It has ended: what it did is all it had to do.
@@ -45,6 +47,7 @@ impl Ledger {
             tgid: thread.tgid(),
             is_main: thread.tid().0 == thread.tgid().0,
             python,
+            begin_ns: thread.record.start_ns,
             times: thread.times(now_ns),
             has_ended: thread.has_ended(),
             voluntary: thread.record.voluntary,
@@ -59,12 +62,18 @@ impl Ledger {
     #[must_use]
     pub(crate) fn since(&self, before: &Ledger) -> Ledger {
         Ledger {
+            begin_ns: before.end_ns(),
             times: self.times.since(&before.times),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
             yielded: self.yielded.saturating_sub(before.yielded),
             epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
             ..self.clone()
         }
+    }
+
+    /// When its life in the window ended.
+    pub(super) fn end_ns(&self) -> u64 {
+        self.begin_ns + self.times.total_ns()
     }
 
     /// On a CPU or waiting for one.

@@ -7,7 +7,7 @@ use schedscope_ebpf::blocked::Reason;
 use super::thresholds::{
     HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY, ONLOOKER_SHARE, WORKER_SHARE,
 };
-use super::window::{Ledger, Window, share};
+use super::window::{Ledger, Window, ratio, share};
 use crate::capture::interpreters::Python;
 use crate::capture::snapshot::{Tgid, Times};
 
@@ -87,6 +87,19 @@ impl Workers<'_> {
     /// All of them share one GIL.
     pub(super) fn have_one_gil(&self) -> bool {
         matches!(self.processes.as_slice(), [process] if process.has_one_gil())
+    }
+
+    /// How many of them were alive, on average over the time in which any was: what a program did before they came, or from one crew of
+    /// them to the next, says nothing of how many work at a time.
+    pub(super) fn mean_alive(&self) -> f64 {
+        let mut lives: Vec<(u64, u64)> = self.iter().map(|worker| (worker.begin_ns, worker.end_ns())).collect();
+        lives.sort_unstable();
+        let (mut any_ns, mut until_ns) = (0, 0);
+        for (begin_ns, end_ns) in lives {
+            any_ns += end_ns.saturating_sub(begin_ns.max(until_ns));
+            until_ns = until_ns.max(end_ns);
+        }
+        ratio(self.times.total_ns(), any_ns)
     }
 
     /// Of the workers' lives, the part that they were blocked for this reason.

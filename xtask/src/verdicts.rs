@@ -21,7 +21,7 @@ use anyhow::{Context, Result, ensure};
 use judge::{Case, Measured, Report, Totals, judge};
 use manifest::{CommandLine, Manifest, Pair};
 use programs::Programs;
-use surroundings::{Need, Quota, Spinners};
+use surroundings::{Need, Others, Quota, Spinners};
 
 use crate::outcome::{Counts, Outcome};
 use crate::workspace::{build_debug, date, require_root, root, write};
@@ -34,6 +34,9 @@ const PAGE: &str = "docs/verdicts.md";
 const CURES: usize = 3;
 /// Times that a sick program is run in the tests before its verdict is wrong.
 const TRIES: usize = 2;
+/// Share of the CPUs that other programs may have where none is meant to run, and times that a program is run to find them at rest.
+const QUIET: f64 = 0.1;
+const QUIET_TRIES: usize = 5;
 /// Other programs beside a pair, as a percentage of the CPUs.
 const LOAD: usize = 100;
 
@@ -163,7 +166,12 @@ impl Corpus {
     /// Both programs of a pair beside others, of which there are these percentages of the CPUs. `quiet` is what the sick one took before,
     /// without the load.
     fn case(&self, pair: &Pair, [beside_sick, beside_cure]: [usize; 2], quiet: Option<Duration>) -> Result<Case> {
-        let report = self.trace(pair, beside_sick, if quiet.is_some() { "load" } else { "quiet" })?;
+        let is_alone = quiet.is_none() && pair.others.is_none();
+        let report = if is_alone {
+            self.trace_alone(pair)?
+        } else {
+            self.trace(pair, beside_sick, if quiet.is_some() { "load" } else { "quiet" })?
+        };
         let cure = match &pair.cure {
             Some(cure) if pair.compare => Some(self.median(cure, CURES, beside_cure)),
             Some(cure) if quiet.is_none() => Some(self.median(cure, 1, beside_cure)),
@@ -176,9 +184,36 @@ impl Corpus {
     /// The median of the wall times of a command.
     fn median(&self, command: &CommandLine, runs: usize, percent_of_cpus: usize) -> Result<Duration> {
         let _spinners = Spinners::start(percent_of_cpus)?;
-        let mut times = (0..runs).map(|_| self.programs.time(&command.words)).collect::<Result<Vec<Duration>>>()?;
+        let time = || self.programs.time(&command.words);
+        let time = || if percent_of_cpus == 0 { self.time_alone(time) } else { time() };
+        let mut times = (0..runs).map(|_| time()).collect::<Result<Vec<Duration>>>()?;
         times.sort();
         Ok(times[runs / 2])
+    }
+
+    /// The same of the first run that others leave the CPUs to; of the last one if none is. That is decided by what they had, and not by
+    /// what is said.
+    fn trace_alone(&self, pair: &Pair) -> Result<Report> {
+        let mut report = self.trace(pair, 0, "quiet")?;
+        for _ in 1..QUIET_TRIES {
+            if report.share_of_others() < QUIET {
+                break;
+            }
+            report = self.trace(pair, 0, "quiet")?;
+        }
+        Ok(report)
+    }
+
+    /// How long a command takes while others leave the CPUs to it, as [`Corpus::trace_alone`] does.
+    fn time_alone(&self, run: impl Fn() -> Result<Duration>) -> Result<Duration> {
+        let mut tries = 1..=QUIET_TRIES;
+        loop {
+            let (others, is_last) = (Others::watch()?, tries.next() == Some(QUIET_TRIES));
+            let time = run()?;
+            if is_last || others.share(self.cpus)? < QUIET {
+                return Ok(time);
+            }
+        }
     }
 
     /// What schedscope says of the sick program.

@@ -8,6 +8,7 @@
 //! | [`timeline`], [`history`] | which thread was on which CPU over time, and what each did meanwhile |
 //! | [`session`] | one traced workload from its first event to its [`run::Run`] |
 //! | [`allowance`] | which CPUs a program may use, and how much of them |
+//! | [`own_pipes`] | which threads wait for nobody outside, where all stand still |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
 //! | [`reader`] | the process of its own that looks at strangers' |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
@@ -23,6 +24,7 @@ pub(crate) mod history;
 pub(crate) mod inherited;
 pub mod interpreters;
 pub mod kernel;
+pub(crate) mod own_pipes;
 pub mod preflight;
 pub mod python;
 pub mod quiescent;

@@ -1,13 +1,13 @@
 //! One traced workload over its whole window, typed and in nanoseconds: what diagnosis, verification and report are made from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Allowance;
 use super::history::History;
 use super::interpreters::Interpreters;
-use super::snapshot::{Losses, Tgid, Thread};
+use super::snapshot::{Losses, Tgid, Thread, Tid};
 use super::timeline::Timeline;
 use super::totals::Totals;
 
@@ -51,6 +51,8 @@ pub struct Run {
     pub(crate) threads_forgotten: u64,
     pub(crate) interpreters: Interpreters,
     pub(crate) allowance: Allowance,
+    /// Threads that waited for a pipe that only the program has, in a standstill; by [`Thread::key`].
+    pub(crate) waiting_for_own_pipes: HashSet<(Tid, u64)>,
     pub(crate) losses: Losses,
     /// Samples for the core map.
     pub(crate) timeline: Timeline,
@@ -129,6 +131,7 @@ pub(crate) mod tests {
             threads_forgotten: 0,
             interpreters: Interpreters::default(),
             allowance: Allowance::default(),
+            waiting_for_own_pipes: HashSet::new(),
             losses: Losses::default(),
             timeline: Timeline::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),
             history: History::starting(&Snapshot { taken_ns: SECOND, ..Snapshot::default() }),

@@ -10,6 +10,7 @@ use super::allowance::Watch;
 use super::history::History;
 use super::interpreters::Interpreters;
 use super::kernel::{Depth, KernelError, Sizes, Tracer, now_ns};
+use super::own_pipes::OwnPipes;
 use super::preflight::kernel_release_name;
 use super::run::{HostCounters, HostSwitches, Run, Subject};
 use super::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
@@ -39,6 +40,7 @@ pub struct Session {
     history: History,
     interpreters: Interpreters,
     allowance: Watch,
+    own_pipes: OwnPipes,
     ended: Vec<Thread>,
     forgotten: u64,
     begin_ns: u64,
@@ -83,6 +85,7 @@ impl Session {
             history: History::starting(&first),
             interpreters: Interpreters::default(),
             allowance: Watch::new(),
+            own_pipes: OwnPipes::default(),
             ended: Vec::new(),
             forgotten: 0,
             begin_ns: first.taken_ns,
@@ -139,6 +142,7 @@ impl Session {
         let snapshot = self.tracer.snapshot(Depth::Threads)?;
         self.locate_locks(&snapshot);
         self.allowance.update(&snapshot);
+        self.own_pipes.update(&snapshot);
         let took_ns = now_ns().saturating_sub(snapshot.taken_ns);
         self.take(snapshot);
         Ok(Duration::from_nanos(self.timeline.bin_ns.max(took_ns * u64::from(SAMPLING_BUDGET))).min(MAX_PAUSE))
@@ -203,6 +207,7 @@ impl Session {
             threads_forgotten: self.forgotten,
             interpreters: self.interpreters,
             allowance,
+            waiting_for_own_pipes: self.own_pipes.finish(),
             losses,
             timeline: self.timeline,
             history: self.history,

@@ -217,6 +217,8 @@ impl Bottleneck {
 pub(crate) struct Hung {
     /// Those that waited.
     pub(crate) threads: u64,
+    /// They waited for pipes, and not for locks only.
+    pub(crate) for_pipes: bool,
     /// How long.
     pub(crate) for_ns: u64,
 }
@@ -237,11 +239,22 @@ impl Hung {
             blocked[*number] = [blocked[*number], *times].iter().sum();
         }
         let is_mostly = |times: &Times, reason| times.blocked(reason) > 0 && share(times.blocked(reason), for_ns) >= MOSTLY;
-        let threads = blocked.iter().filter(|times| is_mostly(times, Reason::Futex)).count() as u64;
-        let has_clock = blocked.iter().any(|times| {
-            [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk].into_iter().any(|reason| is_mostly(times, reason))
-        });
-        (for_ns >= STANDSTILL_NS && share(for_ns, window.wall_ns) >= STANDS_STILL && threads > 1 && !has_clock)
-            .then_some(Hung { threads, for_ns })
+        let is_own = |number: usize| window.waiting_for_own_pipes.contains(&number);
+        let waits = |(number, times): (usize, &Times), reason| {
+            is_mostly(times, reason) && !(reason == Reason::PipeSocket && is_own(number))
+        };
+        let has_own_pipe = |(number, times): (usize, &Times)| is_own(number) && is_mostly(times, Reason::PipeSocket);
+        let each = || blocked.iter().enumerate();
+        let for_pipes = each().any(has_own_pipe);
+        // A parent that waits for the end of a child waits with it.
+        let inside = |one| waits(one, Reason::Futex) || has_own_pipe(one) || for_pipes && waits(one, Reason::ChildWait);
+        let threads = each().filter(|one| inside(*one)).count() as u64;
+        let outside = [Reason::Sleep, Reason::Poll, Reason::PipeSocket, Reason::Disk];
+        let has_clock = each().any(|one| outside.into_iter().any(|reason| waits(one, reason)));
+        (for_ns >= STANDSTILL_NS && share(for_ns, window.wall_ns) >= STANDS_STILL && threads > 1 && !has_clock).then_some(Hung {
+            threads,
+            for_pipes,
+            for_ns,
+        })
     }
 }

@@ -229,10 +229,20 @@ fn a_standstill_is_told_unless_somebody_waits_for_a_clock() {
         (&[(0.5, Reason::Futex), (0.1, Reason::Futex)], &[(0.0, Reason::Futex), (0.0, Reason::Futex)]);
     let clock: &[_] = &[(0.0, Reason::Sleep), (0.0, Reason::Futex)];
     let of = |moments: &[&[(f64, Reason)]]| diagnose(&in_moments(crew(2, 2), moments)).limit;
-    assert_eq!(of(&[busy, still, still, busy]), Limit::Hung(Hung { threads: 2, for_ns: 1_000_000_000 }));
+    assert_eq!(of(&[busy, still, still, busy]), Limit::Hung(Hung { threads: 2, for_pipes: false, for_ns: 1_000_000_000 }));
     assert_eq!(of(&[busy, busy, busy, still]).name(), "hung", "a quarter of the window");
     assert_ne!(of(&[busy, busy, busy, busy, still]).name(), "hung", "a fifth of it");
     assert_ne!(of(&[busy, clock, clock, busy]).name(), "hung");
+}
+
+#[test]
+fn who_waits_for_a_pipe_that_nobody_else_has_hangs_too() {
+    let (busy, still): (&[_], &[_]) =
+        (&[(0.5, Reason::PipeSocket), (0.1, Reason::ChildWait)], &[(0.0, Reason::PipeSocket), (0.0, Reason::ChildWait)]);
+    let mut window = in_moments(crew(2, 2), &[busy, still, still, busy]);
+    assert_ne!(diagnose(&window).limit.name(), "hung", "somebody else may write to it");
+    window.waiting_for_own_pipes.insert(0);
+    assert_eq!(diagnose(&window).limit, Limit::Hung(Hung { threads: 2, for_pipes: true, for_ns: 1_000_000_000 }));
 }
 
 fn bystander(has_ended: bool) -> Ledger {

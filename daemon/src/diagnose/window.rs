@@ -1,6 +1,6 @@
 //! What the engine judges: a program over a window, in nanoseconds.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use schedscope_ebpf::blocked::Reason;
 
@@ -122,6 +122,8 @@ pub(crate) struct Window {
     /// Threads without a ledger, because there were too many.
     pub(crate) forgotten: u64,
     pub(crate) ledgers: Vec<Ledger>,
+    /// Ledgers of threads that waited for a pipe that only the program has, in a standstill.
+    pub(crate) waiting_for_own_pipes: HashSet<usize>,
     /// The window from one sample to the next, with what each ledger's thread did; empty if that was not kept.
     pub(crate) moments: Vec<Moment>,
 }
@@ -134,6 +136,8 @@ impl Window {
             has_loop: run.allowance.loops.contains(&thread.tgid()),
             ..Ledger::of(thread, run.taken_ns, python(thread))
         });
+        let waits = |thread: &Thread| run.waiting_for_own_pipes.contains(&thread.key());
+        let waiting_for_own_pipes = run.threads.iter().enumerate().filter(|(_, thread)| waits(thread));
         Window {
             wall_ns: run.wall_ns(),
             times: run.totals.times,
@@ -151,6 +155,7 @@ impl Window {
             is_incomplete: run.losses.missing() > 0 || run.threads_forgotten > 0,
             forgotten: run.threads_forgotten,
             ledgers: ledgers.collect(),
+            waiting_for_own_pipes: waiting_for_own_pipes.map(|(number, _)| number).collect(),
             moments: moments_of(run),
         }
     }

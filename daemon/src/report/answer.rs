@@ -240,7 +240,8 @@ fn masked(figures: &Figures) -> String {
 fn hangs(hung: Hung, figures: &Figures) -> String {
     let Number { s, .. } = number(figures);
     let (time, waiting) = (duration(seconds(hung.for_ns)), grouped(hung.threads));
-    format!("{} stand{s} still: none ran for {time}, while {waiting} waited for locks or other threads.", subject(figures))
+    let what = if hung.for_pipes { "pipes that nobody else has, or for each other" } else { "locks or other threads" };
+    format!("{} stand{s} still: none ran for {time}, while {waiting} waited for {what}.", subject(figures))
 }
 
 /// "3 threads want 2.99 cores and get 1.98 of 2: 3 of them yield 400,000 times a second instead of waiting, with 99 % of the CPU time."
@@ -433,6 +434,10 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
         Advice::ShareLessInTheKernel => {
             "Its threads change one thing in the kernel in turn, such as their address space or a file: change it less often, or use \
              processes or files of their own."
+                .to_owned()
+        }
+        Advice::FindTheCycle if matches!(diagnosis.limit, Limit::Hung(hung) if hung.for_pipes) => {
+            "Read what the other one writes while you write to it or wait for its end: a pipe that is full stops who writes to it."
                 .to_owned()
         }
         Advice::FindTheCycle => {

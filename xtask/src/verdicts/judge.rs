@@ -100,7 +100,7 @@ pub(super) struct Report {
 
 impl Report {
     /// The share of the CPUs that other programs had.
-    fn share_of_others(&self) -> f64 {
+    pub(super) fn share_of_others(&self) -> f64 {
         self.host.foreign.0.div_duration_f64(self.wall * self.cpus.online)
     }
 }

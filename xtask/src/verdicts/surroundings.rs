@@ -9,6 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use procfs::process::Process;
+use procfs::{CurrentSI, KernelStats, ticks_per_second};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde::Deserialize;
@@ -90,6 +92,38 @@ impl Drop for Spinners {
             let _ = thread.join();
         }
     }
+}
+
+/// What the CPUs do while a command runs, to the tick.
+pub(super) struct Others {
+    begin: Instant,
+    busy: f64,
+    own: f64,
+}
+
+impl Others {
+    pub(super) fn watch() -> Result<Self> {
+        Ok(Self { begin: Instant::now(), busy: busy_seconds()?, own: children_seconds()? })
+    }
+
+    /// The share of so many CPUs that programs had which this one has not started and waited for, or the hypervisor.
+    pub(super) fn share(&self, cpus: usize) -> Result<f64> {
+        let others = busy_seconds()? - self.busy - (children_seconds()? - self.own);
+        Ok(others / (self.begin.elapsed().as_secs_f64() * cpus as f64))
+    }
+}
+
+/// CPU time of all but the idle tasks since the host started.
+fn busy_seconds() -> Result<f64> {
+    let total = KernelStats::current().context("cannot read /proc/stat")?.total;
+    let stolen = [total.irq, total.softirq, total.steal].into_iter().flatten().sum::<u64>();
+    Ok((total.user + total.nice + total.system + stolen) as f64 / ticks_per_second() as f64)
+}
+
+/// CPU time of the children of this program that have ended.
+fn children_seconds() -> Result<f64> {
+    let stat = Process::myself().and_then(|own| own.stat()).context("cannot read /proc/self/stat")?;
+    Ok((stat.cutime + stat.cstime) as f64 / ticks_per_second() as f64)
 }
 
 /// The directory of the controller, and whether it is of the second version.

@@ -41,12 +41,12 @@ fn update(live: &mut Live, second: u64, threads: Vec<Thread>, totals: &[Totals],
 fn a_workload_is_named_by_what_it_does_and_not_by_what_it_did_before() {
     let mut live = Live::default();
     let mut then = |second, seconds: &[u64]| {
-        let life = |seconds| {
-            let mut life = on_cpu(seconds);
-            life.blocked_ns[Reason::Sleep as usize] = (second - seconds) * SECOND_NS;
-            life
+        let whole = |seconds| {
+            let mut times = on_cpu(seconds);
+            times.blocked_ns[Reason::Sleep as usize] = (second - seconds) * SECOND_NS;
+            times
         };
-        let threads = (1..).zip(seconds).map(|(tid, seconds)| thread(tid, 1, life(*seconds), second * SECOND_NS)).collect();
+        let threads = (1..).zip(seconds).map(|(tid, seconds)| thread(tid, 1, whole(*seconds), second * SECOND_NS)).collect();
         update(&mut live, second, threads, &[Totals::default(), totals(on_cpu(seconds.iter().sum()))], HashMap::new());
         (live.of(WorkloadId(1)), live.last(WorkloadId(1)).map(|last| last.diagnosis.model))
     };

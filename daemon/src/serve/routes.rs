@@ -8,6 +8,8 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 
 use super::clients::{Client, Phase};
 use super::handle::{LoopHandle, Request};
@@ -29,6 +31,8 @@ pub(super) fn router(handle: LoopHandle, is_local: bool, web: Arc<WebConfig>) ->
         .route("/status", get(status))
         .route("/healthz", get(healthz))
         .with_state(handle.clone())
+        // Series differ in their labels' values only. What a better level saves is less than what it costs.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest))
         .layer(from_fn_with_state(Arc::clone(&web), authorized));
     let router = if is_local { router.layer(from_fn_with_state((handle, Arc::clone(&web)), has_loopback_host)) } else { router };
     router.layer(from_fn_with_state(web, with_headers))

@@ -1,7 +1,9 @@
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use flate2::read::GzDecoder;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -27,6 +29,24 @@ pub(super) async fn ask_from(from: Ipv4Addr, address: SocketAddr, request: &str)
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+#[tokio::test]
+async fn who_takes_compressed_text_gets_it_compressed() {
+    const TEXT: &str = "many of these differ in a label's value only\nmany of these differ in a label's value only\n";
+    let (address, _) = start_plain(Ok(TEXT));
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\nAccept-Encoding: gzip\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let body = 4 + answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8(answer[..body].to_vec()).unwrap();
+    assert!(head.contains("content-encoding: gzip\r\n") && head.contains("content-type: text/plain; version=0.0.4"), "{head}");
+    let mut text = String::new();
+    GzDecoder::new(&answer[body..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, TEXT);
+    let plain = get(address, "/metrics").await;
+    assert!(!plain.contains("content-encoding") && plain.ends_with(TEXT), "{plain}");
 }
 
 /// Serves on the test's own runtime, with a loop that answers every request at once.

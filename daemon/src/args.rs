@@ -6,6 +6,7 @@ use schedscope_workloads as workloads;
 use crate::capture::reader;
 use crate::commands::attach::AttachArgs;
 use crate::commands::check::{CheckArgs, LoadArgs};
+use crate::commands::config::ConfigCommand;
 use crate::commands::daemon::DaemonArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::signals::WITNESS;
@@ -40,6 +41,9 @@ pub enum Command {
     /// Every process belongs to a workload: by the rules in the configuration, else to its systemd unit or container, else to
     /// its executable.
     Daemon(DaemonArgs),
+    /// What the daemon would make of its configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Compare schedscope's figures with the kernel's own on this host
     ///
     /// Traces a process tree of its own that blocks, computes, yields, migrates and execs, and asks the scheduler, wait4 and /proc about

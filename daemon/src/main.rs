@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             log_to_stderr();
             commands::daemon::run(&args, Path::new(THIS_PROGRAM)).map(|()| 0)
         }
+        Command::Config(command) => commands::config::run(&command),
         Command::Check(args) => commands::check::check(&args),
         Command::CheckLoad(args) => commands::check::check_load(&args),
         Command::Lab(arguments) => lab::run(&arguments).map(|()| 0),

@@ -73,7 +73,7 @@ pub struct DaemonArgs {
     pub(crate) allow_remote: bool,
 }
 
-/// Runs the daemon until SIGTERM or SIGINT. `program` is this very program, for the process that reads others.
+/// Runs the daemon until SIGTERM or SIGINT; SIGHUP has it read its configuration again. `program` is this very program, for the process that reads others.
 pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     let web = args.web_config.as_deref().map_or_else(|| Ok(WebConfig::default()), WebConfig::read)?;
@@ -90,6 +90,7 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let (handle, requests) = LoopHandle::new();
     let can_measure = capabilities::has(STATISTICS.1);
     let own_cost = config.own_cost.filter(|_| can_measure);
+    let file = args.config.clone().map(|path| ConfigFile { path, begun_with: Fixed::of(&config), can_measure: own_cost.is_some() });
     let unmeasured = (config.own_cost.is_some() && !can_measure).then(|| format!("{} is missing", STATISTICS.0));
     // Before there are other threads, which would keep what they have.
     capabilities::drop_all_but_for_serving(own_cost.is_some()).context("cannot give up capabilities")?;
@@ -97,12 +98,23 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let heard = reader.events().try_clone_to_owned().context("cannot prepare to read other processes")?;
     let mut collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
     collector.cost.unmeasured = unmeasured;
-    let daemon = Daemon { tracer, statistics: None, readings: 0, collector, handle, scans: 0, look_again: None, scraped: None };
+    let daemon = Daemon {
+        tracer,
+        statistics: None,
+        readings: 0,
+        collector,
+        handle,
+        file,
+        own_cost,
+        scans: 0,
+        look_again: None,
+        scraped: None,
+    };
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the event loop")?
-        .block_on(daemon.serve(requests, heard, own_cost, listener, web))
+        .block_on(daemon.serve(requests, heard, listener, web))
 }
 
 /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
@@ -125,6 +137,37 @@ fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
     Ok(tracer)
 }
 
+/// The configuration that the daemon began with.
+struct ConfigFile {
+    path: PathBuf,
+    begun_with: Fixed,
+    /// The right to turn the kernel's statistics on was kept.
+    can_measure: bool,
+}
+
+/// What cannot change while the daemon runs.
+struct Fixed {
+    listen: SocketAddr,
+    max_workloads: u32,
+    max_threads: u32,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Fixed {
+        Fixed { listen: config.listen, max_workloads: config.max_workloads, max_threads: config.max_threads }
+    }
+
+    /// What is another in `now`, as the configuration calls it.
+    fn changes(&self, now: &Fixed) -> Vec<&'static str> {
+        let differs = [
+            ("listen", self.listen != now.listen),
+            ("max_workloads", self.max_workloads != now.max_workloads),
+            ("max_threads", self.max_threads != now.max_threads),
+        ];
+        differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
 /// What lasts from one event of the loop to the next.
 struct Daemon {
     tracer: Tracer,
@@ -133,6 +176,9 @@ struct Daemon {
     readings: u32,
     collector: Collector,
     handle: LoopHandle,
+    /// What to read again, if there is a file.
+    file: Option<ConfigFile>,
+    own_cost: Option<OwnCost>,
     scans: u32,
     /// When to look again before the next scan.
     look_again: Option<time::Instant>,
@@ -146,12 +192,12 @@ impl Daemon {
         mut self,
         mut requests: mpsc::Receiver<Request>,
         heard: OwnedFd,
-        own_cost: Option<OwnCost>,
         listener: Listener,
         web: WebConfig,
     ) -> Result<()> {
         let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
         tracing::info!("serving {}://{}/", web.scheme(), listener.local_addr().context("cannot serve")?);
         let server = Server::start(listener, self.handle.clone(), web).context("cannot start the server")?;
         let mut scans = interval(SCAN_INTERVAL);
@@ -165,6 +211,7 @@ impl Daemon {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                _ = hangup.recv() => self.read_configuration(),
                 _ = scans.tick() => self.scan(),
                 () = sleep_until(self.look_again.unwrap_or_else(time::Instant::now)), if self.look_again.is_some() => self.look(),
                 Some(request) = requests.recv() => self.answer(request),
@@ -173,8 +220,8 @@ impl Daemon {
                     ready.clear_ready();
                     self.hear_reader();
                 }
-                () = sleep_until(cost_change), if own_cost.is_some() => {
-                    let Some(OwnCost { window, every }) = own_cost else { continue };
+                () = sleep_until(cost_change), if self.own_cost.is_some() => {
+                    let Some(OwnCost { window, every }) = self.own_cost else { continue };
                     cost_change += if self.toggle_cost() { window } else { every.saturating_sub(window) };
                 }
             }
@@ -182,6 +229,36 @@ impl Daemon {
         notify(sd_notify::NotifyState::Stopping);
         drop(server);
         Ok(())
+    }
+
+    /// Takes in what can change while it runs; all that was counted stays. A file that is wrong changes nothing.
+    fn read_configuration(&mut self) {
+        let Some(file) = &self.file else {
+            tracing::warn!("SIGHUP: there is no configuration to read again; start it with --config");
+            return;
+        };
+        let config = match Config::read(&file.path) {
+            Ok(config) => config,
+            Err(error) => {
+                tracing::error!("the configuration stays as it was: {error:#}");
+                self.collector.failed(Stage::Configuration, &error);
+                return;
+            }
+        };
+        for what in file.begun_with.changes(&Fixed::of(&config)) {
+            tracing::warn!("{what} has changed, which takes a restart");
+        }
+        if config.own_cost.is_some() && !file.can_measure {
+            tracing::warn!("own_cost was off, and the right to measure it was given up; to turn it on takes a restart");
+        }
+        tracing::info!("read {} again", file.path.display());
+        self.own_cost = config.own_cost.filter(|_| file.can_measure);
+        if self.own_cost.is_none() && self.statistics.is_some() {
+            self.toggle_cost();
+        }
+        for name in self.collector.adopt(config.rules) {
+            tracing::warn!("there is no room for series of {name}; it counts as other until a restart");
+        }
     }
 
     /// Labels new processes, and once a second takes a sample for the page. A failure is counted, and the next scan tries again.

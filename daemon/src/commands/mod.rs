@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod check;
+pub mod config;
 pub mod daemon;
 pub mod doctor;
 pub mod run;

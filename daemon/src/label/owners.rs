@@ -51,6 +51,7 @@ pub(crate) struct Owners {
 #[derive(Debug)]
 struct Program {
     key: ExecKey,
+    identity: Identity,
     named: Named,
     /// What the kernel side was told.
     told: Option<WorkloadId>,
@@ -106,9 +107,17 @@ impl Owners {
         }
         self.last_number = number;
         self.numbers.insert(provisional.key, number);
-        let named = rules.name_of(&identity_of(provisional));
-        self.programs.insert(number, Program { key: provisional.key, named, told: None, met: self.readings });
+        let identity = identity_of(provisional);
+        let named = rules.name_of(&identity);
+        self.programs.insert(number, Program { key: provisional.key, identity, named, told: None, met: self.readings });
         number
+    }
+
+    /// Names every program anew. The kernel side is told of those that belong elsewhere now.
+    pub(super) fn adopt(&mut self, rules: &Rules) {
+        for program in self.programs.values_mut() {
+            program.named = rules.name_of(&program.identity);
+        }
     }
 
     /// The name of a program.

@@ -35,6 +35,8 @@ struct Process {
     is_read: bool,
     /// It was given this name just now, and the kernel side could not know it at the exec and count it there.
     is_uncounted: bool,
+    /// The rules have changed since it was named.
+    is_outdated: bool,
 }
 
 /// A thread that belongs to another workload than its record says.
@@ -107,6 +109,18 @@ impl Scanner {
         self.owners.settle(snapshot, &self.table, now_ns)
     }
 
+    /// Takes other rules. What was counted stays where it is; processes move to their new names as they are read, a bounded number in each
+    /// scan. Returns the names for which there is no number left.
+    pub(crate) fn adopt(&mut self, rules: Rules) -> Vec<String> {
+        let without = self.table.adopt(&rules.names());
+        self.owners.adopt(&rules);
+        for process in self.processes.values_mut() {
+            process.is_outdated = true;
+        }
+        self.rules = rules;
+        without
+    }
+
     /// A process has come to this workload without an exec that led there.
     pub(crate) fn count_start(&mut self, workload: WorkloadId) {
         self.owners.count_start(workload, 1);
@@ -151,7 +165,8 @@ impl Scanner {
         for (tgid, group) in groups.iter().filter(|(_, group)| group.incarnation.execs > 0) {
             let Some(named) = self.owners.named(group.program) else { continue };
             if !self.processes.get(tgid).is_some_and(|known| group.is(known)) {
-                let process = Process { named: named.clone(), incarnation: group.incarnation, is_read: false, is_uncounted: false };
+                let (named, incarnation) = (named.clone(), group.incarnation);
+                let process = Process { named, incarnation, is_read: false, is_uncounted: false, is_outdated: false };
                 self.processes.insert(*tgid, process);
             }
         }
@@ -159,7 +174,8 @@ impl Scanner {
             .iter()
             .filter(|(tgid, group)| {
                 let refresh = tgid.0 % SCANS_PER_REFRESH == self.scans % SCANS_PER_REFRESH;
-                let is_known = |known: &Process| group.is(known) && (known.is_read || group.incarnation.execs == 0);
+                let is_known =
+                    |known: &Process| group.is(known) && !known.is_outdated && (known.is_read || group.incarnation.execs == 0);
                 refresh || !self.processes.get(tgid).is_some_and(is_known)
             })
             .map(|(tgid, group)| (*tgid, *group))
@@ -174,7 +190,8 @@ impl Scanner {
                 let known = self.processes.get(&tgid).filter(|known| group.is(known));
                 let is_counted = known.is_some_and(|known| known.named.name == named.name);
                 let is_uncounted = !is_counted && group.forked_here && group.incarnation.execs > 0;
-                self.processes.insert(tgid, Process { named, incarnation: group.incarnation, is_read: true, is_uncounted });
+                let process = Process { named, incarnation: group.incarnation, is_read: true, is_uncounted, is_outdated: false };
+                self.processes.insert(tgid, process);
             }
         }
     }
@@ -185,8 +202,9 @@ impl Scanner {
             return false;
         }
         let Some(parent) = self.processes.get(&Tgid(group.parent)) else { return false };
-        let named = parent.named.clone();
-        self.processes.insert(tgid, Process { named, incarnation: group.incarnation, is_read: false, is_uncounted: false });
+        let (named, is_outdated) = (parent.named.clone(), parent.is_outdated);
+        let process = Process { named, incarnation: group.incarnation, is_read: false, is_uncounted: false, is_outdated };
+        self.processes.insert(tgid, process);
         true
     }
 

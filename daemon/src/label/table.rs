@@ -43,12 +43,25 @@ impl LabelTable {
             max_names,
             folded: 0,
         };
+        table.adopt(rule_names);
+        table
+    }
+
+    /// Gives names of rules that have none a number each. Returns those for which there is none left.
+    pub(crate) fn adopt(&mut self, rule_names: &[&str]) -> Vec<String> {
+        let mut without = Vec::new();
         for name in rule_names {
-            if table.has_room() && !table.numbers.contains_key(*name) {
-                table.assign(name, NameSource::Rule);
+            if self.numbers.contains_key(*name) {
+                continue;
+            }
+            if self.has_room() {
+                self.candidates.remove(*name);
+                self.assign(name, NameSource::Rule);
+            } else {
+                without.push((*name).to_owned());
             }
         }
-        table
+        without
     }
 
     pub(crate) fn id(&self, name: &str) -> WorkloadId {
@@ -152,6 +165,15 @@ mod tests {
         assert!(table.candidates.is_empty(), "it is no candidate any more");
         assert_eq!(table.consider(&named("make"), 0), WorkloadId(2));
         assert_eq!(table.folded(), 0);
+    }
+
+    #[test]
+    fn names_of_rules_that_come_later_get_numbers_while_there_are_any() {
+        let mut table = LabelTable::new(&["web"], 3);
+        table.consider(&named("make"), EARNED_NS);
+        assert_eq!(table.adopt(&["db", "web", "mail"]), ["mail"]);
+        assert_eq!(["web", "make", "db", "mail"].map(|name| table.id(name).0), [1, 2, 3, 0]);
+        assert_eq!(table.iter().nth(3).unwrap().2, NameSource::Rule);
     }
 
     #[test]

@@ -53,5 +53,7 @@ values! {
         Label = "label",
         /// Measuring what the BPF programs cost.
         ProgramCost = "program_cost",
+        /// Reading the configuration again.
+        Configuration = "configuration",
     }
 }

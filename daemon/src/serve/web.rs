@@ -58,6 +58,11 @@ impl WebConfig {
         self.source.as_ref().map(|source| source.path.as_path())
     }
 
+    /// Whether clients have to prove who they are.
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.settings().is_guarded()
+    }
+
     pub(crate) fn scheme(&self) -> &'static str {
         if self.settings().tls.is_some() { "https" } else { "http" }
     }

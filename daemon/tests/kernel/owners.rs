@@ -328,3 +328,38 @@ fn a_process_that_never_execs_counts_with_its_parent() {
     let (totals, _) = counted(&daemon, "jobs", 22);
     assert_eq!(totals.processes, 22);
 }
+
+#[test]
+fn other_rules_are_taken_in_without_losing_counts() {
+    let Some(()) = privileged() else { return };
+    let dir = TempDir::new().unwrap();
+    let worker = program(dir.path(), "worker");
+    let daemon = Daemon::start(&rule_for("before", dir.path()));
+    let run = || quiet(Command::new(&worker).args(["-c", WORK])).status().unwrap();
+    let started = |name: &str| Totals::of(&daemon.get("/metrics"), name).processes;
+    for _ in 0..20 {
+        assert!(run().success());
+    }
+    assert_eq!(started("before"), 20);
+    let stays = Guarded(quiet(Command::new(&worker).args(["-c", "while :; do :; done"])).spawn().unwrap());
+    assert!(comes_true(20, || Totals::of(&daemon.get("/metrics"), "before").cpu_seconds > 0.5));
+    let before = Totals::of(&daemon.get("/metrics"), "before");
+
+    daemon.configure("max_workloads = 0\n");
+    let failed = || sum::<u64>(&daemon.get("/metrics"), "schedscope_collection_errors_total{stage=\"configuration\"}");
+    assert!(comes_true(20, || failed() == 1), "a file that is wrong is said and changes nothing");
+    daemon.configure(&rule_for("after", dir.path()));
+    assert!(comes_true(20, || Totals::of(&daemon.get("/metrics"), "after").cpu_seconds > 0.5), "what runs is moved");
+    for _ in 0..20 {
+        assert!(run().success());
+    }
+    // Scrapes close to each other share a reading.
+    sleep(Duration::from_millis(300));
+    assert_eq!(started("after"), 21, "the one that stayed came too");
+    let text = daemon.get("/metrics");
+    let then = Totals::of(&text, "before");
+    assert_eq!(then.processes, before.processes, "nothing starts there any more");
+    assert!(then.cpu_seconds >= before.cpu_seconds && then.voluntary >= before.voluntary, "{then:?} after {before:?}");
+    assert_eq!(failed(), 1);
+    drop(stays);
+}

@@ -18,10 +18,12 @@ pub(crate) fn rule(name: &str, comm: &str) -> String {
     format!("[[workload]]\nname = \"{name}\"\nmatch = {{ comm = \"{comm}\" }}\n")
 }
 
+const CONFIG: &str = "schedscope.toml";
+
 pub(crate) struct Daemon {
     pub(crate) process: Guarded,
     pub(crate) address: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Daemon {
@@ -37,13 +39,19 @@ impl Daemon {
     /// By a command that takes the daemon's arguments.
     pub(crate) fn start_under(command: &mut Command, address: SocketAddr, text: &str) -> Daemon {
         let dir = TempDir::new().unwrap();
-        let config = dir.path().join("schedscope.toml");
+        let config = dir.path().join(CONFIG);
         fs::write(&config, text).unwrap();
         command.args(["daemon", "--listen", &address.to_string(), "--config"]).arg(&config);
         let process = Guarded(command.spawn().unwrap());
-        let daemon = Daemon { process, address, _dir: dir };
+        let daemon = Daemon { process, address, dir };
         assert!(comes_true(60, || try_get(address, "/healthz").is_some()));
         daemon
+    }
+
+    /// Gives it another configuration, and tells it so.
+    pub(crate) fn configure(&self, text: &str) {
+        fs::write(self.dir.path().join(CONFIG), text).unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.process.0), rustix::process::Signal::HUP).unwrap();
     }
 
     pub(crate) fn get(&self, path: &str) -> String {

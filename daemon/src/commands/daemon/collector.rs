@@ -20,7 +20,7 @@ use crate::diagnose::LostCause;
 use crate::diagnose::live::{Known, Last, Live};
 use crate::label::owners::OwnerOrders;
 use crate::label::proc::read_identity;
-use crate::label::{Move, NameSource, Scanner};
+use crate::label::{Move, NameSource, Rules, Scanner};
 use crate::metrics::exposition::{Collection, CpuTotals, Exposition, Program, Workload};
 use crate::metrics::host_totals::HostTotals;
 use crate::metrics::labels::{Refusal, Stage};
@@ -143,6 +143,11 @@ impl Collector {
         };
         self.live.update(&snapshot, &known, |programs| self.allowances.look(programs));
         Ok((snapshot, Orders { moves, locks, owners }))
+    }
+
+    /// Takes the rules of another configuration. Returns the names for which there is no room.
+    pub(super) fn adopt(&mut self, rules: Rules) -> Vec<String> {
+        self.scanner.adopt(rules)
     }
 
     /// A process was moved to this workload that did not come there by an exec.

@@ -107,6 +107,30 @@ fn a_process_counts_as_started_once_under_each_name() {
 /// The main thread ends before the other one is the new program's. A scan can come before the kernel side is told of that, or before the
 /// main thread is off its CPU.
 #[test]
+fn other_rules_move_what_runs_and_what_will_and_nothing_that_was_counted() {
+    let mut scanner = Scanner::new(Rules::default(), 8);
+    let rules = |text: &str| Rules(vec![toml::from_str(text).unwrap()]);
+    let mut parent = seeded(10, BUSY_NS);
+    parent.record.execs = 1;
+    let threads = [parent, process(11, 10, 50, BUSY_NS)];
+    let read = |_: Tgid| exe("worker");
+    let targets = |moves: &[Move]| moves.iter().map(|to| (to.tid.0, to.to.0)).collect::<BTreeSet<_>>();
+    scanner.scan(&alive(&threads), read);
+    let before = scanner.table().id("worker");
+    assert_ne!(before, OTHER_ID);
+    assert!(scanner.adopt(rules("name = 'shop'\nmatch = { exe = '*/worker' }")).is_empty());
+    let shop = scanner.table().id("shop");
+    assert_ne!(shop, OTHER_ID);
+    assert_eq!(scanner.table().id("worker"), before, "its series goes on");
+    let moves = scanner.scan(&alive(&threads), read);
+    assert_eq!(targets(&moves), [(10, shop.0), (11, shop.0)].into());
+    // With the rule gone they are what they were.
+    scanner.adopt(Rules::default());
+    let moves = scanner.scan(&alive(&threads), read);
+    assert_eq!(targets(&moves), [(10, before.0), (11, before.0)].into());
+}
+
+#[test]
 fn an_exec_by_another_thread_is_one_start_whenever_a_scan_sees_it() {
     let program = |number: u32, name: &[u8]| {
         let mut key = ExecKey::default();

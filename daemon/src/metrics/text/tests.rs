@@ -85,7 +85,7 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
         }],
         bpf_measured_ns: Some(1_000_000_000),
         workloads_folded: 2,
-        collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0] },
+        collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0, 0] },
         refused: [4, 1],
         daemon_cpu_ns: 42_000_000,
     }

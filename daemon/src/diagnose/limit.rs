@@ -9,8 +9,8 @@ use super::figures::Figures;
 use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
-    AT_REST, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, HOST_NOTABLE, IDLE_CORES, MOSTLY,
-    NOTABLE_WAIT, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
+    AT_REST, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT,
+    ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -243,7 +243,7 @@ impl Limit {
         // Where it may not use all cores, the idle ones may be the others.
         let idle = window.mean(window.idle_ns);
         if what_ifs.unexplained >= divided.max(WORTH_SAYING) && (idle >= IDLE_CORES * cores || window.idle_ns == 0) {
-            return Limit::CpuWait((idle >= HOST_NOTABLE && figures.cores == figures.online).then_some(idle));
+            return Limit::CpuWait((window.idle_ns > 0 && figures.cores == figures.online).then_some(idle));
         }
         let wants_all = figures.demand >= SATURATED * cores && divided < WORTH_DIVIDING;
         if divided < WORTH_SAYING || wants_all {

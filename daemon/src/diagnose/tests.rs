@@ -1,4 +1,5 @@
-//! What holds of any window. What each kind of program is told is in `report/golden/answers.txt`.
+//! What holds of any window, and below `moments` what only moments tell. What each kind of program is told is in
+//! `report/golden/answers.txt`.
 
 use proptest::prelude::*;
 use schedscope_ebpf::blocked::Reason;
@@ -9,7 +10,7 @@ use super::window::Ledger;
 use super::*;
 use crate::capture::history::Moment;
 use crate::capture::interpreters::Python::OneGil;
-use crate::capture::snapshot::{Tid, Times};
+use crate::capture::snapshot::Times;
 
 /// The same window, so many times as long.
 fn scaled(window: &Window, factor: u64) -> Window {
@@ -161,90 +162,8 @@ proptest! {
     }
 }
 
-/// Moments of half a second, in which the ledgers' threads did so many seconds on a CPU each and were blocked for the reason else.
-fn in_moments(mut window: Window, moments: &[&[(f64, Reason)]]) -> Window {
-    let part = |&(on_cpu, reason): &(f64, Reason)| thread([on_cpu, 0.0], &[(reason, 0.5 - on_cpu)]).times;
-    let moment = |parts: &&[(f64, Reason)]| Moment {
-        length_ns: 500_000_000,
-        idle_ns: 0,
-        parts: parts.iter().map(part).enumerate().collect(),
-    };
-    window.moments = moments.iter().map(moment).collect();
-    window.wall_ns = 500_000_000 * moments.len() as u64;
-    for (number, ledger) in window.ledgers.iter_mut().enumerate() {
-        ledger.times = window.moments.iter().map(|moment| &moment.parts[number].1).sum();
-    }
-    window.times = window.ledgers.iter().map(|ledger| &ledger.times).sum();
-    window
-}
-
-/// So many threads of one process, the first one its main thread.
-fn crew(cores: u64, count: u32) -> Window {
-    let member = |tid| Ledger { tid: Tid(tid), is_main: tid == 0, voluntary: 100, ..thread([0.0; 2], &[]) };
-    on(cores, (0..count).map(member).collect())
-}
-
-#[test]
-fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
-    let (serial, parallel): (&[_], &[_]) =
-        (&[(0.5, Reason::Futex), (0.0, Reason::Futex)], &[(0.5, Reason::Gil), (0.5, Reason::Gil)]);
-    let diagnosis = diagnose(&in_moments(crew(2, 2), &[serial, serial, parallel, parallel]));
-    // Two seconds, of which the first could take half.
-    let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
-    assert!((1_350_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_700_000_000, "{divided:?}");
-    assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
-}
-
-#[test]
-fn what_the_tracer_takes_in_a_moment_is_not_others() {
-    let busy: &[_] = &[(0.5, Reason::Futex)];
-    let mut window = in_moments(crew(2, 1), &[busy; 4]);
-    // The other CPU was never idle, and others had three tenths of it.
-    (window.idle_ns, window.foreign_ns) = (0, 3 * window.wall_ns / 10);
-    let diagnosis = diagnose(&window);
-    let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
-    assert!(divided.most_ns < 7 * window.wall_ns / 10, "{divided:?}");
-}
-
-#[test]
-fn a_thread_that_the_others_wait_for_is_named() {
-    // The last one collects what the others leave behind.
-    let working: &[_] = &[(0.5, Reason::Futex), (0.5, Reason::Futex), (0.0, Reason::Futex)];
-    let stopped: &[_] = &[(0.0, Reason::Futex), (0.0, Reason::Futex), (0.5, Reason::Futex)];
-    let of = |moments: &[&[(f64, Reason)]]| diagnose(&in_moments(crew(2, 3), moments)).limit;
-    let Limit::Bottleneck(bottleneck) = of(&[working, stopped, working, stopped]) else { panic!("not told") };
-    assert_eq!((bottleneck.tid, bottleneck.waiting, bottleneck.is_process), (Tid(2), 2, false));
-    assert!((bottleneck.alone - 0.5).abs() < 1e-9);
-    // Who takes turns is alone in turn.
-    let (one, other): (&[_], &[_]) = (&[(0.5, Reason::Futex), (0.0, Reason::Futex)], &[(0.0, Reason::Futex), (0.5, Reason::Futex)]);
-    assert!(!matches!(diagnose(&in_moments(crew(2, 2), &[one, other, one, other])).limit, Limit::Bottleneck(_)));
-    // Who sleeps waits for nobody.
-    let beside: &[_] = &[(0.5, Reason::Futex), (0.0, Reason::Sleep)];
-    assert!(!matches!(diagnose(&in_moments(crew(2, 2), &[beside; 4])).limit, Limit::Bottleneck(_)));
-}
-
-#[test]
-fn a_standstill_is_told_unless_somebody_waits_for_a_clock() {
-    let (busy, still): (&[_], &[_]) =
-        (&[(0.5, Reason::Futex), (0.1, Reason::Futex)], &[(0.0, Reason::Futex), (0.0, Reason::Futex)]);
-    let clock: &[_] = &[(0.0, Reason::Sleep), (0.0, Reason::Futex)];
-    let of = |moments: &[&[(f64, Reason)]]| diagnose(&in_moments(crew(2, 2), moments)).limit;
-    assert_eq!(of(&[busy, still, still, busy]), Limit::Hung(Hung { threads: 2, for_pipes: false, for_ns: 1_000_000_000 }));
-    assert_eq!(of(&[busy, busy, busy, still]).name(), "hung", "a quarter of the window");
-    assert_ne!(of(&[busy, busy, busy, busy, still]).name(), "hung", "a fifth of it");
-    assert_ne!(of(&[busy, clock, clock, busy]).name(), "hung");
-}
-
-#[test]
-fn who_waits_for_a_pipe_that_nobody_else_has_hangs_too() {
-    let (busy, still): (&[_], &[_]) =
-        (&[(0.5, Reason::PipeSocket), (0.1, Reason::ChildWait)], &[(0.0, Reason::PipeSocket), (0.0, Reason::ChildWait)]);
-    let mut window = in_moments(crew(2, 2), &[busy, still, still, busy]);
-    assert_ne!(diagnose(&window).limit.name(), "hung", "somebody else may write to it");
-    window.waiting_for_own_pipes.insert(0);
-    assert_eq!(diagnose(&window).limit, Limit::Hung(Hung { threads: 2, for_pipes: true, for_ns: 1_000_000_000 }));
-}
-
 fn bystander(has_ended: bool) -> Ledger {
     Ledger { has_ended, voluntary: 0, ..thread([0.0, 0.0], &[(Reason::Futex, WALL)]) }
 }
+
+mod moments;

@@ -1,4 +1,7 @@
 //! Every number that a verdict turns on, with its reason. A share is of the whole that its name or comment says.
+//!
+//! Each use of one is held from both sides, by a program that reaches it and one that just does not: in `report/golden/answers.txt`, or in
+//! `tests/moments.rs` where only moments tell.
 
 /// More than half of a life: what a thread does for so long is what it is there for.
 pub(super) const MOSTLY: f64 = 0.5;
@@ -69,7 +72,7 @@ pub(super) const SECOND_REASON: f64 = 0.5;
 /// Share of the cores that must be idle before it is a riddle that a thread waits for one.
 pub(super) const IDLE_CORES: f64 = 0.15;
 
-/// Cores that others must have, or that must be idle, to be mentioned.
+/// Cores that others must have to be mentioned.
 pub(super) const HOST_NOTABLE: f64 = 0.1;
 
 /// What the start and the end of a process cost where nobody measured it: a fork of a small interpreter.

@@ -316,11 +316,18 @@ fn threads(report: &RunReport, picture: Option<&Picture>, options: &Options) -> 
     if threads.is_empty() {
         return Block::new();
     }
-    let head =
-        ["thread", "tid", "on CPU", "runnable", "blocked", "voluntary", "preempted", "migrations", "CPUs"].map(str::to_owned);
+    // Of one process all rows would say the same.
+    let has_several = report.tasks.processes > 1;
+    let row = |name: String, pid: String, figures: [String; 8]| {
+        std::iter::once(name).chain(has_several.then_some(pid)).chain(figures).collect::<Vec<String>>()
+    };
+    let head = row(
+        "thread".to_owned(),
+        "pid".to_owned(),
+        ["tid", "on CPU", "runnable", "blocked", "voluntary", "preempted", "migrations", "CPUs"].map(str::to_owned),
+    );
     let rows = threads.iter().map(|thread| {
-        vec![
-            clean(&thread.comm),
+        let figures = [
             thread.tid.to_string(),
             duration(thread.on_cpu_seconds),
             duration(thread.runnable_seconds),
@@ -329,7 +336,8 @@ fn threads(report: &RunReport, picture: Option<&Picture>, options: &Options) -> 
             grouped(thread.preempted),
             grouped(thread.migrations),
             cpus_of(thread),
-        ]
+        ];
+        row(clean(&thread.comm), thread.tgid.to_string(), figures)
     });
     let all = report.tasks.threads.max(report.threads.len() as u64);
     let title = if all > threads.len() as u64 {
@@ -339,7 +347,8 @@ fn threads(report: &RunReport, picture: Option<&Picture>, options: &Options) -> 
     };
     let mut lines = vec![options.colour.strong(&title)];
     let keys = std::iter::once(None).chain(threads.iter().map(|thread| picture?.key(thread)));
-    for (line, key) in table("<>>>>>>><", std::iter::once(head.to_vec()).chain(rows)).into_iter().zip(keys) {
+    let alignments = if has_several { "<>>>>>>>><" } else { "<>>>>>>><" };
+    for (line, key) in table(alignments, std::iter::once(head).chain(rows)).into_iter().zip(keys) {
         // Over the indentation, so that the columns stay in line.
         lines.push(match key {
             Some(key) => format!("{} {}", key.mark(options.colour), &line[2..]),

@@ -54,6 +54,26 @@ fn details_that_were_not_read_are_noted_without_a_warning_about_the_figures() {
     assert!(!noted(&[("after_end", 3)], 3).contains("details"));
 }
 
+/// A column that is there where several processes are, and stands by the threads' own numbers.
+#[test]
+fn rows_of_threads_say_the_process_where_there_are_several() {
+    let rows = |processes| {
+        let mut report = sample(GIL);
+        report.tasks.processes = processes;
+        report.threads[3].tgid = 1003;
+        report.threads[4].tgid = 1003;
+        let text = render(&report, &Options::default());
+        let (_, table) = text.split_once("\nThreads\n").unwrap();
+        let words = |line: &str| line[2..].split_whitespace().take(4).map(str::to_owned).collect::<Vec<_>>().join(" ");
+        table.lines().take(6).map(words).collect::<Vec<_>>()
+    };
+    let several =
+        ["thread pid tid on", "worker 1000 1001 980", "worker 1000 1002 980", "worker 1003 1003 980", "worker 1003 1004 980"];
+    assert_eq!(rows(2)[..5], several);
+    assert_eq!(rows(2)[5], "python3 1000 1000 40.0");
+    assert_eq!(rows(1)[..2], ["thread tid on CPU", "worker 1001 980 ms"]);
+}
+
 /// The text without colours; fails on any other control character.
 fn without_colours(text: &str) -> String {
     let mut plain = String::new();

@@ -1,10 +1,11 @@
-//! `cargo xtask generate`: everything that follows from the metric catalog, and the page that follows from the claims and what was
-//! measured for them, so that nobody keeps them in step by hand.
+//! `cargo xtask generate`: everything that follows from the metric catalog, the schema that follows from the report's types, and the page
+//! that follows from the claims and what was measured for them, so that nobody keeps them in step by hand.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, bail};
+use schedscope::report::schema;
 
 use crate::claims;
 use crate::workspace::{self, root};
@@ -24,6 +25,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 fn stale() -> Result<BTreeMap<String, String>> {
     let mut files = schedscope_grafana::generate().context("cannot read the rules")?;
     files.insert(claims::PAGE.to_owned(), claims::committed()?);
+    files.insert(schema::SCHEMA_FILE.to_owned(), serde_json::to_string_pretty(&schema::json_schema())? + "\n");
     files.retain(|path, text| fs::read_to_string(root().join(path)).map_or(true, |current| current != *text));
     Ok(files)
 }

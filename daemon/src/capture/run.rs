@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::allowance::Allowance;
@@ -24,12 +25,12 @@ pub struct Subject {
     pub allowed_cpus: u32,
 }
 
-/// How a command ended; both are absent while it runs and after `attach`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How a command ended; both are null while it runs and after `attach`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Exit {
-    /// Exit code.
+    /// Exit code; null if a signal killed it.
     pub code: Option<i32>,
-    /// Number of the signal that killed it.
+    /// Number of the signal that killed it, if one did.
     pub signal: Option<i32>,
 }
 

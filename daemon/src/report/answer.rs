@@ -15,7 +15,7 @@ use crate::diagnose::{
     Advice, BlockedLoop, Bottleneck, Diagnosis, Evidence, Figures, Group, Hung, Limit, Messages, Obstacle, Polling, Spinning,
     WhatIf,
 };
-use crate::units::{rounded, seconds};
+use crate::units::{rounded, seconds, to_six_digits, to_the_nanosecond};
 
 pub(crate) fn model(diagnosis: &Diagnosis) -> schema::Model {
     schema::Model {
@@ -41,7 +41,7 @@ pub(crate) fn model(diagnosis: &Diagnosis) -> schema::Model {
             let processes_wall_seconds = middle_seconds(what_if);
             schema::Estimate {
                 processes_wall_seconds,
-                without_gil_wall_seconds: (processes_wall_seconds - start_seconds * workers as f64).max(0.0),
+                without_gil_wall_seconds: to_the_nanosecond((processes_wall_seconds - start_seconds * workers as f64).max(0.0)),
                 start_seconds_per_process: start_seconds,
                 workers,
             }
@@ -63,10 +63,10 @@ pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
     // Each wait begins short of the interval by the time that it took to get into the system call.
     let interval_ns = run.threads.iter().map(|thread| thread.record.gil_interval_ns).max().unwrap_or(0);
     schema::GilReport {
-        share: figures.gil_share,
+        share: to_six_digits(figures.gil_share),
         wait_seconds: seconds(run.totals.times.blocked(Reason::Gil)),
         handoffs,
-        handoffs_per_second: if wall_ns == 0 { 0.0 } else { handoffs as f64 / seconds(wall_ns) },
+        handoffs_per_second: if wall_ns == 0 { 0.0 } else { to_six_digits(handoffs as f64 / seconds(wall_ns)) },
         switch_interval_seconds: (interval_ns > 0).then(|| seconds(interval_ns)),
         interpreters: run.interpreters.seen().map(interpreter).collect(),
         unresolved: Unresolved::ALL
@@ -100,7 +100,7 @@ pub(super) fn thread_gil(thread: &Thread, now_ns: u64) -> Option<schema::ThreadG
         schema::ThreadGil {
             waits: record.gil_waits,
             handoffs: record.gil_handoffs,
-            hold_seconds: (record.gil_waits > 0).then(|| seconds(on_cpu_ns) / releases.max(1) as f64),
+            hold_seconds: (record.gil_waits > 0).then(|| to_the_nanosecond(seconds(on_cpu_ns) / releases.max(1) as f64)),
         }
     })
 }

@@ -17,7 +17,7 @@ use crate::capture::snapshot::{Cpu, Losses, Thread};
 use crate::capture::timeline::{Column, Timeline};
 use crate::capture::totals::{Totals, busy_cpus, effective_cpus};
 use crate::diagnose::{Window, diagnose};
-use crate::units::seconds;
+use crate::units::{seconds, to_six_digits};
 use crate::verify::task_struct;
 
 /// Builds the report.
@@ -25,7 +25,7 @@ pub fn build(run: &Run) -> RunReport {
     let Run { subject, totals, threads, taken_ns, .. } = run;
     let (taken_ns, wall_ns) = (*taken_ns, run.wall_ns());
     let times = &totals.times;
-    let per_wall = |ns: u64| if wall_ns == 0 { 0.0 } else { ns as f64 / wall_ns as f64 };
+    let per_wall = |ns: u64| if wall_ns == 0 { 0.0 } else { to_six_digits(ns as f64 / wall_ns as f64) };
     let mut listed: Vec<&Thread> = threads.iter().collect();
     listed.sort_by_key(|thread| std::cmp::Reverse(thread.times(taken_ns).on_cpu_ns));
     let omitted = listed.len().saturating_sub(MAX_THREADS);
@@ -44,7 +44,7 @@ pub fn build(run: &Run) -> RunReport {
         parallelism: Parallelism {
             running_mean: per_wall(times.on_cpu_ns),
             demand_mean: per_wall(times.on_cpu_ns + times.runnable_ns()),
-            effective_cpus: effective_cpus(&totals.on_cpu_ns_by_cpu),
+            effective_cpus: to_six_digits(effective_cpus(&totals.on_cpu_ns_by_cpu)),
         },
         time_seconds: TimeSeconds {
             on_cpu: seconds(times.on_cpu_ns),
@@ -129,7 +129,7 @@ fn by_cpu(on_cpu_ns_by_cpu: &[u64]) -> BTreeMap<String, f64> {
 fn cpus(run: &Run) -> Cpus {
     let quota = |Quota { file, limit, usage }: &Quota| QuotaReport {
         file: file.display().to_string(),
-        cpus: limit.cpus(),
+        cpus: to_six_digits(limit.cpus()),
         period_seconds: seconds(limit.period_ns),
         periods: usage.periods,
         throttled_periods: usage.throttled_periods,
@@ -138,15 +138,15 @@ fn cpus(run: &Run) -> Cpus {
     Cpus {
         online: u32::try_from(run.online.len()).unwrap_or(u32::MAX),
         allowed: run.subject.allowed_cpus,
-        in_masks: run.allowance.cpus,
-        quota: run.allowance.quota_cpus(),
+        in_masks: run.allowance.cpus.map(to_six_digits),
+        quota: run.allowance.quota_cpus().map(to_six_digits),
         quotas: run.allowance.quotas.iter().map(quota).collect(),
         low_priority_runnable_seconds: seconds(run.allowance.meek_ns),
         weight: run
             .allowance
             .weight
             .as_ref()
-            .map(|Weight { file, relative }| WeightReport { file: file.display().to_string(), relative: *relative }),
+            .map(|Weight { file, relative }| WeightReport { file: file.display().to_string(), relative: to_six_digits(*relative) }),
     }
 }
 

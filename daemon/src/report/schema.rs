@@ -1,23 +1,49 @@
 //! The JSON contract of `schedscope run --json`, `schedscope.run/1`. Additions are fine, renames are not.
 //!
-//! Times are in seconds unless a name says otherwise.
+//! `docs/schema/run-1.json` says the same as a JSON Schema: `cargo xtask generate` writes it, and the comments below are its descriptions.
+//! So they speak of JSON, name no Rust, and say each unit that is not in the name.
 
 use std::collections::BTreeMap;
 
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use crate::capture::run::Exit;
 pub use crate::verify::{Check, Residual, UnseenByOthers};
 
 /// Value of the `schema` field.
 pub const SCHEMA: &str = "schedscope.run/1";
+/// Where the JSON Schema is, from the root of the repository.
+pub const SCHEMA_FILE: &str = "docs/schema/run-1.json";
 /// Most threads that are listed, the busiest first.
 pub const MAX_THREADS: usize = 4096;
 
-/// One traced run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What every report that is written keeps to.
+pub fn json_schema() -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(leave_out_types));
+    settings.into_generator().into_root_schema_for::<RunReport>()
+}
+
+/// Takes out what is of our types and not of JSON: widths of numbers, what stands for a field that an older report lacks, and where the
+/// lines of comments end.
+fn leave_out_types(schema: &mut Schema) {
+    schema.remove("format");
+    schema.remove("default");
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}
+
+/// One traced run, as `schedscope run --json` and `schedscope attach --json` write it. Fields may be added, but keep their names and
+/// meanings. Times have at most nine digits after the point, shares and means six.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(title = "schedscope.run/1")]
 pub struct RunReport {
-    /// Always [`SCHEMA`].
+    /// Always `schedscope.run/1`.
+    #[schemars(extend("const" = SCHEMA))]
     pub schema: String,
     /// Name given with `--name`, else the command's.
     pub name: String,
@@ -33,23 +59,24 @@ pub struct RunReport {
     pub tasks: Tasks,
     /// C, D and effective CPUs.
     pub parallelism: Parallelism,
-    /// Sum over all threads.
+    /// Where the time of all threads went.
     pub time_seconds: TimeSeconds,
-    /// The blocked part by reason; every reason is present.
+    /// Time blocked, summed over threads, by reason; every reason is present.
     pub blocked_seconds_by_reason: BTreeMap<String, f64>,
     /// Context switches.
     pub switches: Switches,
     /// CPU migrations.
     pub migrations: Migrations,
-    /// First waking to switch-in.
+    /// From the first waking to the switch-in.
     pub wakeup_latency_seconds: Quantiles,
-    /// Switch-out while runnable to switch-in.
+    /// From a switch-out while runnable to the switch-in.
     pub preemption_wait_seconds: Quantiles,
-    /// Switch-in to switch-out.
+    /// From a switch-in to the switch-out.
     pub timeslice_seconds: Quantiles,
     /// On-CPU time by CPU number, as a string.
     pub on_cpu_seconds_by_cpu: BTreeMap<String, f64>,
-    /// The busiest threads, at most [`MAX_THREADS`].
+    /// The busiest threads first; the rest is left out.
+    #[schemars(length(max = MAX_THREADS))]
     pub threads: Vec<ThreadReport>,
     /// Threads that `threads` leaves out.
     pub threads_omitted: u64,
@@ -63,7 +90,7 @@ pub struct RunReport {
     pub gil: GilReport,
     /// Missed observations.
     pub loss: LossReport,
-    /// Our counts against the kernel's.
+    /// These figures against the kernel's own.
     pub check: Check,
     /// Which thread was on which core when; absent if nothing was sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,9 +103,9 @@ pub struct RunReport {
 }
 
 /// Time summed over threads, in columns of equal length from the begin on; the last may be cut short by the end.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct OverTime {
-    /// When the first column begins, `CLOCK_MONOTONIC`.
+    /// When the first column begins, in nanoseconds of `CLOCK_MONOTONIC`.
     pub begin_monotonic_ns: u64,
     /// Length of a column.
     pub bin_seconds: f64,
@@ -109,11 +136,11 @@ impl OverTime {
 }
 
 /// CPUs of the host and those the command may use.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Cpus {
     /// CPUs online.
     pub online: u32,
-    /// CPUs in the affinity mask at the start (the cgroup's cpuset included).
+    /// CPUs in the affinity mask at the start, which the cgroup's cpuset limits too.
     pub allowed: u32,
     /// CPUs in the masks of those threads that wanted one, on average; absent if no thread was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,7 +160,7 @@ pub struct Cpus {
 }
 
 /// What a cgroup gets of a CPU that its neighbours want too.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct WeightReport {
     /// The file that sets it.
     pub file: String,
@@ -142,7 +169,7 @@ pub struct WeightReport {
 }
 
 /// A limit on the CPU time of a cgroup, over the run.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct QuotaReport {
     /// The file that holds it.
     pub file: String,
@@ -159,7 +186,7 @@ pub struct QuotaReport {
 }
 
 /// Task counts.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Tasks {
     /// Processes over the whole run.
     pub processes: u64,
@@ -171,37 +198,37 @@ pub struct Tasks {
     pub still_alive: u64,
 }
 
-/// Parallelism: C, D and spread.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// How many threads and CPUs were busy, on average over the run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Parallelism {
     /// C: mean number of threads on a CPU.
     pub running_mean: f64,
     /// D: mean number of threads running or runnable.
     pub demand_mean: f64,
-    /// Participation ratio of the time per CPU.
+    /// Number of CPUs that the on-CPU time is spread over: the square of its sum by the sum of its squares.
     pub effective_cpus: f64,
 }
 
-/// Time summed over threads.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Seconds, summed over threads; their sum is the lives of all of them.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct TimeSeconds {
-    /// On a CPU.
+    /// Seconds on a CPU.
     pub on_cpu: f64,
-    /// In a run queue, waiting for a CPU: the kernel's run delay, and what it left out of runs for a hypervisor or an interrupt.
+    /// Seconds in a run queue, waiting for a CPU: the kernel's run delay, and what it left out of runs for a hypervisor or an interrupt.
     pub runnable: f64,
-    /// Of that, after a wake-up.
+    /// Seconds of `runnable` after a wake-up.
     pub runnable_after_wakeup: f64,
-    /// Of that, after losing the CPU.
+    /// Seconds of `runnable` after losing the CPU.
     pub runnable_after_preemption: f64,
-    /// Woken, and not in a run queue yet; after a wait for a GIL this is part of that wait.
+    /// Seconds from a waking to the run queue; after a wait for a GIL this is part of that wait.
     #[serde(default)]
     pub transit: f64,
-    /// Blocked.
+    /// Seconds blocked.
     pub blocked: f64,
 }
 
 /// Every CPU-second that the program was given, used or lost to one cause.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CoresReport {
     /// All that there was: the CPUs given times the length of the run.
     pub given_seconds: f64,
@@ -212,7 +239,7 @@ pub struct CoresReport {
 }
 
 /// Context switches by kind.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Switches {
     /// The kernel's `nvcsw`.
     pub voluntary: u64,
@@ -223,9 +250,9 @@ pub struct Switches {
 }
 
 /// Migrations.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Migrations {
-    /// All; equals the sum of `se.nr_migrations`.
+    /// All: the sum of the kernel's `se.nr_migrations`.
     pub total: u64,
     /// Placed elsewhere at a wake-up.
     pub at_wakeup: u64,
@@ -235,23 +262,23 @@ pub struct Migrations {
     pub by_distance: BTreeMap<String, u64>,
 }
 
-/// A distribution in seconds. Quantiles are off by at most 6.25 %; `max` is exact. All 0 if `count` is 0.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// A distribution of times in seconds. Quantiles are off by at most 6.25 %; `max` is exact. All 0 if `count` is 0.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Quantiles {
     /// Observations.
     pub count: u64,
-    /// Median.
+    /// Median, in seconds.
     pub p50: f64,
-    /// 90th percentile.
+    /// 90th percentile, in seconds.
     pub p90: f64,
-    /// 99th percentile.
+    /// 99th percentile, in seconds.
     pub p99: f64,
-    /// Largest.
+    /// The longest, in seconds.
     pub max: f64,
 }
 
 /// One thread.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct ThreadReport {
     /// Thread id.
     pub tid: u32,
@@ -265,7 +292,7 @@ pub struct ThreadReport {
     pub on_cpu_seconds: f64,
     /// Time in a run queue.
     pub runnable_seconds: f64,
-    /// Of that, after losing the CPU.
+    /// The part of `runnable_seconds` after losing the CPU.
     #[serde(default)]
     pub runnable_after_preemption_seconds: f64,
     /// Time from a waking to the run queue, where it is not part of a wait for a GIL.
@@ -276,9 +303,9 @@ pub struct ThreadReport {
     pub wakeup_latency_seconds: f64,
     /// Time blocked.
     pub blocked_seconds: f64,
-    /// The blocked part by reason; reasons without time are left out.
+    /// Time blocked by reason; reasons without time are left out.
     pub blocked_seconds_by_reason: BTreeMap<String, f64>,
-    /// Life under observation; equals the sum of the four.
+    /// Its life under observation: on a CPU, in a run queue, in transit and blocked.
     pub lifetime_seconds: f64,
     /// The kernel's `nvcsw`.
     pub voluntary: u64,
@@ -292,13 +319,13 @@ pub struct ThreadReport {
     /// Its scheduling policy when it was last looked at: `other`, `batch`, `idle`, `fifo`, `rr`, `deadline`, `ext`; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
-    /// Its nice value then.
+    /// Its nice value when it was last looked at; absent if it never was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nice: Option<i8>,
-    /// Its real-time priority then, under `fifo` and `rr`.
+    /// Its real-time priority when it was last looked at, under `fifo` and `rr`; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub realtime_priority: Option<u8>,
-    /// `se.nr_migrations`.
+    /// The kernel's `se.nr_migrations`.
     pub migrations: u64,
     /// On-CPU time by CPU number, as a string.
     pub on_cpu_seconds_by_cpu: BTreeMap<String, f64>,
@@ -315,11 +342,12 @@ pub struct ThreadReport {
 }
 
 /// The concurrency model, as far as the evidence goes.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Model {
     /// Such as `serial`, `threads (parallel)`, `processes`, `mixed`, `idle`.
     pub name: String,
-    /// 0 to 1.
+    /// How sure that is, 0 to 1.
+    #[schemars(range(min = 0, max = 1))]
     pub confidence: f64,
     /// One sentence each.
     pub evidence: Vec<String>,
@@ -345,11 +373,11 @@ pub struct Model {
 }
 
 /// A prediction by the threads' own time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WhatIf {
     /// What would be gone: `quota`, `mask`, `others`, `gil`, `locks`, `kernel_locks` or `too_few_threads`.
     pub cause: String,
-    /// Least and most wall time.
+    /// The least and the most wall time.
     pub wall_seconds: [f64; 2],
     /// It is what the limit stands for.
     #[serde(default)]
@@ -357,7 +385,7 @@ pub struct WhatIf {
 }
 
 /// Wall times that the ledger of the threads predicts for the same work done otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Estimate {
     /// With every worker thread as a process of its own.
     pub processes_wall_seconds: f64,
@@ -377,19 +405,20 @@ impl Estimate {
 }
 
 /// What the run had to do with global interpreter locks of CPython.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct GilReport {
-    /// Of the time in which the threads that do the work ran or waited for such a lock, the part that they waited.
+    /// Of the time in which the threads that do the work ran or waited for such a lock, the part that they waited, 0 to 1.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
     pub share: f64,
     /// Time that threads waited for such a lock, summed. The same as `blocked_seconds_by_reason.gil`.
     pub wait_seconds: f64,
     /// Times a thread gave the lock up because another had asked for it, and waited until that thread had it. Where the other is
     /// faster than this wait, none is counted: a lower bound.
     pub handoffs: u64,
-    /// The same per second of wall time.
+    /// `handoffs` per second of wall time.
     pub handoffs_per_second: f64,
-    /// After how long waiting threads ask for the lock, as their own waits said; absent if none waited.
+    /// After how long waiting threads ask for the lock, as their own waits said; null if none waited.
     pub switch_interval_seconds: Option<f64>,
     /// The interpreters found.
     pub interpreters: Vec<InterpreterReport>,
@@ -397,10 +426,10 @@ pub struct GilReport {
     pub unresolved: BTreeMap<String, u64>,
 }
 
-/// A CPython and how many processes ran it.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// A CPython, and how many processes ran it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct InterpreterReport {
-    /// Such as 3.11.2; absent if its file does not tell.
+    /// Such as `3.11.2`; null if its file does not tell.
     pub version: Option<String>,
     /// The executable or library that holds it.
     pub object: String,
@@ -408,26 +437,26 @@ pub struct InterpreterReport {
     pub gil: String,
     /// Locks seen in one process; 0 if they could not be counted.
     pub gils: u64,
-    /// `sys.getswitchinterval()`, as last read.
+    /// `sys.getswitchinterval()`, as last read; null if it could not be.
     pub switch_interval_seconds: Option<f64>,
-    /// Processes.
+    /// Processes that ran it.
     pub processes: u64,
 }
 
 /// A thread and its interpreter's lock.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ThreadGil {
     /// Times it blocked at the lock.
     pub waits: u64,
     /// Times it gave the lock up because another thread had asked for it, and waited until that thread had it.
     pub handoffs: u64,
-    /// Mean on-CPU time between getting the lock and giving it up, by force or by blocking; absent if it never waited for it. An
+    /// Mean on-CPU time between getting the lock and giving it up, by force or by blocking; null if it never waited for it. An
     /// upper bound where code releases the lock without blocking.
     pub hold_seconds: Option<f64>,
 }
 
 /// Missed observations.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct LossReport {
     /// Those that leave a gap in the figures.
     pub total: u64,
@@ -436,9 +465,9 @@ pub struct LossReport {
 }
 
 /// Which thread had which core when.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CoreMap {
-    /// Length of one column.
+    /// Length of a column.
     pub bin_seconds: f64,
     /// One row per CPU that is online, in order.
     pub rows: Vec<CoreMapRow>,
@@ -447,18 +476,18 @@ pub struct CoreMap {
 }
 
 /// One core over time.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CoreMapRow {
     /// CPU number.
     pub cpu: u32,
-    /// Per column: `[index into threads, seconds on this core]` for every thread that ran in it, the longest first.
+    /// For each column `[index into threads, seconds on this CPU]` of every thread that ran in it, the longest first.
     pub bins: Vec<Vec<(usize, f64)>>,
-    /// Per column: seconds in which the core was busy with tasks outside the workload.
+    /// For each column the seconds in which the CPU was busy with tasks outside the workload.
     pub foreign: Vec<f64>,
 }
 
 /// A thread in the map.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct CoreMapThread {
     /// Thread id.
     pub tid: u32,
@@ -469,7 +498,7 @@ pub struct CoreMapThread {
 }
 
 /// The host while the run lasted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Host {
     /// CPU time of tasks outside the workload.
     pub foreign_on_cpu_seconds: f64,

@@ -24,6 +24,35 @@ fn samples_read_as_they_did() {
     }
 }
 
+/// What the committed schema has against a report.
+fn faults(report: &Value) -> Vec<String> {
+    let schema = serde_json::from_str(include_str!("../../../docs/schema/run-1.json")).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    validator.iter_errors(report).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn reports_keep_to_the_schema() {
+    let written = |json| serde_json::to_value(sample(json)).unwrap();
+    assert_eq!((faults(&written(GIL)), faults(&written(BROKEN))), (Vec::new(), Vec::new()));
+    let broken = |pointer: &str, value: Value| {
+        let mut report = written(GIL);
+        *report.pointer_mut(pointer).unwrap() = value;
+        faults(&report)
+    };
+    for (pointer, value) in [
+        ("/schema", "schedscope.run/2".into()),
+        ("/wall_seconds", "4 s".into()),
+        ("/switches", serde_json::json!({ "voluntary": 1, "preempted": 1 })),
+        ("/threads/0/voluntary", (-1).into()),
+        ("/core_map/rows/0/bins/0/0", serde_json::json!([1])),
+        ("/check/residuals/0/at_most", "much".into()),
+        ("/blocked_seconds_by_reason/futex", Value::Null),
+    ] {
+        assert_eq!(broken(pointer, value).len(), 1, "{pointer}");
+    }
+}
+
 /// One obstacle may stand for several limits.
 #[test]
 fn a_gain_is_told_by_what_would_be_gone() {

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::units::seconds;
+use crate::units::{seconds, to_the_nanosecond};
 
 /// On-CPU time may differ by this share.
 pub(crate) const ON_CPU_SHARE: f64 = 0.001;
@@ -17,11 +18,26 @@ const SECONDS: &str = "_seconds";
 
 /// The interval in which our figure minus the kernel's must lie. A side that is `None` has no bound; without either the two are not
 /// compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Bounds {
+    /// Null if there is no lower bound.
+    #[serde(serialize_with = "written_if_any")]
     pub(crate) at_least: Option<f64>,
+    /// Null if there is no upper bound.
+    #[serde(serialize_with = "written_if_any")]
     pub(crate) at_most: Option<f64>,
+}
+
+/// A figure as it is written. Compared is what is not rounded.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn written<S: Serializer>(figure: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    to_the_nanosecond(*figure).serialize(serializer)
+}
+
+#[expect(clippy::ref_option, reason = "serde passes a reference")]
+fn written_if_any<S: Serializer>(figure: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    figure.map(to_the_nanosecond).serialize(serializer)
 }
 
 impl Bounds {
@@ -104,18 +120,21 @@ impl FromIterator<Verdict> for Verdict {
 }
 
 /// One quantity, our figure and the kernel's.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Residual {
     /// Where the kernel's figure is from: `task_struct`, `wait4`, `proc`, `proc_stat`, `perf`; `ledger` if it is our own.
     #[serde(default)]
     pub source: String,
     /// The kernel's name for it: `nvcsw`, `nivcsw`, `nr_migrations`, `sum_exec_runtime_seconds`, `run_delay_seconds`, ...
     pub quantity: String,
-    /// Counted by us.
+    /// By schedscope.
+    #[serde(serialize_with = "written")]
     pub ours: f64,
-    /// Kept by the kernel.
+    /// By the kernel.
+    #[serde(serialize_with = "written")]
     pub kernel: f64,
     /// Our figure minus the kernel's.
+    #[serde(serialize_with = "written")]
     pub difference: f64,
     /// The interval in which the difference must lie.
     #[serde(flatten)]

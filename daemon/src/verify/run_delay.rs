@@ -9,6 +9,7 @@
 use schedscope_ebpf::switch_clock::OFFSET_ERROR_NS;
 use schedscope_ebpf::task_clock::CLOCK_ERROR_NS;
 use schedscope_ebpf::wait_account::WaitAccount;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::comparison::{Bounds, Residual};
@@ -16,7 +17,7 @@ use crate::capture::snapshot::Thread;
 use crate::units::seconds;
 
 /// How the waits of threads compare with the kernel's run delay, and how they differ from it by design.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Waits {
     /// Threads compared.

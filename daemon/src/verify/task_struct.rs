@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schedscope_ebpf::abi::KernelCounts;
 use schedscope_ebpf::residual::{Figures, Residuals, is_comparable};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::comparison::Residual;
@@ -63,7 +64,7 @@ pub(crate) fn released(snapshot: &Snapshot) -> Residuals {
 /// What we count but other counters of the kernel do not, which bounds the difference.
 ///
 /// "While ending" is from when a thread began to end up to and including its last switch.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct UnseenByOthers {
     /// Threads that ended.
     pub ended: u64,

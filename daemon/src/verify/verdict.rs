@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schedscope_ebpf::loss::Loss;
 use schedscope_ebpf::task_clock::Phase;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::comparison::{Bounds, ON_CPU_SHARE, Residual, Verdict};
@@ -15,7 +16,7 @@ use crate::capture::snapshot::Thread;
 use crate::units::seconds;
 
 /// Our figures against the kernel's own.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
     /// Threads compared one by one: those that ended under observation.
     pub threads: u64,

@@ -148,6 +148,42 @@ fn json_goes_to_standard_output_on_request() {
 }
 
 #[test]
+fn json_keeps_to_its_schema_and_has_no_digits_that_mean_nothing() {
+    let (Some(()), Some(python)) = (privileged(), host::python()) else { return };
+    let schema = serde_json::from_str(include_str!("../../../docs/schema/run-1.json")).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    let program = "import threading, time\ndef work():\n end = time.time() + 0.3\n while time.time() < end: pass\n\
+                   threads = [threading.Thread(target=work) for _ in range(3)]\n[t.start() for t in threads]\n[t.join() for t in threads]";
+    let output = schedscope(&["run", "--quiet", "--json", "-", "--", &python, "-c", program]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let faults: Vec<String> = validator.iter_errors(&report).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(faults.is_empty(), "{faults:#?}");
+    let mut figures = Vec::new();
+    numbers("", &report, &mut figures);
+    assert!(figures.len() > 100 && figures.iter().any(|(path, _)| path.starts_with("/core_map/")), "{figures:?}");
+    let long = figures.iter().filter(|(path, figure)| {
+        let power =
+            if path.contains("seconds") || path.contains("_map/") || path.contains("/residuals/") || path.contains("/oracles/") {
+                1e9
+            } else {
+                1e6
+            };
+        ((figure * power).round() / power - figure).abs() > 0.0
+    });
+    assert_eq!(long.collect::<Vec<_>>(), Vec::<&(String, f64)>::new());
+}
+
+/// Every number of a report with the way to it.
+fn numbers(path: &str, value: &Value, found: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| numbers(&format!("{path}/{name}"), member, found)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, item)| numbers(&format!("{path}/{index}"), item, found)),
+        Value::Number(number) => found.extend(number.as_f64().map(|number| (path.to_owned(), number))),
+        _ => {}
+    }
+}
+
+#[test]
 fn attach_ends_after_its_time() {
     let Some(()) = privileged() else { return };
     let sleeper = Guarded::start("sleep", &["60"]);

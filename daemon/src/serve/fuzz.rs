@@ -1,12 +1,13 @@
 //! What must hold for any bytes that a client sends, and for any web configuration. See [`crate::fuzz`].
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use axum::body::Bytes;
+use flate2::read::GzDecoder;
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use tokio::runtime::Runtime;
@@ -18,8 +19,8 @@ use super::server::{Shared, http as serve_one};
 use super::web::WebConfig;
 use crate::fuzz::repeated;
 
-/// What only some clients may read.
-const METRICS: &str = "secret 1\n";
+/// What only some clients may read; long enough to be compressed for who asks for that.
+const METRICS: &str = "secret{of=\"those who may read it\"} 1\nsecret{of=\"others\"} 2\n";
 /// Name `s` and password `p`, as a client sends them.
 const CREDENTIALS: &str = "czpw";
 /// The largest answer is a file of the page.
@@ -140,11 +141,12 @@ pub(crate) fn http(data: &[u8]) {
 /// Checks one answer, and returns its body.
 fn check(answer: &[u8]) -> String {
     assert!(answer.len() <= ANSWER_BYTES_MAX);
-    let text = String::from_utf8_lossy(answer).into_owned();
-    if text.is_empty() {
-        return text;
+    if answer.is_empty() {
+        return String::new();
     }
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { panic!("no end of the headers: {text}") };
+    let text = String::from_utf8_lossy(answer);
+    let Some(end) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { panic!("no end of the headers: {text}") };
+    let (head, body) = (String::from_utf8_lossy(&answer[..end]), &answer[end + 4..]);
     let Some((status, headers)) = head.split_once("\r\n") else { panic!("no headers: {text}") };
     let code = status.strip_prefix("HTTP/1.1 ").or_else(|| status.strip_prefix("HTTP/1.0 ")).and_then(|rest| rest.get(..3));
     assert!(
@@ -159,9 +161,35 @@ fn check(answer: &[u8]) -> String {
             .map(|(_, value)| value)
     };
     let length = header("content-length").and_then(|length| length.parse::<usize>().ok());
-    assert!(body.is_empty() || length == Some(body.len()), "{text}");
+    let is_chunked = header("transfer-encoding") == Some("chunked");
+    assert!(body.is_empty() || is_chunked || length == Some(body.len()), "{text}");
+    let body = if is_chunked { joined(body) } else { body.to_vec() };
+    let body = if header("content-encoding") == Some("gzip") { unzipped(&body) } else { body };
     // What is no request is answered before our part.
     let is_no_request = body.is_empty() && code.is_some_and(|code| code.starts_with('4')) || header("retry-after").is_some();
     assert!(is_no_request || page::HEADERS.iter().all(|(name, _)| header(name.as_str()).is_some()), "{text}");
-    body.to_owned()
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// The chunks of a body, of which the last one is empty and there is nothing after it.
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let Some(end) = chunks.windows(2).position(|bytes| bytes == b"\r\n") else { panic!("no length of a chunk") };
+        let Ok(length) = usize::from_str_radix(&String::from_utf8_lossy(&chunks[..end]), 16) else { panic!("no number") };
+        let chunk = &chunks[end + 2..];
+        assert!(chunk.len() >= length + 2 && chunk[length..].starts_with(b"\r\n"), "a chunk that is cut off");
+        body.extend(&chunk[..length]);
+        chunks = &chunk[length + 2..];
+        if length == 0 {
+            assert!(chunks.is_empty(), "something after the last chunk");
+            return body;
+        }
+    }
+}
+
+fn unzipped(body: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    assert!(GzDecoder::new(body).read_to_end(&mut text).is_ok(), "not what gzip makes");
+    text
 }

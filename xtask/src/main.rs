@@ -4,6 +4,7 @@ mod accuracy;
 mod bench;
 mod build_ebpf;
 mod claims;
+mod dist;
 mod fuzz;
 mod generate;
 mod grafana;
@@ -30,6 +31,8 @@ enum Command {
     BuildEbpf(build_ebpf::Arguments),
     /// Run every test, and install what the tests need where possible.
     Test(test::Arguments),
+    /// Make the packages by which schedscope is installed without a compiler, in target/packages.
+    Dist(dist::Arguments),
     /// Test schedscope on every supported kernel, in virtual machines.
     Vm(vm::Arguments),
     /// Measure what tracing costs and write docs/overhead.md.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Trace(arguments) => trace::run(&arguments),
         Command::BuildEbpf(arguments) => build_ebpf::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Dist(arguments) => dist::run(&arguments),
         Command::Vm(arguments) => vm::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Accuracy(arguments) => accuracy::run(&arguments),

@@ -11,6 +11,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+pub(crate) use needs::find_bpf;
 use needs::{Host, Need};
 
 use crate::grafana::panels;

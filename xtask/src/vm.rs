@@ -17,6 +17,7 @@ mod verdict;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+pub(crate) use kernels::debian_mirror;
 use kernels::{Image, KERNELS};
 pub(crate) use machine::find_qemu;
 use matrix::Matrix;

@@ -79,6 +79,17 @@ pub(crate) fn date(of: SystemTime) -> Result<String> {
     Ok(output(Command::new("date").args(["-u", "+%Y-%m-%d", "-d", &format!("@{seconds}")]))?.trim().to_owned())
 }
 
+/// Where cargo unpacked the crates of the registry.
+pub(crate) fn registry_sources() -> Result<PathBuf> {
+    let query = ["metadata", "--locked", "--format-version", "1", "--manifest-path", "ebpf/Cargo.toml", "--features", "kernel"];
+    let metadata = output(cargo().args(query))?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
+    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
+    let aya = packages.iter().find(|package| package["name"] == "aya-ebpf").context("the lock file has no aya-ebpf")?;
+    let manifest = Path::new(aya["manifest_path"].as_str().context("aya-ebpf has no manifest")?);
+    manifest.ancestors().nth(2).map(Path::to_path_buf).context("aya-ebpf is not in a registry")
+}
+
 /// Downloads a Debian package with this apt-get and unpacks its files into a directory.
 pub(crate) fn unpack_package(apt_get: &mut Command, package: &str, into: &Path) -> Result<()> {
     let download = tempfile::tempdir().context("cannot create a temporary directory")?;

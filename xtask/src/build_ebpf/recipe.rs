@@ -11,7 +11,7 @@ use object::build::elf::{Builder, SectionData};
 use object::elf::SHT_STRTAB;
 
 use super::toolchain::Toolchain;
-use crate::workspace::{cargo, output, root, run, target_dir};
+use crate::workspace::{cargo, registry_sources, root, run, target_dir};
 
 /// Flags of the compiler. CPU version 3 (Linux 5.1) has 32-bit comparisons, without which the verifier loses the bounds of
 /// indices. BTF is made from debug information, which the library's own crates need too; hence a flag, not the profile. The
@@ -75,17 +75,6 @@ fn flags(toolchain: &Toolchain, target: &Path) -> Result<Vec<String>> {
         flags.push(remap(sources, "/rust"));
     }
     Ok(flags)
-}
-
-/// Where cargo unpacked the crates that the programs use.
-fn registry_sources() -> Result<PathBuf> {
-    let query = ["metadata", "--locked", "--format-version", "1", "--manifest-path", "ebpf/Cargo.toml", "--features", "kernel"];
-    let metadata = output(cargo().args(query))?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata).context("cargo metadata is not JSON")?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists no packages")?;
-    let aya = packages.iter().find(|package| package["name"] == "aya-ebpf").context("the lock file has no aya-ebpf")?;
-    let manifest = Path::new(aya["manifest_path"].as_str().context("aya-ebpf has no manifest")?);
-    manifest.ancestors().nth(2).map(Path::to_path_buf).context("aya-ebpf is not in a registry")
 }
 
 /// bpf-linker loads the first libLLVM in its library path, which cargo and rustup fill with their own. This script hides theirs.

@@ -75,7 +75,7 @@ pub(super) const PROGRAMS: Need = Need {
 /// cargo-fuzz, and a nightly compiler. Building it takes longer than many a test, so it is used where it is.
 pub(super) const FUZZER: Need = Need { name: "fuzzer", find: fuzz::find, install: |_| bail!("it is not installed for this alone") };
 /// Root, BTF, and a kernel that lets root use BPF.
-pub(super) const BPF: Need = Need { name: "BPF", find: bpf, install: |_| bail!("no package provides it") };
+pub(super) const BPF: Need = Need { name: "BPF", find: find_bpf, install: |_| bail!("no package provides it") };
 
 pub(super) struct Host {
     can_install: bool,
@@ -152,7 +152,8 @@ fn component(subcommand: &str, name: &str) -> Result<()> {
     output(cargo().args([subcommand, "--version"])).map(|_| ()).with_context(context)
 }
 
-fn bpf() -> Result<()> {
+/// Fails if programs cannot be loaded into the kernel here.
+pub(crate) fn find_bpf() -> Result<()> {
     require_root("test")?;
     if let Some(lack) = preflight::first_fatal() {
         bail!("{}: {}", lack.what, lack.detail);

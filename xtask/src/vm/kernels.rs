@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::workspace::{files_below, output, run, target_dir, unpack_package};
 
+const NO_MIRROR: &str = "the apt sources of this host name no mirror of Debian";
 /// Debian's keys, with which every release is signed.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
@@ -130,14 +131,22 @@ fn sources(kernel: &Kernel, mirror: Option<&str>) -> Result<String> {
     if let Some(uri) = mirror {
         return Ok(stanza(uri, kernel.suite));
     }
-    let mut command = Command::new("apt-get");
-    command.args(["indextargets", "--no-release-info", "--format", "$(REPO_URI)", "Created-By: Packages"]);
-    let uris = output(&mut command).context("getting kernels needs apt: run it on Debian or Ubuntu")?;
-    let main =
-        archive(&uris, "debian").context("the apt sources of this host name no mirror of Debian: give one with --mirror URI")?;
+    let uris = repositories().context("getting kernels needs apt: run it on Debian or Ubuntu")?;
+    let main = archive(&uris, "debian").context(format!("{NO_MIRROR}: give one with --mirror URI"))?;
     let security = archive(&uris, "debian-security").filter(|_| kernel.has_security);
     let security = security.map(|uri| stanza(uri, &format!("{}-security", kernel.suite)));
     Ok(stanza(main, kernel.suite) + &security.unwrap_or_default())
+}
+
+/// The mirror of Debian that the host's own sources name.
+pub(crate) fn debian_mirror() -> Result<String> {
+    Ok(archive(&repositories()?, "debian").context(NO_MIRROR)?.to_owned())
+}
+
+/// The repositories that the host's own sources name, one in a line.
+fn repositories() -> Result<String> {
+    let mut command = Command::new("apt-get");
+    output(command.args(["indextargets", "--no-release-info", "--format", "$(REPO_URI)", "Created-By: Packages"]))
 }
 
 /// One of Debian's archives in a list of repositories, by the name that it has on every mirror.

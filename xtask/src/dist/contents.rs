@@ -1,0 +1,74 @@
+//! What is installed where, the same for every kind of package.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::archive::{EXECUTABLE, READABLE, Tree, gz};
+use super::build::TRIPLE;
+use super::{licences, manuals};
+use crate::workspace::root;
+
+/// Directory of what is to be read, below a prefix such as /usr/local.
+const DOCUMENTS: &str = "share/doc/schedscope";
+const OWN_LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
+const OTHERS_LICENCES: &str = "THIRD-PARTY-LICENCES";
+
+/// Licences, ours and those of what is linked, which go wherever the program goes.
+pub(super) fn notices() -> Result<Tree> {
+    let mut tree = Tree::default();
+    for name in OWN_LICENCES {
+        tree.file(name, READABLE, copied(name)?);
+    }
+    tree.file(OTHERS_LICENCES, READABLE, licences::text(TRIPLE)?);
+    Ok(tree)
+}
+
+/// What is made from the command line: man pages and completions, below a prefix.
+fn manual(tree: &mut Tree) -> Result<()> {
+    for (name, page) in manuals::pages()? {
+        tree.file(format!("share/man/man1/{name}.gz"), READABLE, gz(&page)?);
+    }
+    for completion in &manuals::COMPLETIONS {
+        tree.file(completion.path, READABLE, completion.text());
+    }
+    Ok(())
+}
+
+/// Everything but the program and the unit, below a prefix.
+pub(super) fn documents() -> Result<Tree> {
+    let mut tree = notices()?;
+    for name in ["README.md", "CHANGELOG.md"] {
+        tree.file(name, READABLE, copied(name)?);
+    }
+    let mut tree = tree.below(DOCUMENTS);
+    manual(&mut tree)?;
+    Ok(tree)
+}
+
+/// What is unpacked into a prefix such as /usr/local.
+pub(super) fn installed(program: &[u8]) -> Result<Tree> {
+    let mut tree = documents()?;
+    tree.file("bin/schedscope", EXECUTABLE, program);
+    tree.file("lib/systemd/system/schedscope.service", READABLE, copied("daemon/config/schedscope.service")?);
+    // Not where the unit expects it, so that unpacking a new version leaves the user's own alone.
+    tree.file(format!("{DOCUMENTS}/schedscope.toml"), READABLE, copied("daemon/config/schedscope.toml")?);
+    Ok(tree)
+}
+
+/// The root of a container.
+pub(super) fn image(program: &[u8]) -> Result<Tree> {
+    let mut tree = notices()?.below(DOCUMENTS).below("usr");
+    tree.file("usr/bin/schedscope", EXECUTABLE, program);
+    // Where an engine mounts the kernel's own file systems.
+    for mounted in ["dev", "proc", "sys"] {
+        tree.directory(mounted, 0o755);
+    }
+    tree.directory("tmp", 0o1777);
+    Ok(tree)
+}
+
+/// A file of the source tree.
+fn copied(path: &str) -> Result<Vec<u8>> {
+    fs::read(root().join(path)).with_context(|| format!("cannot read {path}"))
+}

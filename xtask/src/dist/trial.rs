@@ -1,0 +1,228 @@
+//! Installs each package where nothing else is, and traces with what was installed.
+//!
+//! A root of its own is entered in a mount namespace of its own, with the kernel's file systems mounted; nothing of it is left.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context, Result, bail, ensure};
+use schedscope::report::RunReport;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::Packaging;
+use super::build::ARCH;
+use crate::outcome::{Counts, Outcome};
+use crate::test::find_bpf;
+use crate::vm;
+use crate::workspace::{find_program, output, run, target_dir};
+
+/// What an engine of containers does before it starts the program: `$1` is the root.
+const ENTER: &str = r#"set -e
+root=$1
+for dir in dev proc sys; do
+    mkdir -p "$root/$dir"
+    mount --rbind "/$dir" "$root/$dir"
+done
+exec chroot "$@""#;
+/// For the programs that enter a root, and for those in one.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Cells of the lab that need no Python, and those that need one.
+const NATIVE: &str = "native-hash-*";
+const PYTHON: &str = "hash-*";
+
+/// The release of Debian that is installed in; its keys are older than it.
+const SUITE: &str = "stable";
+
+/// An installed program, by its paths as it sees them.
+struct Installed {
+    /// The root that it is in, if it is not ours.
+    root: Option<PathBuf>,
+    program: PathBuf,
+    /// Where it may write.
+    scratch: PathBuf,
+}
+
+pub(super) fn archive(packaging: &Packaging, path: &Path) -> Result<Outcome> {
+    let Some(root) = empty_root()? else { return Ok(skipped()) };
+    let prefix = root.path().join("usr/local");
+    fs::create_dir_all(&prefix)?;
+    // As docs/installing.md says.
+    run(Command::new("tar").arg("-xzf").arg(path).arg("-C").arg(&prefix).arg("--strip-components=1"))?;
+    let installed = Installed::in_root(root.path(), "/usr/local/bin/schedscope")?;
+    installed.check(packaging, NATIVE).map(passed)
+}
+
+pub(super) fn image(packaging: &Packaging, path: &Path) -> Result<Outcome> {
+    let Some(root) = empty_root()? else { return Ok(skipped()) };
+    run(Command::new("tar").arg("-xzf").arg(path).arg("-C").arg(root.path()))?;
+    let installed = Installed::in_root(root.path(), "/usr/bin/schedscope")?;
+    installed.check(packaging, NATIVE).map(passed)
+}
+
+/// In a fresh Debian with its own package manager; where none can be had, what is in the package in an empty root.
+pub(super) fn deb(packaging: &Packaging, path: &Path) -> Result<Outcome> {
+    let Some(root) = empty_root()? else { return Ok(skipped()) };
+    let debian = match debian() {
+        Ok(debian) => debian,
+        Err(lack) => {
+            run(Command::new("dpkg-deb").arg("--info").arg(path))?;
+            run(Command::new("dpkg-deb").arg("--extract").arg(path).arg(root.path()))?;
+            let passed = Installed::in_root(root.path(), "/usr/bin/schedscope")?.check(packaging, NATIVE)?;
+            return Ok(Outcome::Passed(Counts {
+                passed,
+                skipped: vec![format!("no Debian to install in: {lack:#}")],
+                ..Counts::default()
+            }));
+        }
+    };
+    let debian_root = root.path().join("debian");
+    run(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(&debian).arg(&debian_root))?;
+    let package = debian_root.join("tmp/schedscope.deb");
+    fs::copy(path, &package).with_context(|| format!("cannot write {}", package.display()))?;
+    let inside = |words: &[&str]| output(entered(&debian_root).args(words));
+
+    inside(&["dpkg", "--install", "/tmp/schedscope.deb"])?;
+    let changed = inside(&["dpkg", "--verify", "schedscope"])?;
+    ensure!(changed.is_empty(), "files differ from the package:\n{changed}");
+    let owned = inside(&["dpkg-query", "--show", "--showformat=${Conffiles}", "schedscope"])?;
+    ensure!(owned.contains("/etc/schedscope.toml"), "the configuration is not kept when a new version comes: {owned:?}");
+    let completion = ". /usr/share/bash-completion/completions/schedscope && complete -p schedscope";
+    inside(&["bash", "-c", completion]).context("bash does not complete it")?;
+    let passed = Installed::in_root(&debian_root, "/usr/bin/schedscope")?.check(packaging, PYTHON)?;
+    inside(&["dpkg", "--purge", "schedscope"])?;
+    for gone in
+        ["usr/bin/schedscope", "etc/schedscope.toml", "usr/lib/systemd/system/schedscope.service", "usr/share/doc/schedscope"]
+    {
+        ensure!(!debian_root.join(gone).exists(), "/{gone} is left after purging");
+    }
+    Ok(Outcome::Passed(Counts { passed: passed + 5, ..Counts::default() }))
+}
+
+pub(super) fn wheel(packaging: &Packaging, path: &Path) -> Result<Outcome> {
+    let Some(python) = find_program("python3") else {
+        return Ok(Outcome::Skipped { reason: "no python3".into(), is_avoidable: true });
+    };
+    let Some(directory) = empty_root()? else { return Ok(skipped()) };
+    let environment = directory.path().join("venv");
+    run(Command::new(python).args(["-m", "venv"]).arg(&environment)).context("install the package python3-venv")?;
+    // Nothing but this file.
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"];
+    run(Command::new(environment.join("bin/python")).args(install).arg(path))?;
+    let program = environment.join("bin/schedscope");
+    let installed = Installed { root: None, program, scratch: directory.path().to_owned() };
+    installed.check(packaging, NATIVE).map(passed)
+}
+
+fn passed(passed: usize) -> Outcome {
+    Outcome::Passed(Counts { passed, ..Counts::default() })
+}
+
+/// A directory without anything; none if what is built cannot trace here.
+fn empty_root() -> Result<Option<TempDir>> {
+    if ARCH != env::consts::ARCH || find_bpf().is_err() {
+        return Ok(None);
+    }
+    tempfile::tempdir().map(Some).context("cannot create a temporary directory")
+}
+
+fn skipped() -> Outcome {
+    let reason = match find_bpf() {
+        Err(error) if ARCH == env::consts::ARCH => format!("{error:#}"),
+        _ => format!("this machine does not run programs for {ARCH}"),
+    };
+    Outcome::Skipped { reason, is_avoidable: false }
+}
+
+/// A fresh Debian with a Python, from the mirror that this host's apt uses. It is made once.
+fn debian() -> Result<PathBuf> {
+    let debootstrap = find_program("debootstrap").context("no debootstrap: install the package of this name")?;
+    let mirror = vm::debian_mirror()?;
+    let made = target_dir().join("tools").join(format!("debian-{SUITE}"));
+    if made.is_dir() {
+        return Ok(made);
+    }
+    // What was begun and not finished is not taken for a Debian.
+    let begun = made.with_extension("begun");
+    if begun.exists() {
+        fs::remove_dir_all(&begun).with_context(|| format!("cannot remove {}", begun.display()))?;
+    }
+    fs::create_dir_all(&begun).with_context(|| format!("cannot create {}", begun.display()))?;
+    let mut command = Command::new(debootstrap);
+    command.args(["--variant=minbase", "--include=python3", SUITE]).arg(&begun).arg(mirror);
+    output(&mut command).context("debootstrap failed")?;
+    fs::rename(&begun, &made).with_context(|| format!("cannot rename {}", begun.display()))?;
+    Ok(made)
+}
+
+/// A command that runs what follows in a root.
+fn entered(root: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"]).arg(root);
+    command.env_clear().env("PATH", PATH);
+    command
+}
+
+impl Installed {
+    fn in_root(root: &Path, program: &str) -> Result<Installed> {
+        let scratch = root.join("tmp");
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+        Ok(Installed { root: Some(root.to_owned()), program: program.into(), scratch: "/tmp".into() })
+    }
+
+    fn command(&self) -> Command {
+        match &self.root {
+            Some(root) => {
+                let mut command = entered(root);
+                command.arg(&self.program);
+                command
+            }
+            None => Command::new(&self.program),
+        }
+    }
+
+    /// Reads what it wrote below its scratch directory.
+    fn read(&self, name: &str) -> Result<String> {
+        let inside = self.scratch.join(name);
+        let path = match &self.root {
+            Some(root) => root.join(inside.strip_prefix("/").unwrap_or(&inside)),
+            None => inside,
+        };
+        crate::workspace::read_text(&path)
+    }
+
+    /// Has it say its version, examine the host, trace itself, and run cells of the lab, which start its daemon too. Returns how many
+    /// these are.
+    fn check(&self, packaging: &Packaging, cells: &str) -> Result<usize> {
+        let version = output(self.command().arg("--version"))?;
+        ensure!(version.trim() == format!("schedscope {}", packaging.build.version), "it calls itself {version:?}");
+
+        let findings = output(self.command().arg("doctor"))?;
+        ensure!(findings.contains("\nschedscope can trace on this host"), "its doctor says:\n{findings}");
+
+        let report = self.scratch.join("report.json");
+        let mut traced = self.command();
+        traced.arg("run").arg("--json").arg(&report).arg("--").arg(&self.program);
+        output(traced.args(["workload", "native", "--task", "hash", "--model", "threads", "--workers", "2"]))?;
+        let report: RunReport = serde_json::from_str(&self.read("report.json")?).context("its report is not what `run` writes")?;
+        ensure!(report.check.threads >= 3, "it compared {} threads with the kernel's counts", report.check.threads);
+        ensure!(report.check.threads_differing == 0, "{} threads differ from the kernel's counts", report.check.threads_differing);
+
+        let mut lab = self.command();
+        output(lab.args(["lab", "--quick", "--cells", cells, "--output"]).arg(self.scratch.join("lab")))?;
+        let results: Value =
+            serde_json::from_str(&self.read("lab/results.json")?).context("the results of its lab are not JSON")?;
+        let rows = results["cells"].as_array().context("its lab has no cells")?;
+        // Where there is no Python, a row says so.
+        let expected = rows.iter().filter(|row| cells == PYTHON || row["cell"]["runtime"] == "native");
+        let (measured, other): (Vec<&Value>, Vec<&Value>) = expected.partition(|row| row["figures"].is_object());
+        let problems = other.into_iter().chain([&results["metrics_missing"]]).filter(|problem| !problem.is_null());
+        let problems: Vec<String> = problems.map(Value::to_string).collect();
+        if results["complete"] != true || measured.len() < 2 || !problems.is_empty() {
+            bail!("its lab measured {} cells, and not everything: {}", measured.len(), problems.join("; "));
+        }
+        Ok(4)
+    }
+}

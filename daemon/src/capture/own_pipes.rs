@@ -39,14 +39,20 @@ impl OwnPipes {
         let on_cpu_ns: u64 = snapshot.live().map(|thread| thread.times(snapshot.taken_ns).on_cpu_ns).sum();
         // Who ends takes its time along; that too is something that goes on.
         let ran_ns = on_cpu_ns.abs_diff(self.on_cpu_ns);
-        if ran_ns * STILL > snapshot.taken_ns.saturating_sub(self.seen_ns) {
+        let is_first = self.seen_ns == 0;
+        if is_first || ran_ns * STILL > snapshot.taken_ns.saturating_sub(self.seen_ns) {
             self.still_since_ns = snapshot.taken_ns;
             self.has_looked = false;
         }
         (self.on_cpu_ns, self.seen_ns) = (on_cpu_ns, snapshot.taken_ns);
         if !self.has_looked && snapshot.taken_ns >= self.still_since_ns + AFTER_NS {
             self.has_looked = true;
-            self.waiting.extend(waiting_for_own(&snapshot.live().collect::<Vec<&Thread>>()));
+            // Of each thread the last look counts: what it waited for in a standstill before says nothing of this one.
+            let live: Vec<&Thread> = snapshot.live().collect();
+            for thread in &live {
+                self.waiting.remove(&thread.key());
+            }
+            self.waiting.extend(waiting_for_own(&live));
         }
     }
 
@@ -134,6 +140,19 @@ mod tests {
         (parent.record.tgid, reader.record.tgid) = (own.0, its.0);
         assert_eq!(waiting_for_own(&[&parent, &reader]), [reader.key()]);
         assert_eq!(waiting_for_own(&[&reader]), [], "we could write to it");
+        // Looked at once nothing has run for a while, and anew in the next standstill.
+        let mut looks = OwnPipes::default();
+        let mut at = |taken_ns, threads: &[&Thread]| {
+            let threads = threads.iter().map(|thread| (*thread).clone()).collect();
+            looks.update(&Snapshot { taken_ns, threads, ..Snapshot::default() });
+            looks.waiting.clone()
+        };
+        let none = HashSet::new();
+        assert_eq!(at(AFTER_NS, &[&parent, &reader]), none, "the first snapshot begins a standstill and ends none");
+        assert_eq!(at(2 * AFTER_NS, &[&parent, &reader]), HashSet::from([reader.key()]));
+        reader.record.on_cpu_ns += AFTER_NS;
+        assert_eq!(at(3 * AFTER_NS, &[&reader]), HashSet::from([reader.key()]), "it goes on");
+        assert_eq!(at(4 * AFTER_NS, &[&reader]), none, "now somebody else has the pipe");
         child.stdin.take().unwrap().write_all(b"so it ends").unwrap();
         child.wait().unwrap();
     }

@@ -44,6 +44,10 @@ pub mod program {
     /// A woken task has been queued. Attached only while figures are verified.
     pub const SCHED_WAKEUP: &str = "sched_wakeup";
 
+    /// Looks now and then, on each CPU, whether the thread there waits for a lock inside the kernel without sleeping. Attached to the CPU's
+    /// clock, only for a run.
+    pub const SAMPLE_CPU: &str = "sample_cpu";
+
     /// Every program attached to a tracepoint of the same name.
     pub const HOOKS: [&str; 8] = [
         SCHED_SWITCH,
@@ -136,6 +140,10 @@ pub const OFFERED: u64 = 1;
 
 /// Pids share an entry of `SLOT_OF_PID` because the kernel rounds entries up to eight bytes.
 pub const PIDS_PER_ENTRY: usize = 2;
+
+/// CPU time from one sample of a CPU to the next. No multiple of a tick's length, so that what is done at ticks is not seen more often than
+/// it is.
+pub const SAMPLE_PERIOD_NS: u64 = 4_700_000;
 
 /// What the kernel itself keeps about a thread, read from its `task_struct`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -236,6 +244,8 @@ pub struct TaskRecord {
     pub gil_interval_ns: u64,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
+    /// Samples that found it on a CPU and waiting for a lock inside the kernel: [`program::SAMPLE_CPU`].
+    pub samples_at_locks: u64,
 }
 
 /// Room for the path of an executable in an [`ExecKey`], which is as large as the key of a map may be.

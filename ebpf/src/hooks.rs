@@ -13,6 +13,7 @@ mod sched_process_exec;
 mod sched_process_exit;
 mod sched_process_free;
 
+mod sample_cpu;
 mod seed_tasks;
 
 mod meters;

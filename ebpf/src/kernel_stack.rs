@@ -1,7 +1,7 @@
 //! Which lock inside the kernel a thread waits for, by the functions that its kernel stack leads through.
 //!
-//! A thread that waits for a lock of the kernel is in the function that waits for locks of that kind. User space finds out where these
-//! functions are, and hands over a table of them.
+//! A thread that waits for a lock of the kernel is in the function that waits for locks of that kind, asleep or, for as long as the holder
+//! runs, on its CPU. User space finds out where these functions are, and hands over a table of them.
 
 use crate::blocked::Reason;
 use crate::values;
@@ -20,6 +20,8 @@ values! {
         Rwsem = "rwsem",
         /// It waits for a mutex or a semaphore of another kind.
         OtherLock = "other_lock",
+        /// It waits for a lock for which nobody sleeps.
+        SpinLock = "spin_lock",
         /// It waits for the lock of a mapping in the address space (since Linux 6.4).
         MappingLock = "mapping_lock",
         /// It uses or changes the address space, and locks that for it.
@@ -84,7 +86,13 @@ fn last_at_or_below(address: u64, functions: &Functions, hide: impl Fn(usize) ->
     index & (FUNCTIONS - 1)
 }
 
-/// The reason to wait if it is for a lock in the kernel. `is_memory_call` says that the thread is in a system call that uses or changes the
+/// Whether a thread on a CPU, whose stack leads there, waits for a lock.
+#[inline(always)]
+pub fn is_at_lock(roles: u32) -> bool {
+    roles & (bit(Role::Rwsem) | bit(Role::OtherLock) | bit(Role::SpinLock) | bit(Role::MappingLock)) != 0
+}
+
+/// The reason to sleep if it is for a lock in the kernel. `is_memory_call` says that the thread is in a system call that uses or changes the
 /// address space.
 #[inline(always)]
 pub fn lock_of(roles: u32, is_memory_call: bool) -> Option<Reason> {
@@ -128,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_told_by_who_waits_for_it_and_why() {
-        let [rwsem, other, mapping, space] = Role::ALL.map(inside);
+        let [rwsem, other, spin, mapping, space] = Role::ALL.map(inside);
         let (before, beyond) = (CODE - 7, CODE + 0x1000);
         assert_eq!(reason(&[before, rwsem, beyond, space], false), Some(Reason::MmapLock), "a page fault");
         assert_eq!(reason(&[before, rwsem, beyond], true), Some(Reason::MmapLock), "mmap");
@@ -138,7 +146,19 @@ mod tests {
         assert_eq!(reason(&[other, space], true), Some(Reason::KernelLock));
         assert_eq!(reason(&[before, beyond, space], true), None, "it waits for something else there");
         assert_eq!(reason(&[], true), None);
+        assert_eq!(reason(&[spin, space], true), None, "nobody sleeps there");
         assert_eq!(reason(&[before, 0, rwsem], true), None, "what is after the end is no frame");
+    }
+
+    #[test]
+    fn who_is_in_a_function_that_waits_is_at_a_lock() {
+        for role in Role::ALL {
+            let mut frames = [0; FRAMES];
+            frames[1] = inside(role);
+            frames[0] = CODE - 7;
+            let expected = role != Role::AddressSpace;
+            assert_eq!(is_at_lock(roles_in(&frames, &table(), |bit| bit)), expected, "{role:?}");
+        }
     }
 
     proptest! {

@@ -50,6 +50,15 @@ pub(crate) fn find_by(task: Task, tid: u32) -> Option<Traced> {
     find_leaving(task, tid, || NOT_LEAVING)
 }
 
+/// The record of a thread by what identifies it, unless the pid leads to another's: for a hook that may miss one.
+#[inline(always)]
+pub(crate) fn record_of(tid: u32, address: u64) -> Option<&'static mut TaskRecord> {
+    // SAFETY: `entry` points into a map value.
+    let slot = unsafe { *entry(tid)? };
+    // Slot 0 is never used.
+    record(slot).filter(|record| record.task == address && address != 0)
+}
+
 /// What the kernel has just counted of a thread: nothing, a voluntary switch or an involuntary one.
 pub(crate) const NOT_LEAVING: u32 = 0;
 pub(crate) const LEAVING_VOLUNTARILY: u32 = 1;
@@ -234,6 +243,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.gil_handoffs = 0;
     new.on_cpu_at_gil_ns = 0;
     new.gil_interval_ns = 0;
+    new.samples_at_locks = 0;
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {

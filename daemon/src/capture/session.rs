@@ -70,7 +70,7 @@ impl Session {
     }
 
     fn with(without: &[&str], wait_accounts: bool, topology: Topology) -> Result<Session, KernelError> {
-        let sizes = Sizes { workloads: 2, provisional: 0, tasks: TASKS, thread_by_core: true, wait_accounts };
+        let sizes = Sizes { workloads: 2, provisional: 0, tasks: TASKS, thread_by_core: true, wait_accounts, samples: true };
         let mut tracer = Tracer::start_without(without, sizes, &topology)?;
         let first = tracer.snapshot(Depth::Threads)?;
         let wait_accounts = match tracer.programs().iter().find(|program| program.name == program::SCHED_WAKEUP) {

@@ -3,7 +3,7 @@
 //! The reader stamps `taken_ns` first, then copies the cells, then the thread records. So closed time can be missing from the cells but
 //! is never counted twice; [`crate::capture::totals`] makes totals of it that never go down.
 
-use schedscope_ebpf::abi::{CGROUP_BYTES, Cell, CpuRecord, ExecKey, TaskRecord};
+use schedscope_ebpf::abi::{CGROUP_BYTES, Cell, CpuRecord, ExecKey, SAMPLE_PERIOD_NS, TaskRecord};
 use schedscope_ebpf::blocked::{REASON_SLOTS, Reason};
 use schedscope_ebpf::loss::{Harm, LOSS_SLOTS, Loss};
 use schedscope_ebpf::task_clock::{Closed, Phase};
@@ -140,6 +140,11 @@ impl Thread {
         let mut times = Times::of_thread(&self.record);
         times.add_open(self, now_ns);
         times
+    }
+
+    /// Of its time on CPUs, roughly what it waited for locks inside the kernel: as often as a sample found it there.
+    pub(crate) fn spinning_ns(&self) -> u64 {
+        self.record.samples_at_locks * SAMPLE_PERIOD_NS
     }
 
     /// Time between wakings and getting a CPU, up to now.

@@ -125,6 +125,7 @@ fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
         tasks: config.max_threads,
         thread_by_core: false,
         wait_accounts: false,
+        samples: false,
     };
     let mut tracer = Tracer::start(sizes, topology)?;
     tracer.seed_all(OTHER_ID)?;

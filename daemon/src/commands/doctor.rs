@@ -21,7 +21,7 @@ pub fn doctor() -> anyhow::Result<i32> {
     }
     // The proof: load and attach everything, then detach. With a provisional workload the programs are those of the daemon, which does most.
     let tracer = Tracer::start(
-        Sizes { workloads: 2, provisional: 1, tasks: 64, thread_by_core: true, wait_accounts: false },
+        Sizes { workloads: 2, provisional: 1, tasks: 64, thread_by_core: true, wait_accounts: false, samples: true },
         &Topology::read()?,
     )?;
     let mut failed = 0;

@@ -8,6 +8,7 @@
 //! 3. others, for as long as they had cores;
 //! 4. the way to a core that was free: what is left, and the time from a waking to the run queue.
 //!
+//! What threads were on a CPU for while they waited for a lock inside the kernel is sampled, and lost to spinning.
 //! Cores that nobody waited for are lost to what the program's workers were blocked for, and if too few were alive, to that.
 
 use schedscope_ebpf::blocked::Reason;
@@ -26,6 +27,8 @@ pub(crate) enum Cause {
     Others,
     /// It was free, and a thread on its way to it.
     Transit,
+    /// A thread was on it, and waited for a lock inside the kernel whose holder ran.
+    Spinning,
     /// A thread that does the work was blocked.
     Wait(Reason),
     /// There was nobody to run on it.
@@ -40,6 +43,7 @@ impl Cause {
             Cause::Mask => "mask".to_owned(),
             Cause::Others => "others".to_owned(),
             Cause::Transit => "transit".to_owned(),
+            Cause::Spinning => "spinning".to_owned(),
             Cause::Wait(reason) => format!("wait_{}", reason.name()),
             Cause::TooFewThreads => "too_few_threads".to_owned(),
         }
@@ -58,9 +62,11 @@ pub(crate) struct Cores {
 
 impl Cores {
     pub(super) fn of(window: &Window, workers: &Workers) -> Cores {
-        let used_ns = window.times.on_cpu_ns;
-        let given_ns = (window.wall_ns * window.given_cores().max(window.cores())).max(used_ns);
+        let spinning_ns = window.spinning_ns();
+        let used_ns = window.times.on_cpu_ns - spinning_ns;
+        let given_ns = (window.wall_ns * window.given_cores().max(window.cores())).max(window.times.on_cpu_ns);
         let mut rest = Rest { cores_ns: given_ns - used_ns, waits_ns: window.times.runnable_ns(), lost: Vec::new() };
+        rest.lose(Cause::Spinning, spinning_ns);
         let throttled_ns = window.quota.as_ref().map_or(0, |quota| quota.usage.throttled_ns);
         let outside = window.cores_in_masks.map_or(0.0, |inside| (window.given_cores() as f64 - inside).max(0.0));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the cores' time")]

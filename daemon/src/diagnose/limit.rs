@@ -68,6 +68,8 @@ pub(crate) struct Group {
     pub(crate) mean_blocked: f64,
     /// Their share of all on-CPU time.
     pub(crate) share_of_work: f64,
+    /// Share of its life that it is on a CPU and waits for locks inside the kernel.
+    pub(crate) spinning: f64,
     /// Reasons for blocking with their share of the group's life, largest first, none of them 0.
     pub(crate) reasons: Vec<(Reason, f64)>,
 }
@@ -301,6 +303,7 @@ impl Group {
         Group {
             size: (size < window.threads).then_some(size),
             share_of_work: share(times.on_cpu_ns, window.times.on_cpu_ns),
+            spinning: share(busiest.iter().map(|worker| worker.spinning_ns).sum(), times.total_ns()).min(1.0),
             ..Group::new(window, &times)
         }
     }
@@ -326,6 +329,7 @@ impl Group {
             mean_runnable: window.mean(times.runnable_ns()),
             mean_blocked: window.mean(times.blocked_total_ns()),
             share_of_work: 1.0,
+            spinning: share(window.spinning_ns(), times.total_ns()),
             reasons,
         }
     }

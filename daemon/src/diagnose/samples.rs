@@ -99,6 +99,7 @@ fn described_thread(text: &str, own_process: u32) -> Ledger {
             ("switches", count) => ledger.voluntary = number(count),
             ("epoll", count) => ledger.epoll_waits = number(count),
             ("yields", count) => ledger.yielded = number(count),
+            ("spins", seconds) => ledger.spinning_ns = ns(number(seconds)),
             ("loop", _) => ledger.has_loop = true,
             ("from", seconds) => ledger.begin_ns = ns(number(seconds)),
             ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
@@ -122,13 +123,13 @@ fn number<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
 prop_compose! {
     fn any_ledger()(
         tgid in 1_u32..4, is_main: bool, seconds in prop::array::uniform7(prop_oneof![2 => 0.0..4.0_f64, 1 => Just(0.0)]), has_ended: bool,
-        voluntary in 0_u64..10_000, epoll in 0_u64..=100, begin in 0.0..4.0_f64,
+        voluntary in 0_u64..10_000, epoll in 0_u64..=100, begin in 0.0..4.0_f64, spins in prop_oneof![3 => Just(0.0), 1 => 0.0..5.0_f64],
     ) -> Ledger {
         let [on_cpu, runnable, blocked @ ..] = seconds;
         let reasons = [Reason::Gil, Reason::Futex, Reason::Sleep, Reason::Poll, Reason::ChildWait];
         let blocked: Vec<_> = reasons.into_iter().zip(blocked).collect();
         let epoll_waits = voluntary * epoll / 100;
-        Ledger { tgid: Tgid(tgid), is_main, has_ended, voluntary, epoll_waits, begin_ns: ns(begin), ..thread([on_cpu, runnable], &blocked) }
+        Ledger { tgid: Tgid(tgid), is_main, has_ended, voluntary, epoll_waits, begin_ns: ns(begin), spinning_ns: ns(spins), ..thread([on_cpu, runnable], &blocked) }
     }
 }
 

@@ -18,6 +18,7 @@ fn scaled(window: &Window, factor: u64) -> Window {
     let ledger = |ledger: &Ledger| Ledger {
         begin_ns: ledger.begin_ns * factor,
         times: times(&ledger.times),
+        spinning_ns: ledger.spinning_ns * factor,
         voluntary: ledger.voluntary * factor,
         yielded: ledger.yielded * factor,
         epoll_waits: ledger.epoll_waits * factor,
@@ -66,10 +67,12 @@ proptest! {
         let of = |wanted: Cause| lost.iter().filter(|(cause, _)| *cause == wanted).map(|(_, ns)| ns).sum::<u64>();
         prop_assert!(of(Cause::Quota) + of(Cause::Mask) + of(Cause::Others) <= window.times.runnable_ns());
         prop_assert!(of(Cause::Others) <= window.foreign_ns);
+        prop_assert!(of(Cause::Spinning) <= window.times.on_cpu_ns);
         let waits = lost.iter().filter(|(cause, _)| matches!(cause, Cause::Wait(_))).map(|(_, ns)| ns).sum::<u64>();
         prop_assert!(waits <= window.times.blocked_total_ns());
         if waits + of(Cause::TooFewThreads) > 0 {
-            prop_assert!(window.times.runnable_ns() <= given_ns - used_ns - waits - of(Cause::TooFewThreads));
+            let rest_ns = given_ns - used_ns - of(Cause::Spinning) - waits - of(Cause::TooFewThreads);
+            prop_assert!(window.times.runnable_ns() <= rest_ns);
         }
     }
 

@@ -120,8 +120,10 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, 
     let wall = window.wall_ns as f64;
     let few_others = supply.without_few_others();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
-    let need = |of: fn(&Times) -> u64| workers.iter().map(|worker| of(&worker.times)).max().unwrap_or(0) as f64;
-    let (on_cpu, at_work) = (need(|times| times.on_cpu_ns), need(|times| times.on_cpu_ns + times.transit_ns));
+    let spins = obstacle == Obstacle::KernelLocks;
+    let work_ns = |worker: &Ledger| worker.times.on_cpu_ns - if spins { worker.spinning_ns.min(worker.times.on_cpu_ns) } else { 0 };
+    let need = |of: &dyn Fn(&Ledger) -> u64| workers.iter().map(of).max().unwrap_or(0) as f64;
+    let (on_cpu, at_work) = (need(&work_ns), need(&|worker| work_ns(worker) + worker.times.transit_ns));
     let (least, most) = match obstacle {
         Obstacle::TooFewThreads => (
             over(fine, &|moment| moment.without(obstacle, &few_others, false)),
@@ -180,7 +182,7 @@ fn is_waited_for(obstacle: Obstacle, whole: &Sums) -> bool {
     match obstacle {
         Obstacle::Gil => whole.gil > 0.0,
         Obstacle::Locks => whole.futex > 0.0,
-        Obstacle::KernelLocks => whole.kernel_locks > 0.0,
+        Obstacle::KernelLocks => whole.kernel_locks + whole.spinning > 0.0,
         _ => true,
     }
 }
@@ -257,13 +259,16 @@ struct Sums {
     gil: f64,
     futex: f64,
     kernel_locks: f64,
+    /// Of what is at work, what waits for locks inside the kernel without sleeping.
+    spinning: f64,
     /// What threads wait for outside the program, the longest and all together, but for those that do next to nothing else.
     longest_outside: f64,
     outside: f64,
     /// What these wait for locks.
     waits_for_locks: f64,
-    /// The most that one worker needs for itself, its waits outside included.
+    /// The most that one worker needs for itself, its waits outside included; and that without what it spins for.
     need: f64,
+    need_without_spinning: f64,
     /// Mean number of CPUs that others had.
     others: f64,
     /// All workers share one GIL.
@@ -286,6 +291,8 @@ impl Sums {
         for (number, times) in &moment.parts {
             on_cpu_ns += times.on_cpu_ns;
             sums.at_work += (times.on_cpu_ns + times.transit_ns) as f64;
+            let spinning = times.on_cpu_ns as f64 * window.ledgers.get(*number).map_or(0.0, Ledger::spinning);
+            sums.spinning += spinning;
             sums.runnable += times.runnable_ns() as f64;
             sums.wakeup_wait += times.wakeup_wait_ns as f64;
             let is_worker = workers.numbers.contains(number);
@@ -299,7 +306,9 @@ impl Sums {
                 sums.gil += times.blocked(Reason::Gil) as f64;
                 sums.futex += times.blocked(Reason::Futex) as f64;
                 sums.kernel_locks += (times.blocked(Reason::MmapLock) + times.blocked(Reason::KernelLock)) as f64;
-                sums.need = sums.need.max((times.on_cpu_ns + times.transit_ns) as f64 + outside);
+                let need = (times.on_cpu_ns + times.transit_ns) as f64 + outside;
+                sums.need = sums.need.max(need);
+                sums.need_without_spinning = sums.need_without_spinning.max(need - spinning);
             }
         }
         if window.foreign_ns > 0 {
@@ -362,12 +371,18 @@ impl Sums {
         };
         let threads = if busy > 0.0 { (demand + waits) / busy } else { 0.0 };
         let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);
-        let at_work = if busy > 0.0 { self.at_work / threads.min(cores) } else { 0.0 };
+        let spinning = if gone == Some(Obstacle::KernelLocks) { self.spinning } else { 0.0 };
+        let at_work = if busy > 0.0 { (self.at_work - spinning) / threads.min(cores) } else { 0.0 };
         let at_rest = match gone {
             Some(Obstacle::Locks) if self.is_one_at_a_time() => idle * self.longest_outside / self.outside,
             _ => idle,
         };
-        let needed = if with_needs && gone != Some(Obstacle::TooFewThreads) { self.need } else { 0.0 };
+        let needed = match gone {
+            Some(Obstacle::TooFewThreads) => 0.0,
+            _ if !with_needs => 0.0,
+            Some(Obstacle::KernelLocks) => self.need_without_spinning,
+            _ => self.need,
+        };
         (at_rest + at_work).max(needed).min(self.wall)
     }
 }

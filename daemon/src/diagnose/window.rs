@@ -27,6 +27,8 @@ pub(crate) struct Ledger {
     pub(crate) begin_ns: u64,
     /// Where its time went; the parts sum to its life.
     pub(crate) times: Times,
+    /// Of its time on CPUs, roughly what it waited for locks inside the kernel, whose holders ran.
+    pub(crate) spinning_ns: u64,
     /// It has ended: what it did is all it had to do.
     pub(crate) has_ended: bool,
     pub(crate) voluntary: u64,
@@ -49,6 +51,7 @@ impl Ledger {
             python,
             begin_ns: thread.record.start_ns,
             times: thread.times(now_ns),
+            spinning_ns: thread.spinning_ns(),
             has_ended: thread.has_ended(),
             voluntary: thread.record.voluntary,
             yielded: thread.record.yielded,
@@ -64,6 +67,7 @@ impl Ledger {
         Ledger {
             begin_ns: before.end_ns(),
             times: self.times.since(&before.times),
+            spinning_ns: self.spinning_ns.saturating_sub(before.spinning_ns),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
             yielded: self.yielded.saturating_sub(before.yielded),
             epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
@@ -74,6 +78,11 @@ impl Ledger {
     /// When its life in the window ended.
     pub(super) fn end_ns(&self) -> u64 {
         self.begin_ns + self.times.total_ns()
+    }
+
+    /// The share of its time on CPUs that it waited for locks inside the kernel.
+    pub(super) fn spinning(&self) -> f64 {
+        share(self.spinning_ns, self.times.on_cpu_ns).min(1.0)
     }
 
     /// On a CPU or waiting for one.
@@ -129,6 +138,12 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// What all threads spent on CPUs waiting for locks inside the kernel.
+    pub(super) fn spinning_ns(&self) -> u64 {
+        let of = |ledger: &Ledger| ledger.spinning_ns.min(ledger.times.on_cpu_ns);
+        self.ledgers.iter().map(of).sum::<u64>().min(self.times.on_cpu_ns)
+    }
+
     pub(crate) fn of_run(run: &Run) -> Window {
         let (processes, threads) = run.tasks();
         let python = |thread: &Thread| run.interpreters.python(thread.tgid());

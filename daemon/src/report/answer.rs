@@ -150,7 +150,7 @@ fn sentence(diagnosis: &Diagnosis) -> String {
         }
         Limit::Locks(group) => locked(group, &[Reason::Futex, Reason::Gil], "locks or other threads", figures) + &also + ".",
         Limit::KernelLocks(group) => {
-            locked(group, &[Reason::MmapLock, Reason::KernelLock], "locks in the kernel", figures) + &also + "."
+            locked(group, &[Reason::MmapLock, Reason::KernelLock], "locks in the kernel", figures) + &spins_in_kernel(group) + &also + "."
         }
         Limit::Blocked(group) => {
             format!("{}: {}{also}.", wants(figures), blocked(group, figures))
@@ -338,10 +338,16 @@ fn blocked(group: &Group, figures: &Figures) -> String {
     format!("{} of {their} time {who} {}{also}", percent(*part), verb(*first, number))
 }
 
+/// ", 80 % on a CPU meanwhile", of a group that waits for locks inside the kernel.
+fn spins_in_kernel(group: &Group) -> String {
+    if group.spinning < 0.01 { String::new() } else { format!(", {} on a CPU meanwhile", percent(group.spinning)) }
+}
+
 /// "4 threads want 1.04 cores and get 1.00 of 4: 74 % of their time they wait for locks or other threads".
 fn locked(group: &Group, reasons: &[Reason], what: &str, figures: &Figures) -> String {
     let (who, Number { their, s, .. }) = subject_of(group, figures);
-    let part = group.reasons.iter().filter(|(reason, _)| reasons.contains(reason)).map(|(_, part)| part).sum::<f64>();
+    let blocked = group.reasons.iter().filter(|(reason, _)| reasons.contains(reason)).map(|(_, part)| part).sum::<f64>();
+    let part = if reasons.contains(&Reason::KernelLock) { blocked + group.spinning } else { blocked };
     format!("{}: {} of {their} time {who} wait{s} for {what}", wants(figures), percent(part.min(1.0)))
 }
 

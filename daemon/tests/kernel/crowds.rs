@@ -52,7 +52,7 @@ struct SmallTable {
 
 impl SmallTable {
     fn new() -> SmallTable {
-        let sizes = Sizes { workloads: 3, provisional: 0, tasks: ROOM, thread_by_core: true, wait_accounts: false };
+        let sizes = Sizes { workloads: 3, provisional: 0, tasks: ROOM, thread_by_core: true, wait_accounts: false, samples: false };
         SmallTable { tracer: Tracer::start(sizes, &Topology::read().unwrap()).unwrap(), ended: Vec::new() }
     }
 

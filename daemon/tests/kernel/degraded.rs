@@ -65,6 +65,15 @@ fn without_addresses_of_kernel_functions_waits_count_by_system_call() {
 }
 
 #[test]
+fn without_samples_what_spins_in_the_kernel_counts_as_used() {
+    let Some(()) = privileged() else { return };
+    let report = trace_without(&[program::SAMPLE_CPU], "mmap-lock --count 200");
+    assert_exact(&report);
+    assert!(!report.cores.lost_seconds.contains_key("spinning"), "{:?}", report.cores);
+    assert!((report.cores.used_seconds - report.time_seconds.on_cpu).abs() < 1e-6, "{:?}", report.cores);
+}
+
+#[test]
 fn without_the_task_iterator_threads_that_were_there_are_registered() {
     let Some(()) = privileged() else { return };
     let mut spinning = Guarded::workload("native --task spin --model threads --workers 3 --seconds 600");

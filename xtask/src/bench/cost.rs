@@ -34,7 +34,7 @@ struct Run {
 impl Run {
     /// Every signal on but those left out, empty programs attached beside ours.
     fn measure(load: &Load, without: &[&str]) -> Result<Run> {
-        let sizes = Sizes { workloads: 2, provisional: 0, tasks: 1024, thread_by_core: true, wait_accounts: false };
+        let sizes = Sizes { workloads: 2, provisional: 0, tasks: 1024, thread_by_core: true, wait_accounts: false, samples: false };
         let mut kernel_side = Tracer::start_without(without, sizes, &Topology::read()?)?;
         kernel_side.attach_meters()?;
         let held = Gated::fork(&load.words(&["sh", "-c", "exec \"$@\" >/dev/null", "sh"]))?;

@@ -1,4 +1,4 @@
-//! Where the kernel's functions are in which threads wait for locks, by `/proc/kallsyms`.
+//! Where the kernel's functions are in which threads wait for locks, asleep or not, by `/proc/kallsyms`.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -23,6 +23,17 @@ const ROLES: &[(Role, &[&str])] = &[
             "__down_timeout",
             "percpu_rwsem_wait",
             "percpu_down_write",
+        ],
+    ),
+    (
+        Role::SpinLock,
+        &[
+            "native_queued_spin_lock_slowpath",
+            "__pv_queued_spin_lock_slowpath",
+            "queued_spin_lock_slowpath",
+            "queued_read_lock_slowpath",
+            "queued_write_lock_slowpath",
+            "osq_lock",
         ],
     ),
     (

@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::maps::{Array, HashMap, MapData, Stack};
-use aya::programs::{BtfTracePoint, Iter};
+use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
+use aya::programs::{BtfTracePoint, Iter, PerfEvent};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use procfs::process::Process;
-use schedscope_ebpf::abi::{PIDS_PER_ENTRY, map, program};
+use schedscope_ebpf::abi::{PIDS_PER_ENTRY, SAMPLE_PERIOD_NS, map, program};
 use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::params;
 
@@ -32,6 +33,8 @@ pub struct Sizes {
     pub thread_by_core: bool,
     /// Keep how every thread's waits differ from the kernel's run delay, which costs another program at each wake-up.
     pub wait_accounts: bool,
+    /// Look at each CPU, every [`SAMPLE_PERIOD_NS`], for threads that wait for a lock inside the kernel and do not sleep.
+    pub samples: bool,
 }
 
 /// The object in the kernel.
@@ -184,7 +187,7 @@ pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, Ke
 
 /// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
 /// `sched_switch` there is nothing to measure.
-pub(super) fn attach(loaded: &mut Loaded, without: &[&str], wait_accounts: bool) -> Result<Vec<ProgramStatus>, KernelError> {
+pub(super) fn attach(loaded: &mut Loaded, without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Vec<ProgramStatus>, KernelError> {
     let Loaded { ebpf, absent, .. } = loaded;
     let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
@@ -199,10 +202,13 @@ pub(super) fn attach(loaded: &mut Loaded, without: &[&str], wait_accounts: bool)
         }
     }
     statuses.reverse();
-    if wait_accounts {
+    if sizes.wait_accounts {
         let is_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
         let told = if is_told { Ok(()) } else { Err(KernelError::QueueingUntold) };
         statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(ebpf, program::SCHED_WAKEUP, &kernel))));
+    }
+    if sizes.samples {
+        statuses.push(status(program::SAMPLE_CPU, left_out(program::SAMPLE_CPU).and_then(|()| attach_samples(ebpf, topology.online()))));
     }
     let seeded = left_out(program::SEED_TASKS)
         .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))
@@ -217,6 +223,17 @@ fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<O
     hook.load(name, kernel)?;
     hook.attach()?;
     verified(hook.info())
+}
+
+/// Attaches the sampling to the clock of each CPU.
+fn attach_samples(ebpf: &mut Ebpf, cpus: &[u32]) -> Result<Option<u32>, KernelError> {
+    let samples: &mut PerfEvent = program_mut(ebpf, program::SAMPLE_CPU)?;
+    samples.load()?;
+    for &cpu in cpus {
+        let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
+        samples.attach(clock, PerfEventScope::AllProcessesOneCpu { cpu }, SamplePolicy::Period(SAMPLE_PERIOD_NS), false)?;
+    }
+    verified(samples.info())
 }
 
 /// Attaches the empty programs of the bench.

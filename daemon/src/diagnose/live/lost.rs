@@ -66,7 +66,8 @@ impl From<Cause> for LostCause {
             Cause::Wait(Reason::PageFault) => LostCause::WaitPageFault,
             Cause::Wait(Reason::Stopped) => LostCause::WaitStopped,
             Cause::Wait(Reason::MmapLock) => LostCause::WaitMmapLock,
-            Cause::Wait(Reason::KernelLock) => LostCause::WaitKernelLock,
+            // The daemon takes no samples, so it sees those only that sleep.
+            Cause::Wait(Reason::KernelLock) | Cause::Spinning => LostCause::WaitKernelLock,
             Cause::Wait(Reason::Other) => LostCause::WaitOther,
             Cause::Wait(Reason::Unknown) => LostCause::WaitUnknown,
             Cause::TooFewThreads => LostCause::TooFewThreads,

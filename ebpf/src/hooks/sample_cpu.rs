@@ -1,0 +1,27 @@
+use aya_ebpf::EbpfContext;
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_current_task};
+use aya_ebpf::macros::perf_event;
+use aya_ebpf::programs::PerfEventContext;
+
+use crate::kernel_lock;
+use crate::kernel_types::HAS_KERNEL_CODE;
+use crate::tasks::record_of;
+
+/// The CPU's clock has run for a while: is the thread there waiting for a lock inside the kernel? Waiting for a lock whose holder runs does
+/// not put a thread to sleep, so no switch tells of it.
+///
+/// Called from the timer's interrupt, so that `sched_switch`, which runs with interrupts off, is never halfway through the record.
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/events/core.c#L11673>
+#[perf_event]
+fn sample_cpu(ctx: PerfEventContext) -> u32 {
+    if HAS_KERNEL_CODE.load() == 0 {
+        return 0;
+    }
+    // SAFETY: helpers without preconditions.
+    let (ids, address) = unsafe { (bpf_get_current_pid_tgid(), bpf_get_current_task()) };
+    let Some(record) = record_of(ids as u32, address) else { return 0 };
+    if kernel_lock::is_current_at_one(ctx.as_ptr()) {
+        record.samples_at_locks += 1;
+    }
+    0
+}

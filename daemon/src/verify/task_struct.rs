@@ -97,6 +97,7 @@ fn unseen_by_others(run: &Run) -> UnseenByOthers {
     let taken_seconds = seconds(totals.wait_ns.saturating_sub(measured_ns));
     let mut unseen = UnseenByOthers { taken_seconds, ..UnseenByOthers::default() };
     let waited = waited_for(threads);
+    let mut on_cpu_ns = 0;
     for (index, thread) in threads.iter().enumerate() {
         let record = &thread.record;
         unseen.migrations_again += u64::from(record.migrations_again);
@@ -112,13 +113,14 @@ fn unseen_by_others(run: &Run) -> UnseenByOthers {
         unseen.voluntary += voluntary;
         unseen.involuntary += involuntary;
         unseen.migrations += all.migrations.saturating_sub(from.migrations);
-        unseen.on_cpu_seconds += seconds(all.on_cpu_ns.saturating_sub(from.on_cpu_ns));
+        on_cpu_ns += all.on_cpu_ns.saturating_sub(from.on_cpu_ns);
         if !waited.contains(&index) {
             unseen.ended_unwaited += u64::from(record.tid != record.tgid);
             unseen.voluntary_unwaited += voluntary;
             unseen.involuntary_unwaited += involuntary;
         }
     }
+    unseen.on_cpu_seconds = seconds(on_cpu_ns);
     unseen
 }
 

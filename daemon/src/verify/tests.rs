@@ -377,11 +377,16 @@ fn what_threads_did_while_they_ended_is_summed_and_leaders_are_told_apart() {
     threads[0].record.clock.since_ns -= 1;
     (threads[2].record.migrations_again, threads[2].record.migrations_unseen) = (2, 1);
     threads[2].record.at_exit.involuntary = 3;
+    for (thread, tenths) in threads.iter_mut().zip([1, 2, 0]) {
+        thread.record.on_cpu_ns = thread.record.at_exit.on_cpu_ns + tenths * 100_000_000;
+    }
     let unseen = task_struct::check(&run_of(threads)).unseen_by_others;
     assert_eq!((unseen.ended, unseen.ended_unwaited), (3, 1));
     assert_eq!((unseen.voluntary, unseen.involuntary), (3, 2));
     assert_eq!((unseen.voluntary_unwaited, unseen.involuntary_unwaited), (2, 2));
     assert_eq!((unseen.migrations_again, unseen.migrations_repaired), (2, 1));
+    // In nanoseconds it is a round sum, in seconds it would not be.
+    assert!(unseen.on_cpu_seconds.to_string() == "0.3", "{}", unseen.on_cpu_seconds);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod page;
 mod programs;
 mod surroundings;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::num::NonZero;
@@ -21,7 +22,7 @@ use anyhow::{Context, Result, ensure};
 use judge::{Case, Measured, Report, Totals, judge};
 use manifest::{CommandLine, Manifest, Pair};
 use programs::Programs;
-use surroundings::{Need, Others, Quota, Spinners};
+use surroundings::{Need, Others, Quota, Speed, Spinners};
 
 use crate::outcome::{Counts, Outcome};
 use crate::workspace::{build_debug, date, require_root, root, write};
@@ -34,8 +35,10 @@ const PAGE: &str = "docs/verdicts.md";
 const CURES: usize = 3;
 /// Times that a sick program is run in the tests before its verdict is wrong.
 const TRIES: usize = 2;
-/// Share of the CPUs that other programs may have where none is meant to run, and times that a program is run to find them at rest.
+/// Share of the CPUs that other programs may have where none is meant to run, how many times longer than at best the same work may take
+/// there, and times that a program is run to find it so.
 const QUIET: f64 = 0.1;
+const SLOWED: f64 = 1.15;
 const QUIET_TRIES: usize = 5;
 /// Other programs beside a pair, as a percentage of the CPUs.
 const LOAD: usize = 100;
@@ -71,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         skipped.insert(pair.name.clone(), reason);
     }
     ensure!(!cases.is_empty(), "every pair was skipped");
-    let text = page::markdown(&cases, &skipped, &date(SystemTime::now())?);
+    let text = page::markdown(&cases, &skipped, &date(SystemTime::now())?, [corpus.disturbed.get(), corpus.runs.get()]);
     if is_full {
         write(PAGE, text)?;
     } else {
@@ -123,6 +126,10 @@ struct Corpus {
     tracer: PathBuf,
     reports: Option<PathBuf>,
     cpus: usize,
+    speed: Speed,
+    /// Runs that were to be alone, and those of them for which there was no quiet moment.
+    runs: Cell<usize>,
+    disturbed: Cell<usize>,
 }
 
 impl Corpus {
@@ -137,6 +144,9 @@ impl Corpus {
             programs: Programs::build(&root().join(HOME))?,
             reports,
             cpus: thread::available_parallelism().map_or(1, NonZero::get),
+            speed: Speed::new()?,
+            runs: Cell::new(0),
+            disturbed: Cell::new(0),
         })
     }
 
@@ -166,12 +176,9 @@ impl Corpus {
     /// Both programs of a pair beside others, of which there are these percentages of the CPUs. `quiet` is what the sick one took before,
     /// without the load.
     fn case(&self, pair: &Pair, [beside_sick, beside_cure]: [usize; 2], quiet: Option<Duration>) -> Result<Case> {
-        let is_alone = quiet.is_none() && pair.others.is_none();
-        let report = if is_alone {
-            self.trace_alone(pair)?
-        } else {
-            self.trace(pair, beside_sick, if quiet.is_some() { "load" } else { "quiet" })?
-        };
+        let mode = if quiet.is_some() { "load" } else { "quiet" };
+        let trace = || self.trace(pair, beside_sick, mode);
+        let report = if quiet.is_none() && pair.others.is_none() { self.alone(trace)? } else { trace()? };
         let cure = match &pair.cure {
             Some(cure) if pair.compare => Some(self.median(cure, CURES, beside_cure)),
             Some(cure) if quiet.is_none() => Some(self.median(cure, 1, beside_cure)),
@@ -185,34 +192,29 @@ impl Corpus {
     fn median(&self, command: &CommandLine, runs: usize, percent_of_cpus: usize) -> Result<Duration> {
         let _spinners = Spinners::start(percent_of_cpus)?;
         let time = || self.programs.time(&command.words);
-        let time = || if percent_of_cpus == 0 { self.time_alone(time) } else { time() };
+        let time = || if percent_of_cpus == 0 { self.alone(time) } else { time() };
         let mut times = (0..runs).map(|_| time()).collect::<Result<Vec<Duration>>>()?;
         times.sort();
         Ok(times[runs / 2])
     }
 
-    /// The same of the first run that others leave the CPUs to; of the last one if none is. That is decided by what they had, and not by
-    /// what is said.
-    fn trace_alone(&self, pair: &Pair) -> Result<Report> {
-        let mut report = self.trace(pair, 0, "quiet")?;
-        for _ in 1..QUIET_TRIES {
-            if report.share_of_others() < QUIET {
-                break;
-            }
-            report = self.trace(pair, 0, "quiet")?;
-        }
-        Ok(report)
-    }
-
-    /// How long a command takes while others leave the CPUs to it, as [`Corpus::trace_alone`] does.
-    fn time_alone(&self, run: impl Fn() -> Result<Duration>) -> Result<Duration> {
+    /// What comes of the first run to which others leave the CPUs, at their full speed; of the last one if there is none. That is decided by
+    /// what the others do, and not by what is said.
+    fn alone<T>(&self, run: impl Fn() -> Result<T>) -> Result<T> {
         let mut tries = 1..=QUIET_TRIES;
+        let mut before = self.speed.slowed();
         loop {
-            let (others, is_last) = (Others::watch()?, tries.next() == Some(QUIET_TRIES));
-            let time = run()?;
-            if is_last || others.share(self.cpus)? < QUIET {
-                return Ok(time);
+            let others = Others::watch()?;
+            let result = run()?;
+            let share = others.share(self.cpus)?;
+            let after = self.speed.slowed();
+            let is_alone = share < QUIET && before.max(after) < SLOWED;
+            if is_alone || tries.next() == Some(QUIET_TRIES) {
+                self.runs.set(self.runs.get() + 1);
+                self.disturbed.set(self.disturbed.get() + usize::from(!is_alone));
+                return Ok(result);
             }
+            before = after;
         }
     }
 

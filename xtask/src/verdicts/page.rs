@@ -12,12 +12,12 @@ use super::judge::{Case, Cause, Confusions, Totals};
 const HOME: &str = "Programs that are sick in a known way, each with a cure that does the same work, are in \
                     [workloads/verdicts](../workloads/verdicts/verdicts.toml).";
 
-/// The whole page; `skipped` has the reasons by name.
-pub(super) fn markdown(cases: &[Case], skipped: &BTreeMap<String, String>, date: &str) -> String {
+/// The whole page; `skipped` has the reasons by name. `disturbed` is how many found no quiet moment of the runs that were to have one.
+pub(super) fn markdown(cases: &[Case], skipped: &BTreeMap<String, String>, date: &str, disturbed: [usize; 2]) -> String {
     let kernel = cases.first().map_or("", |case| &case.kernel);
     let mut text = format!(
         "# How often the verdict is right\n\n`cargo xtask verdicts`, {date}, Linux {kernel}.{}\n\n{HOME} {}\n{}\n",
-        noise(cases),
+        noise(cases, disturbed),
         include_str!("page.md"),
         totals(cases)
     );
@@ -37,13 +37,17 @@ pub(super) fn markdown(cases: &[Case], skipped: &BTreeMap<String, String>, date:
     text
 }
 
-/// What others had of the CPUs where nobody was meant to have any.
-fn noise(cases: &[Case]) -> String {
+/// What others did to the CPUs where nobody was meant to.
+fn noise(cases: &[Case], [disturbed, runs]: [usize; 2]) -> String {
     let mut shares: Vec<f64> =
         cases.iter().filter(|case| !case.is_beside_load() && case.pair.others.is_none()).map(|case| case.others).collect();
     shares.sort_by(f64::total_cmp);
     let Some(median) = shares.get(shares.len() / 2) else { return String::new() };
-    format!(" Where nothing was to run beside it, other programs had {:.0} % of the CPUs at the median.", 100.0 * median)
+    format!(
+        " Where nothing was to run beside it, other programs had {:.0} % of the CPUs at the median; {disturbed} of {runs} runs found no \
+         quiet moment.",
+        100.0 * median
+    )
 }
 
 fn table() -> Table {
@@ -147,7 +151,7 @@ mod tests {
             case(&["cores"], cores, Measured { cure: None, ..QUIET }),
             case(&["gil"], "\"limit\": \"others\", \"advice\": \"\"", beside_load),
         ];
-        let page = markdown(&cases, &BTreeMap::from([("b".to_owned(), "there is no java".to_owned())]), "2026-01-01");
+        let page = markdown(&cases, &BTreeMap::from([("b".to_owned(), "there is no java".to_owned())]), "2026-01-01", [1, 9]);
         let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
         for row in [
             "`cargo xtask verdicts`, 2026-01-01, Linux 6.1. Where nothing was to run beside it, other programs had 5 % of the CPUs",

@@ -1,5 +1,6 @@
 //! What has to be around a program: other load, a quota, and what the host must have.
 
+use std::cell::Cell;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,10 @@ use serde::Deserialize;
 
 /// Other programs need a moment to be spread over the CPUs.
 const SETTLE: Duration = Duration::from_millis(100);
+/// Steps of a probe, some tens of milliseconds of them.
+const PROBE_STEPS: u64 = 4_000_000;
+/// Probes at the begin, to see the CPUs undisturbed once.
+const FIRST_PROBES: usize = 20;
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The period of a quota.
 const PERIOD_US: u32 = 100_000;
@@ -62,16 +67,12 @@ pub(super) struct Spinners {
 impl Spinners {
     /// As many as this share of the CPUs that this program may use.
     pub(super) fn start(percent_of_cpus: usize) -> Result<Self> {
-        let allowed = sched_getaffinity(None).context("cannot read the CPU mask")?;
-        let cpus: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect();
+        let cpus = allowed_cpus()?;
         let mut spinners = Self { stopped: Arc::new(AtomicBool::new(false)), threads: Vec::new() };
         for &cpu in &cpus[..cpus.len() * percent_of_cpus / 100] {
             let stopped = spinners.stopped.clone();
-            let mut mask = CpuSet::new();
-            mask.set(cpu);
             spinners.threads.push(thread::spawn(move || {
-                // Where it is refused, the kernel places it.
-                let _ = sched_setaffinity(None, &mask);
+                stay_on(cpu);
                 while !stopped.load(Ordering::Relaxed) {
                     black_box(());
                 }
@@ -91,6 +92,52 @@ impl Drop for Spinners {
             // It cannot panic.
             let _ = thread.join();
         }
+    }
+}
+
+/// The CPUs that this program may use.
+fn allowed_cpus() -> Result<Vec<usize>> {
+    let allowed = sched_getaffinity(None).context("cannot read the CPU mask")?;
+    Ok((0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).collect())
+}
+
+/// Confines the calling thread. Where that is refused, the kernel places it.
+fn stay_on(cpu: usize) {
+    let mut mask = CpuSet::new();
+    mask.set(cpu);
+    let _ = sched_setaffinity(None, &mask);
+}
+
+/// How fast the CPUs are when all compute. A hypervisor that takes them away unseen, and others on the same cores or memory, slow them
+/// down, and no count of this host shows it.
+pub(super) struct Speed {
+    cpus: Vec<usize>,
+    best: Cell<Duration>,
+}
+
+impl Speed {
+    pub(super) fn new() -> Result<Self> {
+        let speed = Self { cpus: allowed_cpus()?, best: Cell::new(Duration::MAX) };
+        for _ in 0..FIRST_PROBES {
+            speed.slowed();
+        }
+        Ok(speed)
+    }
+
+    /// How many times as long as at best the same work takes now.
+    pub(super) fn slowed(&self) -> f64 {
+        let begin = Instant::now();
+        thread::scope(|scope| {
+            for &cpu in &self.cpus {
+                scope.spawn(move || {
+                    stay_on(cpu);
+                    black_box((0..PROBE_STEPS).fold(0, |sum: u64, step| black_box(sum ^ step)));
+                });
+            }
+        });
+        let time = begin.elapsed();
+        self.best.set(self.best.get().min(time));
+        time.div_duration_f64(self.best.get())
     }
 }
 

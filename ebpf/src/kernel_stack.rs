@@ -26,6 +26,8 @@ values! {
         MappingLock = "mapping_lock",
         /// It uses or changes the address space, and locks that for it.
         AddressSpace = "address_space",
+        /// It waits for a lock of user space, or wakes who does.
+        Futex = "futex",
     }
 }
 
@@ -86,10 +88,12 @@ fn last_at_or_below(address: u64, functions: &Functions, hide: impl Fn(usize) ->
     index & (FUNCTIONS - 1)
 }
 
-/// Whether a thread on a CPU, whose stack leads there, waits for a lock.
+/// Whether a thread on a CPU, whose stack leads there, waits for a lock. What the kernel locks to keep account of a lock of user space is
+/// part of what that one costs.
 #[inline(always)]
 pub fn is_at_lock(roles: u32) -> bool {
-    roles & (bit(Role::Rwsem) | bit(Role::OtherLock) | bit(Role::SpinLock) | bit(Role::MappingLock)) != 0
+    roles & bit(Role::Futex) == 0
+        && roles & (bit(Role::Rwsem) | bit(Role::OtherLock) | bit(Role::SpinLock) | bit(Role::MappingLock)) != 0
 }
 
 /// The reason to sleep if it is for a lock in the kernel. `is_memory_call` says that the thread is in a system call that uses or changes the
@@ -136,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_lock_is_told_by_who_waits_for_it_and_why() {
-        let [rwsem, other, spin, mapping, space] = Role::ALL.map(inside);
+        let [rwsem, other, spin, mapping, space, _] = Role::ALL.map(inside);
         let (before, beyond) = (CODE - 7, CODE + 0x1000);
         assert_eq!(reason(&[before, rwsem, beyond, space], false), Some(Reason::MmapLock), "a page fault");
         assert_eq!(reason(&[before, rwsem, beyond], true), Some(Reason::MmapLock), "mmap");
@@ -152,12 +156,15 @@ mod tests {
 
     #[test]
     fn who_is_in_a_function_that_waits_is_at_a_lock() {
-        for role in Role::ALL {
+        let is_at_lock = |outer: Role, inner: Role| {
             let mut frames = [0; FRAMES];
-            frames[1] = inside(role);
-            frames[0] = CODE - 7;
-            let expected = role != Role::AddressSpace;
-            assert_eq!(is_at_lock(roles_in(&frames, &table(), |bit| bit)), expected, "{role:?}");
+            frames[..3].copy_from_slice(&[CODE - 7, inside(inner), inside(outer)]);
+            is_at_lock(roles_in(&frames, &table(), |bit| bit))
+        };
+        for role in Role::ALL {
+            let waits = !matches!(role, Role::AddressSpace | Role::Futex);
+            assert_eq!(is_at_lock(Role::AddressSpace, role), waits, "{role:?}");
+            assert!(!is_at_lock(Role::Futex, role), "{role:?}");
         }
     }
 

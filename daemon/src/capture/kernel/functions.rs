@@ -71,6 +71,7 @@ const ROLES: &[(Role, &[&str])] = &[
             "__arm64_sys_madvise",
         ],
     ),
+    (Role::Futex, &["do_futex", "futex_wait", "futex_wake", "__x64_sys_futex", "__arm64_sys_futex"]),
 ];
 
 /// The end of the kernel's code; what follows is data and modules.

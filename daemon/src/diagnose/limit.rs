@@ -9,7 +9,7 @@ use super::figures::Figures;
 use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
-    AT_REST, ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT,
+    ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT,
     ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
@@ -238,9 +238,6 @@ impl Limit {
             let waits_again = figures.waits >= FEW_WAITS && !Group::everyone(window).is_mostly(Reason::Futex);
             if waits_again { Limit::Blocked(Group::everyone(window)) } else { Limit::AtRest(Group::everyone(window)) }
         };
-        if figures.demand < AT_REST {
-            return at_rest();
-        }
         let divided = what_ifs.gain(Obstacle::TooFewThreads, window);
         // Where it may not use all cores, the idle ones may be the others.
         let idle = window.mean(window.idle_ns);

@@ -113,7 +113,14 @@ fn described_thread(text: &str, own_process: u32) -> Ledger {
             }
         }
     }
+    ledger.gil_waits = gil_waits(&ledger);
     ledger
+}
+
+/// Of its waits, as many as it has of the time.
+fn gil_waits(ledger: &Ledger) -> u64 {
+    let (gil_ns, all_ns) = (ledger.times.blocked(Reason::Gil), ledger.times.blocked_total_ns().max(1));
+    u64::try_from(u128::from(ledger.voluntary) * u128::from(gil_ns) / u128::from(all_ns)).unwrap()
 }
 
 fn number<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
@@ -129,7 +136,9 @@ prop_compose! {
         let reasons = [Reason::Gil, Reason::Futex, Reason::Sleep, Reason::Poll, Reason::ChildWait];
         let blocked: Vec<_> = reasons.into_iter().zip(blocked).collect();
         let epoll_waits = voluntary * epoll / 100;
-        Ledger { tgid: Tgid(tgid), is_main, has_ended, voluntary, epoll_waits, begin_ns: ns(begin), spinning_ns: ns(spins), ..thread([on_cpu, runnable], &blocked) }
+        let ledger = thread([on_cpu, runnable], &blocked);
+        let gil_waits = gil_waits(&Ledger { voluntary, ..ledger.clone() });
+        Ledger { tgid: Tgid(tgid), is_main, gil_waits, has_ended, voluntary, epoll_waits, begin_ns: ns(begin), spinning_ns: ns(spins), ..ledger }
     }
 }
 

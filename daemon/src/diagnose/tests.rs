@@ -20,6 +20,7 @@ fn scaled(window: &Window, factor: u64) -> Window {
         times: times(&ledger.times),
         spinning_ns: ledger.spinning_ns * factor,
         voluntary: ledger.voluntary * factor,
+        gil_waits: ledger.gil_waits * factor,
         yielded: ledger.yielded * factor,
         epoll_waits: ledger.epoll_waits * factor,
         ..ledger.clone()

@@ -15,8 +15,8 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::{
-    ALONE, COARSE_NS, GIL_BOUND, HALF_A_CORE, HAND_OVER_NS, HOST_NOTABLE, LEAST, MOST, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME,
-    SAVES_NOTHING, START_NS_PER_PROCESS,
+    ALONE, AT_LEAST_WORK, COARSE_NS, GIL_BOUND, HALF_A_CORE, HAND_OVER_NS, HOST_NOTABLE, LEAST, MOST, MOSTLY, NOTABLE_WAIT,
+    ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
@@ -50,8 +50,9 @@ pub(crate) struct WhatIf {
     pub(crate) obstacle: Obstacle,
     pub(crate) least_ns: u64,
     pub(crate) most_ns: u64,
-    /// What the most has for starting processes, which grows with no work.
-    start_ns: u64,
+    /// In the middle of what the sums leave open: without what a prediction may be off by otherwise, and without what starting processes
+    /// costs, which counts for little in a longer run.
+    middle_ns: u64,
 }
 
 /// What the moments of a window come to.
@@ -77,7 +78,7 @@ impl WhatIfs {
             .filter_map(|obstacle| predict(obstacle, window, workers, &seen, &supply))
             .collect();
         // What differs by less than the sums are exact to comes in the order of the obstacles, not in that of roundings.
-        all.sort_by_key(|what_if| 1000 * u128::from(what_if.middle_ns()) / u128::from(window.wall_ns.max(1)));
+        all.sort_by_key(|what_if| 1000 * u128::from(what_if.middle_ns) / u128::from(window.wall_ns.max(1)));
         let part = |of: &dyn Fn(&Sums) -> f64| over(&seen.fine, of) / window.wall_ns.max(1) as f64;
         WhatIfs { all, busy: part(&Sums::busy), unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true)) }
     }
@@ -89,14 +90,9 @@ impl WhatIfs {
 }
 
 impl WhatIf {
-    /// The part of the wall time that would be saved, in the middle of the range.
+    /// The part of the wall time that would be saved.
     pub(super) fn gain(&self, window: &Window) -> f64 {
-        1.0 - share(self.middle_ns(), window.wall_ns)
-    }
-
-    /// Of the range without what starting costs: that counts for little in a longer run.
-    fn middle_ns(&self) -> u64 {
-        self.least_ns.midpoint(self.most_ns.saturating_sub(self.start_ns))
+        1.0 - share(self.middle_ns, window.wall_ns)
     }
 }
 
@@ -154,25 +150,31 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, 
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
     let ns = |value: f64| value.clamp(0.0, wall) as u64;
-    let least_ns = ns((least - handing_over(obstacle, workers) / supply.given).max(least / 2.0) * LEAST);
-    let without_start_ns = ns(most * MOST).max(least_ns);
-    let most_ns = (without_start_ns + start_ns).min(window.wall_ns);
-    let what_if = WhatIf { obstacle, least_ns, most_ns, start_ns: most_ns - without_start_ns };
+    let least_work = (least - handing_over(obstacle, workers) / supply.given).max(least * AT_LEAST_WORK);
+    let least_ns = ns(least_work * LEAST);
+    let what_if = WhatIf {
+        obstacle,
+        least_ns,
+        most_ns: (ns(most * MOST).max(least_ns) + start_ns).min(window.wall_ns),
+        middle_ns: ns(least_work).midpoint(ns(most)),
+    };
     let brings_something = least < wall * (1.0 - SAVES_NOTHING) && is_waited_for(obstacle, whole);
     brings_something.then_some(what_if)
 }
 
 /// On-CPU time that may go with the waits for a lock: going to sleep, waking the next one, and finding the caches cold.
 fn handing_over(obstacle: Obstacle, workers: &Workers) -> f64 {
-    let reasons: &[Reason] = match obstacle {
-        Obstacle::Gil => &[Reason::Gil],
-        Obstacle::Locks => &[Reason::Futex],
-        Obstacle::KernelLocks => &[Reason::MmapLock, Reason::KernelLock],
-        _ => &[],
-    };
-    let waits = |worker: &Ledger| {
+    let of = |worker: &Ledger, reasons: &[Reason]| {
         let blocked_ns = reasons.iter().map(|reason| worker.times.blocked(*reason)).sum();
-        worker.voluntary as f64 * share(blocked_ns, worker.times.blocked_total_ns())
+        let but_gil_ns = worker.times.blocked_total_ns() - worker.times.blocked(Reason::Gil);
+        worker.voluntary.saturating_sub(worker.gil_waits) as f64 * share(blocked_ns, but_gil_ns)
+    };
+    let binds = workers.gil_share() >= GIL_BOUND;
+    let waits = |worker: &Ledger| match obstacle {
+        Obstacle::Gil => worker.gil_waits as f64 + if binds { of(worker, &[Reason::Futex]) } else { 0.0 },
+        Obstacle::Locks => of(worker, &[Reason::Futex]),
+        Obstacle::KernelLocks => of(worker, &[Reason::MmapLock, Reason::KernelLock]),
+        _ => 0.0,
     };
     workers.iter().map(waits).sum::<f64>() * HAND_OVER_NS
 }

@@ -32,6 +32,8 @@ pub(crate) struct Ledger {
     /// It has ended: what it did is all it had to do.
     pub(crate) has_ended: bool,
     pub(crate) voluntary: u64,
+    /// Of these, waits for a GIL.
+    pub(crate) gil_waits: u64,
     /// Times that it gave its CPU up in `sched_yield`.
     pub(crate) yielded: u64,
     pub(crate) epoll_waits: u64,
@@ -54,6 +56,7 @@ impl Ledger {
             spinning_ns: thread.spinning_ns(),
             has_ended: thread.has_ended(),
             voluntary: thread.record.voluntary,
+            gil_waits: thread.record.gil_waits,
             yielded: thread.record.yielded,
             epoll_waits: thread.record.epoll_waits,
             has_loop: false,
@@ -69,6 +72,7 @@ impl Ledger {
             times: self.times.since(&before.times),
             spinning_ns: self.spinning_ns.saturating_sub(before.spinning_ns),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
+            gil_waits: self.gil_waits.saturating_sub(before.gil_waits),
             yielded: self.yielded.saturating_sub(before.yielded),
             epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
             ..self.clone()

@@ -49,7 +49,7 @@ fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
     let diagnosis = diagnose(&in_moments(crew(2, 2), &[serial, serial, parallel, parallel]));
     // Two seconds, of which the first could take half.
     let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
-    assert!((1_350_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_700_000_000, "{divided:?}");
+    assert!((1_300_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_750_000_000, "{divided:?}");
     assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
 }
 
@@ -142,13 +142,13 @@ fn a_bottleneck_is_told_from_each_threshold_on() {
     pair(waiting(4, 10), waiting(4, 9), "ten waits");
     pair(waiting(20, 30), waiting(20, 29), "three waits a second");
 
-    // On two cores the one alone could be two for the fifth of the time, and to divide what it does is worth a word.
+    // On two cores the one alone could be two for a quarter of the time, and to divide what it does is worth a word.
     let gain = |on_cpu| {
         let moments: &[(usize, &[(f64, Reason)])] =
-            &[(4, &[(0.5, Futex), (0.5, Futex)]), (2, &[(0.0, Futex), (on_cpu, Futex)]), (4, &[(0.0, Sleep), (0.0, Sleep)])];
+            &[(4, &[(0.5, Futex), (0.5, Futex)]), (3, &[(0.0, Futex), (on_cpu, Futex)]), (4, &[(0.0, Sleep), (0.0, Sleep)])];
         is_told(in_moments(crew(2, 2), &mixed(moments)))
     };
-    pair(gain(0.46), gain(0.45), "a tenth is saved");
+    pair(gain(0.37), gain(0.36), "a tenth is saved");
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn where_all_cores_are_wanted_dividing_the_work_must_save_a_fifth() {
         let moments = [vec![one; serial], vec![all; parallel]].concat();
         diagnose(&in_moments_of(500, crew(2, 3), &moments)).limit.name()
     };
-    assert_eq!((limit(5, 8), limit(3, 5)), ("blocked", "cores"));
+    assert_eq!((limit(7, 10), limit(5, 8)), ("blocked", "cores"));
 }
 
 /// Two threads want the one core of their mask in every other moment. On another core they would be done in half of it, or, where the
@@ -212,5 +212,5 @@ fn waits_for_a_turn_are_judged_in_moments_of_a_fifth_of_a_second() {
         let what_if = diagnose(&window).what_if.into_iter().find(|what_if| what_if.obstacle == Obstacle::Mask).unwrap();
         (1000.0 * what_if.least_ns as f64 / window.wall_ns as f64).round()
     };
-    assert_eq!((least(200), least(199)), (675.0, 450.0));
+    assert_eq!((least(200), least(199)), (660.0, 440.0));
 }

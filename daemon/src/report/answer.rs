@@ -466,6 +466,12 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
             "Everything in the loop waits meanwhile: await it, or give it to a thread, as asyncio.to_thread does.".to_owned()
         }
         Advice::MoreOfTheBottleneck => match &diagnosis.limit {
+            // As HotSpot calls it, whatever its collector.
+            Limit::Bottleneck(Bottleneck { comm, .. }) if comm == "VM Thread" => {
+                "A JVM stops all of its threads for this one, mostly to collect garbage: give it a larger heap (-Xmx, -Xmn) or a collector \
+                 that works beside them (G1, ZGC), and look for calls of System.gc(); -Xlog:gc,safepoint says what it does."
+                    .to_owned()
+            }
             Limit::Bottleneck(Bottleneck { comm, .. }) => {
                 format!("Only this helps: divide what {comm} does among several, let it work ahead, or let it do less.")
             }

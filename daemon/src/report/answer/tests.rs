@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::super::words::duration;
 use super::*;
+use crate::capture::snapshot::Tid;
 use crate::diagnose::diagnose;
 use crate::diagnose::samples::{any_window, described};
 
@@ -28,6 +29,18 @@ fn programs_are_told_as_they_were() {
         }
     }
     assert_eq!(text, golden, "if the change is meant, put this into golden/answers.txt:\n{text}<end>");
+}
+
+#[test]
+fn the_thread_that_stops_a_jvm_is_known_by_its_name() {
+    let advice = |comm: &str| {
+        let bottleneck = Bottleneck { comm: comm.to_owned(), tid: Tid(7), alone: 0.5, waiting: 2, is_process: false };
+        let diagnosis = diagnose(&described("2 cores | 2x run 5 futex 5"));
+        let diagnosis = Diagnosis { limit: Limit::Bottleneck(bottleneck), ..diagnosis };
+        advise(Advice::MoreOfTheBottleneck, &diagnosis)
+    };
+    assert!(advice("VM Thread").contains("garbage") && !advice("feeder").contains("garbage"));
+    assert!(advice("feeder").contains("feeder"));
 }
 
 /// The words of a text, with the signs around them cut off.

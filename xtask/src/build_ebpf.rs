@@ -86,7 +86,8 @@ mod tests {
     fn programs_and_maps_are_those_of_the_contract() {
         let programs = symbols(|section| section.starts_with("tp_btf") || section.starts_with("iter/") || section == "perf_event");
         let meters = program::METERS.map(|(name, _)| name);
-        let contract = program::HOOKS.iter().chain(&meters).chain([&program::SEED_TASKS, &program::SCHED_WAKEUP, &program::SAMPLE_CPU]);
+        let contract =
+            program::HOOKS.iter().chain(&meters).chain([&program::SEED_TASKS, &program::SCHED_WAKEUP, &program::SAMPLE_CPU]);
         assert_eq!(programs, contract.map(|&name| name.to_owned()).collect());
         let maps = symbols(|section| section == "maps" || section == ".maps");
         assert_eq!(maps, map::ALL.iter().map(|&name| name.to_owned()).collect());

@@ -1,7 +1,7 @@
 //! Which workload a process belongs to.
 //!
-//! The first rule of the configuration that matches a process names it; else its container, its systemd unit, or its executable.
-//! Kernel threads are `kernel`. Threads follow their process.
+//! The first rule of the configuration that matches a process names it; else its container, its systemd unit, the program that it runs as
+//! an interpreter, or its executable. Kernel threads are `kernel`. Threads follow their process.
 //!
 //! A name has series of its own once it has a number in [`table::LabelTable`]. Names from rules have one from the start. Any other
 //! name gets one when its threads have used enough CPU time and numbers are free; until then it is counted in `other`. A number

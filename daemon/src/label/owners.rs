@@ -312,7 +312,7 @@ fn identity_of(provisional: &ProvisionalWorkload) -> Identity {
         comm: String::from_utf8_lossy(&comm[..end]).into_owned(),
         exe: Some(path_of(&names_of(&provisional.key.exe))),
         cgroup: cgroup_of(&*provisional.cgroup),
-        is_kernel_thread: false,
+        ..Identity::default()
     }
 }
 

@@ -35,7 +35,7 @@ struct Process {
     is_read: bool,
     /// It was given this name just now, and the kernel side could not know it at the exec and count it there.
     is_uncounted: bool,
-    /// The rules have changed since it was named.
+    /// The rules have changed since it was named, or what is known of it.
     is_outdated: bool,
 }
 
@@ -119,6 +119,13 @@ impl Scanner {
         }
         self.rules = rules;
         without
+    }
+
+    /// More is known of a process than when it was read: the next scan names it anew.
+    pub(crate) fn name_anew(&mut self, tgid: Tgid) {
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.is_outdated = true;
+        }
     }
 
     /// A process has come to this workload without an exec that led there.

@@ -150,7 +150,10 @@ fn sentence(diagnosis: &Diagnosis) -> String {
         }
         Limit::Locks(group) => locked(group, &[Reason::Futex, Reason::Gil], "locks or other threads", figures) + &also + ".",
         Limit::KernelLocks(group) => {
-            locked(group, &[Reason::MmapLock, Reason::KernelLock], "locks in the kernel", figures) + &spins_in_kernel(group) + &also + "."
+            locked(group, &[Reason::MmapLock, Reason::KernelLock], "locks in the kernel", figures)
+                + &spins_in_kernel(group)
+                + &also
+                + "."
         }
         Limit::Blocked(group) => {
             format!("{}: {}{also}.", wants(figures), blocked(group, figures))

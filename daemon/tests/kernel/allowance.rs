@@ -81,7 +81,8 @@ fn assert_cured(sick: &RunReport, cured: &RunReport) {
     let foretold = sick.model.without_limit_wall_seconds.unwrap_or_else(|| panic!("{:?}", sick.model));
     let speed = sick.time_seconds.on_cpu / cured.time_seconds.on_cpu;
     let taken = cured.wall_seconds * speed;
-    let told = format!("{foretold} s foretold, {} s taken at a speed of {speed}, {} s before", cured.wall_seconds, sick.wall_seconds);
+    let told =
+        format!("{foretold} s foretold, {} s taken at a speed of {speed}, {} s before", cured.wall_seconds, sick.wall_seconds);
     assert!((0.7..1.3).contains(&(taken / foretold)), "{told}");
     assert!(sick.wall_seconds > 1.4 * taken, "{told}");
 }

@@ -187,7 +187,12 @@ pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, Ke
 
 /// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
 /// `sched_switch` there is nothing to measure.
-pub(super) fn attach(loaded: &mut Loaded, without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Vec<ProgramStatus>, KernelError> {
+pub(super) fn attach(
+    loaded: &mut Loaded,
+    without: &[&str],
+    sizes: Sizes,
+    topology: &Topology,
+) -> Result<Vec<ProgramStatus>, KernelError> {
     let Loaded { ebpf, absent, .. } = loaded;
     let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
@@ -208,7 +213,10 @@ pub(super) fn attach(loaded: &mut Loaded, without: &[&str], sizes: Sizes, topolo
         statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(ebpf, program::SCHED_WAKEUP, &kernel))));
     }
     if sizes.samples {
-        statuses.push(status(program::SAMPLE_CPU, left_out(program::SAMPLE_CPU).and_then(|()| attach_samples(ebpf, topology.online()))));
+        statuses.push(status(
+            program::SAMPLE_CPU,
+            left_out(program::SAMPLE_CPU).and_then(|()| attach_samples(ebpf, topology.online())),
+        ));
     }
     let seeded = left_out(program::SEED_TASKS)
         .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))

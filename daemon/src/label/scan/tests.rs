@@ -158,6 +158,32 @@ fn an_exec_by_another_thread_is_one_start_whenever_a_scan_sees_it() {
     }
 }
 
+/// It is named before its arguments are known, as a child is that it forks meanwhile.
+#[test]
+fn what_is_learned_of_a_process_renames_it_and_who_it_forks_until_then() {
+    let mut scanner = scanner();
+    let mut parent = process(10, 1, 50, BUSY_NS);
+    parent.record.execs = 1;
+    let read = |script: Option<&'static str>| {
+        move |_: Tgid| Some(Identity { script: script.map(str::to_owned), ..exe("python3").unwrap() })
+    };
+    scanner.scan(&alive(std::slice::from_ref(&parent)), read(None));
+    assert_eq!(names(&scanner), ["other", "python3"]);
+    parent.record.workload = 1;
+    let mut child = process(11, 10, 60, 0);
+    child.record.workload = 1;
+    scanner.name_anew(Tgid(10));
+    // One that has ended.
+    scanner.name_anew(Tgid(99));
+    let threads = [parent, child];
+    let moves = scanner.scan(&alive(&threads), read(Some("app.py")));
+    assert_eq!(moves, [Move { start_of: Some(Tgid(10)), ..moved(10, WorkloadId(2)) }]);
+    assert_eq!(names(&scanner), ["other", "python3", "python3 app.py"]);
+    let moves = scanner.scan(&alive(&threads), read(Some("app.py")));
+    // As when the first move has failed; the child was not counted by an exec.
+    assert_eq!(moves, [moved(10, WorkloadId(2)), moved(11, WorkloadId(2))]);
+}
+
 #[test]
 fn a_pid_that_is_used_again_is_read_again() {
     let mut scanner = scanner();

@@ -110,6 +110,10 @@ had. What follows later is read from `/proc`:
 - A process that gives itself another name, or is moved to another cgroup, after its exec belongs there from the next scan on (a quarter
   of a second after the exec at most), or if it was looked at before, within a minute. What it did until then stays where it was counted,
   and it counts as started in both.
+- A container is called `docker:web`, `podman:db` or `k8s:namespace/pod/container` where files of its runtime or of Kubernetes say so: under
+  `host_root`, `var/lib/docker/containers`, `var/lib/containers/storage` and `var/log/containers`. Where they do not it is `runtime:id`, with
+  twelve digits. Kubernetes writes a name down when the container has begun to run, so what runs in the first seconds may count under its id.
+  A container that gets another name keeps the first, and names are cut after 96 characters.
 - What a name used before it had series of its own stays in `other`; names of rules have theirs from the start.
 - A forked process that calls exec more than a second later has been counted as started with its parent too, until the parent's workload
   has started that many others.

@@ -153,11 +153,13 @@ struct Fixed {
     listen: SocketAddr,
     max_workloads: u32,
     max_threads: u32,
+    host_root: PathBuf,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Fixed {
-        Fixed { listen: config.listen, max_workloads: config.max_workloads, max_threads: config.max_threads }
+        let Config { listen, max_workloads, max_threads, ref host_root, .. } = *config;
+        Fixed { listen, max_workloads, max_threads, host_root: host_root.clone() }
     }
 
     /// What is another in `now`, as the configuration calls it.
@@ -166,6 +168,7 @@ impl Fixed {
             ("listen", self.listen != now.listen),
             ("max_workloads", self.max_workloads != now.max_workloads),
             ("max_threads", self.max_threads != now.max_threads),
+            ("host_root", self.host_root != now.host_root),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }

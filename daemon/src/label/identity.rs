@@ -45,6 +45,8 @@ pub(crate) struct Identity {
     pub exe: Option<String>,
     /// Path of its cgroup; empty if unknown.
     pub cgroup: String,
+    /// What the host calls the container that the cgroup says; `None` if that is unknown.
+    pub container: Option<String>,
     pub is_kernel_thread: bool,
     /// The program that it runs as an interpreter, by its arguments; `None` as long as it is unknown.
     pub script: Option<String>,

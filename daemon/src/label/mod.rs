@@ -9,13 +9,15 @@
 //!
 //! - [`identity`]: what identifies a process, and what a workload may be called.
 //! - [`cgroup`]: unit and container from a cgroup path.
+//! - [`containers`]: what the host calls a container, from files of its runtime.
 //! - [`rules`]: the rules of the configuration, and the name that follows from them and the identity.
 //! - [`table`]: names to numbers, bounded.
 //! - [`scan`]: thread records to names, reading each process as rarely as possible.
 //! - [`owners`]: where a process belongs from its exec on, and what the kernel side has counted before it knew.
-//! - [`proc`]: what `/proc` and the kernel say about a process; the only part that does I/O.
+//! - [`proc`]: what `/proc` and the kernel say about a process. This and [`containers`] are the only parts that do I/O.
 
 pub(crate) mod cgroup;
+pub(crate) mod containers;
 pub(crate) mod identity;
 pub(crate) mod owners;
 pub(crate) mod proc;

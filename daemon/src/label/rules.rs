@@ -71,7 +71,7 @@ impl Rules {
             Named { name: name.to_owned(), source: NameSource::Rule }
         } else if identity.is_kernel_thread {
             self.named(KERNEL, NameSource::Kernel)
-        } else if let Some((name, source)) = Place::of(&identity.cgroup).name() {
+        } else if let Some((name, source)) = Place::of(&identity.cgroup).name(identity.container.as_deref()) {
             self.named(&name, source)
         } else if let Some(script) = identity.script() {
             self.named(&format!("{}{AFTER_INTERPRETER}{script}", identity.executable()), NameSource::Script)
@@ -170,8 +170,8 @@ mod tests {
             comm: "python3".into(),
             exe: Some("/usr/bin/python3.11".into()),
             cgroup: "/system.slice/shop.service".into(),
-            is_kernel_thread: false,
             script: Some("worker.py".into()),
+            ..Identity::default()
         }
     }
 
@@ -318,12 +318,15 @@ mod tests {
         #[test]
         fn a_name_tells_its_source_and_is_harmless_and_bounded(
             comm in name_like(), exe in prop::option::of(name_like()), cgroup in cgroup_like(), is_kernel_thread in any::<bool>(),
-            script in prop::option::of(name_like()), rule in name_like().prop_map(|name| cut(&name)),
+            script in prop::option::of(name_like()), named in name_like(), rule in name_like().prop_map(|name| cut(&name)),
         ) {
             // Nobody is called like that, so the rule matches nobody.
             let table = format!("name = {}\nmatch = {{ comm = 'nobody' }}", toml::Value::from(rule.clone()));
             let rules = Rules(toml::from_str(&table).into_iter().collect());
-            let Named { name, source } = rules.name_of(&Identity { comm, exe, cgroup, is_kernel_thread, script });
+            let Named { name, source } = {
+                let container = Place::of(&cgroup).host_container().map(|_| format!("docker:{named}"));
+                rules.name_of(&Identity { comm, exe, cgroup, container, is_kernel_thread, script })
+            };
             prop_assert_eq!(source_of(&name), source);
             prop_assert!(rules.names().iter().all(|rule| **rule != name));
             prop_assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS);

@@ -18,6 +18,7 @@ use crate::capture::topology::Topology;
 use crate::config::Config;
 use crate::diagnose::LostCause;
 use crate::diagnose::live::{Known, Last, Live};
+use crate::label::containers::Containers;
 use crate::label::identity::Identity;
 use crate::label::owners::OwnerOrders;
 use crate::label::proc::read_identity;
@@ -110,7 +111,7 @@ impl Collector {
     pub(super) fn new(config: Config, topology: Topology, interpreters: Interpreters) -> Collector {
         Collector {
             topology,
-            scanner: Scanner::new(config.rules, config.max_workloads as usize),
+            scanner: Scanner::new(config.rules, Containers::of_host(config.host_root), config.max_workloads as usize),
             interpreters,
             live: Live::default(),
             allowances: Allowances::new(),
@@ -154,7 +155,7 @@ impl Collector {
 
     /// Takes the rules of another configuration. Returns the names for which there is no room.
     pub(super) fn adopt(&mut self, rules: Rules) -> Vec<String> {
-        self.scanner.adopt(rules)
+        self.scanner.adopt(rules, now_ns())
     }
 
     /// A process was moved to this workload that did not come there by an exec.

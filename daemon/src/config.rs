@@ -1,18 +1,16 @@
 //! The daemon's configuration file.
 
-use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rustix::fs::OFlags;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use crate::files::read_file;
 use crate::label::Rules;
 use crate::label::rules::Rule;
 
@@ -31,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) max_workloads: u32,
     /// Threads traced at once.
     pub(crate) max_threads: u32,
+    /// The host's root directory.
+    pub(crate) host_root: PathBuf,
     /// When to measure what the BPF programs cost; `None` for never.
     pub(crate) own_cost: Option<OwnCost>,
     pub(crate) rules: Rules,
@@ -51,6 +51,8 @@ struct File {
     max_workloads: u32,
     #[serde(deserialize_with = "within::<64, 4_194_304, _>")]
     max_threads: u32,
+    #[serde(deserialize_with = "absolute")]
+    host_root: PathBuf,
     own_cost: OwnCostTable,
     workload: Vec<Spanned<Rule>>,
 }
@@ -69,6 +71,7 @@ impl Default for File {
             listen: DEFAULT_LISTEN,
             max_workloads: DEFAULT_MAX_WORKLOADS,
             max_threads: 16_384,
+            host_root: "/".into(),
             own_cost: OwnCostTable::default(),
             workload: Vec::new(),
         }
@@ -89,6 +92,11 @@ fn within<'de, const MIN: u32, const MAX: u32, D: Deserializer<'de>>(deserialize
     Ok(value)
 }
 
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.is_absolute() { Ok(path) } else { Err(D::Error::custom(format!("{} does not begin with /", path.display()))) }
+}
+
 impl Default for Config {
     fn default() -> Self {
         File::default().into()
@@ -103,29 +111,12 @@ impl From<File> for Config {
             listen: file.listen,
             max_workloads: file.max_workloads,
             max_threads: file.max_threads,
+            host_root: file.host_root,
             own_cost: (every_seconds > 0)
                 .then(|| OwnCost { window: seconds(window_seconds.into_inner()), every: seconds(every_seconds) }),
             rules: Rules(file.workload.into_iter().map(Spanned::into_inner).collect()),
         }
     }
-}
-
-/// Bytes of a configuration, or of a file that one names.
-const MAX_FILE: u64 = 4 << 20;
-
-/// Reads a whole file. Nothing but a regular one, and not more than fits: a pipe or a device could keep us waiting for ever.
-pub(crate) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a pipe would wait for a writer.
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = fs::OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    if file.take(MAX_FILE + 1).read_to_end(&mut bytes)? as u64 > MAX_FILE {
-        return Err(io::Error::other("it is larger than 4 MiB"));
-    }
-    Ok(bytes)
 }
 
 impl Config {
@@ -159,7 +150,10 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::files::MAX_FILE;
     use crate::label::identity::Identity;
 
     #[test]
@@ -170,7 +164,7 @@ mod tests {
             let defaults = Config::default();
             assert_eq!(config.listen, defaults.listen);
             assert_eq!((config.max_workloads, config.max_threads), (defaults.max_workloads, defaults.max_threads));
-            assert_eq!(config.own_cost, defaults.own_cost);
+            assert_eq!((&config.host_root, config.own_cost), (&defaults.host_root, defaults.own_cost));
         }
     }
 
@@ -190,6 +184,7 @@ mod tests {
         for (text, parts) in [
             ("\nlisten = 5", &["line 2", "listen"][..]),
             ("listn = \"127.0.0.1:1\"", &["line 1", "listn"]),
+            ("host_root = \"srv\"", &["line 1", "srv does not begin with /"]),
             ("\n\nmax_workloads = 64", &["line 3", "max_workloads = 64", "1 to 63"]),
             ("[own_cost]\nwindow_seconds = 5\nevery_seconds = 2", &["line 2", "own_cost.window_seconds", "1 to 2"]),
             ("\n[[workload]]\nname = \"web\"\nmatch = { com = \"x\" }", &["line 4", "com"]),

@@ -10,6 +10,7 @@ use procfs::process::Stat;
 
 use crate::capture::kernel::btf::Btf;
 use crate::capture::python;
+use crate::capture::script::script;
 use crate::config::{Config, MAX_CELLS};
 use crate::label::identity::{Identity, NAME_CHARS, Named, QUOTE, source_of};
 use crate::label::proc::cgroup_of;
@@ -101,6 +102,8 @@ fn process(data: &[u8]) {
         label(&Identity { comm: stat.comm, cgroup: cgroup_of(&[b"0::/", path.as_slice(), b"\n"].concat()), ..Identity::default() });
     }
     label(&Identity { exe: Some(String::from_utf8_lossy(&path).into_owned()), ..Identity::default() });
+    let script = script("bash", &[b"bash\0", path.as_slice(), b"\0"].concat());
+    label(&Identity { exe: Some("/bin/bash".to_owned()), script, ..Identity::default() });
     let cgroup = cgroup_of(&[b"4:cpu:/\n1:name=systemd:/", path.as_slice(), b"\n0::/\n"].concat());
     assert_eq!(cgroup, format!("/{}", String::from_utf8_lossy(&path)));
 
@@ -152,8 +155,8 @@ fn config(data: &[u8]) {
         assert!(write!(described, "{name}").is_ok());
     }
     for exe in [None, Some("/usr/bin/python3.11".to_owned()), Some(described)] {
-        let identity =
-            Identity { comm: "python3".into(), exe, cgroup: "/system.slice/shop.service".into(), is_kernel_thread: false };
+        let cgroup = "/system.slice/shop.service".into();
+        let identity = Identity { comm: "python3".into(), exe, cgroup, script: Some("worker.py".into()), ..Identity::default() };
         let matched = config.rules.first_match(&identity);
         assert!(matched.is_none_or(|name| config.rules.name_of(&identity).name == name));
     }

@@ -7,6 +7,7 @@
 pub mod values;
 
 pub mod capture;
+pub(crate) mod files;
 pub(crate) mod units;
 pub(crate) mod untrusted;
 

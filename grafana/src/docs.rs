@@ -97,12 +97,23 @@ A process is counted as started once in each workload that it comes to: forked a
 another workload, and not by one that leads to the same workload. One that is forked and stays counts with its parent at its end, or
 after a second.
 
-The kernel sees the path of the executable, the cgroup and the name of the thread at the exec. A script belongs to its interpreter, and a
-file that was removed to the path that it had. What follows later is read from `/proc`:
+The kernel sees the path of the executable, the cgroup and the name of the thread at the exec; a file that was removed has the path that it
+had. What follows later is read from `/proc`:
 
+- A Python, Node.js, Java, Ruby, Perl, PHP or shell is counted with others of its executable at first, and under the program that it runs
+  once its arguments are read: `python3.11 worker.py`, `python3.11 celery` for `-m celery`, `java app.jar`. That takes up to half a second,
+  longer where hundreds of processes start in a second. A script that ends before is its interpreter's, and so is what another ran until
+  then. One that gets its program as text (`python3 -c`, `sh -c`), on standard input or from a file of arguments (`java @file`) stays its
+  interpreter's, as does one whose program is behind the first 32 KiB of arguments, or that had replaced its arguments by a title before it
+  was read, as before the daemon started. What it forks counts with it; workers that `multiprocessing` starts anew (`spawn`, `forkserver`)
+  are `python3 -c`. A rule on `script` holds from then on too.
 - A process that gives itself another name, or is moved to another cgroup, after its exec belongs there from the next scan on (a quarter
   of a second after the exec at most), or if it was looked at before, within a minute. What it did until then stays where it was counted,
   and it counts as started in both.
+- A container is called `docker:web`, `podman:db` or `k8s:namespace/pod/container` where files of its runtime or of Kubernetes say so: under
+  `host_root`, `var/lib/docker/containers`, `var/lib/containers/storage` and `var/log/containers`. Where they do not it is `runtime:id`, with
+  twelve digits. Kubernetes writes a name down when the container has begun to run, so what runs in the first seconds may count under its id.
+  A container that gets another name keeps the first, and names are cut after 96 characters.
 - What a name used before it had series of its own stays in `other`; names of rules have theirs from the start.
 - A forked process that calls exec more than a second later has been counted as started with its parent too, until the parent's workload
   has started that many others.

@@ -1,4 +1,5 @@
-//! Which traced processes run a Python, and where the kernel side has to look for waits on its lock.
+//! Which traced processes run a Python, and where the kernel side has to look for waits on its lock; and which program each interpreter runs,
+//! Python or another.
 //!
 //! A process is looked at when it is first seen and after every exec, and again at growing intervals as long as it shows no interpreter
 //! (one may still be loading) or its interpreters can change. A forked process inherits what is known of its parent, so a storm of forks
@@ -7,6 +8,7 @@
 //! A [`Reader`] looks at them, one after the other, and may take its time: what it has found meanwhile is taken in whenever somebody asks.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -96,6 +98,8 @@ struct Process {
     since_ns: u64,
     due_ns: u64,
     comm: String,
+    /// The program that it runs as an interpreter, once that is known. It stays: its arguments may become a title of its own choice.
+    script: Option<Arc<str>>,
 }
 
 impl Process {
@@ -125,6 +129,8 @@ pub struct Interpreters {
     asked: Option<(Tgid, Identity)>,
     /// Threads of processes that are waiting or asked about, to be told what is found before the next snapshot.
     threads: HashMap<Tgid, Vec<Tid>>,
+    /// Those whose script became known since somebody asked for them.
+    learned: Vec<Tgid>,
     /// When the reader is asked no more before the next snapshot.
     turn_ends: Instant,
     /// Processes that have ended as a Python.
@@ -151,6 +157,7 @@ impl Interpreters {
             waiting: VecDeque::new(),
             asked: None,
             threads: HashMap::new(),
+            learned: Vec::new(),
             turn_ends: Instant::now(),
             last: HashMap::new(),
             seen: BTreeMap::new(),
@@ -180,6 +187,16 @@ impl Interpreters {
             told.extend(self.threads.remove(&tgid).into_iter().flatten().map(|tid| (tid, locks.ranges)));
         }
         told
+    }
+
+    /// The program that a process runs as an interpreter, as far as it is known.
+    pub(crate) fn script(&self, tgid: Tgid) -> Option<&str> {
+        self.processes.get(&tgid)?.script.as_deref()
+    }
+
+    /// The processes whose script became known since the last time.
+    pub(crate) fn take_learned(&mut self) -> Vec<Tgid> {
+        mem::take(&mut self.learned)
     }
 
     /// How the reader has fared.
@@ -235,11 +252,13 @@ impl Interpreters {
             count_unresolved(&mut self.unresolved, process);
         }
         let parent = self.processes.get(&Tgid(leader.record.ppid));
-        let inherited = match parent.map(|parent| &parent.finding) {
-            Some(finding @ (Finding::Python(_) | Finding::NoPython)) if leader.record.execs == 0 && !leader.was_seeded() => {
-                finding.clone()
+        let (inherited, script) = match parent {
+            Some(Process { finding: finding @ (Finding::Python(_) | Finding::NoPython), script, .. })
+                if leader.record.execs == 0 && !leader.was_seeded() =>
+            {
+                (finding.clone(), script.clone())
             }
-            _ => Finding::New,
+            _ => (Finding::New, None),
         };
         let due_ns = if matches!(inherited, Finding::New) { now_ns } else { now_ns + MIN_PAUSE_NS };
         if let Finding::Python(locks) = &inherited
@@ -247,7 +266,7 @@ impl Interpreters {
         {
             kind.processes += 1;
         }
-        let process = Process { identity, finding: inherited, failures: 0, since_ns: now_ns, due_ns, comm: leader.comm() };
+        let process = Process { identity, finding: inherited, failures: 0, since_ns: now_ns, due_ns, comm: leader.comm(), script };
         self.processes.insert(leader.tgid(), process);
     }
 
@@ -310,10 +329,15 @@ impl Interpreters {
     fn learn(&mut self, tgid: Tgid, answer: Answer, now_ns: u64) {
         let asked = self.asked.take();
         let Some(process) = self.processes.get_mut(&tgid) else { return };
+        let Answer { python: answer, script } = answer;
         let has_failed = answer == Err(Unresolved::ReaderFailed);
         // What it was before an exec; it is due again. But it stays what the reader failed at.
         if !has_failed && asked != Some((tgid, process.identity)) {
             return;
+        }
+        if let Some(script) = script.filter(|_| process.script.is_none()) {
+            process.script = Some(script.into());
+            self.learned.push(tgid);
         }
         let was_python = matches!(process.finding, Finding::Python(_));
         match answer {

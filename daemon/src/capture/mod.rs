@@ -10,6 +10,7 @@
 //! | [`allowance`] | which CPUs a program may use, and how much of them |
 //! | [`own_pipes`] | which threads wait for nobody outside, where all stand still |
 //! | [`python`], [`interpreters`] | which processes run CPython, and where it keeps its locks |
+//! | [`script`] | which program an interpreter runs, by its arguments |
 //! | [`reader`] | the process of its own that looks at strangers' |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
 //! | [`family`] | which processes descend from which |
@@ -30,6 +31,7 @@ pub mod python;
 pub mod quiescent;
 pub mod reader;
 pub mod run;
+pub(crate) mod script;
 pub mod session;
 pub mod snapshot;
 pub mod spawn;

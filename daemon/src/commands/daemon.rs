@@ -6,6 +6,7 @@
 mod collector;
 
 use std::collections::HashSet;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -39,7 +40,7 @@ use crate::serve::{self, Listener, LoopHandle, Request, Server};
 /// Time between two looks for new processes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
 /// The same while programs run that were met just now: their provisional workloads are wanted for others. Longer than it takes until one
-/// can be handed back.
+/// can be handed back. And until the scan that moves scripts whose names became known.
 const SCAN_AGAIN: Duration = Duration::from_millis(60);
 /// Scans per sample for the page. A sample is a second and a column of its map.
 const SCANS_PER_SAMPLE: u32 = 4;
@@ -59,7 +60,7 @@ const SHARED_FOR: Duration = Duration::from_millis(250);
 /// Arguments of `schedscope daemon`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DaemonArgs {
-    /// Configuration file; without one every process belongs to its systemd unit, container or executable.
+    /// Configuration file; without one every process belongs to its systemd unit, container, script or executable.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// Address to serve /metrics on [default: 127.0.0.1:9752, or that of the configuration].
@@ -108,6 +109,7 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
         own_cost,
         scans: 0,
         look_again: None,
+        has_looked_for_scripts: false,
         scraped: None,
     };
     tokio::runtime::Builder::new_current_thread()
@@ -151,11 +153,13 @@ struct Fixed {
     listen: SocketAddr,
     max_workloads: u32,
     max_threads: u32,
+    host_root: PathBuf,
 }
 
 impl Fixed {
     fn of(config: &Config) -> Fixed {
-        Fixed { listen: config.listen, max_workloads: config.max_workloads, max_threads: config.max_threads }
+        let Config { listen, max_workloads, max_threads, ref host_root, .. } = *config;
+        Fixed { listen, max_workloads, max_threads, host_root: host_root.clone() }
     }
 
     /// What is another in `now`, as the configuration calls it.
@@ -164,6 +168,7 @@ impl Fixed {
             ("listen", self.listen != now.listen),
             ("max_workloads", self.max_workloads != now.max_workloads),
             ("max_threads", self.max_threads != now.max_threads),
+            ("host_root", self.host_root != now.host_root),
         ];
         differs.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
     }
@@ -183,6 +188,8 @@ struct Daemon {
     scans: u32,
     /// When to look again before the next scan.
     look_again: Option<time::Instant>,
+    /// That was for scripts since the last scan.
+    has_looked_for_scripts: bool,
     /// The text that scrapes share.
     scraped: Option<(Instant, Result<Bytes, String>)>,
 }
@@ -265,6 +272,7 @@ impl Daemon {
     /// Labels new processes, and once a second takes a sample for the page. A failure is counted, and the next scan tries again.
     fn scan(&mut self) {
         self.scans += 1;
+        self.has_looked_for_scripts = false;
         if self.scans.is_multiple_of(SCANS_PER_SAMPLE) {
             let reading = self.read(Depth::Full);
             if let Ok(snapshot) = self.take(Stage::Snapshot, reading) {
@@ -318,8 +326,13 @@ impl Daemon {
 
     /// Tells the programs what the process that reads others has found.
     fn hear_reader(&mut self) {
-        for (tid, ranges) in self.collector.hear_reader() {
+        let (told, is_one_named) = self.collector.hear_reader();
+        for (tid, ranges) in told {
             self.tracer.set_gil(tid, ranges);
+        }
+        // Once between two scans: where scripts begin all the time, a look for each would cost too much.
+        if is_one_named && !mem::replace(&mut self.has_looked_for_scripts, true) {
+            self.look_again.get_or_insert_with(|| time::Instant::now() + SCAN_AGAIN);
         }
     }
 

@@ -7,12 +7,25 @@ const ID_DIGITS: usize = 12;
 
 /// Prefix of the id, and the name of the runtime that writes it.
 const RUNTIMES: [(&str, &str); 5] =
-    [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("lxc.payload.", "lxc")];
+    [("docker-", "docker"), ("libpod-", "podman"), ("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("lxc.payload.", LXC)];
+/// Its containers have names for ids.
+const LXC: &str = "lxc";
+/// What the groups of Kubernetes' pods are in is called so, with more around it.
+const PODS: &str = "kubepods";
 
 /// Between the runtime and the id in the name of a container.
 pub(super) const AFTER_RUNTIME: char = ':';
 /// In front of the number of the user who has made a unit or container.
 pub(super) const USER: &str = "user-";
+
+/// A container of the host, by its full id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Container {
+    pub(super) runtime: &'static str,
+    pub(super) id: String,
+    /// It is in a directory for pods of Kubernetes.
+    pub(super) is_of_pod: bool,
+}
 
 /// What a cgroup says of a process. The part of a path that root has made comes first, and says whose the rest is: below a service or a
 /// container anybody may be allowed to make cgroups and to call them as he likes, and below `user@N.service` user N is.
@@ -20,19 +33,20 @@ pub(super) struct Place<'a> {
     path: Vec<&'a str>,
     /// Number of the user, if his own manager runs the process.
     user: Option<&'a str>,
+    whole: &'a str,
 }
 
 impl Place<'_> {
-    pub(super) fn of(path: &str) -> Place<'_> {
+    pub(super) fn of(whole: &str) -> Place<'_> {
         // Cgroups outside of the namespace that this one is seen from are `..`.
-        let mut parts = path
+        let mut parts = whole
             .split('/')
             .filter(|part| !part.is_empty())
             .skip_while(|part| *part == ".." || part.strip_suffix(".slice").is_some());
         let first = parts.next();
         let user = first.and_then(|part| part.strip_prefix("user@")?.strip_suffix(".service"));
         let path = if user.is_some() { parts.collect() } else { first.into_iter().chain(parts).collect() };
-        Place { path, user }
+        Place { path, user, whole }
     }
 
     /// The systemd service or scope, except login sessions and systemd's own scope, which can hold anything. That of a user has his number
@@ -44,9 +58,30 @@ impl Place<'_> {
         }
     }
 
-    /// What a process is called that no rule names, unless it is after its executable.
-    pub(super) fn name(&self) -> Option<(String, NameSource)> {
-        let container = |at: usize| container(self.path[at], at.checked_sub(1).map_or("", |parent| self.path[parent]));
+    /// The container whose cgroup root has made, if it has an id.
+    pub(super) fn host_container(&self) -> Option<Container> {
+        let at = (0..self.path.len()).find(|at| self.container(*at).is_some())?;
+        let is_in_unit = at > 0 && self.unit().is_some();
+        if self.user.is_some() || is_in_unit {
+            return None;
+        }
+        let (runtime, id) = self.container(at)?;
+        let mut around = self.whole.split('/').take_while(|part| !part.contains(id));
+        let is_of_pod = around.any(|part| part.contains(PODS));
+        is_id(id).then(|| Container { runtime, id: id.to_owned(), is_of_pod })
+    }
+
+    fn container(&self, at: usize) -> Option<(&'static str, &str)> {
+        container(self.path[at], at.checked_sub(1).map_or("", |parent| self.path[parent]))
+    }
+
+    /// What a process is called that no rule names, unless it is after its executable. `known_as` is what the host calls its container.
+    pub(super) fn name(&self, known_as: Option<&str>) -> Option<(String, NameSource)> {
+        let container = |at: usize| {
+            let (runtime, id) = self.container(at)?;
+            let shown = if is_id(id) && runtime != LXC { &id[..ID_DIGITS] } else { id };
+            Some(format!("{runtime}{AFTER_RUNTIME}{shown}"))
+        };
         let innermost = (0..self.path.len()).rev().find_map(container);
         if let Some(user) = self.user {
             let name = innermost.map(|name| of_user(user, &name)).or_else(|| self.unit())?;
@@ -58,9 +93,10 @@ impl Place<'_> {
             (_, Some(container)) => (container, NameSource::Container),
             (unit, None) => (unit?, NameSource::Unit),
         };
+        let shown = known_as.filter(|_| source == NameSource::Container).unwrap_or(&outermost);
         let name = match innermost {
-            Some(inner) if inner != outermost => format!("{outermost}{SEPARATOR}{inner}"),
-            _ => outermost,
+            Some(inner) if inner != outermost => format!("{shown}{SEPARATOR}{inner}"),
+            _ => shown.to_owned(),
         };
         Some((name, source))
     }
@@ -76,25 +112,24 @@ pub(super) fn is_unit(name: &str) -> bool {
     is_service || is_scope
 }
 
-/// The container of a cgroup, as `runtime:id`.
-fn container(cgroup: &str, parent: &str) -> Option<String> {
+/// The container of a cgroup: its runtime, and its full id or with LXC its name.
+fn container<'a>(cgroup: &'a str, parent: &str) -> Option<(&'static str, &'a str)> {
     let cgroup = cgroup.strip_suffix(".scope").unwrap_or(cgroup);
     for (prefix, runtime) in RUNTIMES {
         let Some(id) = cgroup.strip_prefix(prefix) else { continue };
-        let is_name = runtime == "lxc" && !id.is_empty();
-        if let Some(id) = if is_name { Some(id) } else { short_id(id) } {
-            return Some(format!("{runtime}{AFTER_RUNTIME}{id}"));
+        let is_name = runtime == LXC && !id.is_empty();
+        if is_name || is_id(id) {
+            return Some((runtime, id));
         }
     }
     // With the cgroupfs driver the id stands alone under a directory of the runtime's choice.
-    let id = short_id(cgroup)?;
-    let runtime = if matches!(parent, "docker" | "libpod_parent" | "podman") { parent } else { "container" };
-    Some(format!("{runtime}{AFTER_RUNTIME}{id}"))
+    let runtime = ["docker", "libpod_parent", "podman"].into_iter().find(|runtime| *runtime == parent).unwrap_or("container");
+    is_id(cgroup).then_some((runtime, cgroup))
 }
 
-/// The start of a full container id; `None` for anything else.
-fn short_id(id: &str) -> Option<&str> {
-    (id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())).then(|| &id[..ID_DIGITS])
+/// Whether it is a full container id.
+fn is_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 #[cfg(test)]
@@ -110,7 +145,7 @@ mod tests {
     }
 
     fn name(path: &str) -> Option<String> {
-        Place::of(path).name().map(|(name, _)| name)
+        Place::of(path).name(None).map(|(name, _)| name)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What identifies a process, and what a workload may be called.
 
 use super::cgroup;
+use crate::capture::script::is_interpreter;
 use crate::values::values;
 
 /// The workload that holds everything without a name of its own.
@@ -11,6 +12,8 @@ pub(crate) const NAME_CHARS: usize = 96;
 pub(crate) const QUOTE: char = '"';
 /// Between a name and who gives it. None of an executable, a cgroup or a unit contains it.
 pub(super) const SEPARATOR: char = '/';
+/// Between an interpreter and the program that it runs. No interpreter's name contains it.
+pub(super) const AFTER_INTERPRETER: char = ' ';
 
 values! {
     /// Where a name comes from.
@@ -25,6 +28,8 @@ values! {
         Container = "container",
         /// A unit or a container that a user has made.
         User = "user",
+        /// An interpreter, with the program that it runs.
+        Script = "script",
         /// The executable, or the thread name where there is none.
         Executable = "executable",
         /// Kernel threads.
@@ -40,7 +45,11 @@ pub(crate) struct Identity {
     pub exe: Option<String>,
     /// Path of its cgroup; empty if unknown.
     pub cgroup: String,
+    /// What the host calls the container that the cgroup says; `None` if that is unknown.
+    pub container: Option<String>,
     pub is_kernel_thread: bool,
+    /// The program that it runs as an interpreter, by its arguments; `None` as long as it is unknown.
+    pub script: Option<String>,
 }
 
 impl Identity {
@@ -48,6 +57,11 @@ impl Identity {
     pub(crate) fn executable(&self) -> &str {
         let Some(path) = &self.exe else { return &self.comm };
         path.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.comm)
+    }
+
+    /// The program that it runs, if its executable is an interpreter. It was asked for at another time, and may have called exec since.
+    pub(super) fn script(&self) -> Option<&str> {
+        self.script.as_deref().filter(|_| self.exe.is_some() && is_interpreter(self.executable()))
     }
 }
 
@@ -69,6 +83,8 @@ pub(crate) fn source_of(name: &str) -> NameSource {
         NameSource::Kernel
     } else if let Some(source) = qualifier(name) {
         source
+    } else if name.split_once(AFTER_INTERPRETER).is_some_and(|(first, _)| is_interpreter(first)) {
+        NameSource::Script
     } else if is_qualified && first.starts_with(cgroup::USER) {
         NameSource::User
     } else if cgroup::is_unit(first) {

@@ -1,7 +1,7 @@
 //! Which workload a process belongs to.
 //!
-//! The first rule of the configuration that matches a process names it; else its container, its systemd unit, or its executable.
-//! Kernel threads are `kernel`. Threads follow their process.
+//! The first rule of the configuration that matches a process names it; else its container, its systemd unit, the program that it runs as
+//! an interpreter, or its executable. Kernel threads are `kernel`. Threads follow their process.
 //!
 //! A name has series of its own once it has a number in [`table::LabelTable`]. Names from rules have one from the start. Any other
 //! name gets one when its threads have used enough CPU time and numbers are free; until then it is counted in `other`. A number
@@ -9,13 +9,15 @@
 //!
 //! - [`identity`]: what identifies a process, and what a workload may be called.
 //! - [`cgroup`]: unit and container from a cgroup path.
+//! - [`containers`]: what the host calls a container, from files of its runtime.
 //! - [`rules`]: the rules of the configuration, and the name that follows from them and the identity.
 //! - [`table`]: names to numbers, bounded.
 //! - [`scan`]: thread records to names, reading each process as rarely as possible.
 //! - [`owners`]: where a process belongs from its exec on, and what the kernel side has counted before it knew.
-//! - [`proc`]: what `/proc` and the kernel say about a process; the only part that does I/O.
+//! - [`proc`]: what `/proc` and the kernel say about a process. This and [`containers`] are the only parts that do I/O.
 
 pub(crate) mod cgroup;
+pub(crate) mod containers;
 pub(crate) mod identity;
 pub(crate) mod owners;
 pub(crate) mod proc;

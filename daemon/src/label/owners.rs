@@ -23,6 +23,9 @@ const STAYS_NS: u64 = 1_000_000_000;
 /// for, which adds programs by itself.
 const MAX_PROGRAMS: usize = MAX_OWNERS as usize / 4 * 3;
 
+/// What the host calls the container of a cgroup.
+pub(super) type ContainerName<'a> = dyn FnMut(&str) -> Option<String> + 'a;
+
 /// What the kernel side has to be told.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct OwnerOrders {
@@ -76,13 +79,13 @@ struct Carried {
 
 impl Owners {
     /// Names the programs of new provisional workloads.
-    pub(super) fn meet(&mut self, snapshot: &Snapshot, rules: &Rules) {
+    pub(super) fn meet(&mut self, snapshot: &Snapshot, rules: &Rules, container: &mut ContainerName<'_>) {
         self.readings += 1;
         for provisional in &snapshot.provisional {
             if self.opened.contains_key(&provisional.number) {
                 continue;
             }
-            let number = self.number_of(provisional, rules);
+            let number = self.number_of(provisional, rules, container);
             self.opened.insert(provisional.number, Opened { number, settled: None });
         }
         for thread in snapshot.threads.iter().chain(&snapshot.released) {
@@ -93,7 +96,7 @@ impl Owners {
         }
     }
 
-    fn number_of(&mut self, provisional: &ProvisionalWorkload, rules: &Rules) -> u16 {
+    fn number_of(&mut self, provisional: &ProvisionalWorkload, rules: &Rules, container: &mut ContainerName<'_>) -> u16 {
         if let Some(number) = self.numbers.get(&provisional.key) {
             // The kernel side has no room for it, or two CPUs met it at once: it is told again.
             if let Some(program) = self.programs.get_mut(number) {
@@ -107,15 +110,17 @@ impl Owners {
         }
         self.last_number = number;
         self.numbers.insert(provisional.key, number);
-        let identity = identity_of(provisional);
+        let mut identity = identity_of(provisional);
+        identity.container = container(&identity.cgroup);
         let named = rules.name_of(&identity);
         self.programs.insert(number, Program { key: provisional.key, identity, named, told: None, met: self.readings });
         number
     }
 
     /// Names every program anew. The kernel side is told of those that belong elsewhere now.
-    pub(super) fn adopt(&mut self, rules: &Rules) {
+    pub(super) fn name_anew(&mut self, rules: &Rules, container: &mut ContainerName<'_>) {
         for program in self.programs.values_mut() {
+            program.identity.container = container(&program.identity.cgroup);
             program.named = rules.name_of(&program.identity);
         }
     }
@@ -312,7 +317,7 @@ fn identity_of(provisional: &ProvisionalWorkload) -> Identity {
         comm: String::from_utf8_lossy(&comm[..end]).into_owned(),
         exe: Some(path_of(&names_of(&provisional.key.exe))),
         cgroup: cgroup_of(&*provisional.cgroup),
-        is_kernel_thread: false,
+        ..Identity::default()
     }
 }
 

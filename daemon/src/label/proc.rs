@@ -10,7 +10,7 @@ use crate::capture::snapshot::Tgid;
 /// `PF_KTHREAD` in the kernel's `include/linux/sched.h`.
 const KERNEL_THREAD_FLAG: u32 = 0x0020_0000;
 
-/// Reads the identity of a process; `None` if it has ended.
+/// Reads the identity of a process, but for its script, which is in its own memory, and its container; `None` if it has ended.
 pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let process = Process::new(i32::try_from(tgid.0).ok()?).ok()?;
     let stat = process.stat().ok()?;
@@ -20,7 +20,8 @@ pub(crate) fn read_identity(tgid: Tgid) -> Option<Identity> {
     let mut groups = Vec::new();
     let read = process.open_relative("cgroup").map_or(Ok(0), |mut file| file.read_to_end(&mut groups));
     let cgroup = if read.is_ok() { cgroup_of(&groups) } else { String::new() };
-    Some(Identity { comm: stat.comm, exe, cgroup, is_kernel_thread: stat.flags & KERNEL_THREAD_FLAG != 0 })
+    let is_kernel_thread = stat.flags & KERNEL_THREAD_FLAG != 0;
+    Some(Identity { comm: stat.comm, exe, cgroup, is_kernel_thread, ..Identity::default() })
 }
 
 /// The cgroup that names units and containers, of a `cgroup` file; its path may be of any bytes. The unified hierarchy has number 0; with

@@ -6,7 +6,9 @@ use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
 use super::cgroup::Place;
-use super::identity::{Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, SEPARATOR, qualifier, source_of};
+use super::identity::{
+    AFTER_INTERPRETER, Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, SEPARATOR, qualifier, source_of,
+};
 use crate::untrusted::harmless;
 
 /// A `[[workload]]` table of the configuration.
@@ -31,6 +33,8 @@ struct Patterns {
     cgroup: Option<String>,
     /// On the name of the systemd unit; that of a user's own has `user-N/` in front.
     unit: Option<String>,
+    /// On the program that an interpreter runs, without its directory.
+    script: Option<String>,
 }
 
 /// Rules in the order of the configuration.
@@ -67,8 +71,10 @@ impl Rules {
             Named { name: name.to_owned(), source: NameSource::Rule }
         } else if identity.is_kernel_thread {
             self.named(KERNEL, NameSource::Kernel)
-        } else if let Some((name, source)) = Place::of(&identity.cgroup).name() {
+        } else if let Some((name, source)) = Place::of(&identity.cgroup).name(identity.container.as_deref()) {
             self.named(&name, source)
+        } else if let Some(script) = identity.script() {
+            self.named(&format!("{}{AFTER_INTERPRETER}{script}", identity.executable()), NameSource::Script)
         } else {
             self.named(identity.executable(), NameSource::Executable)
         }
@@ -102,7 +108,7 @@ impl TryFrom<RuleConfig> for Rule {
     type Error = String;
 
     fn try_from(config: RuleConfig) -> Result<Rule, String> {
-        let RuleConfig { name, patterns: Patterns { comm, exe, cgroup, unit } } = config;
+        let RuleConfig { name, patterns: Patterns { comm, exe, cgroup, unit, script } } = config;
         if name.contains(QUOTE) {
             return Err(format!(
                 "workload name {name:?}: double quotes break Grafana's queries for that workload; write ' instead"
@@ -119,11 +125,12 @@ impl TryFrom<RuleConfig> for Rule {
                 "workload name {name:?}: use 1 to {NAME_CHARS} printable characters, and not {OTHER:?}, which holds what no name fits"
             ));
         }
-        let keys: [(_, _, Attribute); 4] = [
+        let keys: [(_, _, Attribute); 5] = [
             ("comm", comm, |identity| Some(identity.comm.as_str().into())),
             ("exe", exe, |identity| identity.exe.as_deref().map(Cow::from)),
             ("cgroup", cgroup, |identity| Some(identity.cgroup.as_str().into())),
             ("unit", unit, |identity| Place::of(&identity.cgroup).unit().map(Cow::from)),
+            ("script", script, |identity| identity.script().map(Cow::from)),
         ];
         let mut patterns = Vec::new();
         for (key, pattern, attribute) in keys {
@@ -133,7 +140,7 @@ impl TryFrom<RuleConfig> for Rule {
             patterns.push((attribute, glob.compile_matcher()));
         }
         if patterns.is_empty() {
-            return Err(format!("workload {name:?}: `match` is empty; give at least one of comm, exe, cgroup, unit"));
+            return Err(format!("workload {name:?}: `match` is empty; give at least one of comm, exe, cgroup, unit, script"));
         }
         Ok(Rule { name, patterns })
     }
@@ -163,7 +170,8 @@ mod tests {
             comm: "python3".into(),
             exe: Some("/usr/bin/python3.11".into()),
             cgroup: "/system.slice/shop.service".into(),
-            is_kernel_thread: false,
+            script: Some("worker.py".into()),
+            ..Identity::default()
         }
     }
 
@@ -184,7 +192,9 @@ mod tests {
 
     #[test]
     fn each_pattern_alone_decides_and_names_are_listed_once() {
-        for (key, pattern) in [("comm", "pyth*"), ("exe", "/usr/*"), ("cgroup", "/system.slice/*"), ("unit", "shop.*")] {
+        for (key, pattern) in
+            [("comm", "pyth*"), ("exe", "/usr/*"), ("cgroup", "/system.slice/*"), ("unit", "shop.*"), ("script", "w*.py")]
+        {
             let (fails, fits) = (format!("{key} = 'nothing'"), format!("{key} = '{pattern}'"));
             let rules = rules(&[("no", &fails), ("odd <b>&</b> \\ {},=", &fits), ("odd <b>&</b> \\ {},=", &fits)]);
             let rules = rules.unwrap();
@@ -211,7 +221,7 @@ mod tests {
     #[test]
     fn without_rules_the_unit_goes_before_the_executable() {
         let python = python();
-        let in_session = Identity { cgroup: "/user.slice/user-1000.slice/session-3.scope".into(), ..python.clone() };
+        let in_session = Identity { cgroup: "/user.slice/user-1000.slice/session-3.scope".into(), script: None, ..python.clone() };
         let executable = |exe: Option<&str>| Identity { exe: exe.map(str::to_owned), ..in_session.clone() };
         for (identity, name, source) in [
             (python.clone(), "shop.service", NameSource::Unit),
@@ -245,9 +255,12 @@ mod tests {
             ("x", "/lxc.payload.db.service", "container/lxc:db.service", NameSource::Container),
             ("x", &format!("{user}sshd.service"), "user-7/sshd.service", NameSource::User),
             ("x", &format!("{user}web"), "x", NameSource::Executable),
+            ("python3 web", "/", "executable/python3 web", NameSource::Executable),
+            ("x", "/system.slice/bash x.service", "unit/bash x.service", NameSource::Unit),
+            ("x", "/lxc.payload.a b", "lxc:a b", NameSource::Container),
         ] {
-            let identity =
-                Identity { comm: "x".into(), exe: Some(format!("/bin/{exe}")), cgroup: cgroup.into(), is_kernel_thread: false };
+            let path = Some(format!("/bin/{exe}"));
+            let identity = Identity { comm: "x".into(), exe: path, cgroup: cgroup.into(), ..Identity::default() };
             assert_eq!(rules.name_of(&identity), Named { name: name.to_owned(), source }, "{exe} {cgroup}");
         }
         let without_exe = Identity { comm: "user-7/a.scope".into(), ..Identity::default() };
@@ -255,10 +268,44 @@ mod tests {
         assert_eq!(rules.name_of(&Identity { comm: "the web".into(), ..Identity::default() }).source, NameSource::Rule);
     }
 
+    #[test]
+    fn an_interpreter_is_called_after_what_it_runs() {
+        let rules = rules(&[("web", "comm = 'nobody'"), ("python3 job.py", "script = 'job.p?'")]).unwrap();
+        let of = |exe: &str, script: &str, cgroup: &str| {
+            let (exe, script) = (Some(format!("/usr/bin/{exe}")), Some(script.to_owned()));
+            rules.name_of(&Identity { comm: "x".into(), exe, script, cgroup: cgroup.into(), ..Identity::default() })
+        };
+        let long = "x".repeat(300);
+        for (exe, script, name, source) in [
+            ("python3.11", "worker.py", "python3.11 worker.py", NameSource::Script),
+            ("java", "com.acme.Main", "java com.acme.Main", NameSource::Script),
+            // What looks like another source's name is behind the interpreter's.
+            ("bash", "web", "bash web", NameSource::Script),
+            ("bash", "sshd.service", "bash sshd.service", NameSource::Script),
+            ("bash", "docker:0123456789ab", "bash docker:0123456789ab", NameSource::Script),
+            ("bash", " \u{202e}a\"\u{2028}b ", "bash ?a' b", NameSource::Script),
+            ("bash", "\u{2028}", "script/bash", NameSource::Script),
+            ("bash", &long, &format!("bash {}", &long[..NAME_CHARS - 5]), NameSource::Script),
+            // It has become another program since it was asked for.
+            ("sleep", "worker.py", "sleep", NameSource::Executable),
+            ("python3", "job.py", "python3 job.py", NameSource::Rule),
+        ] {
+            assert_eq!(of(exe, script, "/"), Named { name: name.to_owned(), source }, "{exe} {script}");
+        }
+        assert_eq!(of("python3", "job.py", "/system.slice/shop.service").name, "python3 job.py", "a rule goes before the unit");
+        assert_eq!(of("python3", "worker.py", "/system.slice/shop.service").name, "shop.service", "the unit before the program");
+        // A name of a rule is the rule's.
+        let rules = self::rules(&[("bash web", "comm = 'nobody'")]).unwrap();
+        let bash = Identity { exe: Some("/bin/bash".into()), script: Some("web".into()), ..Identity::default() };
+        assert_eq!(rules.name_of(&bash).name, "script/bash web");
+        // Whoever has no executable to be read has chosen his name himself.
+        let nobody = Identity { comm: "bash".into(), script: Some("web".into()), ..Identity::default() };
+        assert_eq!(rules.name_of(&nobody), Named { name: "bash".to_owned(), source: NameSource::Executable });
+    }
+
     /// Names that mean something, and what they are made of.
     fn name_like() -> impl Strategy<Value = String> {
-        let parts =
-            "(kernel|other|web|unit|user|executable|container|user-7|docker|lxc|[/: \"\u{200b}]|\\.service|\\.scope|a{90}|\\PC)";
+        let parts = "(kernel|other|web|unit|user|executable|container|script|user-7|docker|lxc|bash |python3|[/: \"\u{200b}]|\\.service|\\.scope|a{90}|\\PC)";
         prop::collection::vec(parts, 0..5).prop_map(|parts| parts.concat())
     }
 
@@ -271,12 +318,15 @@ mod tests {
         #[test]
         fn a_name_tells_its_source_and_is_harmless_and_bounded(
             comm in name_like(), exe in prop::option::of(name_like()), cgroup in cgroup_like(), is_kernel_thread in any::<bool>(),
-            rule in name_like().prop_map(|name| cut(&name)),
+            script in prop::option::of(name_like()), named in name_like(), rule in name_like().prop_map(|name| cut(&name)),
         ) {
             // Nobody is called like that, so the rule matches nobody.
             let table = format!("name = {}\nmatch = {{ comm = 'nobody' }}", toml::Value::from(rule.clone()));
             let rules = Rules(toml::from_str(&table).into_iter().collect());
-            let Named { name, source } = rules.name_of(&Identity { comm, exe, cgroup, is_kernel_thread });
+            let Named { name, source } = {
+                let container = Place::of(&cgroup).host_container().map(|_| format!("docker:{named}"));
+                rules.name_of(&Identity { comm, exe, cgroup, container, is_kernel_thread, script })
+            };
             prop_assert_eq!(source_of(&name), source);
             prop_assert!(rules.names().iter().all(|rule| **rule != name));
             prop_assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS);
@@ -284,9 +334,13 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_a_process_calls_itself_is_a_name_of_the_system_or_of_a_user(comm in name_like(), exe in prop::option::of(name_like())) {
-            let named = Rules::default().name_of(&Identity { comm, exe, cgroup: "/user.slice/x".into(), is_kernel_thread: false });
-            prop_assert_eq!((source_of(&named.name), named.source), (NameSource::Executable, NameSource::Executable));
+        fn nothing_that_a_process_calls_itself_is_a_name_of_the_system_or_of_a_user(
+            comm in name_like(), exe in prop::option::of(name_like()), script in prop::option::of(name_like()),
+        ) {
+            let identity = Identity { comm, exe, cgroup: "/user.slice/x".into(), script, ..Identity::default() };
+            let expected = if identity.script().is_some() { NameSource::Script } else { NameSource::Executable };
+            let named = Rules::default().name_of(&identity);
+            prop_assert_eq!((source_of(&named.name), named.source), (expected, expected));
         }
     }
 }

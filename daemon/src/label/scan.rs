@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::containers::Containers;
 use super::identity::{Identity, Named};
 use super::owners::{OwnerOrders, Owners};
 use super::rules::Rules;
@@ -21,6 +22,7 @@ const SCANS_PER_REFRESH: u32 = 240;
 #[derive(Debug)]
 pub(crate) struct Scanner {
     rules: Rules,
+    containers: Containers,
     table: LabelTable,
     owners: Owners,
     processes: HashMap<Tgid, Process>,
@@ -35,7 +37,7 @@ struct Process {
     is_read: bool,
     /// It was given this name just now, and the kernel side could not know it at the exec and count it there.
     is_uncounted: bool,
-    /// The rules have changed since it was named.
+    /// The rules have changed since it was named, or what is known of it.
     is_outdated: bool,
 }
 
@@ -76,9 +78,9 @@ impl Group {
 }
 
 impl Scanner {
-    pub(crate) fn new(rules: Rules, max_names: usize) -> Scanner {
+    pub(crate) fn new(rules: Rules, containers: Containers, max_names: usize) -> Scanner {
         let table = LabelTable::new(&rules.names(), max_names);
-        Scanner { rules, table, owners: Owners::default(), processes: HashMap::new(), scans: 0 }
+        Scanner { rules, containers, table, owners: Owners::default(), processes: HashMap::new(), scans: 0 }
     }
 
     pub(crate) fn table(&self) -> &LabelTable {
@@ -94,9 +96,13 @@ impl Scanner {
     pub(crate) fn scan(&mut self, snapshot: &Snapshot, mut read: impl FnMut(Tgid) -> Option<Identity>) -> Vec<Move> {
         let threads = &snapshot.threads;
         self.scans = self.scans.wrapping_add(1);
-        self.owners.meet(snapshot, &self.rules);
+        if self.containers.look_again(snapshot.taken_ns) {
+            self.name_all_anew(snapshot.taken_ns);
+        }
+        let containers = &mut self.containers;
+        self.owners.meet(snapshot, &self.rules, &mut |cgroup| containers.name(cgroup, snapshot.taken_ns));
         let groups = self.groups(threads);
-        self.name_processes(&groups, &mut read);
+        self.name_processes(&groups, &mut read, snapshot.taken_ns);
         let ended = self.count_ended(&snapshot.released);
         self.processes.retain(|tgid, _| groups.contains_key(tgid));
         self.hand_out_numbers(&groups, &ended);
@@ -111,14 +117,26 @@ impl Scanner {
 
     /// Takes other rules. What was counted stays where it is; processes move to their new names as they are read, a bounded number in each
     /// scan. Returns the names for which there is no number left.
-    pub(crate) fn adopt(&mut self, rules: Rules) -> Vec<String> {
+    pub(crate) fn adopt(&mut self, rules: Rules, now_ns: u64) -> Vec<String> {
         let without = self.table.adopt(&rules.names());
-        self.owners.adopt(&rules);
+        self.rules = rules;
+        self.name_all_anew(now_ns);
+        without
+    }
+
+    fn name_all_anew(&mut self, now_ns: u64) {
+        let containers = &mut self.containers;
+        self.owners.name_anew(&self.rules, &mut |cgroup| containers.name(cgroup, now_ns));
         for process in self.processes.values_mut() {
             process.is_outdated = true;
         }
-        self.rules = rules;
-        without
+    }
+
+    /// More is known of a process than when it was read: the next scan names it anew.
+    pub(crate) fn name_anew(&mut self, tgid: Tgid) {
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.is_outdated = true;
+        }
     }
 
     /// A process has come to this workload without an exec that led there.
@@ -161,7 +179,7 @@ impl Scanner {
     }
 
     /// Names every process that is new, has changed or is due.
-    fn name_processes(&mut self, groups: &HashMap<Tgid, Group>, read: &mut impl FnMut(Tgid) -> Option<Identity>) {
+    fn name_processes(&mut self, groups: &HashMap<Tgid, Group>, read: &mut impl FnMut(Tgid) -> Option<Identity>, now_ns: u64) {
         for (tgid, group) in groups.iter().filter(|(_, group)| group.incarnation.execs > 0) {
             let Some(named) = self.owners.named(group.program) else { continue };
             if !self.processes.get(tgid).is_some_and(|known| group.is(known)) {
@@ -185,7 +203,8 @@ impl Scanner {
         due.retain(|(tgid, group)| !self.inherits(*tgid, group));
         due.sort_by_key(|(_, group)| std::cmp::Reverse(group.on_cpu_ns));
         for (tgid, group) in due.into_iter().take(READS_PER_SCAN) {
-            if let Some(identity) = read(tgid) {
+            if let Some(mut identity) = read(tgid) {
+                identity.container = self.containers.name(&identity.cgroup, now_ns);
                 let named = self.rules.name_of(&identity);
                 let known = self.processes.get(&tgid).filter(|known| group.is(known));
                 let is_counted = known.is_some_and(|known| known.named.name == named.name);

@@ -9,6 +9,7 @@
 //! - [`allowance`]: what the kernel lets a program use: masks and quotas. [`lost`]: where the cores of the daemon's workloads went.
 //! - [`clients`]: clients of the daemon that mean no good.
 //! - [`reader`]: the process that reads others for the daemon, killed, stopped and frozen.
+//! - [`scripts`]: interpreters under the names of what they run.
 //! - [`soak`]: everything at once, for minutes or hours.
 //! - [`machine`]: what only a machine of its own allows.
 
@@ -38,6 +39,7 @@ mod page;
 mod perf;
 mod policies;
 mod reader;
+mod scripts;
 mod seeded;
 mod signals;
 mod soak;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::host::{Guarded, comes_true, privileged};
-use super::served::{Daemon, Totals};
+use super::served::{Daemon, Totals, assert_never_down};
 
 /// A number that no user of a host has.
 const USER: u32 = 4_294_001;
@@ -54,6 +54,51 @@ impl Drop for Group {
     }
 }
 
+/// The first hierarchy whose groups units and containers are told by.
+fn hierarchy() -> Option<&'static Path> {
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().map(Path::new).find(|path| path.join("cgroup.procs").exists())
+}
+
+#[test]
+fn a_container_has_the_name_that_its_runtime_knows() {
+    let Some(()) = privileged() else { return };
+    let dir = TempDir::new().unwrap();
+    // Of digits that no container of this host has.
+    let ids = [1, 2, 3].map(|number| format!("{number:04x}{:060x}", std::process::id()));
+    let groups = ids.each_ref().map(|id| Group::new(&hierarchy()?.join(format!("docker-{id}.scope"))));
+    let [Some(known), Some(late), Some(unknown)] = groups else {
+        println!("skipped: no hierarchy of cgroups can be written here: containers");
+        return;
+    };
+    let [known_id, late_id, unknown_id] = ids;
+    let write = |id: &str, name: &str| {
+        let directory = dir.path().join("var/lib/docker/containers").join(id);
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("config.v2.json"), format!("{{\"Name\":\"/{name}\"}}")).unwrap();
+    };
+    write(&known_id, "web");
+    let daemon = Daemon::start(&format!("host_root = \"{}\"\n", dir.path().display()));
+    let groups = [(&known, "a"), (&late, "b"), (&unknown, "c")];
+    let processes = groups.map(|(group, program)| group.start(busy(dir.path(), program)));
+    let is_busy = |name: &str| comes_true(60, || Totals::of(&daemon.get("/metrics"), name).cpu_seconds > 0.3);
+    let of_id = |id: &str| format!("docker:{}", &id[..12]);
+    for name in ["docker:web", &of_id(&late_id), &of_id(&unknown_id)] {
+        assert!(is_busy(name), "{name}: {}", daemon.get("/status"));
+    }
+    let before = daemon.get("/metrics");
+    assert!(!before.contains(&of_id(&known_id)), "it was never called after its id");
+    // As that of a pod, which is written down once it runs.
+    write(&late_id, "late");
+    assert!(is_busy("docker:late"), "{}", daemon.get("/status"));
+    assert_never_down(&before, &daemon.get("/metrics"));
+    let status: Value = serde_json::from_str(&daemon.get("/status")).unwrap();
+    let workloads = status["workloads"].as_array().unwrap();
+    let source = |name: &str| workloads.iter().find(|workload| workload["name"] == name).map(|workload| &workload["source"]);
+    assert_eq!((source("docker:web"), source("docker:late")), (Some(&"container".into()), Some(&"container".into())));
+    drop(processes);
+    drop([known, late, unknown]);
+}
+
 #[test]
 fn a_borrowed_name_is_not_the_owners() {
     let Some(()) = privileged() else { return };
@@ -71,8 +116,7 @@ fn a_borrowed_name_is_not_the_owners() {
     // A user may make such units below his own manager, as deep as he likes.
     let manager = format!("user-{USER}.slice/user@{USER}.service");
     let deep = format!("{manager}/{}app.slice/deep.service", "x/".repeat(45));
-    let hierarchy = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().find(|path| Path::new(path).join("cgroup.procs").exists());
-    let group = |path: &str| Group::new(&Path::new(hierarchy?).join(path));
+    let group = |path: &str| Group::new(&hierarchy()?.join(path));
     let groups = [group(&format!("{manager}/app.slice/sshd.service")), group(&deep)];
     let names = ["kernel", "web", "sshd.service", "\u{202e}gnp.exe"];
     let mut processes: Vec<Guarded> = names.iter().map(|name| Guarded(busy(dir.path(), name).spawn().unwrap())).collect();

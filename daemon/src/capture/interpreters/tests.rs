@@ -52,8 +52,8 @@ impl Slow {
         self.0.borrow().asked.map(|tgid| tgid.0)
     }
 
-    fn answers(&self, answer: Answer) {
-        self.0.borrow_mut().answer = Some(answer);
+    fn answers(&self, answer: impl Into<Answer>) {
+        self.0.borrow_mut().answer = Some(answer.into());
     }
 }
 
@@ -162,4 +162,36 @@ fn a_process_that_ends_while_its_reader_fails_at_it_is_counted() {
     interpreters.update(&snapshot(4 * SECOND_NS, &[2], 0));
     assert_eq!(interpreters.unresolved()[Unresolved::ReaderFailed as usize], 1);
     assert_eq!(slow.asked(), Some(2));
+}
+
+#[test]
+fn a_script_is_what_was_found_first_and_what_a_forked_process_runs_too() {
+    let (slow, mut interpreters) = read_by_slow();
+    let mut now_ns = SECOND_NS;
+    interpreters.update(&snapshot(now_ns, &[1], 1));
+    assert_eq!((interpreters.take_learned(), interpreters.script(Tgid(1))), (Vec::new(), None));
+    let mut answer = |interpreters: &mut Interpreters, script: Option<&str>| {
+        slow.answers(Answer { python: Ok(None), script: script.map(str::to_owned) });
+        interpreters.hear(now_ns);
+        // Until it is looked at again.
+        while slow.asked().is_none() {
+            now_ns += SECOND_NS;
+            interpreters.update(&snapshot(now_ns, &[1], 1));
+        }
+        (interpreters.script(Tgid(1)).map(str::to_owned), interpreters.take_learned())
+    };
+    assert_eq!(answer(&mut interpreters, None), (None, Vec::new()));
+    assert_eq!(answer(&mut interpreters, Some("app.py")), (Some("app.py".to_owned()), vec![Tgid(1)]));
+    assert_eq!(answer(&mut interpreters, Some("a title")), (Some("app.py".to_owned()), Vec::new()));
+    assert_eq!(answer(&mut interpreters, None), (Some("app.py".to_owned()), Vec::new()));
+
+    let mut forked = snapshot(now_ns, &[1, 2], 1);
+    for thread in forked.threads.iter_mut().filter(|thread| thread.record.tgid == 2) {
+        (thread.record.ppid, thread.record.execs) = (1, 0);
+    }
+    interpreters.update(&forked);
+    assert_eq!(interpreters.script(Tgid(2)), Some("app.py"));
+    // Another program is another script.
+    interpreters.update(&snapshot(now_ns, &[1, 2], 2));
+    assert_eq!([1, 2].map(|tgid| interpreters.script(Tgid(tgid))), [None, None]);
 }

@@ -112,7 +112,7 @@ impl Client {
                 _ => Some(Restart::BadAnswer),
             },
         };
-        self.kill(reason, now_ns).map(|process| (process, Err(Unresolved::ReaderFailed)))
+        self.kill(reason, now_ns).map(|process| (process, Err(Unresolved::ReaderFailed).into()))
     }
 
     /// Kills the helper, and returns what it was looking at.
@@ -308,7 +308,7 @@ mod tests {
             let mut client = client_of(script, directory.path());
             assert!(client.ask(Tgid(7), 0), "{script}");
             assert!(!client.ask(Tgid(9), 0), "{script}: one at a time");
-            assert_eq!(listen(&mut client, passed_ns), Some((Tgid(7), Err(Unresolved::ReaderFailed))), "{script}");
+            assert_eq!(listen(&mut client, passed_ns), Some((Tgid(7), Err(Unresolved::ReaderFailed).into())), "{script}");
             assert_eq!(client.restarts[reason as usize], 1, "{script}: {:?}", client.restarts);
             assert_eq!(client.health().left_behind, 0);
             assert!(!client.ask(Tgid(7), passed_ns), "{script}: not before a pause");
@@ -326,7 +326,7 @@ mod tests {
         while heard.is_none() {
             heard = client.answer(0);
         }
-        assert_eq!((heard, client.restarts), (Some((Tgid(7), Ok(None))), [0; Restart::ALL.len()]));
+        assert_eq!((heard, client.restarts), (Some((Tgid(7), Ok(None).into())), [0; Restart::ALL.len()]));
         assert!(client.ask(Tgid(7), 0));
     }
 

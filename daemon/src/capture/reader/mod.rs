@@ -6,12 +6,14 @@
 //!
 //! Each module names only those above it:
 //!
+//! - [`arguments`]: the program that an interpreter was started with.
 //! - [`wire`]: questions and answers as bytes.
 //! - [`policy`]: when a helper is asked, killed, given up and replaced; pure.
 //! - [`client`]: our side: processes, sockets, clocks.
 //! - [`confine`]: what the helper gives up before it reads anything.
 //! - [`serve`]: the helper itself.
 
+mod arguments;
 mod client;
 mod confine;
 mod policy;
@@ -29,7 +31,19 @@ use super::python::{Interpreter, Resolver, Unresolved};
 use super::snapshot::Tgid;
 
 /// What was found of a process.
-pub type Answer = Result<Option<Interpreter>, Unresolved>;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The Python that it runs.
+    pub(crate) python: Result<Option<Interpreter>, Unresolved>,
+    /// The program that it runs as an interpreter, see [`super::script`].
+    pub(crate) script: Option<String>,
+}
+
+impl From<Result<Option<Interpreter>, Unresolved>> for Answer {
+    fn from(python: Result<Option<Interpreter>, Unresolved>) -> Answer {
+        Answer { python, script: None }
+    }
+}
 
 /// Looks at processes, one at a time.
 pub trait Reader: fmt::Debug {
@@ -59,7 +73,7 @@ pub struct Health {
     pub(crate) cpu_ns: u64,
 }
 
-/// Looks at a process while it is asked: for a program that ends with what it traces.
+/// Looks at a process while it is asked: for a program that ends with what it traces, and names nothing after its arguments.
 #[derive(Debug, Default)]
 pub(crate) struct InProcess {
     resolver: Resolver,
@@ -69,7 +83,7 @@ pub(crate) struct InProcess {
 impl Reader for InProcess {
     fn ask(&mut self, tgid: Tgid, _now_ns: u64) -> bool {
         if self.found.is_none() {
-            self.found = Some((tgid, self.resolver.resolve(tgid)));
+            self.found = Some((tgid, self.resolver.resolve(tgid).into()));
             return true;
         }
         false

@@ -6,8 +6,9 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::stdio::stdin;
 use rustix::thread::set_name;
 
+use super::arguments::script_of;
 use super::confine::confine;
-use super::wire;
+use super::{Answer, wire};
 use crate::capture::python::Resolver;
 
 /// Name of the subcommand, and of its process.
@@ -31,7 +32,7 @@ pub fn serve() -> anyhow::Result<i32> {
             Err(error) => return Err(error).context("this subcommand is for `schedscope daemon`, which starts it by itself"),
         };
         let Some(tgid) = question.get(..length).and_then(wire::read_question) else { bail!("a question of {length} bytes") };
-        let answer = wire::answer(tgid, resolver.resolve(tgid));
+        let answer = wire::answer(tgid, Answer { python: resolver.resolve(tgid), script: script_of(tgid) });
         send(socket, &answer, SendFlags::NOSIGNAL).context("cannot answer")?;
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Answer;
 use crate::capture::python::{Found, Gil, GilKind, Interpreter, Unresolved, Version};
+use crate::capture::script::SCRIPT_CHARS;
 use crate::capture::snapshot::Tgid;
 
 /// A process.
@@ -26,21 +27,25 @@ pub(super) fn read_question(bytes: &[u8]) -> Option<Tgid> {
 
 /// The answer about a process. One that would be too long says that.
 pub(super) fn answer(tgid: Tgid, answer: Answer) -> Vec<u8> {
-    let encode = |result| serde_json::to_vec(&Wire { tgid: tgid.0, result }).unwrap_or_default();
-    let bytes = encode(answer.map(|found| found.map(Into::into)));
+    let Answer { python, script } = answer;
+    let encode = |result| serde_json::to_vec(&Wire { tgid: tgid.0, result, script: script.clone() }).unwrap_or_default();
+    let bytes = encode(python.map(|found| found.map(Into::into)));
     if bytes.len() <= ANSWER_BYTES_MAX { bytes } else { encode(Err(Unresolved::OverBudget)) }
 }
 
 /// `None` for what no helper of ours says.
 pub(super) fn read_answer(bytes: &[u8]) -> Option<(Tgid, Answer)> {
-    let Wire { tgid, result } = serde_json::from_slice(bytes).ok()?;
-    Some((Tgid(tgid), result.map(|found| found.map(Into::into))))
+    let Wire { tgid, result, script } = serde_json::from_slice(bytes).ok()?;
+    let is_short = script.as_ref().is_none_or(|script| script.chars().count() <= SCRIPT_CHARS);
+    is_short.then(|| (Tgid(tgid), Answer { python: result.map(|found| found.map(Into::into)), script }))
 }
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
     tgid: u32,
     result: Result<Option<WireInterpreter>, Unresolved>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    script: Option<String>,
 }
 
 /// An [`Interpreter`] in types that serde knows.
@@ -151,11 +156,14 @@ mod tests {
     }
 
     fn answers() -> impl Strategy<Value = Answer> {
-        prop_oneof![
+        let python = prop_oneof![
             Just(Ok(None)),
             prop::sample::select(Unresolved::ALL.to_vec()).prop_map(Err),
             interpreters().prop_map(|found| Ok(Some(found))),
-        ]
+        ];
+        // Characters that take most when they are written.
+        let script = prop::option::of(prop::collection::vec(prop_oneof![Just('\u{1}'), any::<char>()], 0..=SCRIPT_CHARS));
+        (python, script).prop_map(|(python, script)| Answer { python, script: script.map(String::from_iter) })
     }
 
     proptest! {
@@ -196,6 +204,16 @@ mod tests {
             found: Found::Symbol,
             further_runtimes: Vec::new(),
         };
-        assert_eq!(read_answer(&answer(Tgid(1), Ok(Some(found)))), Some((Tgid(1), Err(Unresolved::OverBudget))));
+        let sent = Answer { python: Ok(Some(found)), script: Some("app.py".to_owned()) };
+        let heard = Answer { python: Err(Unresolved::OverBudget), ..sent.clone() };
+        assert_eq!(read_answer(&answer(Tgid(1), sent)), Some((Tgid(1), heard)));
+    }
+
+    #[test]
+    fn a_script_that_is_too_long_is_no_answer() {
+        for (chars, is_answer) in [(SCRIPT_CHARS, true), (SCRIPT_CHARS + 1, false)] {
+            let sent = Answer { python: Ok(None), script: Some("é".repeat(chars)) };
+            assert_eq!(read_answer(&answer(Tgid(1), sent)).is_some(), is_answer);
+        }
     }
 }

@@ -18,6 +18,8 @@ use crate::capture::topology::Topology;
 use crate::config::Config;
 use crate::diagnose::LostCause;
 use crate::diagnose::live::{Known, Last, Live};
+use crate::label::containers::Containers;
+use crate::label::identity::Identity;
 use crate::label::owners::OwnerOrders;
 use crate::label::proc::read_identity;
 use crate::label::{Move, NameSource, Rules, Scanner};
@@ -109,7 +111,7 @@ impl Collector {
     pub(super) fn new(config: Config, topology: Topology, interpreters: Interpreters) -> Collector {
         Collector {
             topology,
-            scanner: Scanner::new(config.rules, config.max_workloads as usize),
+            scanner: Scanner::new(config.rules, Containers::of_host(config.host_root), config.max_workloads as usize),
             interpreters,
             live: Live::default(),
             allowances: Allowances::new(),
@@ -130,11 +132,17 @@ impl Collector {
         });
         self.last_reading = Some(LastReading { at: Instant::now(), failure: reading.as_ref().err().cloned() });
         let mut snapshot = reading?;
-        // First: what the kernel side has counted provisionally belongs to a name from now on.
-        let moves = self.scanner.scan(&snapshot, read_identity);
+        // Before names are given: what is known of a program before an exec is not that of the one after it.
+        let locks = self.interpreters.update(&snapshot);
+        self.name_learned();
+        // Before anything is counted: what the kernel side has counted provisionally belongs to a name from now on.
+        let interpreters = &self.interpreters;
+        let moves = self.scanner.scan(&snapshot, |tgid| {
+            let script = interpreters.script(tgid).map(str::to_owned);
+            Some(Identity { script, ..read_identity(tgid)? })
+        });
         let owners = self.scanner.settle(&mut snapshot, now_ns());
         self.totals.update(&snapshot);
-        let locks = self.interpreters.update(&snapshot);
         let cores = u32::try_from(snapshot.cpus.iter().filter(|cpu| cpu.switches > 0).count()).unwrap_or(u32::MAX);
         let known = Known {
             cores: cores.max(1),
@@ -147,7 +155,7 @@ impl Collector {
 
     /// Takes the rules of another configuration. Returns the names for which there is no room.
     pub(super) fn adopt(&mut self, rules: Rules) -> Vec<String> {
-        self.scanner.adopt(rules)
+        self.scanner.adopt(rules, now_ns())
     }
 
     /// A process was moved to this workload that did not come there by an exec.
@@ -155,9 +163,18 @@ impl Collector {
         self.scanner.count_start(workload);
     }
 
-    /// Takes in what is known of interpreters since the last reading.
-    pub(super) fn hear_reader(&mut self) -> Told {
-        self.interpreters.hear(now_ns())
+    /// Takes in what is known of interpreters since the last reading. Returns whether a process may have another name for it.
+    pub(super) fn hear_reader(&mut self) -> (Told, bool) {
+        let told = self.interpreters.hear(now_ns());
+        (told, self.name_learned())
+    }
+
+    fn name_learned(&mut self) -> bool {
+        let learned = self.interpreters.take_learned();
+        for tgid in &learned {
+            self.scanner.name_anew(*tgid);
+        }
+        !learned.is_empty()
     }
 
     /// Counts a failure, and logs the first of each stage; more of the same would only fill the log.

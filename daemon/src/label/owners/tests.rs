@@ -7,6 +7,7 @@ use crate::capture::snapshot::tests::thread;
 use crate::capture::snapshot::{Arrivals, Tgid};
 use crate::capture::totals::Aggregate;
 use crate::label::Scanner;
+use crate::label::containers::Containers;
 use crate::label::rules::Rule;
 
 const NAMED: usize = 4;
@@ -24,7 +25,7 @@ fn key(program: u8) -> ExecKey {
 fn scanner() -> Scanner {
     let rule =
         |name: &str, exe: &str| -> Rule { toml::from_str(&format!("name = '{name}'\nmatch = {{ exe = '{exe}' }}")).unwrap() };
-    Scanner::new(Rules(vec![rule("zero", "/d0/*"), rule("one", "/d1/*")]), NAMED - 1)
+    Scanner::new(Rules(vec![rule("zero", "/d0/*"), rule("one", "/d1/*")]), Containers::of_host("/nowhere".into()), NAMED - 1)
 }
 
 /// The workload to which a program belongs.

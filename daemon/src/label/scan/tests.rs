@@ -41,7 +41,7 @@ fn moved(tid: u32, to: WorkloadId) -> Move {
 }
 
 fn scanner() -> Scanner {
-    Scanner::new(Rules::default(), 8)
+    Scanner::new(Rules::default(), Containers::of_host("/nowhere".into()), 8)
 }
 
 fn alive(threads: &[Thread]) -> Snapshot {
@@ -108,7 +108,7 @@ fn a_process_counts_as_started_once_under_each_name() {
 /// main thread is off its CPU.
 #[test]
 fn other_rules_move_what_runs_and_what_will_and_nothing_that_was_counted() {
-    let mut scanner = Scanner::new(Rules::default(), 8);
+    let mut scanner = Scanner::new(Rules::default(), Containers::of_host("/nowhere".into()), 8);
     let rules = |text: &str| Rules(vec![toml::from_str(text).unwrap()]);
     let mut parent = seeded(10, BUSY_NS);
     parent.record.execs = 1;
@@ -118,14 +118,14 @@ fn other_rules_move_what_runs_and_what_will_and_nothing_that_was_counted() {
     scanner.scan(&alive(&threads), read);
     let before = scanner.table().id("worker");
     assert_ne!(before, OTHER_ID);
-    assert!(scanner.adopt(rules("name = 'shop'\nmatch = { exe = '*/worker' }")).is_empty());
+    assert!(scanner.adopt(rules("name = 'shop'\nmatch = { exe = '*/worker' }"), 0).is_empty());
     let shop = scanner.table().id("shop");
     assert_ne!(shop, OTHER_ID);
     assert_eq!(scanner.table().id("worker"), before, "its series goes on");
     let moves = scanner.scan(&alive(&threads), read);
     assert_eq!(targets(&moves), [(10, shop.0), (11, shop.0)].into());
     // With the rule gone they are what they were.
-    scanner.adopt(Rules::default());
+    scanner.adopt(Rules::default(), 0);
     let moves = scanner.scan(&alive(&threads), read);
     assert_eq!(targets(&moves), [(10, before.0), (11, before.0)].into());
 }
@@ -156,6 +156,60 @@ fn an_exec_by_another_thread_is_one_start_whenever_a_scan_sees_it() {
         assert_eq!(scan(&other, main_is_last), [start(10), start(11)], "the hook will find it moved, and not count it");
         assert_eq!(scan(&after_hook, main_is_last), [moved(10, WorkloadId(1))], "the hook has counted it");
     }
+}
+
+/// It is named before its arguments are known, as a child is that it forks meanwhile.
+#[test]
+fn what_is_learned_of_a_process_renames_it_and_who_it_forks_until_then() {
+    let mut scanner = scanner();
+    let mut parent = process(10, 1, 50, BUSY_NS);
+    parent.record.execs = 1;
+    let read = |script: Option<&'static str>| {
+        move |_: Tgid| Some(Identity { script: script.map(str::to_owned), ..exe("python3").unwrap() })
+    };
+    scanner.scan(&alive(std::slice::from_ref(&parent)), read(None));
+    assert_eq!(names(&scanner), ["other", "python3"]);
+    parent.record.workload = 1;
+    let mut child = process(11, 10, 60, 0);
+    child.record.workload = 1;
+    scanner.name_anew(Tgid(10));
+    // One that has ended.
+    scanner.name_anew(Tgid(99));
+    let threads = [parent, child];
+    let moves = scanner.scan(&alive(&threads), read(Some("app.py")));
+    assert_eq!(moves, [Move { start_of: Some(Tgid(10)), ..moved(10, WorkloadId(2)) }]);
+    assert_eq!(names(&scanner), ["other", "python3", "python3 app.py"]);
+    let moves = scanner.scan(&alive(&threads), read(Some("app.py")));
+    // As when the first move has failed; the child was not counted by an exec.
+    assert_eq!(moves, [moved(10, WorkloadId(2)), moved(11, WorkloadId(2))]);
+}
+
+#[test]
+fn a_container_whose_name_is_known_late_is_renamed_with_what_will_run_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let mut scanner = Scanner::new(Rules::default(), Containers::of_host(root.path().to_owned()), 8);
+    let id = "0123456789abcdef".repeat(4);
+    let mut key = ExecKey::default();
+    key.exe[..3].copy_from_slice(b"cc\0");
+    let mut cgroup = Box::new([0; 512]);
+    cgroup[..72].copy_from_slice(format!("{id}\0docker\0").as_bytes());
+    let provisional = vec![ProvisionalWorkload { number: WorkloadId(9), key, cgroup, cells: Vec::new() }];
+    let snapshot = |taken_ns| Snapshot { taken_ns, provisional: provisional.clone(), ..alive(&[seeded(10, BUSY_NS)]) };
+    let read = |_: Tgid| Some(Identity { cgroup: format!("/docker/{id}"), ..exe("cc").unwrap() });
+    let mut known = |taken_ns| {
+        let mut snapshot = snapshot(taken_ns);
+        scanner.scan(&snapshot, read);
+        let known = scanner.settle(&mut snapshot, taken_ns).known;
+        let named: Vec<String> = scanner.table().iter().map(|(_, name, _)| name.to_owned()).collect();
+        (named, known.iter().map(|(_, owner)| owner.workload).collect::<Vec<_>>())
+    };
+    let before = vec!["other".to_owned(), "docker:0123456789ab".to_owned()];
+    assert_eq!(known(0), (before.clone(), vec![1]));
+    let directory = root.path().join("var/lib/docker/containers").join(&id);
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("config.v2.json"), r#"{"Name":"/web"}"#).unwrap();
+    let after = [before, vec!["docker:web".to_owned()]].concat();
+    assert_eq!(known(60_000_000_000), (after, vec![2]));
 }
 
 #[test]
@@ -244,7 +298,7 @@ fn a_process_whose_main_thread_is_gone_is_still_the_same() {
 
 #[test]
 fn the_busiest_are_read_first_and_get_the_last_number() {
-    let mut scanner = Scanner::new(Rules::default(), 1);
+    let mut scanner = Scanner::new(Rules::default(), Containers::of_host("/nowhere".into()), 1);
     // The busiest is neither the first nor the last, and its time is that of two threads.
     let mut threads: Vec<Thread> = (1000..1100).map(|tgid| seeded(tgid, BUSY_NS)).collect();
     let mut second = seeded(1050, BUSY_NS);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio_rustls::rustls::ServerConfig;
 
 use super::tls;
-use crate::config::read_file;
+use crate::files::read_file;
 
 /// One more would make a check take ten seconds or so, and connections are cut off after fifteen.
 const MAX_COST: u32 = 15;

@@ -1,0 +1,309 @@
+//! What the host calls its containers: from the files that Docker, Podman, CRI-O and Kubernetes keep, without asking any of them.
+//!
+//! A container is looked for when a process of it is met first. One that is not found is looked for again for a while, since Kubernetes
+//! writes a name down once the container runs.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::cgroup::{AFTER_RUNTIME, Container, Place};
+use super::identity::SEPARATOR;
+use crate::files::read_file;
+
+/// Where Docker keeps a directory for each container, by its id.
+const DOCKER: &str = "var/lib/docker/containers";
+/// Where Podman and CRI-O keep theirs, by the storage driver.
+const STORAGE: [&str; 2] = ["var/lib/containers/storage/overlay-containers", "var/lib/containers/storage/vfs-containers"];
+/// Where Kubernetes keeps a link for each container, as `POD_NAMESPACE_CONTAINER-ID.log`.
+const KUBERNETES: &str = "var/log/containers";
+/// Entries of that directory that are read. A node has a few hundred.
+const LINKS_MAX: usize = 16_384;
+/// Containers remembered. One more, and all are looked for again.
+const KNOWN_MAX: usize = 4096;
+/// Shortest pause before a container is looked for again; each is as long as it was looked for before.
+const MIN_PAUSE_NS: u64 = 200_000_000;
+/// After this time it is not looked for any more.
+const GIVE_UP_NS: u64 = 600_000_000_000;
+/// Containers looked for again in one scan.
+const AGAIN_MAX: usize = 4;
+
+/// The names of the host's containers.
+#[derive(Debug)]
+pub(crate) struct Containers {
+    /// The host's root directory.
+    root: PathBuf,
+    /// By id.
+    known: HashMap<String, Known>,
+}
+
+#[derive(Debug)]
+enum Known {
+    Named(String),
+    /// It was not found yet.
+    Sought {
+        container: Container,
+        since_ns: u64,
+        due_ns: u64,
+    },
+}
+
+impl Containers {
+    pub(crate) fn of_host(root: PathBuf) -> Containers {
+        Containers { root, known: HashMap::new() }
+    }
+
+    /// What the container of a cgroup is called, as `docker:web` or `k8s:namespace/pod/container`; `None` if that is unknown, or nobody but
+    /// the owner of a unit or of another container says that it is one.
+    pub(super) fn name(&mut self, cgroup: &str, now_ns: u64) -> Option<String> {
+        let container = Place::of(cgroup).host_container()?;
+        match self.known.get(&container.id) {
+            Some(Known::Named(name)) => return Some(name.clone()),
+            Some(Known::Sought { .. }) => return None,
+            None => {}
+        }
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+        }
+        let name = self.find(&container);
+        let id = container.id.clone();
+        let known = match name.clone() {
+            Some(name) => Known::Named(name),
+            None => Known::Sought { container, since_ns: now_ns, due_ns: now_ns.saturating_add(MIN_PAUSE_NS) },
+        };
+        self.known.insert(id, known);
+        name
+    }
+
+    /// Looks again for some of those that were not found. Whether one of them is known now.
+    pub(super) fn look_again(&mut self, now_ns: u64) -> bool {
+        let is_due = |known: &&Known| matches!(known, Known::Sought { due_ns, .. } if *due_ns <= now_ns);
+        let due = self.known.values().filter(is_due).filter_map(|known| match known {
+            Known::Sought { container, .. } => Some(container.clone()),
+            Known::Named(_) => None,
+        });
+        let due: Vec<Container> = due.take(AGAIN_MAX).collect();
+        let mut is_one_found = false;
+        for container in due {
+            let found = self.find(&container);
+            is_one_found |= found.is_some();
+            let Some(known) = self.known.get_mut(&container.id) else { continue };
+            match (found, known) {
+                (Some(name), known) => *known = Known::Named(name),
+                (None, Known::Sought { since_ns, due_ns, .. }) => {
+                    let age_ns = now_ns.saturating_sub(*since_ns);
+                    *due_ns = if age_ns < GIVE_UP_NS { now_ns + age_ns.max(MIN_PAUSE_NS) } else { u64::MAX };
+                }
+                (None, Known::Named(_)) => {}
+            }
+        }
+        is_one_found
+    }
+
+    fn find(&self, container: &Container) -> Option<String> {
+        let Container { runtime, id, is_of_pod } = container;
+        if *is_of_pod && let Some(name) = self.of_kubernetes(id) {
+            return Some(name);
+        }
+        match *runtime {
+            "docker" => of_docker(&read_file(&self.root.join(DOCKER).join(id).join("config.v2.json")).ok()?),
+            "podman" | "libpod_parent" | "cri-o" => STORAGE
+                .iter()
+                .find_map(|storage| of_storage(&read_file(&self.root.join(storage).join("containers.json")).ok()?, id)),
+            _ => None,
+        }
+    }
+
+    fn of_kubernetes(&self, id: &str) -> Option<String> {
+        let links = fs::read_dir(self.root.join(KUBERNETES)).ok()?;
+        links.take(LINKS_MAX).flatten().find_map(|link| of_link(Path::new(&link.file_name()).file_stem()?.to_str()?, id))
+    }
+}
+
+/// The name in Docker's `config.v2.json`.
+fn of_docker(file: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(rename = "Name")]
+        name: String,
+    }
+    let Config { name } = serde_json::from_slice(file).ok()?;
+    named("docker", name.strip_prefix('/').unwrap_or(&name))
+}
+
+/// The name of a container in `containers.json`.
+fn of_storage(file: &[u8], id: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Entry {
+        id: String,
+        #[serde(default)]
+        names: Vec<String>,
+    }
+    let entries: Vec<Entry> = serde_json::from_slice(file).ok()?;
+    // Those of CRI-O are Kubernetes'.
+    named("podman", entries.iter().find(|entry| entry.id == id)?.names.first()?)
+}
+
+/// The name in that of a link, without its ending.
+fn of_link(link: &str, id: &str) -> Option<String> {
+    let mut parts = link.strip_suffix(id)?.strip_suffix('-')?.split('_');
+    let (pod, namespace, container) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() { None } else { of_pod(namespace, pod, container) }
+}
+
+/// What a runtime calls a container, and if that was Kubernetes' choice, what Kubernetes does.
+fn named(runtime: &str, name: &str) -> Option<String> {
+    let parts: Vec<&str> = name.split('_').collect();
+    if let ["k8s", container, pod, namespace, _uid, _attempt] = parts[..] {
+        return of_pod(namespace, pod, container);
+    }
+    is_part(name).then(|| format!("{runtime}{AFTER_RUNTIME}{name}"))
+}
+
+fn of_pod(namespace: &str, pod: &str, container: &str) -> Option<String> {
+    let is_name = [namespace, pod, container].into_iter().all(is_part);
+    is_name.then(|| format!("k8s{AFTER_RUNTIME}{namespace}{SEPARATOR}{pod}{SEPARATOR}{container}"))
+}
+
+/// Whether it can be told where the name ends that it is part of.
+fn is_part(name: &str) -> bool {
+    !name.is_empty() && !name.contains([SEPARATOR, AFTER_RUNTIME])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use proptest::prelude::*;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    const OTHER_ID: &str = "f123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// A root directory with these files.
+    fn host(files: &[(&str, &str)]) -> TempDir {
+        let root = TempDir::new().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        root
+    }
+
+    fn containers(root: &TempDir) -> Containers {
+        Containers::of_host(root.path().to_owned())
+    }
+
+    #[test]
+    fn each_runtime_says_what_it_calls_its_containers() {
+        let root = host(&[
+            (&format!("{DOCKER}/{ID}/config.v2.json"), r#"{"ID":"0","State":{"Running":true},"Name":"/web"}"#),
+            (&format!("{DOCKER}/{OTHER_ID}/config.v2.json"), r#"{"Name":"/k8s_app_shop-1_prod_77-88_0"}"#),
+            (
+                &format!("{}/containers.json", STORAGE[0]),
+                &format!(
+                    r#"[{{"id":"1"}},{{"id":"{ID}","names":["db","x"],"layer":"y"}},{{"id":"{OTHER_ID}","names":["k8s_a_p_n_u_1"]}}]"#
+                ),
+            ),
+        ]);
+        fs::create_dir_all(root.path().join(KUBERNETES)).unwrap();
+        for link in [format!("shop-1_prod_side.car-{OTHER_ID}.log"), format!("web-7f_default_app-{ID}.log"), "x.log".to_owned()] {
+            // They lead nowhere where the daemon does not see what they lead to.
+            symlink("/var/log/pods/nowhere", root.path().join(KUBERNETES).join(link)).unwrap();
+        }
+        for (cgroup, expected) in [
+            (format!("/system.slice/docker-{ID}.scope"), Some("docker:web")),
+            (format!("/docker/{ID}/lxc.payload.x"), Some("docker:web")),
+            (format!("/system.slice/docker-{OTHER_ID}.scope"), Some("k8s:prod/shop-1/app")),
+            (format!("/machine.slice/libpod-{ID}.scope/container"), Some("podman:db")),
+            (format!("/libpod_parent/{ID}"), Some("podman:db")),
+            (format!("/system.slice/crio-{OTHER_ID}.scope"), Some("k8s:n/p/a")),
+            (format!("/kubepods.slice/kubepods-pod1.slice/cri-containerd-{ID}.scope"), Some("k8s:default/web-7f/app")),
+            (format!("/kubelet.slice/kubelet-kubepods.slice/crio-{OTHER_ID}.scope"), Some("k8s:prod/shop-1/side.car")),
+            (format!("/kubepods/burstable/pod1/{ID}"), Some("k8s:default/web-7f/app")),
+            (format!("/../../kubepods/pod1/{ID}"), Some("k8s:default/web-7f/app")),
+            // Nobody but whoever has made the group says so.
+            (format!("/system.slice/ci.service/docker/{ID}"), None),
+            (format!("/lxc.payload.x/docker/{ID}"), None),
+            (format!("/user.slice/user-7.slice/user@7.service/user.slice/libpod-{ID}.scope/x"), None),
+            (format!("/system.slice/cri-containerd-{ID}.scope"), None),
+            ("/system.slice/docker.service".to_owned(), None),
+            ("/".to_owned(), None),
+        ] {
+            // Each by itself: an id belongs to one runtime.
+            assert_eq!(containers(&root).name(&cgroup, 0).as_deref(), expected, "{cgroup}");
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_or_no_file_is_no_name() {
+        let long = format!(r#"{{"Name":"/web"{}}}"#, " ".repeat(4 << 20));
+        for text in ["", "{", "[]", r#"{"Name":5}"#, r#"{"Name":"/"}"#, r#"{"Name":"/a/b"}"#, r#"{"Name":"a:b"}"#, &long] {
+            let root = host(&[(&format!("{DOCKER}/{ID}/config.v2.json"), text)]);
+            assert_eq!(containers(&root).name(&format!("/docker/{ID}"), 0), None, "{text:.40}");
+        }
+        let root = host(&[(&format!("{DOCKER}/{ID}/config.v2.json/x"), "a directory")]);
+        assert_eq!(containers(&root).name(&format!("/docker/{ID}"), 0), None);
+        assert_eq!(of_storage(br#"[{"id":"1","names":[]}]"#, "1"), None);
+    }
+
+    #[test]
+    fn a_container_is_asked_for_once_if_it_is_found_and_for_a_while_if_not() {
+        let file = format!("{DOCKER}/{ID}/config.v2.json");
+        let root = host(&[(&file, r#"{"Name":"/web"}"#)]);
+        let mut names = containers(&root);
+        let cgroup = format!("/docker/{ID}");
+        assert_eq!(names.name(&cgroup, 0).as_deref(), Some("docker:web"));
+        fs::remove_file(root.path().join(&file)).unwrap();
+        assert_eq!(names.name(&cgroup, u64::MAX).as_deref(), Some("docker:web"));
+
+        let mut late = containers(&root);
+        assert_eq!(late.name(&cgroup, 0), None);
+        fs::write(root.path().join(&file), r#"{"Name":"/late"}"#).unwrap();
+        assert_eq!((late.look_again(MIN_PAUSE_NS - 1), late.name(&cgroup, MIN_PAUSE_NS - 1)), (false, None));
+        assert!(late.look_again(MIN_PAUSE_NS));
+        assert_eq!(late.name(&cgroup, MIN_PAUSE_NS).as_deref(), Some("docker:late"));
+        assert!(!late.look_again(u64::MAX));
+
+        fs::remove_file(root.path().join(&file)).unwrap();
+        let mut never = containers(&root);
+        never.name(&cgroup, 0);
+        let due_ns = |containers: &Containers| match containers.known[ID] {
+            Known::Sought { due_ns, .. } => due_ns,
+            Known::Named(_) => panic!("it is known"),
+        };
+        let mut looks = 0;
+        while due_ns(&never) != u64::MAX {
+            let now_ns = due_ns(&never);
+            assert!(!never.look_again(now_ns));
+            looks += 1;
+        }
+        assert!((5..30).contains(&looks), "{looks}");
+    }
+
+    #[test]
+    fn containers_without_end_are_not_all_remembered() {
+        let root = host(&[]);
+        let mut names = containers(&root);
+        for number in 0..2 * KNOWN_MAX {
+            names.name(&format!("/docker/{number:064x}"), 0);
+            assert!(names.known.len() <= KNOWN_MAX);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_is_survived_and_says_where_its_parts_end(name in "(k8s_)?(\\PC|[a-z_/:]){0,12}", link in "([a-z_/-]{0,12}|\\PC{0,4})-1") {
+            for found in [named("docker", &name), of_link(&link, "1")].into_iter().flatten() {
+                let (runtime, rest) = found.split_once(AFTER_RUNTIME).unwrap();
+                prop_assert!(!rest.contains(AFTER_RUNTIME));
+                prop_assert_eq!(rest.split(SEPARATOR).count(), if runtime == "k8s" { 3 } else { 1 });
+            }
+        }
+    }
+}

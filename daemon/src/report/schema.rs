@@ -234,7 +234,8 @@ pub struct CoresReport {
     pub given_seconds: f64,
     /// On a CPU.
     pub used_seconds: f64,
-    /// The rest, by cause: `quota`, `mask`, `others`, `transit`, `wait_` with a reason to be blocked, `too_few_threads`, and `spinning`: on a CPU, waiting for a lock inside the kernel.
+    /// The rest, by cause: `quota`, `mask`, `others`, `transit`, `wait_` with a reason to be blocked, `too_few_threads`, and `spinning` for
+    /// what was on a CPU only to wait for a lock inside the kernel.
     pub lost_seconds: BTreeMap<String, f64>,
 }
 

@@ -28,6 +28,15 @@ impl Distribution {
         }
     }
 
+    /// What came after `before`, an earlier state of the same distribution. Of the largest observation only a bound is known: that of all.
+    pub(crate) fn since(&self, before: &Distribution) -> Distribution {
+        Distribution {
+            sum_ns: self.sum_ns.saturating_sub(before.sum_ns),
+            max_ns: self.max_ns,
+            counts: Box::new(std::array::from_fn(|bucket| self.counts[bucket].saturating_sub(before.counts[bucket]))),
+        }
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.counts.iter().sum()
     }

@@ -11,6 +11,7 @@ use steady::Steady;
 use super::window::{Ledger, Window};
 use super::{Diagnosis, ModelName, diagnose};
 use crate::capture::allowance::{Allowed, Wanting};
+use crate::capture::distribution::Distribution;
 use crate::capture::interpreters::Python;
 use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, Times, WorkloadId};
 use crate::capture::totals::Totals;
@@ -57,6 +58,8 @@ struct Account {
 pub(crate) struct Last {
     pub(crate) wall_ns: u64,
     pub(crate) diagnosis: Diagnosis,
+    /// The wake-up latency that 99 of 100 wake-ups of the window stayed below; `None` if there was none.
+    pub(crate) wakeup_p99_ns: Option<u64>,
 }
 
 /// Sums that are exact for every thread, those too that nobody has a ledger of.
@@ -65,11 +68,17 @@ struct Sums {
     times: Times,
     on_cpu_ns_by_cpu: Vec<u64>,
     voluntary: u64,
+    wakeup_latency: Distribution,
 }
 
 impl Sums {
     fn of(totals: &Totals) -> Sums {
-        Sums { times: totals.times, on_cpu_ns_by_cpu: totals.on_cpu_ns_by_cpu.clone(), voluntary: totals.voluntary }
+        Sums {
+            times: totals.times,
+            on_cpu_ns_by_cpu: totals.on_cpu_ns_by_cpu.clone(),
+            voluntary: totals.voluntary,
+            wakeup_latency: totals.wakeup_latency.clone(),
+        }
     }
 
     /// What they grew by after `before`.
@@ -80,6 +89,7 @@ impl Sums {
             times: self.times.since(&before.times),
             on_cpu_ns_by_cpu: by_cpu.collect(),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
+            wakeup_latency: self.wakeup_latency.since(&before.wakeup_latency),
         }
     }
 }
@@ -163,11 +173,12 @@ impl Live {
                 account.last = None;
                 continue;
             }
+            let wakeup_p99_ns = grown.wakeup_latency.quantile_ns(0.99);
             let window = window(host, grown, ledgers, allowed.remove(&number).unwrap_or_default());
             let diagnosis = diagnose(&window);
             account.model.show(diagnosis.model);
             account.lost.add(&diagnosis.cores, window.quota.as_ref());
-            account.last = Some(Last { wall_ns: host.wall_ns, diagnosis });
+            account.last = Some(Last { wall_ns: host.wall_ns, diagnosis, wakeup_p99_ns });
         }
     }
 

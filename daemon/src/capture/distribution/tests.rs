@@ -23,6 +23,21 @@ fn values() -> impl Strategy<Value = Vec<u64>> {
 }
 
 proptest! {
+    #[test]
+    fn what_came_after_is_what_was_added(before in values(), after in values()) {
+        let mut distribution = Distribution::default();
+        distribution.add(&histogram(&before));
+        let then = distribution.clone();
+        distribution.add(&histogram(&after));
+        let mut added = Distribution::default();
+        added.add(&histogram(&after));
+        let since = distribution.since(&then);
+        prop_assert_eq!((since.sum_ns, since.count()), (added.sum_ns, added.count()));
+        for bound_ns in [256, 1 << 12, 1 << 20, 1 << 34] {
+            prop_assert_eq!(cumulative(&since, bound_ns), cumulative(&added, bound_ns));
+        }
+    }
+
     /// The value of that rank among all observations, but for half a bucket: 6.25 %, or 16 ns below 256 ns.
     #[test]
     fn quantiles_are_the_values_of_their_rank(mut values in values(), q in prop_oneof![Just(0.0), Just(0.5), Just(0.99), Just(1.0), 0.0..1.0]) {

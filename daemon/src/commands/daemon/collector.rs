@@ -273,11 +273,20 @@ impl Collector {
 }
 
 /// The same words as in the report of a run.
-fn last_window(Last { wall_ns, diagnosis }: &Last) -> LastWindow {
+fn last_window(Last { wall_ns, diagnosis, wakeup_p99_ns }: &Last) -> LastWindow {
     let Model { limit, sentence, advice, .. } = answer::model(diagnosis);
     let cores = &diagnosis.cores;
     let lost_ns = cores.lost.iter().map(|(cause, ns)| (LostCause::from(*cause).name(), *ns)).collect();
-    LastWindow { wall_ns: *wall_ns, limit, sentence, advice, given_ns: cores.given_ns, used_ns: cores.used_ns, lost_ns }
+    LastWindow {
+        wall_ns: *wall_ns,
+        limit,
+        sentence,
+        advice,
+        given_ns: cores.given_ns,
+        used_ns: cores.used_ns,
+        lost_ns,
+        wakeup_p99_ns: *wakeup_p99_ns,
+    }
 }
 
 /// Differs for every start of the daemon: its time in milliseconds, a number that JavaScript can hold.

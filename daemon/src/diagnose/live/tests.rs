@@ -7,6 +7,7 @@ use schedscope_ebpf::task_clock::Phase;
 
 use super::*;
 use crate::capture::allowance::{Limit, Quota, Usage};
+use crate::capture::distribution::tests::histogram;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const CORES: u32 = 2;
@@ -109,6 +110,22 @@ fn masks_and_quotas_are_causes_and_cores_that_others_had_too() {
     for lost in [throttled, masked, crowded] {
         assert_eq!(lost.ns.iter().sum::<u64>(), 3 * SECOND_NS, "one of four was used");
     }
+}
+
+#[test]
+fn the_latency_of_a_window_is_of_that_window() {
+    let mut live = Live::default();
+    let mut all = totals(on_cpu(1));
+    let mut then = |second, latencies_ns: &[u64]| {
+        all.wakeup_latency.add(&histogram(latencies_ns));
+        let threads = vec![thread(1, 0, on_cpu(1), second * SECOND_NS)];
+        update(&mut live, second, threads, std::slice::from_ref(&all), HashMap::new());
+        live.last(WorkloadId(0)).and_then(|last| last.wakeup_p99_ns)
+    };
+    assert_eq!(then(10, &[9_000_000; 100]), None);
+    let microseconds = then(12, &[[1_000; 99].as_slice(), &[7_000_000]].concat());
+    assert!(microseconds.is_some_and(|ns| (900..1_100).contains(&ns)), "{microseconds:?}");
+    assert_eq!(then(14, &[]), None, "nothing was woken");
 }
 
 /// One step: how long it takes, and of each thread whether it is there, in which workload, and how much of the time it runs and waits.

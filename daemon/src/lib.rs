@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod report;
 pub(crate) mod serve;
 
+pub mod http;
 pub mod lab;
 
 #[cfg(any(test, fuzzing))]

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, bail};
 
 use super::cell::Cell;
 use super::child::{self, Stop};
-use super::http::Http;
 use super::measure::Tracer;
 use super::server::Server;
+use crate::http::Http;
 
 /// File for what it prints.
 pub const LOG: &str = "daemon.log";

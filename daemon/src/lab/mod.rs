@@ -17,7 +17,6 @@ pub mod embedded;
 pub mod estimates;
 mod figures;
 mod host;
-pub mod http;
 pub mod measure;
 mod page;
 mod plan;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 use super::child::{Service, Stop, last_line};
-use super::http::Http;
+use crate::http::Http;
 
 const POLL: Duration = Duration::from_millis(100);
 

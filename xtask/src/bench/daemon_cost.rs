@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use procfs::process::Process;
 use procfs::{CurrentSI, KernelStats};
+use schedscope::http::Http;
 use schedscope::lab::child::{Service, Stop};
 use schedscope::lab::daemon::{self, free_address};
-use schedscope::lab::http::Http;
 
 use super::load::Load;
 use super::quartiles::median;

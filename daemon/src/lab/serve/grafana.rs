@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use crate::http::Http;
 use crate::lab::child::Stop;
 use crate::lab::embedded::{self, DASHBOARDS};
-use crate::lab::http::Http;
 use crate::lab::server::Server;
 
 /// Its first start fills a database, which takes a while.

@@ -28,9 +28,9 @@ use super::child::Stop;
 use super::daemon::{self, free_address};
 use super::embedded::{self, DASHBOARDS};
 use super::host::give_to_user;
-use super::http::Http;
 use super::measure::Tracer;
 use super::server::Server;
+use crate::http::Http;
 
 const SCRAPE_SECONDS: u32 = 1;
 /// One more scrape has been made after this time.

@@ -58,7 +58,7 @@ impl Phases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::http::Http;
+    use crate::http::Http;
 
     #[test]
     fn a_phase_is_served_while_it_lasts() {

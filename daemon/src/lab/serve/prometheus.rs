@@ -9,9 +9,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
 
+use crate::http::Http;
 use crate::lab::child::Stop;
 use crate::lab::embedded;
-use crate::lab::http::Http;
 use crate::lab::server::Server;
 
 const START_LIMIT: Duration = Duration::from_secs(30);

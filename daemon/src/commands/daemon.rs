@@ -1,4 +1,5 @@
-//! `schedscope daemon`: traces every task of the host until it is told to stop, and serves the counts.
+//! `schedscope daemon`: traces every task of the host until it is told to stop, and serves the counts. [`TracedHost`] is all of it but
+//! the serving.
 //!
 //! One thread does everything but serve: it labels new processes four times a second, takes a sample for the page once a second,
 //! and reads the counters for each scrape.
@@ -6,10 +7,12 @@
 mod collector;
 
 use std::collections::HashSet;
+use std::future::pending;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -18,7 +21,8 @@ use collector::{Collector, Scrape};
 use schedscope_ebpf::residual::Residuals;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{self, MissedTickBehavior, interval, sleep_until};
 
@@ -35,7 +39,7 @@ use crate::label::owners::OwnerOrders;
 use crate::label::table::OTHER_ID;
 use crate::metrics::labels::Stage;
 use crate::serve::web::WebConfig;
-use crate::serve::{self, Listener, LoopHandle, Request, Server};
+use crate::serve::{self, LoopHandle, Request, Server};
 
 /// Time between two looks for new processes.
 const SCAN_INTERVAL: Duration = Duration::from_millis(250);
@@ -79,44 +83,123 @@ pub fn run(args: &DaemonArgs, program: &Path) -> Result<()> {
     let config = args.config.as_deref().map_or_else(|| Ok(Config::default()), Config::read)?;
     let web = args.web_config.as_deref().map_or_else(|| Ok(WebConfig::default()), WebConfig::read)?;
     let listener = serve::listen(args.listen.unwrap_or(config.listen), args.allow_remote, &web)?;
-    let topology = super::require_host()?;
-    let tracer = trace(&config, &topology)?;
-    for lack in preflight::rights().filter(|finding| finding.verdict == Verdict::Degraded) {
-        tracing::warn!("{} is missing: {}", lack.what, lack.detail);
+    let host = TracedHost::start(config, args.config.as_deref(), program)?;
+    event_loop()?.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+        let hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+        tracing::info!("serving {}://{}/", web.scheme(), listener.local_addr().context("cannot serve")?);
+        let server = Server::start(listener, host.handle(), web).context("cannot start the server")?;
+        let told_to_end = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        notify(sd_notify::NotifyState::Ready);
+        host.follow(Some(hangup), told_to_end).await?;
+        notify(sd_notify::NotifyState::Stopping);
+        drop(server);
+        Ok(())
+    })
+}
+
+/// What [`TracedHost::follow`] runs on: one thread.
+pub(crate) fn event_loop() -> Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the event loop")
+}
+
+/// A host whose tasks are all traced; whoever has the handle can ask what is known.
+pub(crate) struct TracedHost {
+    daemon: Daemon,
+    requests: mpsc::Receiver<Request>,
+    /// Readable when the process that reads others has said something.
+    heard: OwnedFd,
+}
+
+impl TracedHost {
+    /// Begins to trace. Gives up every capability that this does not take from then on: call it before there are other threads, which would
+    /// keep theirs. `file` is where `config` comes from, to be read again.
+    pub(crate) fn start(config: Config, file: Option<&Path>, program: &Path) -> Result<TracedHost> {
+        let topology = super::require_host()?;
+        let tracer = trace(&config, &topology)?;
+        for lack in preflight::rights().filter(|finding| finding.verdict == Verdict::Degraded) {
+            tracing::warn!("{} is missing: {}", lack.what, lack.detail);
+        }
+        let locks = preflight::kernel_locks();
+        if locks.verdict == Verdict::Degraded {
+            tracing::warn!("{}", locks.detail);
+        }
+        let (handle, requests) = LoopHandle::new();
+        let can_measure = capabilities::has(STATISTICS.1);
+        let own_cost = config.own_cost.filter(|_| can_measure);
+        let begun_with = Fixed::of(&config);
+        let file = file.map(|path| ConfigFile { path: path.to_owned(), begun_with, can_measure: own_cost.is_some() });
+        let unmeasured = (config.own_cost.is_some() && !can_measure).then(|| format!("{} is missing", STATISTICS.0));
+        capabilities::drop_all_but_for_serving(own_cost.is_some()).context("cannot give up capabilities")?;
+        let reader = reader::Client::new(program.to_owned()).context("cannot prepare to read other processes")?;
+        let heard = reader.events().try_clone_to_owned().context("cannot prepare to read other processes")?;
+        let mut collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
+        collector.cost.unmeasured = unmeasured;
+        let daemon = Daemon {
+            tracer,
+            statistics: None,
+            readings: 0,
+            collector,
+            handle,
+            file,
+            own_cost,
+            scans: 0,
+            look_again: None,
+            has_looked_for_scripts: false,
+            scraped: None,
+        };
+        Ok(TracedHost { daemon, requests, heard })
     }
-    let locks = preflight::kernel_locks();
-    if locks.verdict == Verdict::Degraded {
-        tracing::warn!("{}", locks.detail);
+
+    /// By which what is known can be asked for while it is followed.
+    pub(crate) fn handle(&self) -> LoopHandle {
+        self.daemon.handle.clone()
     }
-    let (handle, requests) = LoopHandle::new();
-    let can_measure = capabilities::has(STATISTICS.1);
-    let own_cost = config.own_cost.filter(|_| can_measure);
-    let file = args.config.clone().map(|path| ConfigFile { path, begun_with: Fixed::of(&config), can_measure: own_cost.is_some() });
-    let unmeasured = (config.own_cost.is_some() && !can_measure).then(|| format!("{} is missing", STATISTICS.0));
-    // Before there are other threads, which would keep what they have.
-    capabilities::drop_all_but_for_serving(own_cost.is_some()).context("cannot give up capabilities")?;
-    let reader = reader::Client::new(program.to_owned()).context("cannot prepare to read other processes")?;
-    let heard = reader.events().try_clone_to_owned().context("cannot prepare to read other processes")?;
-    let mut collector = Collector::new(config, topology, Interpreters::read_by(Box::new(reader)));
-    collector.cost.unmeasured = unmeasured;
-    let daemon = Daemon {
-        tracer,
-        statistics: None,
-        readings: 0,
-        collector,
-        handle,
-        file,
-        own_cost,
-        scans: 0,
-        look_again: None,
-        has_looked_for_scripts: false,
-        scraped: None,
-    };
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the event loop")?
-        .block_on(daemon.serve(requests, heard, listener, web))
+
+    /// Scans, measures and answers until `end` is ready. At each `hangup` the configuration is read again.
+    pub(crate) async fn follow(self, mut hangup: Option<Signal>, end: impl Future<Output = ()>) -> Result<()> {
+        let TracedHost { mut daemon, mut requests, heard } = self;
+        let mut scans = interval(SCAN_INTERVAL);
+        scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // SAFETY: it owns the descriptor, and nothing else closes it.
+        let heard = unsafe { AsyncFd::register_with_interest(heard, Interest::READABLE) }
+            .context("cannot listen to the process that reads others")?;
+        let mut cost_change = time::Instant::now();
+        let mut end = pin!(end);
+        loop {
+            let look_again = daemon.look_again;
+            tokio::select! {
+                () = &mut end => return Ok(()),
+                () = comes(&mut hangup) => daemon.read_configuration(),
+                _ = scans.tick() => daemon.scan(),
+                () = sleep_until(look_again.unwrap_or_else(time::Instant::now)), if look_again.is_some() => daemon.look(),
+                Some(request) = requests.recv() => daemon.answer(request),
+                Ok(mut ready) = heard.readable() => {
+                    // Before it is read: what comes later makes it ready again.
+                    ready.clear_ready();
+                    daemon.hear_reader();
+                }
+                () = sleep_until(cost_change), if daemon.own_cost.is_some() => {
+                    let Some(OwnCost { window, every }) = daemon.own_cost else { continue };
+                    cost_change += if daemon.toggle_cost() { window } else { every.saturating_sub(window) };
+                }
+            }
+        }
+    }
+}
+
+/// Waits for a signal, for ever if it is not wanted.
+async fn comes(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => pending().await,
+    }
 }
 
 /// Loads the programs and begins to trace every task; all belong to `other` until they are labelled.
@@ -195,50 +278,6 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Scans, measures and answers until a signal comes.
-    async fn serve(
-        mut self,
-        mut requests: mpsc::Receiver<Request>,
-        heard: OwnedFd,
-        listener: Listener,
-        web: WebConfig,
-    ) -> Result<()> {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
-        let mut hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
-        tracing::info!("serving {}://{}/", web.scheme(), listener.local_addr().context("cannot serve")?);
-        let server = Server::start(listener, self.handle.clone(), web).context("cannot start the server")?;
-        let mut scans = interval(SCAN_INTERVAL);
-        scans.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // SAFETY: it owns the descriptor, and nothing else closes it.
-        let heard = unsafe { AsyncFd::register_with_interest(heard, Interest::READABLE) }
-            .context("cannot listen to the process that reads others")?;
-        let mut cost_change = time::Instant::now();
-        notify(sd_notify::NotifyState::Ready);
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
-                _ = hangup.recv() => self.read_configuration(),
-                _ = scans.tick() => self.scan(),
-                () = sleep_until(self.look_again.unwrap_or_else(time::Instant::now)), if self.look_again.is_some() => self.look(),
-                Some(request) = requests.recv() => self.answer(request),
-                Ok(mut ready) = heard.readable() => {
-                    // Before it is read: what comes later makes it ready again.
-                    ready.clear_ready();
-                    self.hear_reader();
-                }
-                () = sleep_until(cost_change), if self.own_cost.is_some() => {
-                    let Some(OwnCost { window, every }) = self.own_cost else { continue };
-                    cost_change += if self.toggle_cost() { window } else { every.saturating_sub(window) };
-                }
-            }
-        }
-        notify(sd_notify::NotifyState::Stopping);
-        drop(server);
-        Ok(())
-    }
-
     /// Takes in what can change while it runs; all that was counted stays. A file that is wrong changes nothing.
     fn read_configuration(&mut self) {
         let Some(file) = &self.file else {

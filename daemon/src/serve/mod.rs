@@ -18,7 +18,7 @@ pub(crate) mod server;
 pub(crate) mod web;
 
 pub(crate) use handle::{LoopHandle, Request};
-pub(crate) use listen::{Listener, listen};
+pub(crate) use listen::listen;
 pub(crate) use server::Server;
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::commands::config::ConfigCommand;
 use crate::commands::daemon::DaemonArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::signals::WITNESS;
-use crate::lab;
+use crate::{lab, top};
 
 /// How a program's concurrency model maps onto the hardware cores, by the kernel's own evidence.
 ///
@@ -41,6 +41,12 @@ pub enum Command {
     /// Every process belongs to a workload: by the rules in the configuration, else to its systemd unit or container, else to
     /// its executable.
     Daemon(DaemonArgs),
+    /// Show live what the workloads of the host do with its CPUs, on a terminal
+    ///
+    /// Asks a running daemon, or traces by itself if there is none, until q is pressed. For every workload: how many CPUs it uses (C) and
+    /// wants (D), its wake-up latency, and what it loses cores to; for the chosen one, why, in a sentence; and what each core did in the
+    /// last seconds. Example: sudo schedscope top
+    Top(top::TopArgs),
     /// What the daemon would make of its configuration
     #[command(subcommand)]
     Config(ConfigCommand),

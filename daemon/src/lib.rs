@@ -2,7 +2,7 @@
 //!
 //! The data goes one way: [`capture`] reads what the kernel recorded, [`diagnose`] and [`verify`] judge it, [`report`], [`metrics`] and
 //! [`serve`] show it. No stage names a later one. The [`lab`] runs all of them as a process and reads the
-//! report. See `docs/architecture.md`.
+//! report; [`top`] draws what the daemon tells. See `docs/architecture.md`.
 
 pub mod values;
 
@@ -23,6 +23,7 @@ pub(crate) mod serve;
 
 pub mod http;
 pub mod lab;
+pub mod top;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

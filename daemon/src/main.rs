@@ -7,7 +7,7 @@ use clap::Parser;
 use schedscope::args::{Args, Command};
 use schedscope::capture::reader;
 use schedscope::capture::spawn::SpawnError;
-use schedscope::{commands, lab};
+use schedscope::{commands, lab, top};
 use schedscope_workloads::Again;
 
 /// Our own failure under `run`, told apart from the command's codes as env(1) and timeout(1) do.
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
             log_to_stderr();
             commands::daemon::run(&args, Path::new(THIS_PROGRAM)).map(|()| 0)
         }
+        Command::Top(args) => top::run(args, Path::new(THIS_PROGRAM)).map(|()| 0),
         Command::Config(command) => commands::config::run(&command),
         Command::Check(args) => commands::check::check(&args),
         Command::CheckLoad(args) => commands::check::check_load(&args),

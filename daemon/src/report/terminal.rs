@@ -63,18 +63,18 @@ impl Options {
 
 /// A colour in both depths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Colour {
-    rgb: [u8; 3],
-    ansi256: u8,
+pub(crate) struct Colour {
+    pub(crate) rgb: [u8; 3],
+    pub(crate) ansi256: u8,
 }
 
-const fn colour(rgb: [u8; 3], ansi256: u8) -> Colour {
+pub(crate) const fn colour(rgb: [u8; 3], ansi256: u8) -> Colour {
     Colour { rgb, ansi256 }
 }
 
 /// Colours for threads or processes. The first eight stay apart for the colour-blind too (after Okabe and Ito, lightened for dark
 /// terminals).
-pub(super) const TASKS: [Colour; 12] = [
+pub(crate) const TASKS: [Colour; 12] = [
     colour([230, 159, 0], 214),
     colour([86, 180, 233], 74),
     colour([0, 178, 130], 36),
@@ -88,12 +88,12 @@ pub(super) const TASKS: [Colour; 12] = [
     colour([190, 60, 80], 131),
     colour([0, 150, 160], 30),
 ];
-pub(super) const OTHER: Colour = colour([170, 150, 120], 138);
+pub(crate) const OTHER: Colour = colour([170, 150, 120], 138);
 pub(super) const FOREIGN: Colour = colour([110, 110, 110], 242);
 /// Ground of a cell that is shared with tasks outside the workload.
 pub(super) const FOREIGN_GROUND: Colour = colour([58, 58, 58], 237);
-pub(super) const RUNNING: Colour = TASKS[2];
-pub(super) const RUNNABLE: Colour = TASKS[0];
+pub(crate) const RUNNING: Colour = TASKS[2];
+pub(crate) const RUNNABLE: Colour = TASKS[0];
 pub(super) const BLOCKED: Colour = TASKS[4];
 
 impl ColourDepth {

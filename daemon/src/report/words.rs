@@ -8,7 +8,7 @@ pub(super) use crate::untrusted::harmless;
 const NAME_CHARS: usize = 120;
 
 /// A name, harmless and cut at 120 characters.
-pub(super) fn clean(untrusted: &str) -> String {
+pub(crate) fn clean(untrusted: &str) -> String {
     let mut cleaned: String = harmless(untrusted).chars().take(NAME_CHARS).collect();
     if untrusted.chars().nth(NAME_CHARS).is_some() {
         cleaned.push('…');
@@ -16,7 +16,7 @@ pub(super) fn clean(untrusted: &str) -> String {
     cleaned
 }
 
-pub(super) fn columns(text: &str) -> usize {
+pub(crate) fn columns(text: &str) -> usize {
     text.width()
 }
 
@@ -26,13 +26,13 @@ pub(super) fn sane(number: f64) -> f64 {
 }
 
 /// `part / whole`, between 0 and 1; 0 of nothing.
-pub(super) fn share(part: f64, whole: f64) -> f64 {
+pub(crate) fn share(part: f64, whole: f64) -> f64 {
     let (part, whole) = (sane(part), sane(whole));
     if whole > 0.0 { (part / whole).clamp(0.0, 1.0) } else { 0.0 }
 }
 
 /// `71 %`. Never rounds to none or all: `<1 %`, `>99 %`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     let percent = sane(share).min(1.0) * 100.0;
     if percent > 0.0 && percent <= 0.5 {
         "<1 %".to_owned()
@@ -44,7 +44,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A number of cores, threads or anything of which there are fractions: `1.02`, `128`.
-pub(super) fn mean(number: f64) -> String {
+pub(crate) fn mean(number: f64) -> String {
     let number = sane(number);
     if number > 0.0 && number < 0.005 {
         "<0.01".to_owned()

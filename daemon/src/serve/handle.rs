@@ -93,6 +93,13 @@ impl LoopHandle {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a page at this position has not seen yet, for threads without an event loop; `None` when the daemon is stopping.
+    pub(crate) fn history(&self, position: Position) -> Option<Answer> {
+        let (sender, receiver) = oneshot::channel();
+        self.requests.blocking_send(Request::History(position, sender)).ok()?;
+        receiver.blocking_recv().ok()
+    }
+
     pub(super) fn refuse(&self, refusal: Refusal) {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)[refusal as usize] += 1;
     }

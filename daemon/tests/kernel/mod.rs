@@ -7,6 +7,7 @@
 //! - [`cli`], [`signals`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
 //! - [`allowance`]: what the kernel lets a program use: masks and quotas. [`lost`]: where the cores of the daemon's workloads went.
+//! - [`top`]: the daemon's figures on a terminal, and the terminal afterwards.
 //! - [`clients`]: clients of the daemon that mean no good.
 //! - [`reader`]: the process that reads others for the daemon, killed, stopped and frozen.
 //! - [`scripts`]: interpreters under the names of what they run.
@@ -43,4 +44,5 @@ mod scripts;
 mod seeded;
 mod signals;
 mod soak;
+mod top;
 mod truth;

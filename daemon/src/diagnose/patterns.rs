@@ -135,8 +135,12 @@ impl BlockedLoop {
     pub(super) fn of(window: &Window) -> Option<BlockedLoop> {
         // The first thread does the work of its process, however little that is.
         let most_ns = |tgid| window.ledgers.iter().filter(|other| other.tgid == tgid).map(Ledger::wanted_ns).max().unwrap_or(0);
-        let mains = window.ledgers.iter().filter(|ledger| ledger.is_main && ledger.wanted_ns() == most_ns(ledger.tgid));
-        mains.filter_map(|main| BlockedLoop::of_thread(main, window)).max_by(|one, other| one.share.total_cmp(&other.share))
+        let mains = window.ledgers.iter().enumerate();
+        let mains = mains.filter(|(_, ledger)| ledger.is_main && ledger.wanted_ns() == most_ns(ledger.tgid));
+        let again_and_again = mains.filter(|(number, _)| runs_in(*number, window) >= MOSTLY);
+        again_and_again
+            .filter_map(|(_, main)| BlockedLoop::of_thread(main, window))
+            .max_by(|one, other| one.share.total_cmp(&other.share))
     }
 
     fn of_thread(worker: &Ledger, window: &Window) -> Option<BlockedLoop> {
@@ -151,6 +155,25 @@ impl BlockedLoop {
         let is_often = window.per_second(worker.voluntary) >= LOOP_WAITS as f64;
         (has_loop && is_often && share >= BLOCKED_LOOP).then_some(BlockedLoop { share, reason: most.0 })
     }
+}
+
+/// Of ten parts of the window, the share in which a thread ran: what waits often at the begin, while it loads, may do nothing after that.
+/// All of them where no moments tell.
+fn runs_in(number: usize, window: &Window) -> f64 {
+    if window.moments.is_empty() {
+        return 1.0;
+    }
+    let mut ran = [false; 10];
+    let part = |at_ns: u64| usize::try_from(10 * at_ns / window.wall_ns.max(1)).unwrap_or(9).min(9);
+    let mut begin_ns = 0;
+    for moment in &window.moments {
+        let end_ns = begin_ns + moment.length_ns;
+        if moment.parts.iter().any(|(index, times)| *index == number && times.on_cpu_ns > 0) {
+            ran[part(begin_ns)..=part(end_ns.saturating_sub(1))].fill(true);
+        }
+        begin_ns = end_ns;
+    }
+    ran.iter().filter(|ran| **ran).count() as f64 / 10.0
 }
 
 /// One thread that the others wait for.

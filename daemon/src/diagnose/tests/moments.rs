@@ -214,3 +214,14 @@ fn waits_for_a_turn_are_judged_in_moments_of_a_fifth_of_a_second() {
     };
     assert_eq!((least(200), least(199)), (660.0, 440.0));
 }
+
+#[test]
+fn a_loop_is_blocked_only_if_it_runs_again_and_again() {
+    let is_told = |busy: usize| {
+        let (runs, sleeps): (&[_], &[_]) = (&[(0.01, Reason::Sleep)], &[(0.0, Reason::Sleep)]);
+        let mut window = in_moments(crew(2, 1), &mixed(&[(busy, runs), (10 - busy, sleeps)]));
+        window.ledgers[0].has_loop = true;
+        matches!(diagnose(&window).limit, Limit::BlockedLoop(_))
+    };
+    assert_eq!((is_told(5), is_told(4)), (true, false));
+}

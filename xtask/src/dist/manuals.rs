@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     /// What a user can call.
-    const SUBCOMMANDS: [&str; 7] = ["run", "attach", "daemon", "config", "check", "lab", "doctor"];
+    const SUBCOMMANDS: [&str; 8] = ["run", "attach", "daemon", "top", "config", "check", "lab", "doctor"];
 
     #[test]
     fn every_subcommand_that_is_not_hidden_has_a_page_with_its_options() {

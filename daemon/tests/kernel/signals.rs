@@ -168,6 +168,10 @@ fn with_signals(command: &mut Command, ignored: &'static [i32], blocked: &'stati
                 libc::sigaddset(&raw mut set, *signal);
             }
             libc::sigprocmask(libc::SIG_SETMASK, &raw const set, ptr::null_mut());
+            // The tests themselves may run under nohup.
+            for (signal, _) in SIGNALS {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             for signal in ignored {
                 libc::signal(*signal, libc::SIG_IGN);
             }

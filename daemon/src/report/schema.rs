@@ -232,7 +232,7 @@ pub struct TimeSeconds {
 pub struct CoresReport {
     /// All that there was: the CPUs given times the length of the run.
     pub given_seconds: f64,
-    /// On a CPU.
+    /// On a CPU, and not spinning.
     pub used_seconds: f64,
     /// The rest, by cause: `quota`, `mask`, `others`, `transit`, `wait_` with a reason to be blocked, `too_few_threads`, and `spinning` for
     /// what was on a CPU only to wait for a lock inside the kernel.

@@ -10,8 +10,9 @@ use crate::tasks::record_of;
 /// The CPU's clock has run for a while: is the thread there waiting for a lock inside the kernel? Waiting for a lock whose holder runs does
 /// not put a thread to sleep, so no switch tells of it.
 ///
-/// Called from the timer's interrupt, so that `sched_switch`, which runs with interrupts off, is never halfway through the record.
-/// <https://github.com/torvalds/linux/blob/v6.12/kernel/events/core.c#L11673>
+/// `static enum hrtimer_restart perf_swevent_hrtimer(struct hrtimer *hrtimer)` calls it, from the timer's interrupt: `sched_switch`, which
+/// runs with interrupts off, is never halfway through the record.
+/// <https://github.com/torvalds/linux/blob/v6.12/kernel/events/core.c>
 #[perf_event]
 fn sample_cpu(ctx: PerfEventContext) -> u32 {
     if HAS_KERNEL_CODE.load() == 0 {

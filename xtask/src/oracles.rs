@@ -20,6 +20,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail, ensure};
 use comfy_table::{Table, presets};
 use compare::{Comparison, Distribution, QUANTILES, compare};
+pub(crate) use ring::{TRACEFS, find_tracefs};
 use schedscope::report::RunReport;
 use schedscope::verify::comparison::OUT_OF_BOUNDS;
 
@@ -114,6 +115,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     require_root("oracles")?;
     find_needed()?;
+    find_tracefs()?;
     let is_partial = arguments.quick || !arguments.programs.is_empty();
     let chosen: Vec<&str> = match arguments.programs.as_slice() {
         [] if arguments.quick => PROGRAMS[..IN_TESTS].to_vec(),
@@ -173,6 +175,9 @@ fn observe_all(programs: &[&str]) -> Result<Vec<Observed>> {
         println!("{program}: {} threads, {}", comparison.threads, if comparison.wrong.is_empty() { "ok" } else { OUT_OF_BOUNDS });
         for wrong in comparison.wrong.iter().take(SHOWN) {
             println!("  {wrong}");
+        }
+        for otherwise in comparison.otherwise.iter().take(SHOWN) {
+            println!("  (between the other two) {otherwise}");
         }
         if comparison.wrong.len() > SHOWN {
             println!("  and {} more", comparison.wrong.len() - SHOWN);
@@ -240,7 +245,10 @@ fn markdown(observed: &[Observed], date: &str) -> String {
         let mut row = vec![format!("`{program}`")];
         row.extend(counts.map(|count| count.to_string()));
         row.extend([wakeup, preemption, timeslice].into_iter().flat_map(cells));
-        row.push(comparison.timehist.map_or("-".to_owned(), |switches| switches.to_string()));
+        row.push(comparison.timehist.map_or("-".to_owned(), |switches| match comparison.otherwise.len() {
+            0 => switches.to_string(),
+            differing => format!("{switches}, {differing} differ"),
+        }));
         row.push(if comparison.wrong.is_empty() { "ok" } else { OUT_OF_BOUNDS }.to_owned());
         table.add_row(row);
     }

@@ -95,7 +95,7 @@ fn checks() -> [Check; 16] {
         slow("dashboards on live data", &[needs::BPF, needs::PROMTOOL], || {
             suites::cargo_test(true, &["--package", "xtask"], &["grafana::live"])
         }),
-        slow("other tracers", &[needs::BPF, needs::PROGRAMS], oracles::run_briefly),
+        slow("other tracers", &[needs::BPF, needs::TRACEFS, needs::PROGRAMS], oracles::run_briefly),
         slow("verdicts", &[needs::BPF, needs::PYTHON], verdicts::run_briefly),
         slow("fuzzing", &[needs::FUZZER], || fuzz::run_all(&fuzz::Arguments::default())),
         // On machines of their own, so neither root nor BTF is needed here.

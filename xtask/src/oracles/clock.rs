@@ -35,10 +35,6 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub(super) const fn exactly(ns: u64) -> Span {
-        Span { least_ns: ns, most_ns: ns }
-    }
-
     /// The time from `start` to this.
     pub(super) fn since(self, start: Span) -> Span {
         Span { least_ns: self.least_ns.saturating_sub(start.most_ns), most_ns: self.most_ns.saturating_sub(start.least_ns) }

@@ -40,6 +40,9 @@ pub(super) struct Comparison {
     pub(super) timeslice: Distribution,
     /// Switches that timehist shows; none where it was not asked or has lost events.
     pub(super) timehist: Option<u64>,
+    /// What timehist shows otherwise than the ring, one sentence each. Nothing of ours is in that: one of the two has lost an event, or
+    /// perf's time is from before the ring's.
+    pub(super) otherwise: Vec<String>,
     /// What is not as it must be, one sentence each.
     pub(super) wrong: Vec<String>,
 }
@@ -63,7 +66,7 @@ pub(super) fn compare(report: &RunReport, threads: &[Thread], shown: Option<&BTr
         }
     }
     if let Some(shown) = shown {
-        compare_shown(shown, threads, wrong);
+        compare_shown(shown, threads, &mut result.otherwise);
         result.timehist = Some(threads.iter().filter_map(|thread| shown.get(&thread.tid)).map(|shown| shown.switches).sum());
     }
     let all = |of: fn(&Thread) -> &Waits| {
@@ -117,13 +120,14 @@ fn compare_thread(ours: &ThreadReport, kernels: &Thread, wrong: &mut Vec<String>
         ("preempted", ours.preempted, kernels.preempted),
         ("yielded", ours.yielded, kernels.yielded),
         ("migrations", ours.migrations, kernels.migrations),
-        ("on-CPU ns", nanoseconds(ours.on_cpu_seconds), kernels.on_cpu_ns),
     ] {
         if ours != kernels {
             tell(&format!("{name} {ours}, by ftrace {kernels}"));
         }
     }
+    let on_cpu = Span { least_ns: kernels.on_cpu_ns, most_ns: kernels.on_cpu_ns + kernels.unseen_ns };
     for (name, ours, Span { least_ns, most_ns }) in [
+        ("on a CPU", ours.on_cpu_seconds, on_cpu),
         ("waits after wake-ups", ours.wakeup_latency_seconds, kernels.wakeup.sum),
         ("waits after preemptions", ours.runnable_after_preemption_seconds, kernels.preemption.sum),
     ] {
@@ -139,7 +143,7 @@ const ROUNDING_NS: u64 = 1_000;
 
 /// A second reader of the same events: perf's ring and perf's arithmetic. It knows threads by their id only, so it mixes up those that
 /// change theirs.
-fn compare_shown(shown: &BTreeMap<u32, Shown>, threads: &[Thread], wrong: &mut Vec<String>) {
+fn compare_shown(shown: &BTreeMap<u32, Shown>, threads: &[Thread], otherwise: &mut Vec<String>) {
     let mut by_tid = BTreeMap::<u32, Vec<&Thread>>::new();
     for thread in threads {
         by_tid.entry(thread.tid).or_default().push(thread);
@@ -161,14 +165,14 @@ fn compare_shown(shown: &BTreeMap<u32, Shown>, threads: &[Thread], wrong: &mut V
         }
         if !(switches.least_ns..=switches.most_ns).contains(&shown.switches) {
             let Span { least_ns: least, most_ns: most } = switches;
-            wrong.push(format!("thread {tid}: {} switches in timehist, by ftrace {least} to {most}", shown.switches));
+            otherwise.push(format!("thread {tid}: {} switches in timehist, by ftrace {least} to {most}", shown.switches));
         } else if threads.iter().all(|thread| thread.slices.hidden.is_empty()) {
             let slack_ns = ROUNDING_NS * shown.switches;
             for (name, shown_ns, Span { least_ns, most_ns }) in
                 [("run time", shown.run_ns, run), ("sch delay", shown.delay_ns, delay)]
             {
                 if shown_ns + slack_ns < least_ns || shown_ns > most_ns + slack_ns {
-                    wrong.push(format!("thread {tid}: {name} {shown_ns} ns in timehist, by ftrace {least_ns} to {most_ns} ns"));
+                    otherwise.push(format!("thread {tid}: {name} {shown_ns} ns in timehist, by ftrace {least_ns} to {most_ns} ns"));
                 }
             }
         }

@@ -4,6 +4,8 @@
 //!
 //! - A thread that is woken while it is still on its CPU leaves no waking after its switch-out. If it blocked all the same, it waits from
 //!   the switch-out at the earliest and from `sched_wakeup` at the latest.
+//! - A run that was certainly longer than the on-CPU time that was added up during it: a hypervisor had the CPU, or another CPU added to
+//!   that time and its event is lost. One of a thread's runs may be such.
 //! - A switch that has no event ([`Kind::Hidden`]) happened between two events. Its wait and run may or may not be in our distributions.
 
 use std::collections::HashMap;
@@ -51,6 +53,9 @@ pub(super) struct Thread {
     pub(super) yielded: u64,
     pub(super) migrations: u64,
     pub(super) on_cpu_ns: u64,
+    /// That may be missing there: the most that one run was longer, by the clock, than its events say. A hypervisor had the CPU meanwhile,
+    /// or an event is lost.
+    pub(super) unseen_ns: u64,
     /// Its fork among them.
     pub(super) wakings: u64,
     pub(super) wakeup: Waits,
@@ -181,13 +186,16 @@ impl Thread {
     fn switch_out(&mut self, now: Span, event: Span, state: u64) {
         match self.phase {
             Phase::Running(since) => {
-                self.slices.ended(Span::exactly(self.slice_ns), self.arrival.is_hidden);
+                let (length, slice_ns) = (now.since(since), self.slice_ns);
+                let unseen_ns = if length.least_ns > slice_ns { length.most_ns - slice_ns } else { 0 };
+                self.unseen_ns = self.unseen_ns.max(unseen_ns);
+                self.slices.ended(Span { least_ns: slice_ns, most_ns: slice_ns + unseen_ns }, self.arrival.is_hidden);
                 let run = event.since(self.arrival.shown());
                 for (sum, length) in [(&mut self.run_events, run), (&mut self.delay_events, std::mem::take(&mut self.delay))] {
                     sum.add(if self.is_ending { length.or_none() } else { length });
                 }
                 self.left_out.0 += since.most_ns - since.least_ns;
-                self.left_out.1 += now.since(since).most_ns.saturating_sub(self.slice_ns);
+                self.left_out.1 += length.most_ns.saturating_sub(slice_ns);
             }
             // Its switch-in would have been noticed.
             Phase::Forked | Phase::Unseen | Phase::New(..) | Phase::Runnable(_) | Phase::Blocked(_) => {}

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use regex::Regex;
 
-const TRACEFS: &str = "/sys/kernel/tracing";
+pub(crate) const TRACEFS: &str = "/sys/kernel/tracing";
 /// Events that the replay needs.
 const EVENTS: [&str; 11] = [
     "sched/sched_switch",
@@ -106,6 +106,12 @@ pub(super) struct Event {
     pub(super) kind: Kind,
 }
 
+/// Fails if nothing is mounted there.
+pub(crate) fn find_tracefs() -> Result<()> {
+    ensure!(Path::new(TRACEFS).join("instances").exists(), "no tracefs: run `mount -t tracefs nodev {TRACEFS}`");
+    Ok(())
+}
+
 /// A ring that records; gone when dropped.
 pub(super) struct Ring {
     path: PathBuf,
@@ -116,7 +122,7 @@ impl Ring {
     /// Starts to record, with this much memory for each CPU.
     pub(super) fn start(kib_per_cpu: u64) -> Result<Ring> {
         let path = Path::new(TRACEFS).join(format!("instances/schedscope-oracles-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("cannot make {}: is tracefs mounted?", path.display()))?;
+        fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let mut ring = Ring { path, formats: Vec::new() };
         ring.set("tracing_on", "0")?;
         ring.set("trace_clock", "mono")?;

@@ -72,6 +72,12 @@ pub(super) const PROGRAMS: Need = Need {
     find: oracles::find_needed,
     install: |host| without_services(|| host.apt_install(&oracles::PACKAGES)),
 };
+/// Where ftrace is controlled.
+pub(super) const TRACEFS: Need = Need {
+    name: "tracefs",
+    find: oracles::find_tracefs,
+    install: |_| run(Command::new("mount").args(["-t", "tracefs", "nodev", oracles::TRACEFS])),
+};
 /// cargo-fuzz, and a nightly compiler. Building it takes longer than many a test, so it is used where it is.
 pub(super) const FUZZER: Need = Need { name: "fuzzer", find: fuzz::find, install: |_| bail!("it is not installed for this alone") };
 /// Root, BTF, and a kernel that lets root use BPF.

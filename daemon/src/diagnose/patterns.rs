@@ -70,19 +70,23 @@ impl Messages {
     }
 }
 
-/// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it.
+/// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it. What
+/// it hands out goes through pipes; processes that wait for locks alone take turns.
 fn has_hub(workers: &Workers) -> bool {
     let times = |process: &Process| process.workers.iter().map(|worker| &worker.times).sum::<Times>();
-    let processes: Vec<Times> = workers.processes.iter().map(times).collect();
-    let Some((hub, hub_ns)) = processes.iter().map(|times| times.on_cpu_ns).enumerate().max_by_key(|(_, ns)| *ns) else {
-        return false;
+    let mut processes: Vec<Times> = workers.processes.iter().map(times).collect();
+    processes.sort_by_key(|times| times.on_cpu_ns);
+    let Some(hub) = processes.pop() else { return false };
+    let waits = |times: &Times, reasons: &[Reason], least: f64| {
+        share(reasons.iter().map(|reason| times.blocked(*reason)).sum(), times.blocked_total_ns()) >= least
     };
-    let waits = |times: &Times| {
-        share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), times.blocked_total_ns()) >= MOSTLY
-            && 2 * times.blocked_total_ns() > times.on_cpu_ns
+    let wait_for_it = |times: &Times| {
+        waits(times, &[Reason::Futex, Reason::PipeSocket], MOSTLY) && 2 * times.blocked_total_ns() > times.on_cpu_ns
     };
-    let mut others = processes.iter().enumerate().filter(|(number, _)| *number != hub).map(|(_, times)| times);
-    processes.len() > 2 && share(hub_ns, workers.times.on_cpu_ns) >= HUB && others.all(waits)
+    processes.len() > 1
+        && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB
+        && processes.iter().all(wait_for_it)
+        && waits(&processes.iter().sum(), &[Reason::PipeSocket], NOTABLE_WAIT)
 }
 
 /// Threads that wake all the time to find nothing to do.

@@ -125,7 +125,7 @@ pub(super) const LEAST: f64 = 0.88;
 pub(super) const MOST: f64 = 1.15;
 /// The most that a wait for a lock costs the CPUs: going to sleep, waking another CPU, cold caches. Threads that wrote a line, or read a row
 /// or a message, each time that they had the GIL took 12, 15 and 22 us of CPU time more for each wait than processes that did the same.
-pub(super) const HAND_OVER_NS: f64 = 15_000.0;
+pub(super) const HAND_OVER_NS: f64 = 22_000.0;
 /// Share of what threads computed that is work in any case, however often they waited.
 pub(super) const AT_LEAST_WORK: f64 = 0.33;
 /// Length of the moments in which who waits for its turn, or for the next period, gets some of it: twice the usual period of a quota.

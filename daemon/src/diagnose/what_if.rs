@@ -151,7 +151,9 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
     let ns = |value: f64| value.clamp(0.0, wall) as u64;
     let least_work = (least - handing_over(obstacle, workers) / supply.given).max(least * AT_LEAST_WORK);
-    let least_ns = ns(least_work * LEAST);
+    // What threads did beside each other inside the kernel, on what the lock is for, was slowed as well. Nothing tells how much.
+    let slowed = if spins { whole.kernel_waits() } else { 0.0 };
+    let least_ns = ns((least_work * (1.0 - slowed)).max(least * AT_LEAST_WORK) * LEAST);
     let what_if = WhatIf {
         obstacle,
         least_ns,
@@ -164,16 +166,14 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, 
 
 /// On-CPU time that may go with the waits for a lock: going to sleep, waking the next one, and finding the caches cold.
 fn handing_over(obstacle: Obstacle, workers: &Workers) -> f64 {
-    let of = |worker: &Ledger, reasons: &[Reason]| {
-        let blocked_ns = reasons.iter().map(|reason| worker.times.blocked(*reason)).sum();
+    let at_locks = |worker: &Ledger| {
         let but_gil_ns = worker.times.blocked_total_ns() - worker.times.blocked(Reason::Gil);
-        worker.voluntary.saturating_sub(worker.gil_waits) as f64 * share(blocked_ns, but_gil_ns)
+        worker.voluntary.saturating_sub(worker.gil_waits) as f64 * share(worker.times.blocked(Reason::Futex), but_gil_ns)
     };
     let binds = workers.gil_share() >= GIL_BOUND;
     let waits = |worker: &Ledger| match obstacle {
-        Obstacle::Gil => worker.gil_waits as f64 + if binds { of(worker, &[Reason::Futex]) } else { 0.0 },
-        Obstacle::Locks => of(worker, &[Reason::Futex]),
-        Obstacle::KernelLocks => of(worker, &[Reason::MmapLock, Reason::KernelLock]),
+        Obstacle::Gil => worker.gil_waits as f64 + if binds { at_locks(worker) } else { 0.0 },
+        Obstacle::Locks => at_locks(worker),
         _ => 0.0,
     };
     workers.iter().map(waits).sum::<f64>() * HAND_OVER_NS
@@ -325,6 +325,11 @@ impl Sums {
             };
         }
         sums
+    }
+
+    /// Of the time at work or in wait for a lock inside the kernel, the share of the latter.
+    fn kernel_waits(&self) -> f64 {
+        (self.kernel_locks + self.spinning) / (self.at_work + self.kernel_locks).max(1.0)
     }
 
     /// For how long it was busy.

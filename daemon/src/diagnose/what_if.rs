@@ -127,8 +127,10 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, 
         ),
         // Who sleeps with the lock while the others wait for it changes from moment to moment.
         Obstacle::Locks if whole.is_one_at_a_time() => {
-            let least = whole.without_and_without_waking(obstacle, supply);
-            (least, whole.without(obstacle, supply, false).max(least))
+            let apart = whole.without_and_without_waking(obstacle, supply);
+            // While one waits outside, others may compute.
+            let least = (apart - whole.longest_outside).max(whole.need);
+            (least, whole.without(obstacle, supply, false).max(apart).max(least))
         }
         // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait may go with the lock.
         Obstacle::Gil | Obstacle::Locks | Obstacle::KernelLocks => (

@@ -347,7 +347,8 @@ pub(super) fn is_of_zombie(stat: &[u8]) -> bool {
     matches!(stat.get(after_name + 2), Some(b'Z' | b'X'))
 }
 
-fn cpu_time() -> Duration {
+/// What this thread has had of a CPU.
+pub(super) fn cpu_time() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 

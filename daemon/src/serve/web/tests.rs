@@ -1,5 +1,7 @@
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair, date_time_ymd};
@@ -187,19 +189,27 @@ async fn guessing_keeps_nobody_out_who_knows_a_password() {
     assert!(is_ok(&plain(address, "/metrics", Some("known:1")).await));
     // More than one turn's worth of them, all the time.
     let there = Ipv4Addr::new(127, 0, 0, 2);
-    let guesses = (0..20).map(|n| async move {
-        loop {
-            let answer = ask_from(there, address, &request("/", Some(&format!("new:no {n}")))).await;
-            assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+    let answered = Arc::new(AtomicUsize::new(0));
+    let guesses = (0..20).map(|n| {
+        let answered = answered.clone();
+        async move {
+            loop {
+                let answer = ask_from(there, address, &request("/", Some(&format!("new:no {n}")))).await;
+                assert!(answer.starts_with("HTTP/1.1 401"), "{answer}");
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
         }
     });
     let guesses: Vec<_> = guesses.map(tokio::spawn).collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    for (from, who, most) in [(Ipv4Addr::LOCALHOST, "known:1", 1), (Ipv4Addr::LOCALHOST, "new:2", 3), (there, "near:3", 14)] {
-        let begun = std::time::Instant::now();
+    // Who is known needs no turn; another peer waits for the guess that has it and for the next one; the guessers' neighbour for each of
+    // them once.
+    for (from, who, most) in [(Ipv4Addr::LOCALHOST, "known:1", 1), (Ipv4Addr::LOCALHOST, "new:2", 3), (there, "near:3", 22)] {
+        let before = answered.load(Ordering::Relaxed);
         let answer = ask_from(from, address, &request("/metrics", Some(who))).await;
         assert!(is_ok(&answer), "{who}: {answer}");
-        assert!(begun.elapsed() < Duration::from_secs(most), "{who}: {:?}", begun.elapsed());
+        let meanwhile = answered.load(Ordering::Relaxed) - before;
+        assert!(meanwhile <= most, "{who}: {meanwhile} guesses were answered first");
     }
     assert!(guesses.iter().all(|guess| !guess.is_finished()));
 }

@@ -35,6 +35,11 @@ pub enum Command {
     /// if it is not there. Example: schedscope run -- python3 script.py
     Run(RunArgs),
     /// Trace processes that already run, and report
+    ///
+    /// Which ones is said by process id, program, systemd unit, container or cgroup. These options may be given several times, and each
+    /// adds processes. Who comes to be meant later, as when a service is started again, is traced too, from within a second. It ends when
+    /// no process is left; with --duration it waits for others until then, unless all were given by their ids. Who reads scripts by their
+    /// arguments is pgrep: --pid $(pgrep -f worker.py). Example: sudo schedscope attach --unit nginx --duration 10
     Attach(AttachArgs),
     /// Trace the whole host and serve the figures to Prometheus
     ///

@@ -13,7 +13,7 @@
 //! | [`script`] | which program an interpreter runs, by its arguments |
 //! | [`reader`] | the process of its own that looks at strangers' |
 //! | [`quiescent`] | whether a thread is off its CPU, so that its counters stand still |
-//! | [`family`] | which processes descend from which |
+//! | [`family`], [`members`] | which processes descend from which, and which are in a cgroup |
 //! | [`spawn`], [`inherited`] | starting a child, and the signals that it must find as we found them |
 //! | [`topology`], [`preflight`], [`capabilities`] | the host's CPUs, what the host can do, what we may do |
 
@@ -25,6 +25,7 @@ pub(crate) mod history;
 pub(crate) mod inherited;
 pub mod interpreters;
 pub mod kernel;
+pub(crate) mod members;
 pub(crate) mod own_pipes;
 pub mod preflight;
 pub mod python;

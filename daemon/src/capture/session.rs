@@ -136,6 +136,13 @@ impl Session {
         Ok(processes.iter().copied().filter(|tgid| !found.contains(tgid)).collect())
     }
 
+    /// Traces these processes too, from now on, with their descendants. Those that are traced stay so.
+    pub(crate) fn join(&mut self, processes: &[Tgid]) -> Result<(), KernelError> {
+        // Before they are taken for newcomers.
+        self.tracer.seed_again()?;
+        self.tracer.seed(processes, WORKLOAD)
+    }
+
     /// Takes a sample and returns how long to wait for the next one.
     pub fn sample(&mut self) -> Result<Duration, KernelError> {
         self.find_unseen()?;

@@ -71,6 +71,11 @@ impl Place<'_> {
         is_id(id).then(|| Container { runtime, id: id.to_owned(), is_of_pod })
     }
 
+    /// Full ids of the containers that the process is in, with LXC their names; the outermost first.
+    pub(super) fn container_ids(&self) -> impl Iterator<Item = &str> {
+        (0..self.path.len()).filter_map(|at| self.container(at)).map(|(_, id)| id)
+    }
+
     fn container(&self, at: usize) -> Option<(&'static str, &str)> {
         container(self.path[at], at.checked_sub(1).map_or("", |parent| self.path[parent]))
     }

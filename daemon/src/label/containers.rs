@@ -57,7 +57,7 @@ impl Containers {
 
     /// What the container of a cgroup is called, as `docker:web` or `k8s:namespace/pod/container`; `None` if that is unknown, or nobody but
     /// the owner of a unit or of another container says that it is one.
-    pub(super) fn name(&mut self, cgroup: &str, now_ns: u64) -> Option<String> {
+    pub(crate) fn name(&mut self, cgroup: &str, now_ns: u64) -> Option<String> {
         let container = Place::of(cgroup).host_container()?;
         match self.known.get(&container.id) {
             Some(Known::Named(name)) => return Some(name.clone()),
@@ -78,7 +78,7 @@ impl Containers {
     }
 
     /// Looks again for some of those that were not found. Whether one of them is known now.
-    pub(super) fn look_again(&mut self, now_ns: u64) -> bool {
+    pub(crate) fn look_again(&mut self, now_ns: u64) -> bool {
         let is_due = |known: &&Known| matches!(known, Known::Sought { due_ns, .. } if *due_ns <= now_ns);
         let due = self.known.values().filter(is_due).filter_map(|known| match known {
             Known::Sought { container, .. } => Some(container.clone()),

@@ -7,6 +7,7 @@
 //! name gets one when its threads have used enough CPU time and numbers are free; until then it is counted in `other`. A number
 //! is never taken away, so counters never go down. What a name used before it got its number stays in `other`.
 //!
+//! - [`asked`]: processes by what people call them.
 //! - [`identity`]: what identifies a process, and what a workload may be called.
 //! - [`cgroup`]: unit and container from a cgroup path.
 //! - [`containers`]: what the host calls a container, from files of its runtime.
@@ -16,6 +17,7 @@
 //! - [`owners`]: where a process belongs from its exec on, and what the kernel side has counted before it knew.
 //! - [`proc`]: what `/proc` and the kernel say about a process. This and [`containers`] are the only parts that do I/O.
 
+pub(crate) mod asked;
 pub(crate) mod cgroup;
 pub(crate) mod containers;
 pub(crate) mod identity;

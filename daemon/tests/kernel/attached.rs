@@ -22,7 +22,11 @@ impl Attached {
 
     pub(crate) fn to_ids(processes: &[u32]) -> Attached {
         let ids: Vec<String> = processes.iter().flat_map(|process| ["--pid".to_owned(), process.to_string()]).collect();
-        let mut tracer = Running::start("attach", &ids.iter().map(String::as_str).collect::<Vec<_>>());
+        Attached::with(&ids.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    pub(crate) fn with(arguments: &[&str]) -> Attached {
+        let mut tracer = Running::start("attach", arguments);
         wait_for_programs(tracer.id());
         let is_ready = comes_true(60, || waits_for_events(tracer.id()) || tracer.process.try_wait().unwrap().is_some());
         assert!(is_ready, "the tracer {} does not begin to trace", tracer.id());

@@ -6,6 +6,7 @@
 //! - [`models`]: C and D of the concurrency models. [`gil`]: waits for the interpreter's lock.
 //! - [`cli`], [`signals`]: what the user sees when things go wrong, and what stays in the kernel: nothing.
 //! - [`daemon`]: the daemon over HTTP, also with encryption and a password to a real Prometheus; [`page`]: its page in a browser.
+//! - [`chosen`]: processes that are traced by what they are called.
 //! - [`allowance`]: what the kernel lets a program use: masks and quotas. [`lost`]: where the cores of the daemon's workloads went.
 //! - [`top`]: the daemon's figures on a terminal, and the terminal afterwards.
 //! - [`clients`]: clients of the daemon that mean no good.
@@ -23,6 +24,7 @@ mod served;
 mod traced;
 
 mod allowance;
+mod chosen;
 mod cli;
 mod clients;
 mod crowds;

@@ -24,16 +24,16 @@ fn busy(dir: &Path, name: &str) -> Command {
 }
 
 /// A cgroup that is removed in the end, with those around it that nothing else is in.
-struct Group(PathBuf);
+pub(super) struct Group(pub(super) PathBuf);
 
 impl Group {
-    fn new(path: &Path) -> Option<Group> {
+    pub(super) fn new(path: &Path) -> Option<Group> {
         fs::create_dir_all(path).ok()?;
         Some(Group(path.to_owned()))
     }
 
     /// Starts a process in it, which is there before its exec.
-    fn start(&self, mut command: Command) -> Guarded {
+    pub(super) fn start(&self, mut command: Command) -> Guarded {
         use std::os::unix::process::CommandExt as _;
         let procs = File::options().write(true).open(self.0.join("cgroup.procs")).unwrap();
         let enter = move || rustix::io::write(&procs, b"0").map(|_| ()).map_err(io::Error::from);
@@ -55,7 +55,7 @@ impl Drop for Group {
 }
 
 /// The first hierarchy whose groups units and containers are told by.
-fn hierarchy() -> Option<&'static Path> {
+pub(super) fn hierarchy() -> Option<&'static Path> {
     ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().map(Path::new).find(|path| path.join("cgroup.procs").exists())
 }
 

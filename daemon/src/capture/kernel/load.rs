@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-use aya::maps::{Array, HashMap, MapData, Stack};
+use aya::maps::{Array, HashMap, MapData, MapError, Stack};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{BtfTracePoint, Iter, PerfEvent};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
@@ -47,6 +47,8 @@ pub(super) struct Loaded {
 }
 
 /// Without these fields it is unknown when the kernel has queued a thread.
+/// Processes that tracing begins with, besides the key for what is no process.
+pub(super) const SEEDS_MAX: u32 = 4096;
 const QUEUEING_FIELDS: [&str; 4] = ["TASK_LAST_QUEUED", "TASK_CFS_RQ", "CFS_RQ_RQ", "RQ_CLOCK"];
 
 /// Without these fields it is unknown what a process execs.
@@ -124,7 +126,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::CPUS, possible)
         .map_max_entries(map::THREAD_CPU, (thread_cpus * slots).max(1))
         .map_max_entries(map::PLACES, possible)
-        .map_max_entries(map::SEED_TGIDS, 4096)
+        .map_max_entries(map::SEED_TGIDS, SEEDS_MAX + 1)
         .map_max_entries(map::WAIT_ACCOUNTS, if sizes.wait_accounts { slots } else { 1 })
         .map_max_entries(map::OWNERS, if provisional == 0 { 1 } else { MAX_OWNERS })
         .map_max_entries(map::PROVISIONALS, provisional.max(1))
@@ -280,6 +282,15 @@ pub(super) fn run_iterator(ebpf: &mut Ebpf) -> Result<(), KernelError> {
 pub(super) fn want(ebpf: &mut Ebpf, tgid: u32, workload: u32) -> Result<(), KernelError> {
     let mut wanted: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map_mut(ebpf, map::SEED_TGIDS)?)?;
     Ok(wanted.insert(tgid, workload, 0)?)
+}
+
+/// Takes that back.
+pub(super) fn unwant(ebpf: &mut Ebpf, tgid: u32) -> Result<(), KernelError> {
+    let mut wanted: HashMap<&mut MapData, u32, u32> = HashMap::try_from(map_mut(ebpf, map::SEED_TGIDS)?)?;
+    match wanted.remove(&tgid) {
+        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => Ok(removed?),
+    }
 }
 
 /// Maps an array into memory.

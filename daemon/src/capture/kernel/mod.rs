@@ -21,6 +21,7 @@ mod syscalls;
 
 use std::collections::HashMap;
 use std::io;
+use std::path::Path;
 
 use aya::Ebpf;
 use aya::maps::{MapData, Queue};
@@ -94,6 +95,9 @@ pub enum KernelError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// More processes are to be traced than the kernel side has room for at the beginning.
+    #[error("{0} processes are meant, and tracing can begin with {max} at most: choose fewer, or trace the whole host with 'schedscope daemon'", max = load::SEEDS_MAX)]
+    TooManyProcesses(usize),
     /// The caller does not want this program.
     #[error("left out on request")]
     LeftOut,
@@ -129,7 +133,7 @@ pub struct Tracer {
     bank: usize,
     programs: Vec<ProgramStatus>,
     /// What was seeded, for a later listing.
-    seeds: Vec<(Tgid, WorkloadId)>,
+    seeds: HashMap<Tgid, WorkloadId>,
     /// Takes the place of the task iterator, once it is needed.
     offers: Option<Offers>,
     ebpf: Ebpf,
@@ -184,7 +188,7 @@ impl Tracer {
             workloads: sizes.workloads as usize,
             bank: bank as usize,
             programs,
-            seeds: Vec::new(),
+            seeds: HashMap::new(),
             offers: None,
             ebpf: loaded.ebpf,
         })
@@ -215,15 +219,31 @@ impl Tracer {
         self.programs.iter().any(|program| program.name == name && program.failure.is_none())
     }
 
-    /// Begins to trace live processes, and from now on all their descendants.
+    /// Begins to trace live processes, and from now on all their descendants. Can be called again, for more of them; those that are traced
+    /// stay so.
     pub fn seed(&mut self, processes: &[Tgid], workload: WorkloadId) -> Result<(), KernelError> {
+        self.forget_ended()?;
+        self.seeds.extend(processes.iter().map(|tgid| (*tgid, workload)));
+        if self.seeds.len() > load::SEEDS_MAX as usize {
+            return Err(KernelError::TooManyProcesses(self.seeds.len()));
+        }
         for tgid in processes {
             load::want(&mut self.ebpf, tgid.0, workload.0)?;
-            self.seeds.push((*tgid, workload));
         }
+        // What is found now is no fork that was missed.
+        load::unwant(&mut self.ebpf, SEED_DONE)?;
         // Twice, because the first pass may have missed a thread that was forked by one not registered yet.
         self.list()?;
         self.list()
+    }
+
+    /// Makes room for others among what is seeded. An id may also be another process's later.
+    fn forget_ended(&mut self) -> Result<(), KernelError> {
+        let has_ended = |tgid: &Tgid| tgid.0 != SEED_EVERY && !Path::new(&format!("/proc/{}", tgid.0)).exists();
+        for (tgid, _) in self.seeds.extract_if(|tgid, _| has_ended(tgid)) {
+            load::unwant(&mut self.ebpf, tgid.0)?;
+        }
+        Ok(())
     }
 
     /// Begins to trace every task of the host.

@@ -44,7 +44,7 @@ impl Offers {
     /// Offers a record to every thread of the seeded processes that has none, and takes back those of threads that have ended.
     pub(super) fn list(
         &mut self,
-        seeds: &[(Tgid, WorkloadId)],
+        seeds: &HashMap<Tgid, WorkloadId>,
         records: &mut Records,
         free: &mut Stack<&mut MapData, u32>,
     ) -> Result<(), KernelError> {

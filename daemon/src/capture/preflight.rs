@@ -2,6 +2,7 @@
 
 use schedscope_ebpf::abi::program;
 
+use crate::capture::allowance::cgroups_are_whole;
 use crate::capture::capabilities::{self, READING, STATISTICS};
 use crate::capture::kernel::btf::Btf;
 use crate::capture::kernel::functions;
@@ -45,6 +46,7 @@ pub(crate) fn examine() -> Vec<Finding> {
         findings.push(blocked_reasons(&btf));
         findings.push(run_delay(&btf));
     }
+    findings.push(cgroup_namespace());
     findings.push(kernel_locks());
     findings.extend(rights());
     findings
@@ -95,14 +97,34 @@ fn kernel_release() -> Finding {
 /// `PROC_PID_INIT_INO` in the kernel's `include/linux/proc_ns.h`.
 const HOSTS_PID_NAMESPACE: &str = "pid:[4026531836]";
 
+/// `PROC_CGROUP_INIT_INO` there.
+const HOSTS_CGROUP_NAMESPACE: &str = "cgroup:[4026531835]";
+
 /// The programs in the kernel know a process by its number on the host, and `/proc` shows those of this namespace.
 fn pid_namespace() -> Finding {
     const WHAT: &str = "process ids";
     match std::fs::read_link("/proc/self/ns/pid") {
         Ok(namespace) if namespace.as_os_str() == HOSTS_PID_NAMESPACE => Finding::new(WHAT, Verdict::Good, "those of the host"),
         Ok(namespace) => {
-            let fix = "run it on the host, or in a container that shares its process ids (docker run --pid=host, hostPID: true)";
-            Finding::new(WHAT, Verdict::Fatal, format!("these are not the host's, but those of {}: {fix}", namespace.display()))
+            let fix = "start the container with --pid=host (docker run, podman run), in Kubernetes with hostPID: true in the spec of the pod, \
+                       or run schedscope on the host";
+            let lack = "these are a container's, and the kernel counts by the host's: no process can be told from another";
+            Finding::new(WHAT, Verdict::Fatal, format!("{lack} ({}); {fix}", namespace.display()))
+        }
+        Err(error) => Finding::new(WHAT, Verdict::Degraded, format!("whether they are the host's is not known: {error}")),
+    }
+}
+
+/// Whether the cgroups above our own, and beside it, can be seen.
+pub(crate) fn cgroup_namespace() -> Finding {
+    const WHAT: &str = "cgroups";
+    match std::fs::read_link("/proc/self/ns/cgroup") {
+        Ok(namespace) if namespace.as_os_str() == HOSTS_CGROUP_NAMESPACE => Finding::new(WHAT, Verdict::Good, "those of the host"),
+        Ok(_) if cgroups_are_whole() => Finding::new(WHAT, Verdict::Good, "a container's, and the host's are mounted too"),
+        Ok(_) => {
+            let fix = "start the container with --cgroupns=host (docker run, podman run), or mount the host's /sys/fs/cgroup in it";
+            let lack = "these are a container's: CPU quotas and weights of processes outside it are not told";
+            Finding::new(WHAT, Verdict::Degraded, format!("{lack}; {fix}"))
         }
         Err(error) => Finding::new(WHAT, Verdict::Degraded, format!("whether they are the host's is not known: {error}")),
     }
@@ -118,7 +140,8 @@ fn privileges() -> Finding {
     } else if effective & (PERFMON | BPF) == PERFMON | BPF {
         Finding::new("privileges", Verdict::Good, "CAP_BPF and CAP_PERFMON")
     } else {
-        Finding::new("privileges", Verdict::Fatal, "loading BPF programs needs root, or CAP_BPF and CAP_PERFMON: run it with sudo")
+        let fix = "run it with sudo, a container with --cap-add=BPF,PERFMON or, in Kubernetes, these in capabilities.add";
+        Finding::new("privileges", Verdict::Fatal, format!("loading BPF programs needs root, or CAP_BPF and CAP_PERFMON: {fix}"))
     }
 }
 

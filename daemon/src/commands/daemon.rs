@@ -126,9 +126,10 @@ impl TracedHost {
         for lack in preflight::rights().filter(|finding| finding.verdict == Verdict::Degraded) {
             tracing::warn!("{} is missing: {}", lack.what, lack.detail);
         }
-        let locks = preflight::kernel_locks();
-        if locks.verdict == Verdict::Degraded {
-            tracing::warn!("{}", locks.detail);
+        for lack in [preflight::cgroup_namespace(), preflight::kernel_locks()] {
+            if lack.verdict == Verdict::Degraded {
+                tracing::warn!("{}: {}", lack.what, lack.detail);
+            }
         }
         let (handle, requests) = LoopHandle::new();
         let can_measure = capabilities::has(STATISTICS.1);

@@ -67,7 +67,8 @@ impl Place<'_> {
         }
         let (runtime, id) = self.container(at)?;
         let mut around = self.whole.split('/').take_while(|part| !part.contains(id));
-        let is_of_pod = around.any(|part| part.contains(PODS));
+        // What is in front of a path that is seen from within a container may have been theirs.
+        let is_of_pod = self.whole.starts_with("/..") || around.any(|part| part.contains(PODS));
         is_id(id).then(|| Container { runtime, id: id.to_owned(), is_of_pod })
     }
 

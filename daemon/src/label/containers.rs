@@ -227,6 +227,9 @@ mod tests {
             (format!("/kubelet.slice/kubelet-kubepods.slice/crio-{OTHER_ID}.scope"), Some("k8s:prod/shop-1/side.car")),
             (format!("/kubepods/burstable/pod1/{ID}"), Some("k8s:default/web-7f/app")),
             (format!("/../../kubepods/pod1/{ID}"), Some("k8s:default/web-7f/app")),
+            // Seen from within another pod.
+            (format!("/../../pod1/{ID}"), Some("k8s:default/web-7f/app")),
+            (format!("/../cri-containerd-{OTHER_ID}.scope"), Some("k8s:prod/shop-1/side.car")),
             // Nobody but whoever has made the group says so.
             (format!("/system.slice/ci.service/docker/{ID}"), None),
             (format!("/lxc.payload.x/docker/{ID}"), None),

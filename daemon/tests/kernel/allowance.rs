@@ -1,5 +1,7 @@
 //! What the kernel lets a program use, and what it would do with more: the cure is run too.
 
+use std::fs::File;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::{fs, process};
 
@@ -7,8 +9,9 @@ use schedscope::report::RunReport;
 
 use super::exact::foreign_share;
 use super::host::{Guarded, comes_true, cpus, installed, privileged, workloads};
+use super::names;
 use super::policies::policy;
-use super::traced::run;
+use super::traced::{Running, run};
 
 /// A second of work, more or less, that takes as many instructions each time.
 const WORK: &str = "i=0; while [ $i -lt 600000 ]; do i=$((i+1)); done";
@@ -102,6 +105,30 @@ fn a_quota_is_told_by_the_kernels_own_counters() {
         assert!((kernels - kernels / 8 - 1..=kernels).contains(&ours) && kernels > 5, "{name}{kernels}, our count {ours}");
     }
     assert_cured(&sick, &run(&["sh", "-c", WORK]).report);
+}
+
+#[test]
+fn a_quota_is_told_from_within_a_namespace_of_cgroups() {
+    let Some(()) = privileged() else { return };
+    let group = Group::with_quota(50_000);
+    let own = names::Group::new(&group.directory.with_file_name(format!("schedscope-observer-{}", process::id()))).unwrap();
+    let enter = File::options().write(true).open(own.0.join("cgroup.procs")).unwrap();
+    let limited = Guarded::shell(&group.script("while :; do :; done"));
+    let arguments = ["--pid", &limited.id().to_string(), "--duration", "1"];
+    let attached = Running::start_with("attach", &arguments, |command| {
+        let into_namespace = move || {
+            rustix::io::write(&enter, b"0")?;
+            // SAFETY: no table of descriptors is unshared, so none is used that is gone.
+            unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP)? };
+            Ok(())
+        };
+        // SAFETY: system calls, which are safe between fork and exec.
+        unsafe { command.pre_exec(into_namespace) };
+    });
+    let report = attached.end().report;
+    drop(limited);
+    let quotas: Vec<&Path> = report.cpus.quotas.iter().map(|quota| Path::new(&quota.file)).collect();
+    assert_eq!(quotas, [group.file()]);
 }
 
 #[test]

@@ -244,13 +244,16 @@ fn whose_process_ids_are_not_the_hosts_is_told_what_to_do() {
     let Some(()) = privileged() else { return };
     let Some(unshare) = host::installed(&["unshare"], "util-linux") else { return };
     let program = host::schedscope();
-    for (arguments, code) in
-        [(&["run", "--", "true"][..], OWN_FAILURE), (&["daemon", "--listen", "127.0.0.1:0"], 1), (&["doctor"], 1)]
-    {
+    for (arguments, code) in [
+        (&["run", "--", "true"][..], OWN_FAILURE),
+        (&["attach", "--pid", "1"], 1),
+        (&["daemon", "--listen", "127.0.0.1:0"], 1),
+        (&["doctor"], 1),
+    ] {
         let output = Command::new(unshare).args(["-pf", "--mount-proc"]).arg(&program).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(text.contains("--pid=host"), "{text}");
+        assert!(["docker", "podman", "--pid=host", "Kubernetes", "hostPID: true"].iter().all(|fix| text.contains(fix)), "{text}");
     }
 }
 

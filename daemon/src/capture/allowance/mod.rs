@@ -53,6 +53,11 @@ pub(crate) struct Allowance {
     pub(crate) weight: Option<Weight>,
 }
 
+/// Whether the cgroups of all processes can be read, though we are in a namespace that shows paths from our own.
+pub(crate) fn cgroups_are_whole() -> bool {
+    Hierarchies::mounted().are_whole()
+}
+
 impl Allowance {
     /// The quota that let threads wait longest, if any did.
     pub(crate) fn binding_quota(&self) -> Option<&Quota> {

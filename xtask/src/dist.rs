@@ -1,7 +1,8 @@
 //! `cargo xtask dist`: packages by which schedscope is installed without a compiler.
 //!
 //! [`build`] makes the program, [`manuals`] and [`licences`] what goes with it, [`contents`] says where each file belongs. [`archive`]
-//! packs them; [`deb`] and [`wheel`] have cargo-deb and maturin do it. [`trial`] installs each package where nothing else is.
+//! packs them; [`deb`] and [`wheel`] have cargo-deb and maturin do it. [`trial`] installs each package where nothing else is, and [`pod`] runs
+//! the image as Kubernetes does.
 
 mod archive;
 mod build;
@@ -9,6 +10,7 @@ mod contents;
 mod deb;
 mod licences;
 mod manuals;
+mod pod;
 mod trial;
 mod wheel;
 
@@ -60,9 +62,10 @@ struct Kind {
     trial_name: &'static str,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind { name: "archive", make: archive, trial: trial::archive, trial_name: "archive in an empty root" },
     Kind { name: "image", make: image, trial: trial::image, trial_name: "image's root" },
+    Kind { name: "Helm chart", make: helm_chart, trial: trial::helm_chart, trial_name: "Helm chart rendered" },
     Kind { name: "Debian package", make: deb::make, trial: trial::deb, trial_name: "Debian package in Debian" },
     Kind { name: "wheel", make: wheel::make, trial: trial::wheel, trial_name: "wheel in a fresh environment" },
 ];
@@ -125,6 +128,11 @@ fn image(packaging: &Packaging) -> Result<Made> {
     let tree = contents::image(&packaging.program)?;
     packaging.write(CONTAINERFILE, read_text(&root().join("packaging").join(CONTAINERFILE))?.as_bytes())?;
     packaging.write(&packaging.build.named("-rootfs.tar.gz"), &tree.tar_gz(packaging.build.epoch)?)
+}
+
+/// Called as Helm calls the archives that it makes itself.
+fn helm_chart(packaging: &Packaging) -> Result<Made> {
+    packaging.write(&format!("schedscope-{}.tgz", packaging.build.version), &contents::chart()?.tar_gz(packaging.build.epoch)?)
 }
 
 impl Packaging {

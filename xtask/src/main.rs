@@ -3,6 +3,7 @@
 mod accuracy;
 mod bench;
 mod build_ebpf;
+mod chart;
 mod claims;
 mod dist;
 mod fuzz;

@@ -17,7 +17,7 @@ use needs::{Host, Need};
 use crate::grafana::panels;
 use crate::outcome::{self, Line, Outcome};
 use crate::workspace::{cargo, run as run_command};
-use crate::{build_ebpf, fuzz, generate, oracles, tidy, verdicts, vm};
+use crate::{build_ebpf, chart, fuzz, generate, oracles, tidy, verdicts, vm};
 
 /// The daemon's page, which is tested in a browser.
 const PAGE_TESTS: &str = "kernel::page::";
@@ -69,7 +69,7 @@ fn perform(check: &Check, arguments: &Arguments, host: &mut Host) -> Outcome {
 
 /// All checks, quick ones first. They build with one profile, so that a cold run compiles each crate once for clippy and once for
 /// the tests; the programs in the kernel are the same whatever the profile.
-fn checks() -> [Check; 16] {
+fn checks() -> [Check; 17] {
     let quick = |name, needs, run| Check { name, is_slow: false, needs, run };
     let slow = |name, needs, run| Check { name, is_slow: true, needs, run };
     [
@@ -83,6 +83,7 @@ fn checks() -> [Check; 16] {
         quick("generated files", &[], || generate::check().map(|()| Outcome::passed())),
         quick("metrics and rules", &[needs::PROMTOOL], suites::promtool),
         quick("dashboards' page", &[needs::NODE], || panels::Page::build()?.check_types().map(|()| Outcome::passed())),
+        quick("Helm chart", &[needs::HELM], || chart::check(&chart::path())),
         slow("BPF object", &[needs::BPF_TOOLCHAIN], bpf_object),
         // Without those of the page, which need more.
         slow("tests on the kernel", &[needs::BPF], || {

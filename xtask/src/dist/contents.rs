@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use super::archive::{EXECUTABLE, READABLE, Tree, gz};
 use super::build::TRIPLE;
 use super::{licences, manuals};
-use crate::workspace::root;
+use crate::chart;
+use crate::workspace::{files_below, root};
 
 /// Directory of what is to be read, below a prefix such as /usr/local.
 const DOCUMENTS: &str = "share/doc/schedscope";
@@ -66,6 +67,17 @@ pub(super) fn image(program: &[u8]) -> Result<Tree> {
     }
     tree.directory("tmp", 0o1777);
     Ok(tree)
+}
+
+/// The chart for Kubernetes.
+pub(super) fn chart() -> Result<Tree> {
+    let directory = chart::path();
+    let mut tree = Tree::default();
+    for file in files_below(&directory)? {
+        let name = file.strip_prefix(&directory)?.to_string_lossy().into_owned();
+        tree.file(name, READABLE, fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    Ok(tree.below("schedscope"))
 }
 
 /// A file of the source tree.

@@ -11,12 +11,12 @@ use schedscope::report::RunReport;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::Packaging;
 use super::build::ARCH;
+use super::{Packaging, pod};
 use crate::outcome::{Counts, Outcome};
 use crate::test::find_bpf;
-use crate::vm;
 use crate::workspace::{find_program, output, run, target_dir};
+use crate::{chart, vm};
 
 /// What an engine of containers does before it starts the program: `$1` is the root.
 const ENTER: &str = r#"set -e
@@ -58,8 +58,9 @@ pub(super) fn archive(packaging: &Packaging, path: &Path) -> Result<Outcome> {
 pub(super) fn image(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     let Some(root) = empty_root()? else { return Ok(skipped()) };
     run(Command::new("tar").arg("-xzf").arg(path).arg("-C").arg(root.path()))?;
+    pod::check(root.path())?;
     let installed = Installed::in_root(root.path(), "/usr/bin/schedscope")?;
-    installed.check(packaging, NATIVE).map(passed)
+    installed.check(packaging, NATIVE).map(|checks| passed(checks + 2))
 }
 
 /// In a fresh Debian with its own package manager; where none can be had, what is in the package in an empty root.
@@ -114,6 +115,13 @@ pub(super) fn wheel(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     let program = environment.join("bin/schedscope");
     let installed = Installed { root: None, program, scratch: directory.path().to_owned() };
     installed.check(packaging, NATIVE).map(passed)
+}
+
+pub(super) fn helm_chart(_: &Packaging, path: &Path) -> Result<Outcome> {
+    match chart::find().or_else(|_| chart::install()) {
+        Ok(()) => chart::check(path),
+        Err(error) => Ok(Outcome::Skipped { reason: format!("{error:#}"), is_avoidable: true }),
+    }
 }
 
 fn passed(passed: usize) -> Outcome {

@@ -13,7 +13,7 @@ use crate::build_ebpf::{BPF_LINKER, DEBIAN_PACKAGES, NIGHTLY, Toolchain};
 use crate::grafana::panels;
 use crate::outcome::Outcome;
 use crate::workspace::{cargo, find_program, output, require_root, run, tools_dir, unpack_package};
-use crate::{fuzz, oracles, vm};
+use crate::{chart, fuzz, oracles, vm};
 
 /// Something that a check can't do without.
 pub(super) struct Need {
@@ -60,6 +60,16 @@ pub(super) const BROWSER: Need = Need {
 /// Node.js and npm, for the dashboards drawn by Grafana's libraries.
 pub(super) const NODE: Need =
     Need { name: "Node.js", find: panels::check_node, install: |host| host.apt_install(&["nodejs", "npm"]) };
+/// Helm's library, to render the chart.
+pub(super) const HELM: Need = Need {
+    name: "Helm",
+    find: chart::find,
+    install: |host| {
+        // Where it is there already, nothing else is needed.
+        let _ = host.apt_install(&["python3-venv"]);
+        chart::install()
+    },
+};
 /// An emulator for machines with other kernels, and Debian's tools to get those kernels.
 pub(super) const MACHINES: Need = Need {
     name: "machines",

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, Output, Stdio};
-use std::{fs, thread};
+use std::{fs, io, thread};
 
 use schedscope::commands::check::Outcome;
 use schedscope::report::RunReport;
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -254,6 +255,26 @@ fn whose_process_ids_are_not_the_hosts_is_told_what_to_do() {
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {output:?}");
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(["docker", "podman", "--pid=host", "Kubernetes", "hostPID: true"].iter().all(|fix| text.contains(fix)), "{text}");
+    }
+}
+
+#[test]
+fn who_has_the_rights_and_is_forbidden_bpf_is_told_what_to_do() {
+    let Some(()) = privileged() else { return };
+    let (forbidden, rest) = ([(libc::SYS_bpf, Vec::new())], SeccompAction::Allow);
+    let refusal = SeccompAction::Errno(libc::EPERM.cast_unsigned());
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(forbidden.into(), rest, refusal, architecture).unwrap();
+    let filter: BpfProgram = filter.try_into().unwrap();
+    for arguments in [&["run", "--", "true"][..], &["doctor"], &["daemon", "--listen", "127.0.0.1:0"]] {
+        let mut command = Command::new(host::schedscope());
+        let filter = filter.clone();
+        let forbid = move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::Other.into());
+        // SAFETY: between fork and exec it makes system calls only.
+        unsafe { command.args(arguments).pre_exec(forbid) };
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && text.contains("seccomp=unconfined") && text.contains("Kubernetes"), "{text}");
     }
 }
 

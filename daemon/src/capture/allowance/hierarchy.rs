@@ -57,7 +57,7 @@ impl Hierarchy {
 
     /// The same from the root of the hierarchy, if it is mounted from there and our own process is found below it. `own` is the group of
     /// that as the namespace shows it.
-    fn from_root(self, own: &Path) -> Option<Hierarchy> {
+    fn whole(self, own: &Path) -> Option<Hierarchy> {
         let above = parts(&self.root).filter(|part| *part == Component::ParentDir).count();
         if above == 0 || above < parts(&self.root).count() {
             return None;
@@ -121,7 +121,7 @@ impl Hierarchies {
         let (mut whole, mut others) = (Vec::<Hierarchy>::new(), Vec::new());
         for hierarchy in mounts.iter().filter_map(Hierarchy::of) {
             let group = groups.iter().find(|group| hierarchy.version.has(&group.controllers, group.hierarchy));
-            match group.and_then(|group| hierarchy.clone().from_root(Path::new(&group.pathname))) {
+            match group.and_then(|group| hierarchy.clone().whole(Path::new(&group.pathname))) {
                 Some(from_root) => whole.push(from_root),
                 None => others.push(hierarchy),
             }
@@ -190,7 +190,7 @@ mod tests {
         let seen_as = |shown: &str, own: &str| {
             let (device, mount_point) = ("0:38".into(), root.path().to_owned());
             let hierarchy = Hierarchy { version: Version::Two, device, mount_point, root: shown.into(), origin: "/".into() };
-            hierarchy.from_root(Path::new(own)).map(|found| found.origin)
+            hierarchy.whole(Path::new(own)).map(|found| found.origin)
         };
         assert_eq!(seen_as("/../..", "/init"), Some("/pods/own".into()));
         assert_eq!(seen_as("/../../..", "/"), Some("/pods/own/init".into()));

@@ -59,7 +59,7 @@ pub enum KernelError {
     #[error(transparent)]
     Fill(#[from] constants::FillError),
     /// The kernel refused the object.
-    #[error("the kernel refused the BPF object; 'schedscope doctor' says what this host lacks")]
+    #[error("the kernel refused the BPF object; {}", advice(.0))]
     Load(#[from] aya::EbpfError),
     /// The kernel refused a program.
     #[error("the kernel refused a BPF program")]
@@ -112,6 +112,18 @@ pub enum KernelError {
     /// The committed object does not fit these sources.
     #[error("the BPF object has no {0}: rebuild it with 'cargo xtask build-ebpf'")]
     ObjectLacks(&'static str),
+}
+
+/// What to do about an object that was refused.
+fn advice(refusal: &aya::EbpfError) -> &'static str {
+    let mut causes = anyhow::Chain::new(refusal).filter_map(|error| error.downcast_ref::<io::Error>());
+    // Whether the rights are there was looked at before.
+    if causes.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied) {
+        "bpf(2) is forbidden here, by the filter of system calls of a container or by the kernel's lockdown: start the container with \
+         --security-opt seccomp=unconfined (docker run, podman run), in Kubernetes with seccompProfile: {type: Unconfined}"
+    } else {
+        "'schedscope doctor' says what this host lacks"
+    }
 }
 
 /// Programs in the kernel and the maps they write. Everything is detached and freed when it is dropped, and by the kernel when

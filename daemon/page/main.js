@@ -7,7 +7,7 @@ import { showCores } from './cores.js';
 import { follow } from './feed.js';
 import { History, derived, doing, whole } from './history.js';
 import { Table } from './table.js';
-import { clock, short, span } from './units.js';
+import { count, clock, short, span } from './units.js';
 
 const byId = (id) => document.getElementById(id);
 const history = new History();
@@ -74,9 +74,9 @@ function showHost({ samples, sums }) {
 /** What was missed; with what the kernel's own accounts made good, of which the figures are none the worse. */
 function showLosses() {
   const [missing, repaired] = [whole(history.missing), whole(history.repaired)];
-  byId('missing').textContent = short(missing);
+  byId('missing').textContent = count(missing);
   byId('missing').className = missing > 0 ? 'bad' : '';
-  byId('repaired').textContent = repaired > 0 ? `and ${short(repaired)} repaired` : '';
+  byId('repaired').textContent = repaired > 0 ? `and ${count(repaired)} repaired` : '';
   const reasons = [history.missing, history.repaired, history.details].flatMap((losses) => Object.entries(losses));
   byId('missing').parentElement.title = reasons.map(([reason, count]) => `${reason}: ${count}`).join('\n');
 }

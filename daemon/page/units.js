@@ -8,6 +8,11 @@ export function short(value) {
   return digits(value);
 }
 
+/** How many there are: 3, 512, 12.3 k. */
+export function count(value) {
+  return value < 1e4 ? String(value) : short(value);
+}
+
 function digits(value) {
   const size = Math.abs(value);
   if (size === 0) return '0';

@@ -9,6 +9,9 @@ use schedscope::capture::reader;
 use schedscope::capture::spawn::SpawnError;
 use schedscope::{commands, lab, top};
 use schedscope_workloads::Again;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Our own failure under `run`, told apart from the command's codes as env(1) and timeout(1) do.
 const OWN_FAILURE: i32 = 125;
@@ -50,11 +53,11 @@ fn block_on(future: impl Future<Output = anyhow::Result<i32>>) -> anyhow::Result
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
-/// What the daemon has to say; `RUST_LOG` chooses how much.
+/// What the daemon has to say; `RUST_LOG` chooses how much: `debug`, or by module `info,schedscope::label=debug`.
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::builder()
-        .with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into())
-        .from_env_lossy();
+    let chosen = std::env::var("RUST_LOG").ok().and_then(|levels| levels.parse::<Targets>().ok());
+    let levels = chosen.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     // Where the log cannot be written, on a full disk for one, saying so cannot be either: it would end the daemon.
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false).init();
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
+    tracing_subscriber::registry().with(log).with(levels).init();
 }

@@ -88,7 +88,7 @@ fn options(arguments: &lab::Arguments, pythons: &[PathBuf]) -> Vec<OsString> {
     for (is_given, option) in [(*quick, "--quick"), (*sweep, "--sweep"), (*serve, "--serve")] {
         words.extend(is_given.then(|| option.into()));
     }
-    words.extend(cells.iter().flat_map(|cells| ["--cells".into(), cells.glob().into()]));
+    words.extend(cells.iter().flat_map(|cells| ["--cells".into(), cells.as_str().into()]));
     words.extend(repeats.iter().flat_map(|repeats| ["--repeats".into(), repeats.to_string().into()]));
     words.extend(pythons.iter().flat_map(|python| ["--python".into(), python.into()]));
     words

@@ -39,7 +39,7 @@ use anyhow::{Context, Result, bail};
 use cell::{Cell, Problem, Row, add_speed_ups};
 use child::Stop;
 use embedded::{LAB_SCRIPT, SCRIPTS};
-use globset::Glob;
+use glob::Pattern;
 use measure::Tracer;
 use plan::{Bench, Scale};
 use progress::Progress;
@@ -65,8 +65,8 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH")]
     pub python: Vec<PathBuf>,
     /// Run only the cells whose names match, such as 'arithmetic-*' or 'native-*', and their serial twins. With --quick they do less work
-    #[arg(long, value_name = "GLOB", value_parser = Glob::new)]
-    pub cells: Option<Glob>,
+    #[arg(long, value_name = "GLOB", value_parser = Pattern::new)]
+    pub cells: Option<Pattern>,
     /// Run each cell N times and take the median [default: 3 for cells that a claim rests on, else 1; with --quick 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=99))]
     pub repeats: Option<u16>,
@@ -89,7 +89,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let began = Instant::now();
     let stop = Stop::install()?;
     let scale = if arguments.quick { Scale::Quick } else { Scale::Full };
-    let pattern = arguments.cells.as_ref().map(Glob::compile_matcher);
+    let pattern = arguments.cells.as_ref();
     let output = arguments.output.clone().unwrap_or_else(|| DIRECTORY.into());
     let directory = std::path::absolute(&output).with_context(|| format!("cannot find {}", output.display()))?;
     let scripts = directory.join("workloads");
@@ -118,10 +118,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Vec::new()
     } else {
         eprintln!("Finding out how fast this machine is ...");
-        plan::cells(&runtimes, &bench, pattern.as_ref(), &stop)?
+        plan::cells(&runtimes, &bench, pattern, &stop)?
     };
-    if let Some(pattern) = pattern.as_ref().filter(|pattern| !cells.iter().any(|cell| pattern.is_match(&cell.id))) {
-        bail!("no cell matches {}; examples of names: arithmetic-threads, native-hash-processes", pattern.glob());
+    if let Some(pattern) = pattern.filter(|pattern| !cells.iter().any(|cell| pattern.matches(&cell.id))) {
+        bail!("no cell matches {}; examples of names: arithmetic-threads, native-hash-processes", pattern.as_str());
     }
     let is_swept = arguments.sweep || !arguments.quick && !arguments.serve && arguments.cells.is_none();
     let sweep_cells = if is_swept { sweep::cells(&runtimes, cpus) } else { Vec::new() };

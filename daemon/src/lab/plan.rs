@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use globset::GlobMatcher;
+use glob::Pattern;
 
 use super::calibrate::{self, Rates};
 use super::cell::{Cell, Kind};
@@ -73,7 +73,7 @@ pub(crate) struct Bench {
 
 /// All cells to run: the calibration, then task by task, so that what is compared is measured close together. A pattern selects
 /// among all cells, whatever the scale.
-pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, pattern: Option<&GlobMatcher>, stop: &Stop) -> Result<Vec<Cell>> {
+pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, pattern: Option<&Pattern>, stop: &Stop) -> Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for runtime in runtimes {
         if let Some(why) = &runtime.unusable {
@@ -84,7 +84,7 @@ pub(crate) fn cells(runtimes: &[Runtime], bench: &Bench, pattern: Option<&GlobMa
         let mut listed = runtime.list(stop)?;
         listed.extend(variants(&listed));
         let wanted: Vec<&Cell> = match pattern {
-            Some(pattern) => with_twins(&listed, |id| pattern.is_match(id)),
+            Some(pattern) => with_twins(&listed, |id| pattern.matches(id)),
             None => listed.iter().filter(|cell| bench.scale.has(&cell.id)).collect(),
         };
         let needs_rate = |cell: &&Cell| cell.model == "serial" && options(cell, bench.scale).contains("{units}");

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use globset::{Glob, GlobMatcher};
+use glob::Pattern;
 use serde::Deserialize;
 
 use super::cgroup::Place;
@@ -45,7 +45,7 @@ pub(crate) struct Rules(pub Vec<Rule>);
 #[serde(try_from = "RuleConfig")]
 pub(crate) struct Rule {
     name: String,
-    patterns: Vec<(Attribute, GlobMatcher)>,
+    patterns: Vec<(Attribute, Pattern)>,
 }
 
 /// What a pattern is matched against; `None` matches no pattern.
@@ -136,8 +136,11 @@ impl TryFrom<RuleConfig> for Rule {
         for (key, pattern, attribute) in keys {
             let Some(pattern) = pattern else { continue };
             let glob =
-                Glob::new(&pattern).map_err(|error| format!("workload {name:?}: `match.{key}` is not a valid glob: {error}"))?;
-            patterns.push((attribute, glob.compile_matcher()));
+                Pattern::new(&pattern).map_err(|error| format!("workload {name:?}: `match.{key}` is not a valid glob: {error}"))?;
+            if pattern.contains('{') {
+                return Err(format!("workload {name:?}: `match.{key}`: write one rule for each alternative instead of braces"));
+            }
+            patterns.push((attribute, glob));
         }
         if patterns.is_empty() {
             return Err(format!("workload {name:?}: `match` is empty; give at least one of comm, exe, cgroup, unit, script"));
@@ -148,7 +151,7 @@ impl TryFrom<RuleConfig> for Rule {
 
 impl Rule {
     fn matches(&self, identity: &Identity) -> bool {
-        self.patterns.iter().all(|(attribute, glob)| attribute(identity).is_some_and(|value| glob.is_match(&*value)))
+        self.patterns.iter().all(|(attribute, glob)| attribute(identity).is_some_and(|value| glob.matches(&value)))
     }
 }
 

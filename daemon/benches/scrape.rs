@@ -66,7 +66,10 @@ fn exposition(workloads: &[(String, Totals)]) -> Exposition<'_> {
     let ns = std::array::from_fn(|cause| figure(cause as u64));
     let lost = Lost { ns, throttled_ns: figure(1), throttled_periods: figure(2) };
     Exposition {
-        workloads: workloads.iter().map(|(name, totals)| Workload { name, source, allowed_cpus, model, lost, totals }).collect(),
+        workloads: workloads
+            .iter()
+            .map(|(name, totals)| Workload { name, source, began_ns: 0, allowed_cpus, model, lost, totals })
+            .collect(),
         cpus: (0..CPUS).map(cpu).collect(),
         online_at_start: (0..CPUS).map(Cpu).collect(),
         ..Exposition::default()

@@ -114,7 +114,8 @@ had. What follows later is read from `/proc`:
   `host_root`, `var/lib/docker/containers`, `var/lib/containers/storage` and `var/log/containers`. Where they do not it is `runtime:id`, with
   twelve digits. Kubernetes writes a name down when the container has begun to run, so what runs in the first seconds may count under its id.
   A container that gets another name keeps the first, and names are cut after 96 characters.
-- What a name used before it had series of its own stays in `other`; names of rules have theirs from the start.
+- What a name used before it had series of its own stays in `other`; names of rules have theirs from the start. A wait that is open when
+  its thread comes to another workload counts there as a whole.
 - A forked process that calls exec more than a second later has been counted as started with its parent too, until the parent's workload
   has started that many others.
 - A forked process in which a thread that is not the main one calls exec, before any other exec, has been counted as started with its
@@ -123,6 +124,19 @@ had. What follows later is read from `/proc`:
   16; until they are read, at the next scan, others count with their parents, as does a program with a path of more than 463 bytes or 40
   names. Each is counted as `owner_unknown`.
 - Processes that were alive before the daemon started are read at the first scans, 64 at a time.
+
+## Which names have series
+
+A name that no rule gives has series of its own once it has used 0.1 s of CPU time, ten times as much while more than half of the places are
+taken, and a hundred times for the last quarter. Its series end, and it is counted in `other` from then on, when
+
+- it has had no process for five minutes, or for one if another name waits for its place;
+- it has had its place for five minutes, there is no other, and a name without one has computed four times as much of late, where what was
+  computed a minute ago counts half. One place changes hands at a time, which takes some five seconds;
+- a rule that the daemon has read since takes its place.
+
+Series that have ended do not come back with their old values: when the name has series again, its counters begin at 0, at
+`schedscope_workload_start_time_seconds`.
 ";
 
 fn kind(metric: &Metric) -> &'static str {

@@ -165,6 +165,13 @@ impl Aggregate {
         &self.workloads
     }
 
+    /// The workload is another one from now on, and begins with nothing.
+    pub(crate) fn forget(&mut self, workload: WorkloadId) {
+        if let Some(totals) = self.workloads.get_mut(workload.0 as usize) {
+            *totals = Totals::default();
+        }
+    }
+
     /// Totals at the last update.
     pub(crate) fn totals(&self, workload: WorkloadId) -> Option<&Totals> {
         self.workloads.get(workload.0 as usize)

@@ -41,7 +41,7 @@ pub(crate) struct Live {
     idle_ns: u64,
     /// Threads that ended in the open window.
     ended: Vec<Thread>,
-    /// By number. A number that was given to a workload is that one's for good, so none of the sums goes down.
+    /// By number.
     workloads: Vec<Account>,
 }
 
@@ -133,7 +133,19 @@ impl Live {
         self.before = snapshot.threads.iter().map(|thread| (thread.key(), ledger(thread))).collect();
         self.sums = sums;
         self.idle_ns = idle_ns;
-        self.ended.clear();
+        // Not cleared: what a crowd took would be kept.
+        self.ended = Vec::new();
+    }
+
+    /// The workload is another one from now on, of which nothing is known.
+    pub(crate) fn forget(&mut self, workload: WorkloadId) {
+        let index = workload.0 as usize;
+        if let Some(account) = self.workloads.get_mut(index) {
+            *account = Account::default();
+        }
+        if let Some(sums) = self.sums.get_mut(index) {
+            *sums = Sums::default();
+        }
     }
 
     /// The model of a workload; idle if none was ever told.

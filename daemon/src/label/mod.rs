@@ -4,8 +4,12 @@
 //! an interpreter, or its executable. Kernel threads are `kernel`. Threads follow their process.
 //!
 //! A name has series of its own once it has a number in [`table::LabelTable`]. Names from rules have one from the start. Any other
-//! name gets one when its threads have used enough CPU time and numbers are free; until then it is counted in `other`. A number
-//! is never taken away, so counters never go down. What a name used before it got its number stays in `other`.
+//! name gets one when its threads have used enough CPU time and numbers are free; until then it is counted in `other`. What a name used
+//! before it got its number stays in `other`.
+//!
+//! A name that has been gone for a while loses its number, and so does one that computes much less than another that has none. Its series
+//! end, and its threads move to `other`. Only when no thread is counted under the number any more, and no hook can still be about to, are
+//! its counters zeroed and the number given out again: under one name, counters never go down.
 //!
 //! - [`asked`]: processes by what people call them.
 //! - [`identity`]: what identifies a process, and what a workload may be called.

@@ -35,7 +35,7 @@ pub(crate) struct OwnerOrders {
     pub(crate) forgotten: Vec<ExecKey>,
     /// Threads in provisional workloads, and where they belong unless their process has got another name since its exec.
     pub(crate) moves: Vec<(Tid, WorkloadId)>,
-    /// Provisional workloads to hand back.
+    /// Workloads to hand back: provisional ones, and those whose names have lost them.
     pub(crate) retired: Vec<WorkloadId>,
 }
 
@@ -192,6 +192,16 @@ impl Owners {
         let carried = self.carried.entry(workload).or_default();
         carried.cell.processes_started += count;
         carried.cell.threads_started += count;
+    }
+
+    /// Whether something provisional is still counted in this workload.
+    pub(super) fn lead_to(&self, workload: WorkloadId) -> bool {
+        self.opened.values().any(|opened| opened.settled.is_none_or(|(to, _)| to == workload))
+    }
+
+    /// Another name will have this workload: it begins with nothing.
+    pub(super) fn forget(&mut self, workload: WorkloadId) {
+        self.carried.remove(&workload);
     }
 
     /// The workload that a settled provisional one is counted in; any other one is its own.

@@ -4,7 +4,7 @@
 //! since it may have renamed itself, and once a minute, since its cgroup can change. A child that has not called `exec` has its
 //! parent's name, so forks alone cost no reading. The number of readings per scan is bounded.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::containers::Containers;
 use super::identity::{Identity, Named};
@@ -17,6 +17,10 @@ use crate::capture::snapshot::{Snapshot, Tgid, Thread, Tid, WorkloadId};
 pub(crate) const READS_PER_SCAN: usize = 64;
 /// Scans after which every process has been read again.
 const SCANS_PER_REFRESH: u32 = 240;
+/// A number that a name has lost is given out again after this time at the earliest. Much longer than a hook takes that has looked up the
+/// workload of a thread before the thread was moved, and than a window of [`crate::diagnose::live`]: what they count must not be the next
+/// name's.
+const ENDING_NS: u64 = 5_000_000_000;
 
 /// The processes and their names.
 #[derive(Debug)]
@@ -105,20 +109,32 @@ impl Scanner {
         self.name_processes(&groups, &mut read, snapshot.taken_ns);
         let ended = self.count_ended(&snapshot.released);
         self.processes.retain(|tgid, _| groups.contains_key(tgid));
-        self.hand_out_numbers(&groups, &ended);
+        self.table.turn_over(snapshot.taken_ns);
+        self.hand_out_numbers(&groups, &ended, snapshot.taken_ns);
         self.moves(threads)
     }
 
     /// Makes a snapshot that was scanned one in which no workload is provisional. Returns what the kernel side has to be told, which the
     /// caller does at once.
     pub(crate) fn settle(&mut self, snapshot: &mut Snapshot, now_ns: u64) -> OwnerOrders {
-        self.owners.settle(snapshot, &self.table, now_ns)
+        let occupied: HashSet<WorkloadId> = snapshot.live().map(Thread::workload).collect();
+        let mut orders = self.owners.settle(snapshot, &self.table, now_ns);
+        let is_over = |(id, since_ns): &(WorkloadId, u64)| {
+            snapshot.taken_ns >= since_ns + ENDING_NS && !occupied.contains(id) && !self.owners.lead_to(*id)
+        };
+        let over: Vec<WorkloadId> = self.table.ending().filter(is_over).map(|(id, _)| id).collect();
+        for id in over {
+            self.table.free(id);
+            self.owners.forget(id);
+            orders.retired.push(id);
+        }
+        orders
     }
 
     /// Takes other rules. What was counted stays where it is; processes move to their new names as they are read, a bounded number in each
     /// scan. Returns the names for which there is no number left.
     pub(crate) fn adopt(&mut self, rules: Rules, now_ns: u64) -> Vec<String> {
-        let without = self.table.adopt(&rules.names());
+        let without = self.table.adopt(&rules.names(), now_ns);
         self.rules = rules;
         self.name_all_anew(now_ns);
         without
@@ -227,18 +243,13 @@ impl Scanner {
         true
     }
 
-    fn hand_out_numbers(&mut self, groups: &HashMap<Tgid, Group>, ended: &[Named]) {
+    fn hand_out_numbers(&mut self, groups: &HashMap<Tgid, Group>, ended: &[Named], now_ns: u64) {
         let mut live: HashMap<&str, (&Named, u64)> = ended.iter().map(|named| (named.name.as_str(), (named, 0))).collect();
         for (tgid, process) in &self.processes {
             let on_cpu_ns = groups.get(tgid).map_or(0, |group| group.on_cpu_ns);
             live.entry(&process.named.name).or_insert((&process.named, 0)).1 += on_cpu_ns;
         }
-        // The busiest first, so the last free number goes to it.
-        let mut live: Vec<(&Named, u64)> = live.into_values().collect();
-        live.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.name.cmp(&b.0.name)));
-        for (named, live_ns) in live {
-            self.table.consider(named, live_ns);
-        }
+        self.table.look(live.into_values(), now_ns);
     }
 
     fn moves(&mut self, threads: &[Thread]) -> Vec<Move> {

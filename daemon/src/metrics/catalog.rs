@@ -197,6 +197,8 @@ metrics! {
         "Time from losing the CPU while runnable until running again.", from "Cell::preemption_wait";
     WORKLOAD_TIMESLICE: Histogram, Seconds, "workload_timeslice_seconds", [WORKLOAD],
         "Time from getting a CPU to leaving it.", from "Cell::timeslice";
+    WORKLOAD_START_TIME: Gauge, Seconds, "workload_start_time_seconds", [WORKLOAD],
+        "When the counters of the workload began at 0, in seconds since 1970.", from "labels";
     WORKLOAD_THREADS: Gauge, Count, "workload_threads", [WORKLOAD],
         "Threads alive.", from "TaskRecord";
     WORKLOAD_PROCESSES: Gauge, Count, "workload_processes", [WORKLOAD],
@@ -258,6 +260,8 @@ metrics! {
         from "snapshot";
     WORKLOADS_FOLDED: Counter, Count, "workloads_folded_total", [],
         "Names that were busy enough for series of their own when none were free; they count in other.", from "labels";
+    WORKLOADS_ENDED: Counter, Count, "workloads_ended_total", [],
+        "Names whose series have ended, because they were gone or because another name computed much more.", from "labels";
     WORKLOADS_NAMED: Gauge, Count, "workloads_named", [],
         "Names with series of their own, not counting other.", from "labels";
     COLLECTION_DURATION: Gauge, Seconds, "collection_duration_seconds", [],

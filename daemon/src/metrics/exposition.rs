@@ -42,6 +42,8 @@ pub struct Exposition<'a> {
     pub bpf_measured_ns: Option<u64>,
     /// Names refused series of their own because none were free.
     pub workloads_folded: u64,
+    /// Names whose series have ended.
+    pub workloads_ended: u64,
     /// What collecting takes.
     pub collection: Collection,
     /// Requests that the server refused, by [`Refusal`].
@@ -57,6 +59,8 @@ pub struct Workload<'a> {
     pub name: &'a str,
     /// Where the name comes from.
     pub source: NameSource,
+    /// When its counters were 0, in nanoseconds since 1970.
+    pub began_ns: u64,
     /// Size of the union of its processes' affinity masks; `None` without processes.
     pub allowed_cpus: Option<u32>,
     /// The model it shows now.

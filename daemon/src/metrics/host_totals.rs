@@ -39,6 +39,11 @@ impl HostTotals {
         self.ended.merge(&task_struct::released(snapshot));
     }
 
+    /// The workload is another one from now on, and begins with nothing.
+    pub(crate) fn forget(&mut self, workload: WorkloadId) {
+        self.aggregate.forget(workload);
+    }
+
     /// Totals of a workload at the last snapshot that had them.
     pub(crate) fn workload(&self, workload: WorkloadId) -> Option<&Totals> {
         self.aggregate.totals(workload)

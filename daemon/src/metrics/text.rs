@@ -116,6 +116,7 @@ fn workload_counts(text: &mut Text, workloads: &[Workload<'_>]) {
 }
 
 fn workload_state(text: &mut Text, workloads: &[Workload<'_>]) {
+    text.family(&catalog::WORKLOAD_START_TIME, workloads, |family, workload| family.add(&[workload.name], workload.began_ns));
     text.per_workload(&catalog::WORKLOAD_THREADS, workloads, |totals| totals.threads);
     text.per_workload(&catalog::WORKLOAD_PROCESSES, workloads, |totals| totals.processes);
     let allowed = workloads.iter().filter_map(|workload| Some((workload.name, workload.allowed_cpus?)));
@@ -197,6 +198,7 @@ fn collection(text: &mut Text, exposition: &Exposition<'_>) {
     text.single(&catalog::TORN_RECORDS, exposition.torn_records);
     text.single(&catalog::WORKLOADS_FOLDED, exposition.workloads_folded);
     let named = workloads.iter().filter(|workload| workload.name != OTHER).count();
+    text.single(&catalog::WORKLOADS_ENDED, exposition.workloads_ended);
     text.single(&catalog::WORKLOADS_NAMED, named as u64);
     text.single(&catalog::COLLECTION_DURATION, collection.duration_ns);
     text.single(&catalog::COLLECTIONS, collection.count);

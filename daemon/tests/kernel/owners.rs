@@ -363,3 +363,40 @@ fn other_rules_are_taken_in_without_losing_counts() {
     assert_eq!(failed(), 1);
     drop(stays);
 }
+
+/// The name of a rule takes it from that of a rule that is no more, which computes and would keep it for longer otherwise.
+#[test]
+fn a_number_that_changes_hands_begins_with_nothing_and_the_series_before_it_end() {
+    let Some(()) = privileged() else { return };
+    let dir = TempDir::new().unwrap();
+    let [first, second] = ["first", "second"].map(|name| program(dir.path(), name));
+    let of_one =
+        |name: &str, file: &str| format!("max_workloads = 1\n[[workload]]\nname = \"{name}\"\nmatch = {{ exe = \"*/{file}\" }}\n");
+    let daemon = Daemon::start(&of_one("first", "first"));
+    let busy = |program: &Path| Guarded(quiet(Command::new(program).args(["-c", "while :; do :; done"])).spawn().unwrap());
+    let text = || daemon.get("/metrics");
+    let cpu_seconds = |name: &str| Totals::of(&text(), name).cpu_seconds;
+    let has_series = |name: &str| text().contains(&format!("{{workload=\"{name}\""));
+    let _first = busy(&first);
+    assert!(comes_true(60, || cpu_seconds("first") > 1.5), "{}", text());
+    let began = |name: &str| sum::<f64>(&text(), &format!("schedscope_workload_start_time_seconds{{workload=\"{name}\"}}"));
+    let began_first = began("first");
+    let before = text();
+
+    daemon.configure(&of_one("wanted", "second"));
+    assert!(comes_true(60, || !has_series("first")), "{}", text());
+    assert!(comes_true(60, || has_series("wanted")), "{}", text());
+    assert_eq!(cpu_seconds("wanted"), 0.0, "it begins without what was counted under the number before");
+    let late = busy(&second);
+    assert!(comes_true(60, || cpu_seconds("wanted") > 1.0), "{}", text());
+    let counted = cpu_seconds("wanted");
+    assert!(counted <= Kernel::of(&late.0).on_cpu_ns as f64 / 1e9, "{counted}");
+    assert!(began("wanted") > began_first && began("other") <= began_first);
+    assert_eq!(sum::<u64>(&text(), "schedscope_workloads_ended_total"), 1);
+    let of_other = |text: &str| {
+        text.lines()
+            .filter(|line| line.starts_with('#') || line.contains("{workload=\"other\""))
+            .fold(String::new(), |all, line| all + line + "\n")
+    };
+    assert_never_down(&of_other(&before), &of_other(&text()));
+}

@@ -149,10 +149,11 @@ fn serving() -> Vec<Panel> {
             .look_next("Near the sample_limit of prometheus.yml: lower max_workloads.")
             .query(max(HOST, chosen(&catalog::EXPOSITION_SERIES)), "{{instance}}"),
         lines("Names", Unit::Short)
-            .read("Workloads with series of their own, and names that earned some when none was free, counted in other.")
+            .read("Workloads with series of their own, names that earned some when none was free, counted in other, and names whose series ended.")
             .look_next("Folded not 0: raise max_workloads, or name what matters with rules.")
             .query(max(HOST, chosen(&catalog::WORKLOADS_NAMED)), "{{instance}} named")
-            .query(sum(HOST, increase(&catalog::WORKLOADS_FOLDED)), "{{instance}} folded"),
+            .query(sum(HOST, increase(&catalog::WORKLOADS_FOLDED)), "{{instance}} folded")
+            .query(sum(HOST, increase(&catalog::WORKLOADS_ENDED)), "{{instance}} ended"),
         lines("Open files", Unit::Short)
             .read("Files and sockets each daemon has open: a few dozen, and one per connection.")
             .look_next("Growing without end: clients never close; the refusals above then rise too.")

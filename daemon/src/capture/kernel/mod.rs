@@ -319,14 +319,16 @@ impl Tracer {
         owners::forget(&mut self.ebpf, key)
     }
 
-    /// Hands a provisional workload back, with zeros for counters. No thread may be in it, and no key lead to it.
+    /// Hands a workload back, with zeros for counters. No thread may be in it, and no key lead to it.
     pub fn retire(&mut self, workload: WorkloadId) -> Result<(), KernelError> {
-        let Some(provisionals) = &self.provisionals else { return Ok(()) };
         for cpu in 0..self.cpus.len() {
             // SAFETY: an aligned record inside the mapping, which no program writes any more.
             unsafe { self.cells.pointer(cpu * self.bank + workload.0 as usize).write_volatile(Cell::default()) };
         }
-        provisionals.retire(&mut self.ebpf, workload)
+        match &self.provisionals {
+            Some(provisionals) if workload.0 as usize >= self.workloads => provisionals.retire(&mut self.ebpf, workload),
+            _ => Ok(()),
+        }
     }
 
     /// Tells the programs where this thread's process keeps its interpreters' locks; threads and processes it starts inherit it.

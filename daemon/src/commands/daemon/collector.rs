@@ -22,7 +22,8 @@ use crate::label::containers::Containers;
 use crate::label::identity::Identity;
 use crate::label::owners::OwnerOrders;
 use crate::label::proc::read_identity;
-use crate::label::{Move, NameSource, Rules, Scanner};
+use crate::label::table::Entry;
+use crate::label::{Move, Rules, Scanner};
 use crate::metrics::exposition::{Collection, CpuTotals, Exposition, Program, Workload};
 use crate::metrics::host_totals::HostTotals;
 use crate::metrics::labels::{Refusal, Stage};
@@ -65,6 +66,11 @@ pub(super) struct Collector {
     allowances: Allowances,
     totals: HostTotals,
     pub(super) history: History,
+    /// When this one began, by the clock of the snapshots,
+    began_ns: u64,
+    /// and when that clock did, in nanoseconds since 1970. Looked at once, so that what began at one time is not told to have begun at
+    /// another.
+    clock_began_ns: u64,
     collection: Collection,
     pub(super) cost: Cost,
     process: ProcessCollector,
@@ -117,6 +123,8 @@ impl Collector {
             allowances: Allowances::new(),
             totals: HostTotals::default(),
             history: History::new(epoch(), now_ns()),
+            began_ns: now_ns(),
+            clock_began_ns: unix_ns().saturating_sub(now_ns()),
             collection: Collection::default(),
             cost: Cost::default(),
             process: ProcessCollector::for_self(),
@@ -150,6 +158,10 @@ impl Collector {
             python: &|tgid| self.interpreters.python(tgid),
         };
         self.live.update(&snapshot, &known, |programs| self.allowances.look(programs));
+        for workload in &owners.retired {
+            self.totals.forget(*workload);
+            self.live.forget(*workload);
+        }
         Ok((snapshot, Orders { moves, locks, owners }))
     }
 
@@ -190,9 +202,10 @@ impl Collector {
         let allowed = self.allowed_cpus();
         self.collection.count += 1;
         self.collection.duration_ns = ns(scrape.begin.elapsed());
-        let workload = |(id, name, source)| {
+        let workload = |Entry { id, name, source, since_ns, .. }| {
             let (totals, allowed_cpus) = (self.totals.workload(id)?, allowed.get(&id).map(CpuSet::count));
-            Some(Workload { name, source, allowed_cpus, model: self.live.of(id), lost: self.live.lost(id), totals })
+            let began_ns = self.clock_began_ns + since_ns.max(self.began_ns);
+            Some(Workload { name, source, began_ns, allowed_cpus, model: self.live.of(id), lost: self.live.lost(id), totals })
         };
         let reader = self.interpreters.reader_health();
         let own_cpu = clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default();
@@ -210,6 +223,7 @@ impl Collector {
             programs: scrape.programs.iter().map(|status| self.cost.of(status, scrape.costs)).collect(),
             bpf_measured_ns: self.cost.unmeasured.is_none().then(|| ns(self.cost.measured)),
             workloads_folded: self.scanner.table().folded(),
+            workloads_ended: self.scanner.table().ended(),
             collection: self.collection,
             refused: scrape.refused,
             daemon_cpu_ns: ns(own_cpu) + reader.cpu_ns,
@@ -218,10 +232,11 @@ impl Collector {
     }
 
     pub(super) fn sample(&mut self, snapshot: &Snapshot) {
-        let row = |(id, name, source): (WorkloadId, &str, NameSource)| {
+        let row = |Entry { id, key, name, source, .. }: Entry<'_>| {
             let model = self.live.of(id);
             let totals = self.totals.workload(id).map(|totals| Figures::of(totals, model)).unwrap_or_default();
-            Row { name: name.to_owned(), source, model, totals, last_window: self.live.last(id).map(last_window) }
+            let last_window = self.live.last(id).map(last_window);
+            (key, Row { name: name.to_owned(), source, model, totals, last_window })
         };
         self.history.push(Reading {
             taken_ns: snapshot.taken_ns,
@@ -232,7 +247,7 @@ impl Collector {
     }
 
     pub(super) fn status(&self, programs: &[ProgramStatus]) -> Status {
-        let workload = |(id, name, source): (WorkloadId, &str, NameSource)| {
+        let workload = |Entry { id, name, source, .. }: Entry<'_>| {
             let (processes, threads) = self.totals.workload(id).map_or((0, 0), |totals| (totals.processes, totals.threads));
             let last_window = self.live.last(id).map(last_window);
             WorkloadStatus { name: name.to_owned(), source, model: self.live.of(id), processes, threads, last_window }
@@ -291,8 +306,11 @@ fn last_window(Last { wall_ns, diagnosis, wakeup_p99_ns }: &Last) -> LastWindow 
 
 /// Differs for every start of the daemon: its time in milliseconds, a number that JavaScript can hold.
 fn epoch() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(0)
+    unix_ns() / 1_000_000
+}
+
+fn unix_ns() -> u64 {
+    ns(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn ns(duration: Duration) -> u64 {

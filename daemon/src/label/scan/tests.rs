@@ -49,7 +49,7 @@ fn alive(threads: &[Thread]) -> Snapshot {
 }
 
 fn names(scanner: &Scanner) -> Vec<&str> {
-    scanner.table().iter().map(|(_, name, _)| name).collect()
+    scanner.table().iter().map(|entry| entry.name).collect()
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_container_whose_name_is_known_late_is_renamed_with_what_will_run_in_it() {
         let mut snapshot = snapshot(taken_ns);
         scanner.scan(&snapshot, read);
         let known = scanner.settle(&mut snapshot, taken_ns).known;
-        let named: Vec<String> = scanner.table().iter().map(|(_, name, _)| name.to_owned()).collect();
+        let named: Vec<String> = scanner.table().iter().map(|entry| entry.name.to_owned()).collect();
         (named, known.iter().map(|(_, owner)| owner.workload).collect::<Vec<_>>())
     };
     let before = vec!["other".to_owned(), "docker:0123456789ab".to_owned()];

@@ -58,7 +58,7 @@ fn workload<'a>(name: &'a str, source: NameSource, totals: &'a Totals) -> Worklo
         lost.ns[LostCause::WaitFutex as usize] = 7;
         (lost.throttled_ns, lost.throttled_periods) = (250_000_000, 3);
     }
-    Workload { name, source, allowed_cpus, model, lost, totals }
+    Workload { name, source, began_ns: 1_700_000_000_250_000_000, allowed_cpus, model, lost, totals }
 }
 
 fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
@@ -85,6 +85,7 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
         }],
         bpf_measured_ns: Some(1_000_000_000),
         workloads_folded: 2,
+        workloads_ended: 6,
         collection: Collection { duration_ns: 1_250_000, count: 9, errors: [0, 1, 0, 0] },
         refused: [4, 1],
         daemon_cpu_ns: 42_000_000,

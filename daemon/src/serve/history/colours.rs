@@ -13,7 +13,7 @@ const EARNED_LATER: [u64; 2] = [5, 20];
 /// What a workload did in a sample.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
-    pub(crate) id: usize,
+    pub(crate) id: u64,
     pub(crate) is_named: bool,
     pub(crate) on_cpu_ns: u64,
 }
@@ -21,7 +21,7 @@ pub(super) struct Use {
 /// The workload that has a colour.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
-    id: usize,
+    id: u64,
     /// The last sample in which it had earned it.
     last: u64,
 }
@@ -45,7 +45,7 @@ impl Colours {
         }
     }
 
-    pub(super) fn of(&self, id: usize) -> Option<usize> {
+    pub(super) fn of(&self, id: u64) -> Option<usize> {
         self.0.iter().position(|owner| owner.is_some_and(|owner| owner.id == id))
     }
 
@@ -77,7 +77,7 @@ mod tests {
     const SECOND_NS: u64 = 1_000_000_000;
 
     /// Each of these has used so many percent of a CPU.
-    fn uses(ids: impl Iterator<Item = usize>, is_named: bool, percent: u64) -> impl Iterator<Item = Use> {
+    fn uses(ids: impl Iterator<Item = u64>, is_named: bool, percent: u64) -> impl Iterator<Item = Use> {
         ids.map(move |id| Use { id, is_named, on_cpu_ns: SECOND_NS / 100 * percent })
     }
 
@@ -87,8 +87,8 @@ mod tests {
         colours.update(0, SECOND_NS, uses([0, 5].into_iter(), false, 1));
         colours.update(0, SECOND_NS, [Use { id: 3, is_named: true, on_cpu_ns: SECOND_NS / 100 - 1 }].into_iter());
         assert_eq!([colours.of(0), colours.of(3), colours.of(5)], [None, None, Some(0)]);
-        colours.update(1, SECOND_NS, uses(20..20 + COLOURS, true, 1));
-        assert_eq!([colours.of(5), colours.of(20), colours.of(20 + COLOURS - 1)], [Some(0), Some(1), None]);
+        colours.update(1, SECOND_NS, uses(20..20 + COLOURS as u64, true, 1));
+        assert_eq!([colours.of(5), colours.of(20), colours.of(20 + COLOURS as u64 - 1)], [Some(0), Some(1), None]);
         // The first has been idle since sample 0: its samples are still on the page, and then not.
         colours.update(SAMPLES as u64, SECOND_NS, uses(40..41, false, 100));
         assert_eq!(colours.of(40), None);
@@ -100,7 +100,7 @@ mod tests {
     fn the_last_colours_cost_more_unless_the_configuration_names_the_workload() {
         let mut colours = Colours::default();
         for (taken, percent) in [1, 1, 1, 1, 1, 1, 5, 5, 5, 20, 20].into_iter().enumerate() {
-            let id = taken + 1;
+            let id = taken as u64 + 1;
             colours.update(0, SECOND_NS, uses(id..=id, false, percent - 1));
             assert_eq!(colours.of(id), None, "{taken} taken");
             colours.update(0, SECOND_NS, uses(id..=id, false, percent));

@@ -35,14 +35,22 @@ pub(crate) struct Row {
     pub(crate) last_window: Option<LastWindow>,
 }
 
+impl Row {
+    /// What is left to say of a workload whose name has lost its number.
+    fn at_its_end(self) -> Row {
+        let totals = Figures { threads: 0, processes: 0, ..self.totals };
+        Row { model: ModelName::Idle, totals, last_window: None, ..self }
+    }
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reading {
     /// `CLOCK_MONOTONIC` when it was taken.
     pub(crate) taken_ns: u64,
     /// Time of the idle task by CPU, for CPUs that were seen switching.
     pub(crate) idle_ns: BTreeMap<u32, u64>,
-    /// Workloads by number; a number once given is kept.
-    pub(crate) rows: Vec<Row>,
+    /// Workloads by [`Entry::key`](crate::label::table::Entry::key).
+    pub(crate) rows: BTreeMap<u64, Row>,
     /// Observations that were missed since tracing began.
     pub(crate) losses: Losses,
 }
@@ -54,8 +62,8 @@ struct Sample {
     taken_ns: u64,
     wall_ns: u64,
     idle_ns: BTreeMap<u32, u64>,
-    /// By workload number; those without threads that did nothing are left out.
-    workloads: BTreeMap<usize, Figures>,
+    /// By workload; those without threads that did nothing are left out.
+    workloads: BTreeMap<u64, Figures>,
 }
 
 /// How far a page has got: with which daemon, and the number of the sample it needs next.
@@ -70,7 +78,7 @@ pub(crate) struct Position {
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Standing {
-    pub(crate) id: usize,
+    pub(crate) id: u64,
     /// Its colour in the palette; none for `other` and for workloads that have not earned one.
     pub(crate) colour: Option<usize>,
     #[serde(flatten)]
@@ -111,6 +119,8 @@ pub(crate) struct History {
     epoch: u64,
     began_ns: u64,
     last: Option<Reading>,
+    /// Workloads that are no more, each with the sample that it was missing from first. The page may still show what they did before.
+    ended: VecDeque<(u64, u64, Row)>,
     next: u64,
     samples: VecDeque<Arc<RawValue>>,
     bytes: usize,
@@ -124,6 +134,7 @@ impl History {
             epoch,
             began_ns,
             last: None,
+            ended: VecDeque::new(),
             next: 0,
             samples: VecDeque::with_capacity(SAMPLES),
             bytes: 0,
@@ -133,22 +144,26 @@ impl History {
 
     /// Adds a reading. The first only serves for comparison.
     pub(crate) fn push(&mut self, reading: Reading) {
-        if let Some(last) = &self.last {
+        if let Some(mut last) = self.last.take() {
             if reading.taken_ns <= last.taken_ns {
+                self.last = Some(last);
                 return;
             }
-            let sample = self.sample(last, &reading);
+            let sample = self.sample(&last, &reading);
             self.colour(&sample, &reading);
+            last.rows.retain(|id, _| !reading.rows.contains_key(id));
+            self.ended.extend(last.rows.into_iter().map(|(id, row)| (self.next, id, row.at_its_end())));
             self.keep(&sample);
+            self.ended.retain(|(number, ..)| number + SAMPLES as u64 > self.next);
         }
         self.last = Some(reading);
     }
 
     fn sample(&self, last: &Reading, reading: &Reading) -> Sample {
         let nothing = Figures::default();
-        let grown = reading.rows.iter().enumerate().map(|(id, row)| {
+        let grown = reading.rows.iter().map(|(id, row)| {
             let before = last.rows.get(id).map_or(&nothing, |row| &row.totals);
-            (id, row.totals.since(before))
+            (*id, row.totals.since(before))
         });
         let idle = |(&cpu, &ns): (&u32, &u64)| Some((cpu, ns.saturating_sub(*last.idle_ns.get(&cpu)?)));
         Sample {
@@ -163,7 +178,7 @@ impl History {
     fn colour(&mut self, sample: &Sample, reading: &Reading) {
         let uses = sample.workloads.iter().map(|(&id, figures)| Use {
             id,
-            is_named: reading.rows.get(id).is_some_and(|row| row.source == NameSource::Rule),
+            is_named: reading.rows.get(&id).is_some_and(|row| row.source == NameSource::Rule),
             on_cpu_ns: figures.on_cpu_total_ns(),
         });
         self.colours.update(sample.number, sample.wall_ns, uses);
@@ -187,7 +202,8 @@ impl History {
         let missing = if position.epoch == self.epoch { self.next.saturating_sub(position.next) } else { u64::MAX };
         let skipped = self.samples.len().saturating_sub(usize::try_from(missing).unwrap_or(usize::MAX));
         let (taken_ns, idle_ns) = self.last.as_ref().map(|last| (last.taken_ns, last.idle_ns.clone())).unwrap_or_default();
-        let standing = |(id, row): (usize, &Row)| Standing { id, colour: self.colours.of(id), row: row.clone() };
+        let standing = |(id, row): (&u64, &Row)| Standing { id: *id, colour: self.colours.of(*id), row: row.clone() };
+        let present = self.last.iter().flat_map(|last| &last.rows).map(standing);
         Answer {
             schema: "schedscope.history/1",
             epoch: self.epoch,
@@ -195,7 +211,7 @@ impl History {
             began_ns: self.began_ns,
             taken_ns,
             idle_ns,
-            workloads: self.last.iter().flat_map(|last| &last.rows).enumerate().map(standing).collect(),
+            workloads: present.chain(self.ended.iter().map(|(_, id, row)| standing((id, row)))).collect(),
             missing: self.losses(Harm::Missing),
             repaired: self.losses(Harm::Repaired),
             details: self.losses(Harm::Details),

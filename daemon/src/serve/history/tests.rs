@@ -20,7 +20,10 @@ fn reading(taken_ns: u64, busy_ns: u64, name: &str) -> Reading {
         taken_ns,
         idle_ns: BTreeMap::from([(0, taken_ns.saturating_sub(busy_ns))]),
         // It has done something before, and nothing since.
-        rows: vec![row("other", Figures { on_cpu_ns: BTreeMap::from([(0, 50)]), ..Figures::default() }), row(name, figures)],
+        rows: BTreeMap::from([
+            (0, row("other", Figures { on_cpu_ns: BTreeMap::from([(0, 50)]), ..Figures::default() })),
+            (1, row(name, figures)),
+        ]),
         losses: Losses::default(),
     }
 }
@@ -61,6 +64,34 @@ fn a_page_gets_what_it_has_not_seen_and_all_of_another_daemon() {
     }
     let count = |epoch, next| history.after(Position { epoch, next }).samples.len();
     assert_eq!([count(7, 0), count(7, 3), count(7, 5), count(7, 6), count(6, 5)], [5, 2, 0, 0, 5]);
+}
+
+/// Its number may be another one's at once.
+#[test]
+fn a_workload_that_has_ended_is_told_while_the_page_shows_what_it_did() {
+    let mut history = History::new(7, 900);
+    history.push(reading(1_000, 0, "job"));
+    history.push(reading(2_000, 600, "job"));
+    let mut after = reading(3_000, 0, "next");
+    let next = after.rows.remove(&1).unwrap();
+    after.rows.insert(2, next);
+    history.push(after.clone());
+    let answer = json(&history.after(Position::default()));
+    let named = |answer: &Value| -> Vec<(u64, String)> {
+        let workloads = answer["workloads"].as_array().unwrap();
+        workloads.iter().map(|it| (it["id"].as_u64().unwrap(), it["name"].as_str().unwrap().to_owned())).collect()
+    };
+    assert_eq!(named(&answer), [(0, "other".to_owned()), (2, "next".to_owned()), (1, "job".to_owned())]);
+    let job = &answer["workloads"][2];
+    assert_eq!([&job["totals"]["voluntary"], &job["model"]], [&Value::from(60), &Value::from("idle")]);
+    assert!(job["totals"].get("threads").is_none() && job.get("last_window").is_none(), "{job}");
+    assert_eq!(answer["samples"][0]["workloads"]["1"]["on_cpu_ns"]["0"], 600);
+    for second in 4..=SAMPLES as u64 + 1 {
+        history.push(Reading { taken_ns: second * 1_000, ..after.clone() });
+        assert_eq!(named(&json(&history.after(Position::default()))).len(), 3, "{second}");
+    }
+    history.push(Reading { taken_ns: (SAMPLES as u64 + 2) * 1_000, ..after });
+    assert_eq!(named(&json(&history.after(Position::default()))).len(), 2);
 }
 
 #[test]
@@ -107,7 +138,12 @@ fn many_workloads_on_many_cpus_stay_within_the_bytes() {
             totals: figures,
             last_window: None,
         };
-        history.push(Reading { taken_ns: second, idle_ns: BTreeMap::new(), rows: vec![row; 64], losses: Losses::default() });
+        history.push(Reading {
+            taken_ns: second,
+            idle_ns: BTreeMap::new(),
+            rows: (0..64).map(|id| (id, row.clone())).collect(),
+            losses: Losses::default(),
+        });
     }
     assert!(history.bytes <= MAX_BYTES && history.bytes > MAX_BYTES / 2, "{}", history.bytes);
     // The newest are the ones that are kept.

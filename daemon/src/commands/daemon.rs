@@ -58,6 +58,8 @@ const MOST_PROVISIONAL: u32 = 64;
 const LEAST_PROVISIONAL: u32 = 16;
 /// Provisional workloads times CPUs where that lies between the two: 6 MiB.
 const PROVISIONAL_CELLS: u32 = 1024;
+/// Scans between two times that free memory is given back, which takes a millisecond where there is much: ten seconds.
+const SCANS_PER_TRIM: u32 = 40;
 /// Scrapes within this time of each other share a reading.
 const SHARED_FOR: Duration = Duration::from_millis(250);
 
@@ -215,13 +217,18 @@ fn trace(config: &Config, topology: &Topology) -> Result<Tracer> {
     };
     let mut tracer = Tracer::start(sizes, topology)?;
     tracer.seed_all(OTHER_ID)?;
-    // Loading parses some 6 MB of type information. Without this the C library would keep the tens of MB that it took.
+    // Loading parses some 6 MB of type information.
+    give_back_memory();
+    Ok(tracer)
+}
+
+/// Returns memory that is free to the kernel. The C library would keep tens of megabytes for as long as something behind them is in use.
+fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it only returns free memory to the kernel, and takes no pointer.
     unsafe {
         libc::malloc_trim(0);
     }
-    Ok(tracer)
 }
 
 /// The configuration that the daemon began with.
@@ -323,6 +330,9 @@ impl Daemon {
         }
         // On a large host it is a megabyte.
         self.scraped = self.scraped.take().filter(|(at, _)| at.elapsed() < SHARED_FOR);
+        if self.scans.is_multiple_of(SCANS_PER_TRIM) {
+            give_back_memory();
+        }
     }
 
     /// Labels new processes.

@@ -4,13 +4,15 @@ use std::process::Child;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use procfs::process::Process;
 use schedscope::capture::kernel::{Depth, Sizes, Tracer};
 use schedscope::capture::snapshot::{Snapshot, Tgid, Thread, WorkloadId};
 use schedscope::capture::spawn::Gated;
 use schedscope::capture::topology::Topology;
 use schedscope_ebpf::loss::{Harm, Loss};
 
-use super::host::{Guarded, fast, privileged, workloads};
+use super::host::{Guarded, comes_true, fast, privileged, workloads};
+use super::served::Daemon;
 use super::traced::exact;
 
 #[test]
@@ -35,6 +37,26 @@ fn processes_with_the_same_id_are_told_apart() {
         *by_pid.entry(thread.tid).or_default() += 1;
     }
     assert!(by_pid.values().any(|lives| *lives >= traced.expected("same_pid")), "{by_pid:?}");
+}
+
+/// Of what a crowd takes, a quarter may stay: the daemon remembers what it has been.
+#[test]
+fn what_a_crowd_takes_of_the_daemons_memory_comes_back() {
+    let Some(()) = fast("a step of its own has 3,000 threads") else { return };
+    let daemon = Daemon::start("");
+    let own_kib = || Process::new(daemon.process.id().cast_signed()).unwrap().status().unwrap().rssanon.unwrap();
+    // Until it has read the host's processes.
+    sleep(Duration::from_secs(12));
+    let before = own_kib();
+    let mut most = before;
+    let mut crowd = Guarded::workload("many-threads --processes 10 --count 1000 --seconds 3");
+    while crowd.0.try_wait().unwrap().is_none() {
+        most = most.max(own_kib());
+        sleep(Duration::from_millis(50));
+    }
+    let taken = most - before;
+    assert!(taken > 4 * 1024, "{before} to {most} KiB: too little to be seen to come back");
+    assert!(comes_true(30, || own_kib() < before + taken / 4), "{before} to {most} KiB, and still {}", own_kib());
 }
 
 /// Threads that the small table has room for.

@@ -61,9 +61,10 @@ pub(super) struct Attached {
     pub(super) functions: Result<Functions, NoFunctions>,
 }
 
-/// Without these fields it is unknown when the kernel has queued a thread.
 /// Processes that tracing begins with, besides the key for what is no process.
 pub(super) const SEEDS_MAX: u32 = 4096;
+
+/// Without these fields it is unknown when the kernel has queued a thread.
 const QUEUEING_FIELDS: [&str; 4] = ["TASK_LAST_QUEUED", "TASK_CFS_RQ", "CFS_RQ_RQ", "RQ_CLOCK"];
 
 /// Without these fields it is unknown what a process execs.

@@ -28,7 +28,7 @@ pub(super) fn dashboard() -> Dashboard {
             Row::folded("Waits of each workload", each()),
             Row::folded("Lost cores of each workload", lost()),
             Row::folded("CPU quotas", quotas()).in_lines(&[3]),
-            Row::folded("Threads and processes", tasks()).in_lines(&[4]),
+            Row::folded("Threads and processes", tasks()).in_lines(&[3, 2]),
         ],
     }
 }
@@ -290,5 +290,9 @@ fn tasks() -> Vec<Panel> {
             .read("Processes started per second; each takes a millisecond or so before it works.")
             .look_next("Many: a pool of processes, or threads, would save their start.")
             .query(sum(WORKLOAD, rate(&catalog::WORKLOAD_PROCESSES_STARTED)), "{{workload}}"),
+        lines("Counted for", Unit::Seconds)
+            .read("Time since the workload's counters began at 0.")
+            .look_next("Short again and again: names take turns in having series; give those that matter a rule.")
+            .query(format!("time() - {}", max(WORKLOAD, chosen(&catalog::WORKLOAD_START_TIME))), "{{workload}}"),
     ]
 }

@@ -144,6 +144,11 @@ impl Checker {
             let fits = keeps_unit || matches!(operator.as_str(), "+" | "-") && shape.quantity == Quantity::Number;
             return if fits { Ok(shape) } else { Err(format!("{:?} {operator} a number has no unit", shape.quantity)) };
         }
+        // Since when something is, to for how long.
+        if operator == "-" && matches!(&*binary.lhs, Expr::Call(call) if call.func.name == "time") {
+            let shape = self.shape(&binary.rhs)?;
+            return if shape.quantity == Quantity::Seconds { Ok(shape) } else { Err(format!("{} is no time", binary.rhs)) };
+        }
         let (left, right) = (self.shape(&binary.lhs)?, self.shape(&binary.rhs)?);
         let mut labels = matching(binary, &left, &right)?;
         let quantity = match operator.as_str() {
@@ -327,6 +332,7 @@ fn each_fault_is_found() {
         (format!("{seconds} > {count}"), "has no unit"),
         (format!("{count} * {seconds}"), "has no unit"),
         (format!("1 - {seconds}"), "has no unit"),
+        (format!("time() - {count}"), "is no time"),
         (format!("{seconds} / sum by (workload) (rate({switches}[5m]))"), "has no unit"),
         (format!("{count} / {seconds} > 1"), "needs parentheses"),
         (format!("{count} / {count} + {count}"), "needs parentheses"),

@@ -378,9 +378,7 @@ mod tests {
     /// Frees what is being given back.
     fn free_all(table: &mut LabelTable) {
         let ending: Vec<_> = table.ending().map(|(id, _)| id).collect();
-        for id in ending {
-            table.free(id);
-        }
+        ending.into_iter().for_each(|id| table.free(id));
     }
 
     #[test]

@@ -130,8 +130,8 @@ impl Btf {
         let mut end = 0;
         for &offset in self.types.iter().skip(1) {
             let kept = self.read_type(offset).ok().filter(|this| matches!(this.kind, kind::TYPEDEF | kind::FUNC));
-            let kept = kept.map(|this| (this, self.name(this.name)));
-            match kept.filter(|(_, name)| names.iter().any(|wanted| wanted == name)) {
+            let named = kept.map(|this| (this, self.name(this.name)));
+            match named.filter(|(_, name)| names.iter().any(|kept| kept == name)) {
                 Some((this, name)) => {
                     types.extend([u32::try_from(strings.len()).unwrap_or(0), this.kind << 24, this.target]);
                     strings.extend_from_slice(name.as_bytes());

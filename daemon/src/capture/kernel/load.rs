@@ -53,14 +53,6 @@ pub(super) struct Loaded {
     functions: JoinHandle<Result<Functions, NoFunctions>>,
 }
 
-/// The programs at work.
-pub(super) struct Attached {
-    pub(super) ebpf: Ebpf,
-    pub(super) programs: Vec<ProgramStatus>,
-    /// The functions of the kernel in which threads wait for locks.
-    pub(super) functions: Result<Functions, NoFunctions>,
-}
-
 /// Processes that tracing begins with, besides the key for what is no process.
 pub(super) const SEEDS_MAX: u32 = 4096;
 
@@ -211,8 +203,13 @@ pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, Ke
 }
 
 /// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
-/// `sched_switch` there is nothing to measure.
-pub(super) fn attach(loaded: Loaded, without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Attached, KernelError> {
+/// `sched_switch` there is nothing to measure. Also says whether the functions of the kernel are known in which threads wait for locks.
+pub(super) fn attach(
+    loaded: Loaded,
+    without: &[&str],
+    sizes: Sizes,
+    topology: &Topology,
+) -> Result<(Ebpf, Vec<ProgramStatus>, Result<Functions, NoFunctions>), KernelError> {
     let Loaded { mut ebpf, absent, kernel, functions, .. } = loaded;
     let mut wanted: Vec<&'static str> = program::HOOKS.into_iter().filter(|name| !without.contains(name)).collect();
     let is_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
@@ -250,7 +247,7 @@ pub(super) fn attach(loaded: Loaded, without: &[&str], sizes: Sizes, topology: &
     }
     let seeded = verdict(program::SEED_TASKS).and_then(|()| verified(program_mut::<Iter>(&mut ebpf, program::SEED_TASKS)?.info()));
     statuses.push(status(program::SEED_TASKS, seeded));
-    Ok(Attached { ebpf, programs: statuses, functions })
+    Ok((ebpf, statuses, functions))
 }
 
 /// Has the kernel verify programs, which takes nearly all of the time of a start: on two CPUs, since the largest takes as long as the others

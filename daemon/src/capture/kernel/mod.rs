@@ -190,7 +190,7 @@ impl Tracer {
         let records = load::records(ebpf, slots)?;
         let wait_accounts = if sizes.wait_accounts { Some(load::mapped(ebpf, map::WAIT_ACCOUNTS, slots)?) } else { None };
         let waiting = load::mapped(ebpf, map::WAITING, 1)?;
-        let load::Attached { ebpf, programs, functions } = load::attach(loaded, without, sizes, topology)?;
+        let (ebpf, programs, functions) = load::attach(loaded, without, sizes, topology)?;
         Ok(Tracer {
             cells,
             cpus,

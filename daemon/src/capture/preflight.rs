@@ -1,12 +1,11 @@
 //! What this host can do, found out before anything is loaded, and how to fix what it lacks.
 
 use schedscope_ebpf::abi::program;
-use schedscope_ebpf::kernel_stack::Functions;
 
 use crate::capture::allowance::cgroups_are_whole;
 use crate::capture::capabilities::{self, READING, STATISTICS};
 use crate::capture::kernel::btf::Btf;
-use crate::capture::kernel::functions::{self, NoFunctions};
+use crate::capture::kernel::functions;
 
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
 
@@ -48,7 +47,7 @@ pub(crate) fn examine() -> Vec<Finding> {
         findings.push(run_delay(&btf));
     }
     findings.push(cgroup_namespace());
-    findings.push(kernel_locks(&functions::of_kernel()));
+    findings.push(kernel_locks());
     findings.extend(rights());
     findings
 }
@@ -179,8 +178,8 @@ fn blocked_reasons(btf: &Btf) -> Finding {
 }
 
 /// Whether waits for locks inside the kernel can be told.
-pub(crate) fn kernel_locks(functions: &Result<Functions, NoFunctions>) -> Finding {
-    match functions {
+pub(crate) fn kernel_locks() -> Finding {
+    match functions::of_kernel() {
         Ok(found) => {
             let count = found.iter().filter(|function| function.bytes != 0).count();
             Finding::new("kernel locks", Verdict::Good, format!("by {count} functions in /proc/kallsyms"))

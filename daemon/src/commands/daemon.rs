@@ -128,7 +128,7 @@ impl TracedHost {
         for lack in preflight::rights().filter(|finding| finding.verdict == Verdict::Degraded) {
             tracing::warn!("{} is missing: {}", lack.what, lack.detail);
         }
-        for lack in [preflight::cgroup_namespace(), preflight::kernel_locks(tracer.functions())] {
+        for lack in [preflight::cgroup_namespace(), preflight::kernel_locks()] {
             if lack.verdict == Verdict::Degraded {
                 tracing::warn!("{}: {}", lack.what, lack.detail);
             }

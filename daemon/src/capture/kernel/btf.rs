@@ -28,12 +28,10 @@ mod kind {
     pub(super) const STRUCT: u32 = 4;
     pub(super) const UNION: u32 = 5;
     pub(super) const ENUM: u32 = 6;
-    pub(super) const FWD: u32 = 7;
     pub(super) const TYPEDEF: u32 = 8;
     pub(super) const VOLATILE: u32 = 9;
     pub(super) const CONST: u32 = 10;
     pub(super) const RESTRICT: u32 = 11;
-    pub(super) const FUNC: u32 = 12;
     pub(super) const FUNC_PROTO: u32 = 13;
     pub(super) const VAR: u32 = 14;
     pub(super) const DATASEC: u32 = 15;
@@ -43,9 +41,7 @@ mod kind {
 }
 
 const MAGIC: u16 = 0xeb9f;
-const HEADER: usize = 24;
 const TYPE_HEADER: usize = 12;
-const TYPE_WORDS: usize = TYPE_HEADER / size_of::<u32>();
 /// Deeper than any kernel struct is nested; ends a loop in a malformed file.
 const MAX_DEPTH: u32 = 32;
 
@@ -120,34 +116,6 @@ impl Btf {
             offset = this.body + body_size(&this).ok_or(BtfError { offset, what: "unknown kind of type" })?;
         }
         Ok(())
-    }
-
-    /// The same information without all but these names of types and functions, as a file: for a reader that only asks for their numbers, it
-    /// takes a small part of the time.
-    pub(crate) fn reduced_to(&self, names: &[String]) -> Vec<u8> {
-        let mut types: Vec<u32> = Vec::with_capacity(self.types.len() * TYPE_WORDS);
-        let mut strings = vec![0];
-        let mut end = 0;
-        for &offset in self.types.iter().skip(1) {
-            let kept = self.read_type(offset).ok().filter(|this| matches!(this.kind, kind::TYPEDEF | kind::FUNC));
-            let named = kept.map(|this| (this, self.name(this.name)));
-            match named.filter(|(_, name)| names.iter().any(|kept| kept == name)) {
-                Some((this, name)) => {
-                    types.extend([u32::try_from(strings.len()).unwrap_or(0), this.kind << 24, this.target]);
-                    strings.extend_from_slice(name.as_bytes());
-                    strings.push(0);
-                    end = types.len();
-                }
-                // It keeps its number. That of a struct which is only announced is the smallest there is.
-                None => types.extend([0, kind::FWD << 24, 0]),
-            }
-        }
-        types.truncate(end);
-        let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let types_bytes = size(end * size_of::<u32>());
-        let header = [u32::from(MAGIC) | 1 << 16, size(HEADER), 0, types_bytes, types_bytes, size(strings.len())];
-        let words = header.iter().chain(&types).flat_map(|word| word.to_le_bytes());
-        words.chain(strings).collect()
     }
 
     fn read_type(&self, offset: usize) -> Result<Type, BtfError> {
@@ -264,23 +232,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn another_reader_finds_what_was_kept_under_the_same_number() {
-        let Ok(data) = std::fs::read("/sys/kernel/btf/vmlinux") else {
-            println!("skipped: this kernel exposes no BTF");
-            return;
-        };
-        let kept = ["btf_trace_sched_switch", "bpf_iter_task", "no_such_type"].map(str::to_owned);
-        let reduced = Btf::parse(data.clone()).unwrap().reduced_to(&kept);
-        assert!(aya::Btf::parse(&reduced, aya::Endianness::default()).is_ok());
-        let (all, reduced) = (Btf::parse(data).unwrap(), Btf::parse(reduced).unwrap());
-        let number = |btf: &Btf, name: &str| btf.typedefs.get(name).copied();
-        assert!(number(&all, "btf_trace_sched_switch").is_some());
-        assert_eq!(number(&all, "btf_trace_sched_switch"), number(&reduced, "btf_trace_sched_switch"));
-        assert_eq!(number(&reduced, "btf_trace_sched_waking"), None);
-        assert!(reduced.data.len() < all.data.len() / 2);
-    }
 
     #[test]
     fn finds_members_of_the_running_kernel() {

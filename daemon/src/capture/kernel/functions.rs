@@ -75,9 +75,7 @@ const ROLES: &[(Role, &[&str])] = &[
 ];
 
 /// The end of the kernel's code; what follows is data and modules.
-const END: &[u8] = b"_etext";
-/// Some begin with one or two whose address is 0 anyway.
-const FIRST_SYMBOLS: usize = 100;
+const END: &str = "_etext";
 
 /// Why locks inside the kernel are not told.
 #[derive(Debug, thiserror::Error)]
@@ -90,36 +88,23 @@ pub(crate) enum NoFunctions {
     Unknown,
 }
 
-/// The functions of the running kernel. It takes the kernel a twentieth of a second and more to list its symbols.
+/// The functions of the running kernel.
 pub(crate) fn of_kernel() -> Result<Functions, NoFunctions> {
-    parse(BufReader::new(File::open(KALLSYMS)?))
-}
-
-/// Whether the running kernel tells addresses, by the first symbols.
-pub(super) fn are_shown() -> bool {
-    let first = File::open(KALLSYMS).map(|kallsyms| BufReader::new(kallsyms).split(b'\n').take(FIRST_SYMBOLS));
-    first.is_ok_and(|lines| lines.map_while(Result::ok).any(|line| symbol(&line).is_some_and(|(address, _)| address != 0)))
+    parse(BufReader::with_capacity(1 << 20, File::open(KALLSYMS)?))
 }
 
 fn parse(mut kallsyms: impl BufRead) -> Result<Functions, NoFunctions> {
-    let roles = roles();
     let mut found: Vec<Function> = Vec::new();
     // Functions that began at the last address, which end where the next one begins.
     let mut open: Option<(u64, u32)> = None;
     let mut is_shown = false;
-    let mut line = Vec::new();
+    let mut line = String::new();
     loop {
         line.clear();
-        if kallsyms.read_until(b'\n', &mut line)? == 0 {
+        if kallsyms.read_line(&mut line)? == 0 {
             break;
         }
-        let Some(name) = words(&line).nth(2) else { continue };
-        let role = role_of(name, &roles);
-        // There are a hundred thousand others.
-        if is_shown && open.is_none() && role.is_none() && name != END {
-            continue;
-        }
-        let Some((address, _)) = symbol(&line) else { continue };
+        let Some((address, name)) = symbol(&line) else { continue };
         is_shown |= address != 0;
         if let Some((start, roles)) = open.filter(|(start, _)| address > *start) {
             found.push(Function { start, bytes: u32::try_from(address - start).unwrap_or(u32::MAX), roles });
@@ -128,7 +113,7 @@ fn parse(mut kallsyms: impl BufRead) -> Result<Functions, NoFunctions> {
         if name == END {
             break;
         }
-        if let Some(role) = role.filter(|_| address != 0) {
+        if let Some(role) = role_of(name).filter(|_| address != 0) {
             open = Some((address, open.map_or(0, |(_, roles)| roles) | bit(role)));
         }
     }
@@ -147,30 +132,20 @@ fn parse(mut kallsyms: impl BufRead) -> Result<Functions, NoFunctions> {
     Ok(functions)
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
-    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
-}
-
 /// Address and name in a line `ffffffff81000000 T _stext`.
-fn symbol(line: &[u8]) -> Option<(u64, &[u8])> {
-    let mut words = words(line);
+fn symbol(line: &str) -> Option<(u64, &str)> {
+    let mut words = line.split_ascii_whitespace();
     let (address, _, name) = (words.next()?, words.next()?, words.next()?);
-    Some((u64::from_str_radix(str::from_utf8(address).ok()?, 16).ok()?, name))
+    Some((u64::from_str_radix(address, 16).ok()?, name))
 }
 
-/// Roles by name, in order.
-fn roles() -> Vec<(&'static [u8], Role)> {
-    let mut roles: Vec<_> = ROLES.iter().flat_map(|(role, names)| names.iter().map(|name| (name.as_bytes(), *role))).collect();
-    roles.sort_unstable_by_key(|(name, _)| *name);
-    roles
-}
-
-fn role_of(name: &[u8], roles: &[(&'static [u8], Role)]) -> Option<Role> {
-    let base = name.split(|byte| *byte == b'.').next()?;
-    let role = roles.binary_search_by_key(&base, |(name, _)| *name).ok().and_then(|index| roles.get(index))?.1;
+fn role_of(name: &str) -> Option<Role> {
+    let (base, suffix) = name.split_once('.').unwrap_or((name, ""));
     // Parts that are rarely run are elsewhere, and wait for nothing.
-    let is_cold = name.split(|byte| *byte == b'.').skip(1).any(|suffix| suffix == b"cold");
-    (!is_cold).then_some(role)
+    if suffix.starts_with("cold") || suffix.contains(".cold") {
+        return None;
+    }
+    ROLES.iter().find(|(_, names)| names.contains(&base)).map(|(role, _)| *role)
 }
 
 const _: () = {

@@ -1,20 +1,17 @@
 //! Loads the object with the running kernel's offsets and the machine's sizes, and attaches each program with a verdict.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, HashMap, MapData, MapError, Stack};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{BtfTracePoint, Iter, PerfEvent, Program};
-use aya::{Btf as AyaBtf, Ebpf, EbpfLoader, Endianness};
+use aya::programs::{BtfTracePoint, Iter, PerfEvent};
+use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use procfs::process::Process;
 use schedscope_ebpf::abi::{PIDS_PER_ENTRY, SAMPLE_PERIOD_NS, map, program};
 use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::params;
 
-use super::functions::NoFunctions;
 use super::mapped::{MappedArray, Words};
 use super::records::Records;
 use super::{KernelError, btf, constants, functions, syscalls};
@@ -47,10 +44,6 @@ pub(super) struct Loaded {
     pub(super) absent: Vec<&'static str>,
     /// Provisional workloads; 0 where the programs decide nothing at an exec.
     pub(super) provisional: u32,
-    /// The kernel's types that programs are attached to.
-    kernel: AyaBtf,
-    /// Reads the kernel's symbols.
-    functions: JoinHandle<Result<Functions, NoFunctions>>,
 }
 
 /// Processes that tracing begins with, besides the key for what is no process.
@@ -94,9 +87,6 @@ pub struct ProgramStatus {
 
 /// Loads the object into the kernel and attaches nothing. A constant named in `without` is set as if the kernel lacked the feature.
 pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Loaded, KernelError> {
-    // Each of these takes long, and nothing that another one needs.
-    let functions = thread::spawn(functions::of_kernel);
-    let loader = thread::spawn(EbpfLoader::new);
     let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let possible = topology.possible();
     let slots = sizes.tasks + 1;
@@ -104,13 +94,9 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
-    let kernel_btf = btf::Btf::parse(kernel_btf)?;
-    let mut values = constants::of_kernel(&kernel_btf)?;
-    let hooks = program::HOOKS.into_iter().chain([program::SCHED_WAKEUP]).map(|hook| format!("btf_trace_{hook}"));
-    let attached_to: Vec<String> = hooks.chain(["bpf_iter_task".to_owned()]).collect();
-    let kernel = AyaBtf::parse(&kernel_btf.reduced_to(&attached_to), Endianness::default())?;
-    drop(kernel_btf);
-    values.push((params::HAS_KERNEL_CODE, u32::from(functions::are_shown())));
+    let mut values = constants::of_kernel(&btf::Btf::parse(kernel_btf)?)?;
+    let functions = functions::of_kernel();
+    values.push((params::HAS_KERNEL_CODE, u32::from(functions.is_ok())));
     for (name, value) in &mut values {
         if [params::HAS_TASK_PT_REGS, params::HAS_KERNEL_CODE].contains(name) && without.contains(name) {
             *value = 0;
@@ -129,7 +115,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         (params::HAS_WAIT_ACCOUNTS, u32::from(sizes.wait_accounts)),
     ]);
 
-    let mut loader = joined(loader);
+    let mut loader = EbpfLoader::new();
     loader
         .override_global(params::SYSCALL_CLASS, classes.as_slice(), true)
         .map_max_entries(map::SLOT_OF_PID, pid_entries())
@@ -150,17 +136,17 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::ARRIVALS, if provisional == 0 { 1 } else { workloads * workloads });
     let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
     fill_places(&mut ebpf, topology)?;
+    if let Ok(functions) = functions {
+        let table = mapped::<Functions>(&ebpf, map::KERNEL_CODE, 1)?;
+        // SAFETY: an aligned record inside the mapping; no program reads it before it is attached.
+        unsafe { table.pointer(0).write_volatile(functions) };
+    }
     fill_free_slots(&mut ebpf, slots)?;
     let mut free: Stack<&mut MapData, u32> = Stack::try_from(map_mut(&mut ebpf, map::FREE_PROVISION)?)?;
     for index in (0..provisional).rev() {
         free.push(index, 0)?;
     }
-    Ok(Loaded { ebpf, absent, provisional, kernel, functions })
-}
-
-/// What a thread has returned. One that has panicked has said so.
-fn joined<T>(thread: JoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    Ok(Loaded { ebpf, absent, provisional })
 }
 
 /// The number of the cgroup hierarchy in which systemd of cgroup v1 keeps units; 0 if there is none.
@@ -203,33 +189,20 @@ pub(super) fn free_slots(ebpf: &mut Ebpf) -> Result<Stack<&mut MapData, u32>, Ke
 }
 
 /// Loads and attaches every program but those in `without`. A hook that this kernel lacks does not stop the others; without
-/// `sched_switch` there is nothing to measure. Also says whether the functions of the kernel are known in which threads wait for locks.
+/// `sched_switch` there is nothing to measure.
 pub(super) fn attach(
-    loaded: Loaded,
+    loaded: &mut Loaded,
     without: &[&str],
     sizes: Sizes,
     topology: &Topology,
-) -> Result<(Ebpf, Vec<ProgramStatus>, Result<Functions, NoFunctions>), KernelError> {
-    let Loaded { mut ebpf, absent, kernel, functions, .. } = loaded;
-    let mut wanted: Vec<&'static str> = program::HOOKS.into_iter().filter(|name| !without.contains(name)).collect();
-    let is_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
-    wanted.extend((sizes.wait_accounts && is_told).then_some(program::SCHED_WAKEUP));
-    wanted.extend((sizes.samples && !without.contains(&program::SAMPLE_CPU)).then_some(program::SAMPLE_CPU));
-    wanted.extend((!without.contains(&program::SEED_TASKS)).then_some(program::SEED_TASKS));
-    let mut verdicts = verify(&mut ebpf, &wanted, &kernel);
-    let mut verdict = |name| verdicts.remove(name).unwrap_or(Err(KernelError::LeftOut));
-
-    // Before a program can ask for them.
-    let functions = joined(functions);
-    if let Ok(functions) = &functions {
-        let table = mapped::<Functions>(&ebpf, map::KERNEL_CODE, 1)?;
-        // SAFETY: an aligned record inside the mapping; no program reads it before it is attached.
-        unsafe { table.pointer(0).write_volatile(*functions) };
-    }
+) -> Result<Vec<ProgramStatus>, KernelError> {
+    let Loaded { ebpf, absent, .. } = loaded;
+    let kernel = AyaBtf::from_sys_fs()?;
     let mut statuses = Vec::new();
+    let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };
     // `sched_switch` comes last: it sees threads at once, and by then the rest must be in place.
     for name in program::HOOKS.into_iter().rev() {
-        match verdict(name).and_then(|()| attach_hook(&mut ebpf, name)) {
+        match left_out(name).and_then(|()| attach_hook(ebpf, name, &kernel)) {
             Err(error) if name == program::SCHED_SWITCH => {
                 return Err(KernelError::Attach { hook: name, why: on_one_line(error) });
             }
@@ -238,48 +211,27 @@ pub(super) fn attach(
     }
     statuses.reverse();
     if sizes.wait_accounts {
-        let told = if is_told { verdict(program::SCHED_WAKEUP) } else { Err(KernelError::QueueingUntold) };
-        statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(&mut ebpf, program::SCHED_WAKEUP))));
+        let is_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
+        let told = if is_told { Ok(()) } else { Err(KernelError::QueueingUntold) };
+        statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(ebpf, program::SCHED_WAKEUP, &kernel))));
     }
     if sizes.samples {
-        let attached = verdict(program::SAMPLE_CPU).and_then(|()| attach_samples(&mut ebpf, topology.online()));
-        statuses.push(status(program::SAMPLE_CPU, attached));
+        statuses.push(status(
+            program::SAMPLE_CPU,
+            left_out(program::SAMPLE_CPU).and_then(|()| attach_samples(ebpf, topology.online())),
+        ));
     }
-    let seeded = verdict(program::SEED_TASKS).and_then(|()| verified(program_mut::<Iter>(&mut ebpf, program::SEED_TASKS)?.info()));
+    let seeded = left_out(program::SEED_TASKS)
+        .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))
+        .and_then(|seed| Ok(seed.load("task", &kernel)?))
+        .and_then(|()| verified(program_mut::<Iter>(ebpf, program::SEED_TASKS)?.info()));
     statuses.push(status(program::SEED_TASKS, seeded));
-    Ok((ebpf, statuses, functions))
+    Ok(statuses)
 }
 
-/// Has the kernel verify programs, which takes nearly all of the time of a start: on two CPUs, since the largest takes as long as the others
-/// together.
-fn verify(ebpf: &mut Ebpf, wanted: &[&'static str], kernel: &AyaBtf) -> BTreeMap<&'static str, Result<(), KernelError>> {
-    let mut programs: Vec<(&'static str, &mut Program)> = Vec::new();
-    for (name, program) in ebpf.programs_mut() {
-        programs.extend(wanted.iter().find(|wanted| **wanted == name).map(|name| (*name, program)));
-    }
-    let (largest, others): (Vec<_>, Vec<_>) = programs.into_iter().partition(|(name, _)| *name == program::SCHED_SWITCH);
-    let load_each = |programs: Vec<(&'static str, &mut Program)>| -> Vec<_> {
-        programs.into_iter().map(|(name, program)| (name, load_one(name, program, kernel))).collect()
-    };
-    let (of_largest, of_others) = thread::scope(|scope| {
-        let largest = scope.spawn(|| load_each(largest));
-        let others = load_each(others);
-        (largest.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), others)
-    });
-    of_largest.into_iter().chain(of_others).collect()
-}
-
-fn load_one(name: &'static str, program: &mut Program, kernel: &AyaBtf) -> Result<(), KernelError> {
-    match name {
-        program::SEED_TASKS => <&mut Iter>::try_from(program)?.load("task", kernel)?,
-        program::SAMPLE_CPU => <&mut PerfEvent>::try_from(program)?.load()?,
-        hook => <&mut BtfTracePoint>::try_from(program)?.load(hook, kernel)?,
-    }
-    Ok(())
-}
-
-fn attach_hook(ebpf: &mut Ebpf, name: &'static str) -> Result<Option<u32>, KernelError> {
+fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<Option<u32>, KernelError> {
     let hook: &mut BtfTracePoint = program_mut(ebpf, name)?;
+    hook.load(name, kernel)?;
     hook.attach()?;
     verified(hook.info())
 }
@@ -287,6 +239,7 @@ fn attach_hook(ebpf: &mut Ebpf, name: &'static str) -> Result<Option<u32>, Kerne
 /// Attaches the sampling to the clock of each CPU.
 fn attach_samples(ebpf: &mut Ebpf, cpus: &[u32]) -> Result<Option<u32>, KernelError> {
     let samples: &mut PerfEvent = program_mut(ebpf, program::SAMPLE_CPU)?;
+    samples.load()?;
     for &cpu in cpus {
         let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
         samples.attach(clock, PerfEventScope::AllProcessesOneCpu { cpu }, SamplePolicy::Period(SAMPLE_PERIOD_NS), false)?;
@@ -369,7 +322,7 @@ pub(super) fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a 
 
 fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
 where
-    &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
 {
     Ok(ebpf.program_mut(name).ok_or(KernelError::ObjectLacks(name))?.try_into()?)
 }

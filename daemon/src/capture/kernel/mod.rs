@@ -26,7 +26,6 @@ use std::path::Path;
 use aya::Ebpf;
 use aya::maps::{MapData, Queue};
 pub use cost::{HostProgram, ProgramCost, StatsGuard, enable_stats, host_maps_and_links, host_programs};
-use functions::NoFunctions;
 pub(crate) use load::MAX_OWNERS;
 pub use load::{ProgramStatus, Sizes};
 use mapped::MappedArray;
@@ -36,7 +35,6 @@ use records::{Patience, Records, Slot};
 use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::abi::{Cell, CpuRecord, ExecKey, Owner, SEED_DONE, SEED_EVERY, TaskRecord, map, program};
 use schedscope_ebpf::gil::{AddressRange, RANGES};
-use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::residual::Residuals;
 use schedscope_ebpf::wait_account::WaitAccount;
 
@@ -150,7 +148,6 @@ pub struct Tracer {
     seeds: HashMap<Tgid, WorkloadId>,
     /// Takes the place of the task iterator, once it is needed.
     offers: Option<Offers>,
-    functions: Result<Functions, NoFunctions>,
     ebpf: Ebpf,
 }
 
@@ -175,7 +172,7 @@ impl Tracer {
     /// [`HAS_TASK_PT_REGS`]: schedscope_ebpf::params::HAS_TASK_PT_REGS
     /// [`HAS_KERNEL_CODE`]: schedscope_ebpf::params::HAS_KERNEL_CODE
     pub fn start_without(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Tracer, KernelError> {
-        let loaded = load::load(without, sizes, topology)?;
+        let mut loaded = load::load(without, sizes, topology)?;
         let ebpf = &loaded.ebpf;
         let possible = topology.possible();
         let slots = sizes.tasks + 1;
@@ -190,7 +187,7 @@ impl Tracer {
         let records = load::records(ebpf, slots)?;
         let wait_accounts = if sizes.wait_accounts { Some(load::mapped(ebpf, map::WAIT_ACCOUNTS, slots)?) } else { None };
         let waiting = load::mapped(ebpf, map::WAITING, 1)?;
-        let (ebpf, programs, functions) = load::attach(loaded, without, sizes, topology)?;
+        let programs = load::attach(&mut loaded, without, sizes, topology)?;
         Ok(Tracer {
             cells,
             cpus,
@@ -205,19 +202,13 @@ impl Tracer {
             programs,
             seeds: HashMap::new(),
             offers: None,
-            functions,
-            ebpf,
+            ebpf: loaded.ebpf,
         })
     }
 
     /// Every program and whether it runs.
     pub fn programs(&self) -> &[ProgramStatus] {
         &self.programs
-    }
-
-    /// Where the kernel's functions are in which threads wait for locks, or why that is not known.
-    pub(crate) fn functions(&self) -> &Result<Functions, NoFunctions> {
-        &self.functions
     }
 
     /// What each program has cost while statistics were on.

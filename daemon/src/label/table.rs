@@ -378,7 +378,9 @@ mod tests {
     /// Frees what is being given back.
     fn free_all(table: &mut LabelTable) {
         let ending: Vec<_> = table.ending().map(|(id, _)| id).collect();
-        ending.into_iter().for_each(|id| table.free(id));
+        for id in ending {
+            table.free(id);
+        }
     }
 
     #[test]

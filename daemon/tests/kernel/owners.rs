@@ -386,7 +386,7 @@ fn a_number_that_changes_hands_begins_with_nothing_and_the_series_before_it_end(
     daemon.configure(&of_one("wanted", "second"));
     assert!(comes_true(60, || !has_series("first")), "{}", text());
     assert!(comes_true(60, || has_series("wanted")), "{}", text());
-    assert_eq!(cpu_seconds("wanted"), 0.0, "it begins without what was counted under the number before");
+    assert!(cpu_seconds("wanted") <= 0.0, "it begins without what was counted under the number before");
     let late = busy(&second);
     assert!(comes_true(60, || cpu_seconds("wanted") > 1.0), "{}", text());
     let counted = cpu_seconds("wanted");

@@ -41,9 +41,6 @@ impl Drop for Setting {
     }
 }
 
-/// At most one of so many switches has no event.
-const SWITCHES_OF_ONE_LOST: u64 = 10_000;
-
 /// What the daemon and the kernel have of the same threads at the same moment.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -81,17 +78,17 @@ impl Reading {
         }
     }
 
-    /// What we count has grown as what the kernel counts, but for what is counted as missing; and nothing else was missed. Of other threads
-    /// so many switches may be unseen, and of any those whose event the kernel itself does not tell: idle CPUs of some virtual machines lose
-    /// a few.
+    /// What we count has grown as what the kernel counts, but for so many switches that may be unseen; and nothing was missed.
     pub(crate) fn assert_grown_as_the_kernels_since(&self, before: &Reading, unseen: u64) {
         let growth = |of: fn(&Reading) -> u64| of(self) - of(before);
-        let missing = growth(|reading| lost(&reading.metrics, Loss::SwitchOutUnseen.name()));
+        let missing: Vec<(&str, u64)> = Loss::ALL
+            .iter()
+            .map(|loss| (loss.name(), lost(&self.metrics, loss.name()) - lost(&before.metrics, loss.name())))
+            .filter(|(_, count)| *count > 0)
+            .collect();
         let ours = [growth(|reading| reading.ours.voluntary), growth(|reading| reading.ours.involuntary)];
         let kernels = [growth(|reading| reading.switches.0), growth(|reading| reading.switches.1)];
-        let short: Option<u64> = kernels.iter().zip(ours).map(|(kernel, ours)| kernel.checked_sub(ours)).sum();
-        assert!(short.is_some_and(|short| short <= missing), "our counts {ours:?}, the kernel's {kernels:?}, {missing} missing");
-        let unseen = unseen + kernels.iter().sum::<u64>() / SWITCHES_OF_ONE_LOST;
+        assert_eq!(ours, kernels, "voluntary and involuntary; counted as not seen: {missing:?}");
         if let Some((before, now)) = before.migrations.zip(self.migrations) {
             assert_eq!(growth(|reading| reading.ours.migrations), now - before);
         }

@@ -75,8 +75,6 @@ fn flags() -> Result<Vec<String>> {
     // Of those that fit the last counts, and the target directory may be in the checkout.
     Ok(vec![
         "-Ctarget-feature=+crt-static".to_owned(),
-        // Addresses that the program adjusts at its start take a quarter of a megabyte otherwise.
-        "-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned(),
         remap(root(), "/schedscope"),
         remap(&registry_sources()?, "/registry"),
         remap(&target_dir(), "/target"),

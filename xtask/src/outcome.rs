@@ -1,5 +1,7 @@
 //! How a check can end, and the table of all of them.
 
+use std::collections::BTreeSet;
+
 use anyhow::Error;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{ContentArrangement, Table};
@@ -14,6 +16,9 @@ pub(crate) struct Counts {
     pub failed: usize,
     /// Why tests skipped themselves, one reason each.
     pub skipped: Vec<String>,
+    /// What failed and passed when it was repeated alone, and what it said when it failed. A test on a running kernel shares that
+    /// with whatever else the host does.
+    pub repeated: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +81,7 @@ pub(crate) fn table(lines: &[Line]) -> String {
     table.set_header(["check", "result", "tests", "seconds", "note"]);
     for line in lines {
         let (tests, note) = match &line.outcome {
-            Outcome::Passed(counts) => (counts.passed.to_string(), skips(counts)),
+            Outcome::Passed(counts) => (counts.passed.to_string(), remarks(counts)),
             Outcome::Failed { counts, reason } => {
                 (format!("{} of {}", counts.failed, counts.passed + counts.failed), reason.clone())
             }
@@ -87,30 +92,32 @@ pub(crate) fn table(lines: &[Line]) -> String {
     table.to_string()
 }
 
-fn skips(counts: &Counts) -> String {
-    if counts.skipped.is_empty() {
-        return String::new();
+/// Why some did not run, and which did not pass at once.
+fn remarks(counts: &Counts) -> String {
+    let mut remarks: Vec<String> = counts.repeated.iter().map(|failed| format!("passed when repeated: {failed}")).collect();
+    if !counts.skipped.is_empty() {
+        let reasons: BTreeSet<&str> = counts.skipped.iter().map(String::as_str).collect();
+        remarks.push(format!("{} skipped: {}", counts.skipped.len(), Vec::from_iter(reasons).join("; ")));
     }
-    let mut reasons = counts.skipped.clone();
-    reasons.sort();
-    reasons.dedup();
-    format!("{} skipped: {}", counts.skipped.len(), reasons.join("; "))
+    remarks.join("\n")
 }
 
 /// Totals over all tests; a check that did not run counts as one.
 pub(crate) fn closing(lines: &[Line]) -> String {
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    let (mut passed, mut failed, mut skipped, mut repeated) = (0, 0, 0, 0);
     for line in lines {
         match &line.outcome {
             Outcome::Passed(counts) | Outcome::Failed { counts, .. } => {
                 passed += counts.passed;
                 failed += counts.failed;
                 skipped += counts.skipped.len();
+                repeated += counts.repeated.len();
             }
             Outcome::Skipped { .. } => skipped += 1,
         }
     }
-    format!("{passed} passed, {failed} failed, {skipped} skipped")
+    let repeated = if repeated == 0 { String::new() } else { format!(", {repeated} of them when repeated") };
+    format!("{passed} passed{repeated}, {failed} failed, {skipped} skipped")
 }
 
 #[cfg(test)]
@@ -119,15 +126,15 @@ mod tests {
 
     #[test]
     fn every_check_is_in_the_table_and_in_the_totals() {
-        let counts = Counts { passed: 4, failed: 1, skipped: vec!["one CPU".into(), "one CPU".into()] };
+        let counts = Counts { passed: 4, failed: 1, skipped: vec!["one CPU".into(), "one CPU".into()], repeated: vec!["late".into()] };
         let lines = [
             Line { name: "a", outcome: Outcome::Passed(Counts { failed: 0, ..counts.clone() }), seconds: 1.0 },
             Line { name: "b", outcome: Outcome::Failed { counts, reason: "broke".into() }, seconds: 1.0 },
             Line { name: "c", outcome: Outcome::Skipped { reason: "no kernel".into(), is_avoidable: false }, seconds: 0.0 },
         ];
-        assert_eq!(closing(&lines), "8 passed, 1 failed, 5 skipped");
+        assert_eq!(closing(&lines), "8 passed, 2 of them when repeated, 1 failed, 5 skipped");
         let table = table(&lines);
-        for text in ["2 skipped: one CPU", "broke", "1 of 5", "no kernel"] {
+        for text in ["2 skipped: one CPU", "passed when repeated: late", "broke", "1 of 5", "no kernel"] {
             assert!(table.contains(text), "{text} is not in\n{table}");
         }
     }

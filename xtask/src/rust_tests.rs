@@ -1,9 +1,15 @@
 //! What Rust's test harness prints, read line by line.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use crate::outcome::Counts;
 
 /// What a test prints when it finds that it can't run here.
 const SKIPPED: &str = "skipped: ";
+
+/// As much of what a failed test said as a line of a table bears.
+const SAID: usize = 300;
 
 /// What a run of the harness came to. A test that skips itself has passed for the harness, which prints its reason before the result.
 #[derive(Default)]
@@ -11,25 +17,74 @@ pub(crate) struct RustTests {
     pub(crate) counts: Counts,
     /// The last result, behind `test result: `.
     pub(crate) result: Option<String>,
-    /// Names of the tests that failed.
-    pub(crate) failed: Vec<String>,
+    pub(crate) failed: Vec<FailedTest>,
     self_skips: usize,
+    /// Whether names of tests that failed follow. Their output comes under the same heading, before them.
+    lists_failures: bool,
+    shown: Shown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FailedTest {
+    pub(crate) name: String,
+    /// What it panicked with first, on one line. Empty if it did not tell.
+    pub(crate) said: String,
+}
+
+impl fmt::Display for FailedTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gap = if self.said.is_empty() { "" } else { ": " };
+        write!(f, "{}{gap}{}", self.name, self.said)
+    }
+}
+
+/// The output of one test, as far as it has been shown.
+#[derive(Default)]
+struct Shown {
+    of: String,
+    is_panic: bool,
+    /// Why each test panicked first.
+    said: BTreeMap<String, String>,
+}
+
+impl Shown {
+    fn read(&mut self, line: &str) {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
+            (self.of, self.is_panic) = (name.to_owned(), false);
+        } else if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.is_panic = !self.said.contains_key(&self.of);
+        } else if line.is_empty() || line.starts_with("note: ") {
+            self.is_panic = false;
+        } else if self.is_panic {
+            let said = self.said.entry(self.of.clone()).or_default();
+            let gap = if said.is_empty() { "" } else { "; " };
+            said.extend(gap.chars().chain(line.trim().chars()).take(SAID.saturating_sub(said.chars().count())));
+        }
+    }
 }
 
 impl RustTests {
     pub(crate) fn read(&mut self, line: &str) {
-        let counts = &mut self.counts;
+        self.shown.read(line);
         if let Some(reason) = line.strip_prefix(SKIPPED) {
             self.self_skips += 1;
-            counts.skipped.push(reason.to_owned());
-            return;
+            self.counts.skipped.push(reason.to_owned());
+        } else if matches!(line, "failures:" | "successes:") {
+            self.lists_failures = line == "failures:";
+        } else if line.starts_with("---- ") {
+            self.lists_failures = false;
+        } else if let Some(name) = line.strip_prefix("    ").filter(|_| self.lists_failures) {
+            let said = self.shown.said.remove(name).unwrap_or_default();
+            self.failed.push(FailedTest { name: name.to_owned(), said });
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.finish(result);
         }
-        if let Some(name) = line.strip_prefix("test ").and_then(|line| line.strip_suffix(" ... FAILED")) {
-            self.failed.push(name.to_owned());
-            return;
-        }
-        let Some(result) = line.strip_prefix("test result: ") else { return };
+    }
+
+    fn finish(&mut self, result: &str) {
         self.result = Some(result.to_owned());
+        self.lists_failures = false;
+        let counts = &mut self.counts;
         for part in result.split(['.', ';']).map(str::trim) {
             let mut words = part.split(' ');
             let number = words.next().and_then(|number| number.parse::<usize>().ok());
@@ -56,12 +111,34 @@ mod tests {
             "skipped: one CPU",
             "skipped: no perf",
             "test a::works ... ok",
-            "test a::breaks ... FAILED",
+            "test a::breaks ... a program of its own prints",
+            "FAILED",
+            "successes:",
+            "---- a::works stdout ----",
+            "thread '<unnamed>' (6) panicked at a.rs:2:3:",
+            "as it should",
+            "successes:",
+            "    a::works",
+            "failures:",
+            "---- a::breaks stdout ----",
+            "    a::is_printed_by_it",
+            "thread 'a::breaks' (7) panicked at a.rs:1:2:",
+            "assertion `left == right` failed: two",
+            "  left: 1",
+            " right: 2",
+            "note: run with `RUST_BACKTRACE=1`",
+            "",
+            "thread 'a::breaks' (7) panicked at b.rs:1:2:",
+            "again",
+            "failures:",
+            "    a::breaks",
             "test result: FAILED. 4 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s",
         ] {
             told.read(line);
         }
-        assert_eq!(told.counts, Counts { passed: 5, failed: 2, skipped: vec!["one CPU".into(), "no perf".into()] });
-        assert_eq!(told.failed, ["a::breaks"]);
+        let skipped = vec!["one CPU".into(), "no perf".into()];
+        assert_eq!(told.counts, Counts { passed: 5, failed: 2, skipped, ..Counts::default() });
+        let failed: Vec<String> = told.failed.iter().map(ToString::to_string).collect();
+        assert_eq!(failed, ["a::breaks: assertion `left == right` failed: two; left: 1; right: 2"]);
     }
 }

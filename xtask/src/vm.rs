@@ -118,7 +118,7 @@ pub(crate) fn run_briefly() -> Result<Outcome> {
             continue;
         }
         let image = kernels::obtain(kernel, None, false)?;
-        longest = longest.max(matrix.try_kernel(kernel, &image));
+        longest = longest.max(matrix.try_kernel(kernel, &image) + matrix.repeat_failed(&image));
     }
     let results = matrix.conclude("results-brief.json", false)?;
     let skips = results.iter().flat_map(|result| &result.verdicts).flat_map(|verdict| verdict.tests_skipped.clone());
@@ -126,6 +126,7 @@ pub(crate) fn run_briefly() -> Result<Outcome> {
         passed: results.iter().map(KernelResult::successes).sum(),
         failed: results.iter().map(KernelResult::failures).sum(),
         skipped: skips.chain(late).collect(),
+        repeated: results.iter().flat_map(|result| result.repeated.clone()).collect(),
     };
     Ok(match failure(&results) {
         Some(reason) => Outcome::Failed { counts, reason },

@@ -28,6 +28,7 @@ const BOOTS: u32 = 8;
 /// Everything that is the same for all kernels.
 pub(super) struct Matrix {
     dir: PathBuf,
+    programs: Programs,
     initramfs: PathBuf,
     steps: Vec<Step>,
     budget: Budget,
@@ -47,20 +48,16 @@ impl Matrix {
         let steps = plan(&programs.tests);
         ensure!(!steps.is_empty(), "no step has such a name");
         let initramfs = dir.join("initramfs.cpio");
-        fs::write(&initramfs, programs.pack(&steps)?).with_context(|| format!("cannot write {}", initramfs.display()))?;
-        Ok(Self { dir, initramfs, steps, budget: Budget::read()?, sets_budget, results: Vec::new(), findings: Vec::new() })
+        let budget = Budget::read()?;
+        Ok(Self { dir, programs, initramfs, steps, budget, sets_budget, results: Vec::new(), findings: Vec::new() })
     }
 
     /// Boots a kernel and goes through the plan; what fails is in the result. Returns how long it took.
     pub(super) fn try_kernel(&mut self, kernel: &'static Kernel, image: &Image) -> Duration {
         println!("\n== Linux {} ({} {})", kernel.version, image.package, image.version);
         let start = Instant::now();
-        let mut result =
-            KernelResult { kernel, release: None, verdicts: Vec::new(), broken: None, excesses: Vec::new(), wall_seconds: 0.0 };
-        if let Err(error) = self.run_plan(image, &mut result) {
-            println!("NO    {error:#}");
-            result.broken = Some(format!("{error:#}"));
-        }
+        let mut result = KernelResult::of(kernel);
+        self.run_plan(image, &self.steps.clone(), &mut result);
         let programs = result.programs();
         if self.sets_budget {
             self.budget.set(kernel.version, &programs);
@@ -74,12 +71,41 @@ impl Matrix {
         start.elapsed()
     }
 
-    fn run_plan(&mut self, image: &Image, result: &mut KernelResult) -> Result<()> {
+    /// Goes once more through what did not pass on the last kernel, on a new machine: an emulated one has as much time as the host
+    /// leaves it. What passes then is told.
+    pub(super) fn repeat_failed(&mut self, image: &Image) -> Duration {
+        let start = Instant::now();
+        let Some(mut result) = self.results.pop() else { return Duration::ZERO };
+        let has_passed = |step: &Step| result.verdicts.iter().any(|verdict| verdict.step == step.name && verdict.failure.is_none());
+        let failed: Vec<Step> = self.steps.iter().filter(|step| !has_passed(step)).cloned().collect();
+        if !failed.is_empty() {
+            println!("\n== Linux {}, repeating what failed", result.kernel.version);
+            let mut again = KernelResult::of(result.kernel);
+            self.run_plan(image, &failed, &mut again);
+            result.replace_with(again);
+            result.excesses = self.budget.excesses(result.kernel.version, &result.programs());
+            result.wall_seconds += start.elapsed().as_secs_f64();
+        }
+        self.results.push(result);
+        start.elapsed()
+    }
+
+    /// Boots and goes through the steps; what fails is in the result.
+    fn run_plan(&mut self, image: &Image, steps: &[Step], result: &mut KernelResult) {
+        if let Err(error) = self.run_steps(image, steps, result) {
+            println!("NO    {error:#}");
+            result.broken = Some(format!("{error:#}"));
+        }
+    }
+
+    fn run_steps(&mut self, image: &Image, steps: &[Step], result: &mut KernelResult) -> Result<()> {
+        let initramfs = &self.initramfs;
+        fs::write(initramfs, self.programs.pack(steps)?).with_context(|| format!("cannot write {}", initramfs.display()))?;
         let console = self.dir.join(format!("console-{}.log", result.kernel.version));
         let (mut machine, release) = self.boot(image, &console)?;
         println!("ok    booted {release}");
         result.release = Some(release.clone());
-        for step in &self.steps {
+        for step in steps {
             let patience = STEP_PATIENCE + Duration::from_secs(step.timeout_seconds);
             let answer = machine.next(patience).with_context(|| format!("during {}", step.name))?;
             let Message::Done(outcome) = answer else { bail!("the machine left out {}", step.name) };

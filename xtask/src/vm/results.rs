@@ -1,7 +1,7 @@
 //! What the machines found: as data, `target/vm/results.json`, and as the tables that are printed at the end.
 
 use std::collections::BTreeSet;
-use std::iter;
+use std::{iter, mem};
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
@@ -70,10 +70,30 @@ pub(super) struct KernelResult {
     /// Why the run did not come to its end.
     pub broken: Option<String>,
     pub excesses: Vec<String>,
+    /// What failed at first and passed when it was repeated.
+    pub repeated: Vec<String>,
     pub wall_seconds: f64,
 }
 
 impl KernelResult {
+    /// Of a kernel that has not booted yet.
+    pub(super) fn of(kernel: &'static Kernel) -> Self {
+        let (verdicts, excesses, repeated) = (Vec::new(), Vec::new(), Vec::new());
+        Self { kernel, release: None, verdicts, broken: None, excesses, repeated, wall_seconds: 0.0 }
+    }
+
+    /// Has what was repeated instead of what it was at first.
+    pub(super) fn replace_with(&mut self, again: Self) {
+        let has_passed = |step: &str| again.verdicts.iter().any(|verdict| verdict.step == step && verdict.failure.is_none());
+        let (kept, failed) = mem::take(&mut self.verdicts).into_iter().partition::<Vec<_>, _>(|verdict| verdict.failure.is_none());
+        let steps = failed.iter().filter(|verdict| has_passed(&verdict.step)).filter_map(complaint);
+        let end = self.broken.take().filter(|_| again.broken.is_none());
+        self.repeated = steps.chain(end).map(|why| format!("Linux {}: {why}", self.kernel.version)).collect();
+        self.verdicts = kept.into_iter().chain(again.verdicts).collect();
+        self.broken = again.broken;
+        self.release = self.release.take().or(again.release);
+    }
+
     /// Steps that failed, plus the end that was not reached and every budget that was exceeded.
     pub(super) fn failures(&self) -> usize {
         self.complaints().len()
@@ -81,11 +101,7 @@ impl KernelResult {
 
     /// A line for each of them.
     pub(super) fn complaints(&self) -> Vec<String> {
-        let step = |verdict: &Verdict| {
-            let why = verdict.failure.as_ref()?.lines().next().unwrap_or_default();
-            Some(format!("{}: {}", verdict.step, [&[why.to_owned()], verdict.tests_failed.as_slice()].concat().join(", ")))
-        };
-        self.verdicts.iter().filter_map(step).chain(self.broken.clone()).chain(self.excesses.clone()).collect()
+        self.verdicts.iter().filter_map(complaint).chain(self.broken.clone()).chain(self.excesses.clone()).collect()
     }
 
     /// Steps that passed; the tests are counted one by one.
@@ -99,6 +115,12 @@ impl KernelResult {
     pub(super) fn programs(&self) -> Counts {
         self.verdicts.iter().flat_map(|verdict| verdict.programs.clone()).collect()
     }
+}
+
+/// Which step failed and why, on one line.
+fn complaint(verdict: &Verdict) -> Option<String> {
+    let why = verdict.failure.as_ref()?.lines().next().unwrap_or_default();
+    Some(format!("{}: {}", verdict.step, [&[why.to_owned()], verdict.tests_failed.as_slice()].concat().join("; ")))
 }
 
 fn table<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Table {
@@ -169,6 +191,26 @@ mod tests {
 
     use super::*;
     use crate::vm::plan;
+
+    #[test]
+    fn what_passes_when_it_is_repeated_is_told() {
+        let verdict = |step: &str, failure: Option<&str>| Verdict {
+            step: step.to_owned(),
+            failure: failure.map(ToOwned::to_owned),
+            ..Verdict::default()
+        };
+        let of = |verdicts, broken: Option<&str>| KernelResult {
+            verdicts,
+            broken: broken.map(ToOwned::to_owned),
+            ..KernelResult::of(&kernels::KERNELS[0])
+        };
+        let mut result = of(vec![verdict("a", None), verdict("b", Some("late\nmore")), verdict("c", Some("wrong"))], Some("silent"));
+        result.replace_with(of(vec![verdict("b", None), verdict("c", Some("still wrong")), verdict("d", None)], None));
+        let version = kernels::KERNELS[0].version;
+        assert_eq!(result.repeated, [format!("Linux {version}: b: late"), format!("Linux {version}: silent")]);
+        assert_eq!(result.complaints(), ["c: still wrong"]);
+        assert_eq!(result.successes(), 3);
+    }
 
     #[test]
     fn a_traced_step_has_the_figures_of_its_report() {

@@ -21,6 +21,7 @@ pub(crate) struct Verdict {
     pub programs: Counts,
     pub is_tests: bool,
     pub tests_passed: usize,
+    /// With what they said.
     pub tests_failed: Vec<String>,
     /// Tests that left themselves out, each with its reason.
     pub tests_skipped: Vec<String>,
@@ -114,15 +115,8 @@ fn tests(outcome: &Outcome, verdict: &mut Verdict) -> Result<String, String> {
     outcome.output.lines().for_each(|line| told.read(line));
     let summary = told.result.ok_or("the tests did not come to an end")?;
     (verdict.tests_passed, verdict.tests_skipped) = (told.counts.passed, told.counts.skipped);
-    // Output of tests that passed may be listed under their names too.
-    let failures = outcome.output.lines().skip_while(|line| *line != "failures:");
-    verdict.tests_failed = failures.filter_map(failed_test).map(ToOwned::to_owned).collect();
+    verdict.tests_failed = told.failed.iter().map(ToString::to_string).collect();
     if summary.starts_with("ok") { Ok(format!("{} tests passed", verdict.tests_passed)) } else { Err(summary) }
-}
-
-/// The name in a line of the list of failures, which comes after their output.
-fn failed_test(line: &str) -> Option<&str> {
-    line.strip_prefix("    ").filter(|name| name.contains("::") && !name.contains(char::is_whitespace))
 }
 
 /// A run in which some threads were refused: who was is counted, and everybody else as ever.

@@ -20,9 +20,10 @@ use std::time::Instant;
 use std::{env, fs};
 
 use anyhow::{Context, Result, bail};
-use build::{ARCH, Build};
+use build::Build;
 use sha2::{Digest, Sha256};
 
+use crate::architecture::Architecture;
 use crate::outcome::{self, Line, Outcome};
 use crate::workspace::{read_text, root, target_dir};
 
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// Directory for the packages [default: target/packages]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// The processor to build for
+    #[arg(long, value_name = "NAME", default_value = env::consts::ARCH)]
+    arch: Architecture,
     /// Then install each package where nothing else is, and trace with it; needs root
     #[arg(long)]
     test: bool,
@@ -71,12 +75,17 @@ const KINDS: [Kind; 5] = [
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    let build = Build::of_this_commit()?;
+    let build = Build::of_this_commit(arguments.arch)?;
     let out = arguments.out.clone().unwrap_or_else(|| target_dir().join("packages"));
     let directory = std::path::absolute(&out).with_context(|| format!("there is no path {}", out.display()))?;
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let program = build.program()?;
-    println!("schedscope {} for {}: {:.2} MiB, static", build.version, ARCH, program.len() as f64 / f64::from(1 << 20));
+    println!(
+        "schedscope {} for {}: {:.2} MiB, static",
+        build.version,
+        build.architecture.name(),
+        program.len() as f64 / f64::from(1 << 20)
+    );
 
     let packaging = Packaging { build, program, directory };
     let mut lines = Vec::new();
@@ -119,13 +128,13 @@ fn record(lines: &mut Vec<Line>, name: &'static str, action: impl FnOnce() -> Re
 /// To be unpacked into /usr/local, or anywhere.
 fn archive(packaging: &Packaging) -> Result<Made> {
     let name = packaging.build.named("-linux");
-    let tree = contents::installed(&packaging.program)?.below(&name);
+    let tree = contents::installed(packaging)?.below(&name);
     packaging.write(&format!("{name}.tar.gz"), &tree.tar_gz(packaging.build.epoch)?)
 }
 
 /// The root of a container, and what makes an image of it.
 fn image(packaging: &Packaging) -> Result<Made> {
-    let tree = contents::image(&packaging.program)?;
+    let tree = contents::image(packaging)?;
     packaging.write(CONTAINERFILE, read_text(&root().join("packaging").join(CONTAINERFILE))?.as_bytes())?;
     packaging.write(&packaging.build.named("-rootfs.tar.gz"), &tree.tar_gz(packaging.build.epoch)?)
 }

@@ -1,10 +1,13 @@
 //! Everything a developer runs on this repository, as `cargo xtask COMMAND`.
 
 mod accuracy;
+mod architecture;
 mod bench;
 mod build_ebpf;
 mod chart;
 mod claims;
+mod cross;
+mod debian;
 mod dist;
 mod fuzz;
 mod generate;

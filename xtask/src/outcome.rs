@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn every_check_is_in_the_table_and_in_the_totals() {
-        let counts = Counts { passed: 4, failed: 1, skipped: vec!["one CPU".into(), "one CPU".into()], repeated: vec!["late".into()] };
+        let counts =
+            Counts { passed: 4, failed: 1, skipped: vec!["one CPU".into(), "one CPU".into()], repeated: vec!["late".into()] };
         let lines = [
             Line { name: "a", outcome: Outcome::Passed(Counts { failed: 0, ..counts.clone() }), seconds: 1.0 },
             Line { name: "b", outcome: Outcome::Failed { counts, reason: "broke".into() }, seconds: 1.0 },

@@ -5,6 +5,8 @@
 //! [`budget`] judge what comes back, [`results`] writes and shows it.
 
 mod budget;
+mod emulation;
+mod foreign;
 mod guest;
 mod initramfs;
 mod kernels;
@@ -17,17 +19,18 @@ mod verdict;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-pub(crate) use kernels::debian_mirror;
 use kernels::{Image, KERNELS};
-pub(crate) use machine::find_qemu;
 use matrix::Matrix;
 pub(crate) use results::Finding;
 use results::KernelResult;
 
+use crate::architecture::Architecture;
 use crate::outcome::{Counts, Outcome};
 
 /// What `cargo xtask test` may spend on machines before it boots no further kernel.
 const ALLOWANCE: Duration = Duration::from_secs(8 * 60);
+/// What it emulates: its programs are built anyway.
+pub(crate) const HOST: Architecture = Architecture::X86_64;
 /// Kernels that it boots in any case: the oldest and the newest.
 const IN_ANY_CASE: usize = 2;
 
@@ -40,6 +43,9 @@ pub(crate) struct Arguments {
     /// List the kernels and what the cache has of them; boot none.
     #[arg(long)]
     list: bool,
+    /// The processor to emulate. Programs for another than this host's are built for it first.
+    #[arg(long, value_name = "NAME", default_value = "x86_64")]
+    arch: Architecture,
     /// Look for newer kernel packages than those in the cache.
     #[arg(long)]
     refresh: bool,
@@ -72,15 +78,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let chosen = kernels::select(&arguments.kernels)?;
     if arguments.list {
-        println!("{}", results::kernels(&chosen));
+        println!("{}", results::kernels(&chosen, arguments.arch));
         return Ok(());
     }
     let images: Vec<Image> = chosen
         .iter()
-        .map(|kernel| kernels::obtain(kernel, arguments.mirror.as_deref(), arguments.refresh))
+        .map(|kernel| kernels::obtain(kernel, arguments.arch, arguments.mirror.as_deref(), arguments.refresh))
         .collect::<Result<_>>()?;
-    let mut matrix = Matrix::prepare(arguments.set_budget, |tests| {
-        let mut steps = if arguments.brief { plan::brief(tests) } else { plan::whole(tests, &arguments.test) };
+    let mut matrix = Matrix::prepare(arguments.arch, arguments.set_budget, |tests| {
+        let mut steps =
+            if arguments.brief { plan::brief(tests, arguments.arch) } else { plan::whole(tests, &arguments.test, arguments.arch) };
         steps.retain(|step| arguments.step.is_empty() || arguments.step.iter().any(|text| step.name.contains(text)));
         steps
     })?;
@@ -94,15 +101,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 /// What did not pass on which kernels, if anything.
 fn failure(results: &[KernelResult]) -> Option<String> {
     let failed = results.iter().filter(|result| result.failures() > 0);
-    let told: Vec<String> =
-        failed.map(|result| format!("Linux {}: {}", result.kernel.version, result.complaints().join("; "))).collect();
+    let told: Vec<String> = failed.map(|result| format!("Linux {}: {}", result.kernel, result.complaints().join("; "))).collect();
     (!told.is_empty()).then(|| told.join(". "))
 }
 
 /// The oldest and the newest kernel, then the others as long as there is time, judging by the kernels before them.
 pub(crate) fn run_briefly() -> Result<Outcome> {
     let start = Instant::now();
-    let mut matrix = Matrix::prepare(false, plan::brief)?;
+    let mut matrix = Matrix::prepare(HOST, false, |tests| plan::brief(tests, HOST))?;
     let mut late = Vec::new();
     let mut longest = Duration::ZERO;
     let [oldest, between @ .., newest] = &KERNELS;
@@ -117,7 +123,7 @@ pub(crate) fn run_briefly() -> Result<Outcome> {
             ));
             continue;
         }
-        let image = kernels::obtain(kernel, None, false)?;
+        let image = kernels::obtain(kernel, HOST, None, false)?;
         longest = longest.max(matrix.try_kernel(kernel, &image) + matrix.repeat_failed(&image));
     }
     let results = matrix.conclude("results-brief.json", false)?;

@@ -9,6 +9,8 @@ use object::Endianness;
 use object::elf::{FileHeader64, PT_INTERP};
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
+use crate::architecture::Architecture;
+use crate::cross::Compiler;
 use crate::workspace::{cargo, output, registry_sources, root, run, target_dir};
 
 /// The profile in Cargo.toml.
@@ -17,13 +19,11 @@ pub(super) const PROFILE: &str = "dist";
 /// What reproducible builds agreed on for the time of files: seconds since 1970.
 const EPOCH: &str = "SOURCE_DATE_EPOCH";
 
-/// The processor that is built for.
-pub(super) const ARCH: &str = "x86_64";
-/// The same as the compiler's target.
-pub(super) const TRIPLE: &str = "x86_64-unknown-linux-gnu";
-
 /// How one version is built.
 pub(super) struct Build {
+    pub architecture: Architecture,
+    /// The compiler for another architecture than this host's.
+    compiler: Option<Compiler>,
     pub version: &'static str,
     /// The time of every file that is packed, in seconds since 1970.
     pub epoch: u64,
@@ -31,13 +31,19 @@ pub(super) struct Build {
 }
 
 impl Build {
-    pub(super) fn of_this_commit() -> Result<Build> {
-        Ok(Build { version: env!("CARGO_PKG_VERSION"), epoch: epoch()?, flags: flags()?.join("\u{1f}") })
+    pub(super) fn of_this_commit(architecture: Architecture) -> Result<Build> {
+        let compiler = match architecture {
+            _ if architecture.is_this_hosts() => None,
+            Architecture::Aarch64 => Some(Compiler::find()?),
+            Architecture::X86_64 => bail!("programs for x86-64 are built on such a host only"),
+        };
+        let version = env!("CARGO_PKG_VERSION");
+        Ok(Build { architecture, compiler, version, epoch: epoch()?, flags: flags()?.join("\u{1f}") })
     }
 
     /// The name of a file for this version and processor.
     pub(super) fn named(&self, rest: &str) -> String {
-        format!("schedscope-{}-{ARCH}{rest}", self.version)
+        format!("schedscope-{}-{}{rest}", self.version, self.architecture.name())
     }
 
     /// Makes cargo, or what calls it, build the same program.
@@ -47,6 +53,9 @@ impl Build {
         }
         command.current_dir(root()).env("CARGO_ENCODED_RUSTFLAGS", &self.flags).env(EPOCH, self.epoch.to_string());
         command.env("CARGO_TARGET_DIR", target_dir());
+        if let Some(compiler) = &self.compiler {
+            compiler.set(command);
+        }
     }
 
     /// Builds the program.
@@ -54,19 +63,19 @@ impl Build {
         let mut command = cargo();
         self.set(&mut command);
         command.args(["build", "--locked", "--package", "schedscope", "--bins", "--profile", PROFILE]);
-        run(command.args(["--target", TRIPLE]))?;
-        let path = directory().join("schedscope");
+        run(command.args(["--target", self.architecture.triple()]))?;
+        let path = self.directory().join("schedscope");
         let program = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         if !is_static(&program).with_context(|| format!("cannot read {}", path.display()))? {
             bail!("{} needs the libraries of the machine it runs on: it was not linked statically", path.display());
         }
         Ok(program)
     }
-}
 
-/// Where cargo puts the program.
-pub(super) fn directory() -> PathBuf {
-    target_dir().join(TRIPLE).join(PROFILE)
+    /// Where cargo puts the program.
+    pub(super) fn directory(&self) -> PathBuf {
+        target_dir().join(self.architecture.triple()).join(PROFILE)
+    }
 }
 
 /// What makes the program static, and what it says of its sources in a panic the same everywhere.

@@ -5,8 +5,8 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use super::archive::{EXECUTABLE, READABLE, Tree, gz};
-use super::build::TRIPLE;
-use super::{licences, manuals};
+use super::build::Build;
+use super::{Packaging, licences, manuals};
 use crate::chart;
 use crate::workspace::{files_below, root};
 
@@ -16,12 +16,12 @@ const OWN_LICENCES: [&str; 2] = ["LICENSE-APACHE", "LICENSE-MIT"];
 const OTHERS_LICENCES: &str = "THIRD-PARTY-LICENCES";
 
 /// Licences, ours and those of what is linked, which go wherever the program goes.
-pub(super) fn notices() -> Result<Tree> {
+pub(super) fn notices(build: &Build) -> Result<Tree> {
     let mut tree = Tree::default();
     for name in OWN_LICENCES {
         tree.file(name, READABLE, copied(name)?);
     }
-    tree.file(OTHERS_LICENCES, READABLE, licences::text(TRIPLE)?);
+    tree.file(OTHERS_LICENCES, READABLE, licences::text(build.architecture.triple())?);
     Ok(tree)
 }
 
@@ -37,8 +37,8 @@ fn manual(tree: &mut Tree) -> Result<()> {
 }
 
 /// Everything but the program and the unit, below a prefix.
-pub(super) fn documents() -> Result<Tree> {
-    let mut tree = notices()?;
+pub(super) fn documents(build: &Build) -> Result<Tree> {
+    let mut tree = notices(build)?;
     for name in ["README.md", "CHANGELOG.md"] {
         tree.file(name, READABLE, copied(name)?);
     }
@@ -48,9 +48,9 @@ pub(super) fn documents() -> Result<Tree> {
 }
 
 /// What is unpacked into a prefix such as /usr/local.
-pub(super) fn installed(program: &[u8]) -> Result<Tree> {
-    let mut tree = documents()?;
-    tree.file("bin/schedscope", EXECUTABLE, program);
+pub(super) fn installed(packaging: &Packaging) -> Result<Tree> {
+    let mut tree = documents(&packaging.build)?;
+    tree.file("bin/schedscope", EXECUTABLE, packaging.program.as_slice());
     tree.file("lib/systemd/system/schedscope.service", READABLE, copied("daemon/config/schedscope.service")?);
     // Not where the unit expects it, so that unpacking a new version leaves the user's own alone.
     tree.file(format!("{DOCUMENTS}/schedscope.toml"), READABLE, copied("daemon/config/schedscope.toml")?);
@@ -58,9 +58,9 @@ pub(super) fn installed(program: &[u8]) -> Result<Tree> {
 }
 
 /// The root of a container.
-pub(super) fn image(program: &[u8]) -> Result<Tree> {
-    let mut tree = notices()?.below(DOCUMENTS).below("usr");
-    tree.file("usr/bin/schedscope", EXECUTABLE, program);
+pub(super) fn image(packaging: &Packaging) -> Result<Tree> {
+    let mut tree = notices(&packaging.build)?.below(DOCUMENTS).below("usr");
+    tree.file("usr/bin/schedscope", EXECUTABLE, packaging.program.as_slice());
     // Where an engine mounts the kernel's own file systems.
     for mounted in ["dev", "proc", "sys"] {
         tree.directory(mounted, 0o755);

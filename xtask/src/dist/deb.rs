@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use super::build::{PROFILE, TRIPLE, directory};
+use super::build::PROFILE;
 use super::{Made, Packaging, contents};
 use crate::workspace::{cargo, find_program, run};
 
@@ -14,12 +14,12 @@ pub(super) fn make(packaging: &Packaging) -> Result<Made> {
         return Ok(Made::Without("no cargo-deb: run `cargo install cargo-deb --locked`".to_owned()));
     }
     let build = &packaging.build;
-    contents::documents()?.write_to(&directory().join(MADE))?;
-    let path = packaging.directory.join(format!("schedscope_{}-1_amd64.deb", build.version));
+    contents::documents(build)?.write_to(&build.directory().join(MADE))?;
+    let path = packaging.directory.join(format!("schedscope_{}-1_{}.deb", build.version, build.architecture.debian()));
     let mut command = cargo();
     build.set(&mut command);
     command.args(["deb", "--package", "schedscope", "--no-build", "--no-strip", "--locked"]);
-    command.args(["--profile", PROFILE, "--target", TRIPLE, "--output"]).arg(&path);
+    command.args(["--profile", PROFILE, "--target", build.architecture.triple(), "--output"]).arg(&path);
     run(&mut command)?;
     if !path.is_file() {
         bail!("cargo-deb left no {}", path.display());

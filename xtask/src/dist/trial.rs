@@ -2,21 +2,20 @@
 //!
 //! A root of its own is entered in a mount namespace of its own, with the kernel's file systems mounted; nothing of it is left.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use anyhow::{Context, Result, bail, ensure};
 use schedscope::report::RunReport;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::build::ARCH;
 use super::{Packaging, pod};
 use crate::outcome::{Counts, Outcome};
 use crate::test::find_bpf;
 use crate::workspace::{find_program, output, run, target_dir};
-use crate::{chart, vm};
+use crate::{chart, debian};
 
 /// What an engine of containers does before it starts the program: `$1` is the root.
 const ENTER: &str = r#"set -e
@@ -46,7 +45,7 @@ struct Installed {
 }
 
 pub(super) fn archive(packaging: &Packaging, path: &Path) -> Result<Outcome> {
-    let Some(root) = empty_root()? else { return Ok(skipped()) };
+    let Some(root) = empty_root(packaging)? else { return Ok(skipped(packaging)) };
     let prefix = root.path().join("usr/local");
     fs::create_dir_all(&prefix)?;
     // As docs/installing.md says.
@@ -56,7 +55,7 @@ pub(super) fn archive(packaging: &Packaging, path: &Path) -> Result<Outcome> {
 }
 
 pub(super) fn image(packaging: &Packaging, path: &Path) -> Result<Outcome> {
-    let Some(root) = empty_root()? else { return Ok(skipped()) };
+    let Some(root) = empty_root(packaging)? else { return Ok(skipped(packaging)) };
     run(Command::new("tar").arg("-xzf").arg(path).arg("-C").arg(root.path()))?;
     pod::check(root.path())?;
     let installed = Installed::in_root(root.path(), "/usr/bin/schedscope")?;
@@ -65,7 +64,7 @@ pub(super) fn image(packaging: &Packaging, path: &Path) -> Result<Outcome> {
 
 /// In a fresh Debian with its own package manager; where none can be had, what is in the package in an empty root.
 pub(super) fn deb(packaging: &Packaging, path: &Path) -> Result<Outcome> {
-    let Some(root) = empty_root()? else { return Ok(skipped()) };
+    let Some(root) = empty_root(packaging)? else { return Ok(skipped(packaging)) };
     let debian = match debian() {
         Ok(debian) => debian,
         Err(lack) => {
@@ -106,7 +105,7 @@ pub(super) fn wheel(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     let Some(python) = find_program("python3") else {
         return Ok(Outcome::Skipped { reason: "no python3".into(), is_avoidable: true });
     };
-    let Some(directory) = empty_root()? else { return Ok(skipped()) };
+    let Some(directory) = empty_root(packaging)? else { return Ok(skipped(packaging)) };
     let environment = directory.path().join("venv");
     run(Command::new(python).args(["-m", "venv"]).arg(&environment)).context("install the package python3-venv")?;
     // Nothing but this file.
@@ -129,17 +128,18 @@ fn passed(passed: usize) -> Outcome {
 }
 
 /// A directory without anything; none if what is built cannot trace here.
-fn empty_root() -> Result<Option<TempDir>> {
-    if ARCH != env::consts::ARCH || find_bpf().is_err() {
+fn empty_root(packaging: &Packaging) -> Result<Option<TempDir>> {
+    if !packaging.build.architecture.is_this_hosts() || find_bpf().is_err() {
         return Ok(None);
     }
     tempfile::tempdir().map(Some).context("cannot create a temporary directory")
 }
 
-fn skipped() -> Outcome {
+fn skipped(packaging: &Packaging) -> Outcome {
+    let architecture = packaging.build.architecture;
     let reason = match find_bpf() {
-        Err(error) if ARCH == env::consts::ARCH => format!("{error:#}"),
-        _ => format!("this machine does not run programs for {ARCH}"),
+        Err(error) if architecture.is_this_hosts() => format!("{error:#}"),
+        _ => format!("this machine does not run programs for {}", architecture.name()),
     };
     Outcome::Skipped { reason, is_avoidable: false }
 }
@@ -147,7 +147,7 @@ fn skipped() -> Outcome {
 /// A fresh Debian with a Python, from the mirror that this host's apt uses. It is made once.
 fn debian() -> Result<PathBuf> {
     let debootstrap = find_program("debootstrap").context("no debootstrap: install the package of this name")?;
-    let mirror = vm::debian_mirror()?;
+    let mirror = debian::mirror()?;
     let made = target_dir().join("tools").join(format!("debian-{SUITE}"));
     if made.is_dir() {
         return Ok(made);

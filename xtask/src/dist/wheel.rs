@@ -7,14 +7,14 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-use super::build::{PROFILE, TRIPLE};
+use super::build::PROFILE;
 use super::{Made, Packaging, contents};
 use crate::workspace::{files_below, find_program, read_text, root, run};
 
 /// The oldest GNU C library that maturin promises for; it knows no musl for this target.
 const COMPATIBILITY: &str = "manylinux_2_17";
 /// A static program needs no C library, neither GNU's nor musl.
-const TAGS: &str = "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64";
+const SYSTEMS: [&str; 3] = ["manylinux_2_17", "manylinux2014", "musllinux_1_1"];
 
 pub(super) fn make(packaging: &Packaging) -> Result<Made> {
     let Some((maturin, wheel)) = find_program("maturin").zip(find_program("wheel")) else {
@@ -23,17 +23,18 @@ pub(super) fn make(packaging: &Packaging) -> Result<Made> {
     let build = &packaging.build;
     // Python's packaging takes licences from below the project alone, so there is a directory with them.
     let project = tempfile::tempdir().context("cannot create a temporary directory")?;
-    contents::notices()?.write_to(&project.path().join("notices"))?;
+    contents::notices(build)?.write_to(&project.path().join("notices"))?;
     fs::write(project.path().join("pyproject.toml"), settings()?).context("cannot write pyproject.toml")?;
     let made = project.path().join("made");
 
     let mut command = Command::new(maturin);
     build.set(&mut command);
-    command.current_dir(project.path()).args(["build", "--locked", "--profile", PROFILE, "--target", TRIPLE]);
+    command.current_dir(project.path()).args(["build", "--locked", "--profile", PROFILE, "--target", build.architecture.triple()]);
     run(command.args(["--compatibility", COMPATIBILITY, "--out"]).arg(&made))?;
     let mut command = Command::new(wheel);
     build.set(&mut command);
-    command.args(["tags", "--remove", "--platform-tag", TAGS]);
+    let tags = SYSTEMS.map(|system| format!("{system}_{}", build.architecture.name()));
+    command.args(["tags", "--remove", "--platform-tag", &tags.join(".")]);
     run(command.arg(only_file(&made)?))?;
 
     let file = only_file(&made)?;

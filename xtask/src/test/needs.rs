@@ -73,7 +73,7 @@ pub(super) const HELM: Need = Need {
 /// An emulator for machines with other kernels, and Debian's tools to get those kernels.
 pub(super) const MACHINES: Need = Need {
     name: "machines",
-    find: || vm::find_qemu().map(|_| ()),
+    find: || vm::HOST.find_qemu().map(|_| ()),
     install: |host| host.apt_install(&["qemu-system-x86", "debian-archive-keyring"]),
 };
 /// Servers and benchmarks to watch, and perf.

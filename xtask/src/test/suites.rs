@@ -145,6 +145,9 @@ mod tests {
         ] {
             count_python(&mut counts, "Python 3.8", line);
         }
-        assert_eq!(counts, Counts { passed: 2, failed: 1, skipped: vec!["Python 3.8: no sub-interpreters".into()], ..Counts::default() });
+        assert_eq!(
+            counts,
+            Counts { passed: 2, failed: 1, skipped: vec!["Python 3.8: no sub-interpreters".into()], ..Counts::default() }
+        );
     }
 }

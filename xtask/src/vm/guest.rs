@@ -20,6 +20,7 @@ use schedscope_ebpf::abi::program;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::emulation::RESULTS;
 use super::plan::{EMULATED, Message, OWN_MACHINE, Outcome, PLAN, REPORT, Step};
 use crate::workspace::PRIVILEGED;
 
@@ -44,7 +45,7 @@ pub(crate) fn run() -> Result<()> {
     // In memory like everything here. No file system of its own, which would hide programs that were built below this path.
     fs::create_dir_all("/tmp").context("cannot create /tmp")?;
     raise_loopback().context("cannot bring up the loopback interface")?;
-    let mut port = OpenOptions::new().write(true).open("/dev/ttyS1").context("cannot open the second serial port")?;
+    let mut port = OpenOptions::new().write(true).open(RESULTS).context("cannot open the second serial port")?;
     let mut send = |message: &Message| -> Result<()> {
         let line = serde_json::to_string(message)?;
         writeln!(port, "{line}").context("cannot write to the second serial port")

@@ -11,11 +11,14 @@ use anyhow::{Context, Result, bail};
 use cpio::NewcBuilder;
 use serde_json::Value;
 
+use super::foreign;
 use super::plan::{PLAN, Step};
+use crate::architecture::Architecture;
+use crate::cross;
 use crate::workspace::{build_debug, cargo, find_program, output, target_dir};
 
 /// What workloads and tests call by name.
-const FROM_THE_HOST: [&str; 8] = ["cat", "chrt", "false", "nice", "sh", "sleep", "taskset", "true"];
+const OTHERS: [&str; 8] = ["cat", "chrt", "false", "nice", "sh", "sleep", "taskset", "true"];
 
 /// Modes of the entries, as in stat(2).
 const DIRECTORY: u32 = 0o040_755;
@@ -25,31 +28,55 @@ const LINK: u32 = 0o120_777;
 pub(crate) struct Programs {
     init: PathBuf,
     files: Vec<PathBuf>,
+    /// Programs and libraries that are not at their place on this host, by their place in the machine.
+    foreign: BTreeMap<PathBuf, PathBuf>,
+    strip: &'static str,
     /// Paths of the tests that need a kernel.
     pub tests: Vec<String>,
 }
 
 impl Programs {
     /// Builds schedscope, the workloads and the tests, as the tests on this host's kernel use them, and finds the others.
-    pub(crate) fn build() -> Result<Self> {
+    pub(crate) fn build(architecture: Architecture) -> Result<Self> {
+        match architecture {
+            Architecture::X86_64 => Self::build_for_this_host(),
+            Architecture::Aarch64 => Self::build_for_another(architecture),
+        }
+    }
+
+    fn build_for_this_host() -> Result<Self> {
         // cargo may put another build in this program's place while it runs.
         let init = target_dir().join("vm/xtask");
         fs::copy("/proc/self/exe", &init).with_context(|| format!("cannot copy this program to {}", init.display()))?;
-        let built = build_debug()?;
-        let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
-        for name in FROM_THE_HOST {
-            files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
+        let mut programs = Self::of(init, &build_debug()?, build_tests(cargo())?);
+        for name in OTHERS {
+            programs.files.push(find_program(name).with_context(|| format!("no {name} on this host, which the machines need"))?);
         }
-        let tests = build_tests()?;
+        Ok(programs)
+    }
+
+    fn build_for_another(architecture: Architecture) -> Result<Self> {
+        let compiler = cross::Compiler::find()?;
+        let built = compiler.build_debug()?;
+        let programs = Self::of(built.join("xtask"), &built, build_tests(compiler.cargo())?);
+        Ok(Self { foreign: foreign::programs(architecture, &OTHERS)?, strip: cross::STRIP, ..programs })
+    }
+
+    fn of(init: PathBuf, built: &Path, tests: Vec<String>) -> Self {
+        let mut files = vec![init.clone(), built.join("schedscope"), built.join("schedscope-workloads")];
         files.extend(tests.iter().map(PathBuf::from));
-        Ok(Self { init, files, tests })
+        Self { init, files, foreign: BTreeMap::new(), strip: "strip", tests }
     }
 
     /// The archive that the kernel unpacks: the programs, and the plan.
     pub(crate) fn pack(&self, plan: &[Step]) -> Result<Vec<u8>> {
         let mut entries = Entries::default();
         for program in &self.files {
-            entries.add_program(program)?;
+            entries.add_program(program, self.strip)?;
+        }
+        for (path, file) in &self.foreign {
+            let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            entries.0.insert(path.clone(), (FILE, content));
         }
         entries.link("/init", &self.init);
         entries.0.insert(PLAN.into(), (FILE, serde_json::to_vec(plan)?));
@@ -57,11 +84,10 @@ impl Programs {
     }
 }
 
-/// Builds the tests in `daemon/tests` and returns their paths.
-fn build_tests() -> Result<Vec<String>> {
-    let mut command = cargo();
-    command.args(["test", "--locked", "--no-run", "--message-format", "json", "--package", "schedscope", "--test", "*"]);
-    let tests = test_programs(&output(command.stderr(Stdio::inherit()))?);
+/// Builds the tests in `daemon/tests` with this cargo and returns their paths.
+fn build_tests(mut cargo: Command) -> Result<Vec<String>> {
+    let arguments = ["test", "--locked", "--no-run", "--message-format", "json", "--package", "schedscope", "--test", "*"];
+    let tests = test_programs(&output(cargo.args(arguments).stderr(Stdio::inherit()))?);
     if tests.is_empty() {
         bail!("cargo built no program from daemon/tests");
     }
@@ -82,13 +108,13 @@ struct Entries(BTreeMap<PathBuf, (u32, Vec<u8>)>);
 impl Entries {
     /// Adds a program of the host with its shared libraries, at its own path and as `/bin/NAME`. Test programs look for others at the
     /// paths that they had when they were compiled.
-    fn add_program(&mut self, path: &Path) -> Result<()> {
+    fn add_program(&mut self, path: &Path, strip: &str) -> Result<()> {
         for library in libraries(path)? {
             let content = fs::read(&library).with_context(|| format!("cannot read {}", library.display()))?;
             self.0.insert(library, (FILE, content));
         }
         self.link(Path::new("/bin").join(path.file_name().context("a program without a name")?), path);
-        self.0.insert(path.to_owned(), (FILE, stripped(path)?));
+        self.0.insert(path.to_owned(), (FILE, stripped(path, strip)?));
         Ok(())
     }
 
@@ -115,10 +141,10 @@ impl Entries {
 }
 
 /// The program without its debug information, which is most of it; as it is if there is no `strip`.
-fn stripped(path: &Path) -> Result<Vec<u8>> {
+fn stripped(path: &Path, strip: &str) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir().context("cannot create a temporary directory")?;
     let smaller = directory.path().join("stripped");
-    let strip = find_program("strip").map(|strip| output(Command::new(strip).arg("-o").arg(&smaller).arg(path)));
+    let strip = find_program(strip).map(|strip| output(Command::new(strip).arg("-o").arg(&smaller).arg(path)));
     let chosen = if matches!(strip, Some(Ok(_))) { &smaller } else { path };
     fs::read(chosen).with_context(|| format!("cannot read {}", path.display()))
 }

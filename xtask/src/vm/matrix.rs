@@ -14,6 +14,7 @@ use super::machine::Machine;
 use super::plan::{Message, Step};
 use super::results::{self, Finding, KernelResult};
 use super::verdict::{self, Verdict};
+use crate::architecture::Architecture;
 use crate::workspace::target_dir;
 
 /// An emulated machine boots in 4 to 8 seconds; this is for one that is starved.
@@ -27,6 +28,7 @@ const BOOTS: u32 = 8;
 
 /// Everything that is the same for all kernels.
 pub(super) struct Matrix {
+    architecture: Architecture,
     dir: PathBuf,
     programs: Programs,
     initramfs: PathBuf,
@@ -40,29 +42,33 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// Builds what runs inside and packs it; `plan` makes the steps of the paths of the test programs.
-    pub(super) fn prepare(sets_budget: bool, plan: impl FnOnce(&[String]) -> Vec<Step>) -> Result<Self> {
+    pub(super) fn prepare(
+        architecture: Architecture,
+        sets_budget: bool,
+        plan: impl FnOnce(&[String]) -> Vec<Step>,
+    ) -> Result<Self> {
         ensure!(cfg!(target_arch = "x86_64"), "the machines are emulated on x86-64 only so far");
         let dir = target_dir().join("vm");
         fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-        let programs = Programs::build()?;
+        let programs = Programs::build(architecture)?;
         let steps = plan(&programs.tests);
         ensure!(!steps.is_empty(), "no step has such a name");
         let initramfs = dir.join("initramfs.cpio");
         let budget = Budget::read()?;
-        Ok(Self { dir, programs, initramfs, steps, budget, sets_budget, results: Vec::new(), findings: Vec::new() })
+        Ok(Self { architecture, dir, programs, initramfs, steps, budget, sets_budget, results: Vec::new(), findings: Vec::new() })
     }
 
     /// Boots a kernel and goes through the plan; what fails is in the result. Returns how long it took.
     pub(super) fn try_kernel(&mut self, kernel: &'static Kernel, image: &Image) -> Duration {
-        println!("\n== Linux {} ({} {})", kernel.version, image.package, image.version);
+        println!("\n== Linux {} ({} {})", self.architecture.suffixed(kernel.version), image.package, image.version);
         let start = Instant::now();
-        let mut result = KernelResult::of(kernel);
+        let mut result = KernelResult::of(self.architecture.suffixed(kernel.version));
         self.run_plan(image, &self.steps.clone(), &mut result);
         let programs = result.programs();
         if self.sets_budget {
-            self.budget.set(kernel.version, &programs);
+            self.budget.set(&result.kernel, &programs);
         }
-        result.excesses = self.budget.excesses(kernel.version, &programs);
+        result.excesses = self.budget.excesses(&result.kernel, &programs);
         for excess in &result.excesses {
             println!("NO    budget: {excess}");
         }
@@ -79,11 +85,11 @@ impl Matrix {
         let has_passed = |step: &Step| result.verdicts.iter().any(|verdict| verdict.step == step.name && verdict.failure.is_none());
         let failed: Vec<Step> = self.steps.iter().filter(|step| !has_passed(step)).cloned().collect();
         if !failed.is_empty() {
-            println!("\n== Linux {}, repeating what failed", result.kernel.version);
-            let mut again = KernelResult::of(result.kernel);
+            println!("\n== Linux {}, repeating what failed", result.kernel);
+            let mut again = KernelResult::of(result.kernel.clone());
             self.run_plan(image, &failed, &mut again);
             result.replace_with(again);
-            result.excesses = self.budget.excesses(result.kernel.version, &result.programs());
+            result.excesses = self.budget.excesses(&result.kernel, &result.programs());
             result.wall_seconds += start.elapsed().as_secs_f64();
         }
         self.results.push(result);
@@ -101,7 +107,7 @@ impl Matrix {
     fn run_steps(&mut self, image: &Image, steps: &[Step], result: &mut KernelResult) -> Result<()> {
         let initramfs = &self.initramfs;
         fs::write(initramfs, self.programs.pack(steps)?).with_context(|| format!("cannot write {}", initramfs.display()))?;
-        let console = self.dir.join(format!("console-{}.log", result.kernel.version));
+        let console = self.dir.join(format!("console-{}.log", result.kernel));
         let (mut machine, release) = self.boot(image, &console)?;
         println!("ok    booted {release}");
         result.release = Some(release.clone());
@@ -122,7 +128,7 @@ impl Matrix {
     fn boot(&self, image: &Image, console: &Path) -> Result<(Machine, String)> {
         let mut attempt = 1;
         loop {
-            let mut machine = Machine::boot(&image.path, &self.initramfs, console)?;
+            let mut machine = Machine::boot(self.architecture, &image.path, &self.initramfs, console)?;
             match machine.next(BOOT_PATIENCE) {
                 Ok(Message::Ready { release }) => return Ok((machine, release)),
                 Ok(Message::Done(_)) => bail!("the machine did not begin with its kernel's name"),

@@ -3,6 +3,8 @@
 use schedscope_ebpf::loss::Loss;
 use serde::{Deserialize, Serialize};
 
+use crate::architecture::Architecture;
+
 /// File of the plan in the initramfs.
 pub(crate) const PLAN: &str = "/plan.json";
 /// File that a traced step writes its report to.
@@ -92,10 +94,10 @@ const KNOWN: [(&str, &str); 9] = [
 ];
 
 /// Everything, quick things first. `chosen` are parts of the names of the wanted tests; all tests if there are none.
-pub(crate) fn whole(tests: &[String], chosen: &[String]) -> Vec<Step> {
+pub(crate) fn whole(tests: &[String], chosen: &[String], architecture: Architecture) -> Vec<Step> {
     let mut steps = reports();
     steps.extend(KNOWN.map(|(name, arguments)| traced(name, Expect::Exact, &format!("exec schedscope-workloads {arguments}"))));
-    steps.extend(placed());
+    steps.extend(placed(architecture));
     // Many threads alive at once; more would take an emulated machine too long, and are tested on the host.
     let crowd = traced("many-threads: 3000", Expect::Exact, "exec schedscope-workloads many-threads --count 3000");
     steps.push(Step { timeout_seconds: 900, ..crowd });
@@ -108,11 +110,11 @@ pub(crate) fn whole(tests: &[String], chosen: &[String]) -> Vec<Step> {
 
 /// What there is time for in every test run. Loading takes an emulated machine longer than most workloads, so one run has all of
 /// them here.
-pub(crate) fn brief(tests: &[String]) -> Vec<Step> {
+pub(crate) fn brief(tests: &[String], architecture: Architecture) -> Vec<Step> {
     let mut steps = reports();
     let script = KNOWN.map(|(_, arguments)| format!("schedscope-workloads {arguments}")).join("; ");
     steps.push(traced("workloads of known truth", Expect::Exact, &script));
-    steps.extend(placed());
+    steps.extend(placed(architecture));
     let chosen = ["kernel::machine", "kernel::policies::runs_that_the_kernel_leaves_out"].map(ToOwned::to_owned);
     steps.extend(tests.iter().map(|path| test_program(path, &chosen)));
     steps.push(few_pids());
@@ -134,7 +136,7 @@ fn test_program(path: &str, chosen: &[String]) -> Step {
 }
 
 /// Threads on chosen CPUs and under real-time policies.
-fn placed() -> [Step; 7] {
+fn placed(architecture: Architecture) -> Vec<Step> {
     // Back and forth between two CPUs, at each distance that there is.
     let between = |name, cpus: &str, distance: &str| {
         let expect = Expect::Migrations { distance: distance.to_owned(), at_least: 1000 };
@@ -150,8 +152,8 @@ fn placed() -> [Step; 7] {
     };
     let fifo = "exec chrt --fifo 10 schedscope-workloads ping-pong --switches 1000 --normal-policy";
     let round_robin = "exec chrt --rr 10 schedscope-workloads yield-loop --count 1000 --threads 3";
-    [
-        between("migrate: siblings", "0,1", "smt"),
+    let siblings = architecture.has_siblings().then(|| between("migrate: siblings", "0,1", "smt"));
+    let others = [
         between("migrate: cores", "0,2", "llc"),
         between("migrate: sockets", "0,4", "remote"),
         traced("SCHED_FIFO ping-pong", Expect::Exact, fifo),
@@ -159,7 +161,8 @@ fn placed() -> [Step; 7] {
         // More threads than CPUs, and some confined to the CPU that goes away.
         hotplug("CPU hotplug", "", 16),
         hotplug("CPU hotplug: confined", "taskset -c 5", 2),
-    ]
+    ];
+    siblings.into_iter().chain(others).collect()
 }
 
 /// Process ids above the highest possible when tracing began.

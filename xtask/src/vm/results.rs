@@ -12,6 +12,7 @@ use super::budget::Counts;
 use super::kernels::{self, Kernel};
 use super::plan::{Outcome, Step};
 use super::verdict::Verdict;
+use crate::architecture::Architecture;
 
 /// One step on one kernel. Who writes it leaves the residuals as they are in the report; who reads it says what they are.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -63,7 +64,8 @@ impl Finding<Value> {
 
 /// What is known of a kernel after its run.
 pub(super) struct KernelResult {
-    pub kernel: &'static Kernel,
+    /// Its first two numbers, and the architecture if it is another than this host's.
+    pub kernel: String,
     /// `uname -r`, once it has booted.
     pub release: Option<String>,
     pub verdicts: Vec<Verdict>,
@@ -77,7 +79,7 @@ pub(super) struct KernelResult {
 
 impl KernelResult {
     /// Of a kernel that has not booted yet.
-    pub(super) fn of(kernel: &'static Kernel) -> Self {
+    pub(super) fn of(kernel: String) -> Self {
         let (verdicts, excesses, repeated) = (Vec::new(), Vec::new(), Vec::new());
         Self { kernel, release: None, verdicts, broken: None, excesses, repeated, wall_seconds: 0.0 }
     }
@@ -88,7 +90,7 @@ impl KernelResult {
         let (kept, failed) = mem::take(&mut self.verdicts).into_iter().partition::<Vec<_>, _>(|verdict| verdict.failure.is_none());
         let steps = failed.iter().filter(|verdict| has_passed(&verdict.step)).filter_map(complaint);
         let end = self.broken.take().filter(|_| again.broken.is_none());
-        self.repeated = steps.chain(end).map(|why| format!("Linux {}: {why}", self.kernel.version)).collect();
+        self.repeated = steps.chain(end).map(|why| format!("Linux {}: {why}", self.kernel)).collect();
         self.verdicts = kept.into_iter().chain(again.verdicts).collect();
         self.broken = again.broken;
         self.release = self.release.take().or(again.release);
@@ -130,19 +132,19 @@ fn table<T: Into<String>>(header: impl IntoIterator<Item = T>) -> Table {
 }
 
 /// The kernels that can be booted and what the cache has of them.
-pub(super) fn kernels(chosen: &[&Kernel]) -> Table {
+pub(super) fn kernels(chosen: &[&Kernel], architecture: Architecture) -> Table {
     let mut table = table(["kernel", "Debian release", "in the cache"]);
     for kernel in chosen {
-        let cached = kernels::cached(&kernels::cache_dir().join(kernel.version));
+        let cached = kernels::cached(&kernels::dir_of(kernel, architecture));
         let cached = cached.map_or_else(|| "no".to_owned(), |image| format!("{} {}", image.package, image.version));
-        table.add_row([kernel.version, kernel.suite, &cached]);
+        table.add_row([kernel.version, kernel.release.suite, &cached]);
     }
     table
 }
 
 /// Instructions that each kernel verified, by program.
 pub(super) fn programs(results: &[KernelResult]) -> Table {
-    let versions = results.iter().map(|result| format!("Linux {}", result.kernel.version));
+    let versions = results.iter().map(|result| format!("Linux {}", result.kernel));
     let mut table = table(iter::once("instructions verified".to_owned()).chain(versions));
     let all: Vec<Counts> = results.iter().map(KernelResult::programs).collect();
     let names: BTreeSet<&String> = all.iter().flat_map(Counts::keys).collect();
@@ -171,7 +173,7 @@ pub(super) fn summary(results: &[KernelResult]) -> Table {
             (true, false) => "unknown",
         };
         table.add_row([
-            result.kernel.version.to_owned(),
+            result.kernel.clone(),
             result.release.clone().unwrap_or_else(|| "did not boot".to_owned()),
             programs.len().to_string(),
             budget.to_owned(),
@@ -202,12 +204,12 @@ mod tests {
         let of = |verdicts, broken: Option<&str>| KernelResult {
             verdicts,
             broken: broken.map(ToOwned::to_owned),
-            ..KernelResult::of(&kernels::KERNELS[0])
+            ..KernelResult::of("5.10".to_owned())
         };
-        let mut result = of(vec![verdict("a", None), verdict("b", Some("late\nmore")), verdict("c", Some("wrong"))], Some("silent"));
+        let mut result =
+            of(vec![verdict("a", None), verdict("b", Some("late\nmore")), verdict("c", Some("wrong"))], Some("silent"));
         result.replace_with(of(vec![verdict("b", None), verdict("c", Some("still wrong")), verdict("d", None)], None));
-        let version = kernels::KERNELS[0].version;
-        assert_eq!(result.repeated, [format!("Linux {version}: b: late"), format!("Linux {version}: silent")]);
+        assert_eq!(result.repeated, ["Linux 5.10: b: late", "Linux 5.10: silent"]);
         assert_eq!(result.complaints(), ["c: still wrong"]);
         assert_eq!(result.successes(), 3);
     }
@@ -219,7 +221,7 @@ mod tests {
             "check": { "threads": 3, "threads_differing": 0, "residuals": residuals },
             "loss": { "total": 0 },
         });
-        let step = plan::whole(&[], &[]).into_iter().find(|step| step.name == "mixed").unwrap();
+        let step = plan::whole(&[], &[], Architecture::X86_64).into_iter().find(|step| step.name == "mixed").unwrap();
         let outcome = Outcome { report: Some(report), ..Outcome::default() };
         let finding = serde_json::to_value(Finding::new("6.1", &step, &outcome, &Verdict::default())).unwrap();
         assert_eq!((&finding["kernel"], &finding["step"]), (&json!("6.1"), &json!("mixed")));

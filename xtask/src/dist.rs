@@ -33,7 +33,7 @@ const CONTAINERFILE: &str = "Containerfile";
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// Directory for the packages [default: target/packages]
+    /// Directory for the packages [default: target/packages, target/packages-aarch64 for that]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The processor to build for
@@ -76,7 +76,7 @@ const KINDS: [Kind; 5] = [
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let build = Build::of_this_commit(arguments.arch)?;
-    let out = arguments.out.clone().unwrap_or_else(|| target_dir().join("packages"));
+    let out = arguments.out.clone().unwrap_or_else(|| target_dir().join(arguments.arch.suffixed("packages")));
     let directory = std::path::absolute(&out).with_context(|| format!("there is no path {}", out.display()))?;
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
     let program = build.program()?;

@@ -81,6 +81,19 @@ impl RustTests {
         }
     }
 
+    /// What it comes to when those that failed have run again.
+    pub(crate) fn repeated(mut self, again: &Self) -> Self {
+        let passed = |test: &FailedTest| again.failed.iter().all(|failed| failed.name != test.name);
+        let (repeated, failed) = self.failed.into_iter().partition::<Vec<_>, _>(passed);
+        // Some may have failed without being named.
+        let passed = repeated.len().min(again.counts.passed);
+        self.counts.passed += passed;
+        self.counts.failed -= passed;
+        self.counts.repeated = repeated.iter().map(ToString::to_string).collect();
+        self.failed = failed;
+        self
+    }
+
     fn finish(&mut self, result: &str) {
         self.result = Some(result.to_owned());
         self.lists_failures = false;
@@ -140,5 +153,21 @@ mod tests {
         assert_eq!(told.counts, Counts { passed: 5, failed: 2, skipped, ..Counts::default() });
         let failed: Vec<String> = told.failed.iter().map(ToString::to_string).collect();
         assert_eq!(failed, ["a::breaks: assertion `left == right` failed: two; left: 1; right: 2"]);
+    }
+
+    #[test]
+    fn what_passes_when_it_is_repeated_is_told_and_nothing_else_is_forgiven() {
+        let failed = |names: &[&str]| names.iter().map(|name| FailedTest { name: (*name).into(), said: "late".into() }).collect();
+        let of = |passed, failed_count, names: &[&str]| RustTests {
+            counts: Counts { passed, failed: failed_count, ..Counts::default() },
+            failed: failed(names),
+            ..RustTests::default()
+        };
+        let told = of(7, 2, &["a", "b"]).repeated(&of(1, 1, &["b"]));
+        assert_eq!((told.counts.passed, told.counts.failed), (8, 1));
+        assert_eq!((told.counts.repeated, told.failed), (vec!["a: late".to_owned()], failed(&["b"])));
+        // One that was ignored counts as failed and cannot be repeated, and one that did not run has not passed.
+        assert_eq!(of(7, 2, &["a"]).repeated(&of(1, 0, &[])).counts.failed, 1);
+        assert_eq!(of(7, 1, &["a"]).repeated(&of(0, 0, &[])).counts.failed, 1);
     }
 }

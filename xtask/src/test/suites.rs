@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
-use std::mem;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::outcome::{Counts, Outcome};
-use crate::rust_tests::{FailedTest, RustTests};
+use crate::rust_tests::RustTests;
 use crate::workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, root, run};
 
 /// What a complete daemon exposes: the expectation of a test, so it is always up to date.
@@ -24,16 +23,11 @@ pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) 
         build_debug()?;
     }
     let mut told = run_tests(on_the_kernel, chosen, filter)?;
-    if on_the_kernel && !told.failed.is_empty() && told.counts.failed == told.failed.len() {
+    if on_the_kernel && !told.failed.is_empty() {
         println!("\nrepeating what failed");
         let names = told.failed.iter().map(|test| test.name.as_str());
         let again = run_tests(on_the_kernel, chosen, &["--exact"].into_iter().chain(names).collect::<Vec<_>>())?;
-        let is_still_wrong = |test: &FailedTest| again.failed.iter().any(|failed| failed.name == test.name);
-        let (wrong, repeated) = mem::take(&mut told.failed).into_iter().partition::<Vec<_>, _>(is_still_wrong);
-        told.counts.passed += repeated.len();
-        told.counts.failed = wrong.len().max(again.counts.failed);
-        told.counts.repeated = repeated.iter().map(ToString::to_string).collect();
-        told.failed = wrong;
+        told = told.repeated(&again);
     }
     if told.counts.failed == 0 {
         return Ok(Outcome::Passed(told.counts));

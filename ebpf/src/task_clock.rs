@@ -332,7 +332,11 @@ impl TaskClock {
             return 0;
         }
         let Some(elapsed_ns) = self.since_to(now_ns) else {
-            *loss = Some(Loss::ClockInversion);
+            // A CPU that stood still in the middle of a switch ends it later by an older time. If the thread was seeded meanwhile, that
+            // time is before any that is traced.
+            if self.phase != Phase::Unseen as u32 {
+                *loss = Some(Loss::ClockInversion);
+            }
             return 0;
         };
         self.since_ns += elapsed_ns;

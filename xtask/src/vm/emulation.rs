@@ -33,8 +33,7 @@ impl Architecture {
     ///
     /// An AMD processor would need a feature that emulation lacks to show its threads. With an interval timer (PIT), a kernel on a
     /// starved host measures its clock by that and may take it for eight times slower than it is. Signing pointers as a real ARM
-    /// processor does takes most of an emulated one's time; and cores there have one thread each, as most have, since Linux 5.10 is
-    /// not told of more.
+    /// processor does takes most of an emulated one's time; and cores there have one thread each, as most have.
     pub(super) fn hardware(self) -> Vec<String> {
         let (machine, cores) = match self {
             Self::X86_64 => {
@@ -46,8 +45,9 @@ impl Architecture {
         [machine, NODES, &topology].iter().flat_map(|part| part.split_whitespace()).map(ToOwned::to_owned).collect()
     }
 
-    /// Whether two of the emulated CPUs are threads of one core.
-    pub(super) fn has_siblings(self) -> bool {
+    /// Whether the kernel is told of threads of one core, and of a cache for each socket. An ARM kernel is told of one cache for all, or
+    /// of none.
+    pub(super) fn tells_of_caches(self) -> bool {
         self == Self::X86_64
     }
 

@@ -152,17 +152,18 @@ fn placed(architecture: Architecture) -> Vec<Step> {
     };
     let fifo = "exec chrt --fifo 10 schedscope-workloads ping-pong --switches 1000 --normal-policy";
     let round_robin = "exec chrt --rr 10 schedscope-workloads yield-loop --count 1000 --threads 3";
-    let siblings = architecture.has_siblings().then(|| between("migrate: siblings", "0,1", "smt"));
-    let others = [
-        between("migrate: cores", "0,2", "llc"),
-        between("migrate: sockets", "0,4", "remote"),
+    let mut steps = vec![between("migrate: cores", "0,2", "llc")];
+    if architecture.tells_of_caches() {
+        steps.extend([between("migrate: siblings", "0,1", "smt"), between("migrate: sockets", "0,4", "remote")]);
+    }
+    steps.extend([
         traced("SCHED_FIFO ping-pong", Expect::Exact, fifo),
         traced("SCHED_RR yield-loop", Expect::Exact, round_robin),
         // More threads than CPUs, and some confined to the CPU that goes away.
         hotplug("CPU hotplug", "", 16),
         hotplug("CPU hotplug: confined", "taskset -c 5", 2),
-    ];
-    siblings.into_iter().chain(others).collect()
+    ]);
+    steps
 }
 
 /// Process ids above the highest possible when tracing began.

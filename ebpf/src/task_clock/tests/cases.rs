@@ -147,3 +147,13 @@ fn a_raw_phase_is_known_or_none() {
     assert_eq!(Phase::from_raw(Phase::Dead as u32 + 1), None);
     assert_eq!(Phase::from_raw(u32::MAX), None);
 }
+
+#[test]
+fn what_began_before_a_thread_was_seeded_is_no_contradiction() {
+    let (before_ns, since_ns) = (2_000_000, 2_000_001 + INVERSION_NS);
+    for (phase, loss) in [(Phase::Unseen, None), (Phase::Runnable, Some(Loss::ClockInversion))] {
+        let mut clock = TaskClock::starting(phase, since_ns);
+        let closed = clock.switch_in(before_ns, 3, None);
+        assert_eq!((closed.loss, closed.total_ns(), clock.since_ns), (loss, 0, since_ns), "{phase:?}");
+    }
+}

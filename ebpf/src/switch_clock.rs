@@ -16,18 +16,15 @@ pub struct SwitchClock {
     measured_at_ns: u64,
     /// A growth that waits for another measurement to confirm it; 0 for none.
     suspect_ns: u64,
-    /// The run queue's clock when that growth was seen, or at the last measurement before the first offset holds.
+    /// The run queue's clock when that growth was seen, or at the very first measurement.
     suspect_at_ns: u64,
 }
 
 /// How long an offset holds: at 500 ppm it is then wrong by 0.5 us.
 const HOLDS_NS: u64 = 1_000_000;
-/// A larger growth is no correction that came late: a CPU stood still, or a clock was set.
+/// A growth that corrections cannot explain is believed if the next measurement is within this of it: then a clock was set.
 const JUMP_NS: u64 = 1_000_000;
-/// Measurements this close to each other were not both made after a stall: a (virtual) CPU is kept waiting for whole slices of its host's
-/// time, and no two are as long as each other.
-const AGREES_NS: u64 = 100_000;
-/// By how much an offset may be wrong until it is measured again.
+/// By how much the first offset of a CPU may be wrong until it is measured again: a longer stall shows as a jump.
 pub const OFFSET_ERROR_NS: u64 = JUMP_NS;
 /// By how much corrections may move the offset between any two measurements, however close.
 const DRIFT_NS: u64 = 500;
@@ -51,8 +48,8 @@ impl SwitchClock {
     /// `CLOCK_MONOTONIC` is read some time after the scheduler's clock, much later if the (virtual) CPU stood still in between. So every
     /// measured offset is too large, and the smallest is the best. One that is too large puts the switches of the next
     /// millisecond into the future, where what other CPUs see of the same thread contradicts them. Therefore it takes two
-    /// measurements to begin with an offset or to enlarge it, of which the smaller counts; they must agree unless the offset grows no
-    /// faster than corrections can make it. The scheduler does not read its clock at every switch, and the same reading twice tells
+    /// measurements in a row to begin with an offset or to enlarge it, of which the smaller counts, and an offset may grow only as
+    /// fast as corrections can make it. The scheduler does not read its clock at every switch, and the same reading twice tells
     /// nothing new; another one was taken after the earlier measurement, since both are made under the run queue's lock.
     #[inline(always)]
     pub fn measure(&mut self, rq_clock_ns: u64, monotonic_ns: u64) -> u64 {
@@ -63,10 +60,11 @@ impl SwitchClock {
             if is_first || change_ns < 0 {
                 self.offset_ns = measured_ns;
             }
-            if !is_first && rq_clock_ns != self.suspect_at_ns && change_ns.unsigned_abs() <= AGREES_NS {
+            if is_first {
+                self.suspect_at_ns = rq_clock_ns;
+            } else if rq_clock_ns != self.suspect_at_ns {
                 self.measured_at_ns = rq_clock_ns;
             }
-            self.suspect_at_ns = rq_clock_ns;
             return monotonic_ns;
         }
         if change_ns < 0 {
@@ -81,7 +79,7 @@ impl SwitchClock {
                 self.offset_ns = measured_ns;
             } else if smaller_ns != 0 && smaller_ns <= JUMP_NS {
                 self.offset_ns = self.offset_ns.wrapping_add(smaller_ns.min(most_ns));
-            } else if smaller_ns != 0 && grown_ns.abs_diff(self.suspect_ns) <= AGREES_NS {
+            } else if smaller_ns != 0 && grown_ns.abs_diff(self.suspect_ns) <= JUMP_NS {
                 self.offset_ns = self.offset_ns.wrapping_add(smaller_ns);
             } else {
                 // Not believed yet. The offset keeps its age, so the next switch measures again.

@@ -18,6 +18,8 @@ pub(crate) struct RustTests {
     /// The last result, behind `test result: `.
     pub(crate) result: Option<String>,
     pub(crate) failed: Vec<FailedTest>,
+    /// Programs of tests that have not come to a result, as one that is killed does not.
+    pub(crate) unfinished: usize,
     self_skips: usize,
     /// Whether names of tests that failed follow. Their output comes under the same heading, before them.
     lists_failures: bool,
@@ -69,6 +71,8 @@ impl RustTests {
         if let Some(reason) = line.strip_prefix(SKIPPED) {
             self.self_skips += 1;
             self.counts.skipped.push(reason.to_owned());
+        } else if line.starts_with("running ") && (line.ends_with(" tests") || line.ends_with(" test")) {
+            self.unfinished += 1;
         } else if matches!(line, "failures:" | "successes:") {
             self.lists_failures = line == "failures:";
         } else if line.starts_with("---- ") {
@@ -96,6 +100,7 @@ impl RustTests {
 
     fn finish(&mut self, result: &str) {
         self.result = Some(result.to_owned());
+        self.unfinished = self.unfinished.saturating_sub(1);
         self.lists_failures = false;
         let counts = &mut self.counts;
         for part in result.split(['.', ';']).map(str::trim) {
@@ -119,8 +124,10 @@ mod tests {
     fn results_are_added_up_and_self_skips_taken_off() {
         let mut told = RustTests::default();
         for line in [
+            "running 1 test",
             "running 3 tests",
             "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.01s",
+            "running 6 tests",
             "skipped: one CPU",
             "skipped: no perf",
             "test a::works ... ok",
@@ -151,6 +158,7 @@ mod tests {
         }
         let skipped = vec!["one CPU".into(), "no perf".into()];
         assert_eq!(told.counts, Counts { passed: 5, failed: 2, skipped, ..Counts::default() });
+        assert_eq!(told.unfinished, 1, "the first was killed");
         let failed: Vec<String> = told.failed.iter().map(ToString::to_string).collect();
         assert_eq!(failed, ["a::breaks: assertion `left == right` failed: two; left: 1; right: 2"]);
     }

@@ -22,27 +22,26 @@ proptest! {
         }
     }
 
-    /// Stalls between the two readings, however long, and any number in a row as long as no two are alike: no time lies in the future.
+    /// Stalls between the two readings, never two in a row: no time lies in the future, however long they are.
     #[test]
     fn a_cpu_that_stands_still_does_not_move_later_switches(
-        steps in prop::collection::vec((1_u64..3_000_000, 300_u64..2_000, prop::option::weighted(0.4, 2_000_u64..80_000_000)), 1..200),
+        steps in prop::collection::vec((1_u64..3_000_000, 300_u64..2_000, prop::option::weighted(0.3, 2_000_u64..80_000_000)), 1..200),
     ) {
         let mut clock = SwitchClock::default();
-        let (mut rq_ns, mut last_ns) = (1_000_000_000_u64, 0);
+        let (mut rq_ns, mut has_stalled) = (1_000_000_000_u64, false);
         for (step, late, stall) in steps {
             rq_ns += step;
             let true_ns = rq_ns + 5_000_000_000;
-            let stall_ns = stall.filter(|stall: &u64| stall.abs_diff(last_ns) > AGREES_NS + 2_000).unwrap_or(0);
+            let stall = stall.filter(|_| !has_stalled).unwrap_or(0);
             if let Some(now_ns) = clock.convert(rq_ns) {
-                // What corrections could have been, of each stall in a row.
-                prop_assert!((true_ns..=true_ns + AGREES_NS).contains(&now_ns), "{} ns late", now_ns - true_ns);
+                prop_assert!((true_ns..=true_ns + 2_000).contains(&now_ns), "{} ns late", now_ns - true_ns);
             } else {
-                let read_ns = true_ns + late + stall_ns;
+                let read_ns = true_ns + late + stall;
                 prop_assert!((true_ns..=read_ns).contains(&clock.measure(rq_ns, read_ns)));
-                last_ns = stall_ns;
+                has_stalled = stall != 0;
             }
             // The CPU goes on after the stall.
-            rq_ns += stall_ns;
+            rq_ns += stall;
         }
     }
 }
@@ -58,19 +57,6 @@ fn an_offset_holds_for_a_millisecond() {
     assert_eq!(clock.convert(2_000), Some(6_000));
     assert_eq!(clock.convert(1_100 + HOLDS_NS), Some(5_100 + HOLDS_NS));
     assert_eq!(clock.convert(1_100 + HOLDS_NS + 1), None);
-}
-
-#[test]
-fn it_begins_with_two_measurements_that_agree() {
-    let mut clock = SwitchClock::default();
-    // Stalls of 3, 5 and 4 ms, then none.
-    for (rq_ns, late_ns) in [(1_000, 3_000_000), (2_000, 5_000_000), (3_000, 4_000_000), (4_000, 0)] {
-        assert_eq!(clock.measure(rq_ns, rq_ns + late_ns), rq_ns + late_ns);
-        assert_eq!(clock.convert(rq_ns + 1), None, "at {rq_ns}");
-    }
-    // The smaller one counts, whichever it is.
-    clock.measure(5_000, 5_000 + AGREES_NS);
-    assert_eq!(clock.convert(5_001), Some(5_001));
 }
 
 #[test]
@@ -141,10 +127,10 @@ fn a_jump_is_believed_if_the_next_measurement_says_the_same() {
     let at = |rq_ns: u64, offset: u64| (rq_ns, rq_ns + offset);
     for (second, believed) in [
         (jumped, Some(jumped)),
-        (jumped + AGREES_NS, Some(jumped)),
-        (jumped - AGREES_NS, Some(jumped - AGREES_NS)),
-        (jumped + AGREES_NS + 1, None),
-        (jumped - AGREES_NS - 1, None),
+        (jumped + JUMP_NS, Some(jumped)),
+        (jumped - JUMP_NS, Some(jumped - JUMP_NS)),
+        (jumped + JUMP_NS + 1, None),
+        (jumped - JUMP_NS - 1, None),
     ] {
         let mut clock = measured();
         let (rq_ns, monotonic_ns) = at(10_000, jumped);

@@ -36,7 +36,7 @@ pub(super) fn cargo_test(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) 
     Ok(Outcome::Failed { counts: told.counts, reason: format!("failed: {}", failed.join("; ")) })
 }
 
-/// Counts what `cargo test` prints. An error if it did not come to the tests, or said less than what its exit code does.
+/// Counts what `cargo test` prints. An error if it did not come to the tests, or if a program of tests did not come to its end.
 fn run_tests(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) -> Result<RustTests> {
     let mut command = cargo();
     command.arg("test").args(chosen).args(["--locked", "--no-fail-fast", "--", "--show-output"]).env_remove(PRIVILEGED);
@@ -53,6 +53,7 @@ fn run_tests(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) -> Result<Ru
     // Tests without the variable are counted by the check that sets it.
     told.counts.skipped.retain(|reason| !reason.contains(PRIVILEGED));
     ensure!(status.success() || told.counts.failed > 0, "the tests did not run: {status}");
+    ensure!(told.unfinished == 0, "{} of the programs of tests did not come to an end: {status}", told.unfinished);
     Ok(told)
 }
 

@@ -53,7 +53,7 @@ impl Matrix {
         let programs = Programs::build(architecture)?;
         let steps = plan(&programs.tests);
         ensure!(!steps.is_empty(), "no step has such a name");
-        let initramfs = dir.join("initramfs.cpio");
+        let initramfs = dir.join(format!("{}.cpio", architecture.suffixed("initramfs")));
         let budget = Budget::read()?;
         Ok(Self { architecture, dir, programs, initramfs, steps, budget, sets_budget, results: Vec::new(), findings: Vec::new() })
     }

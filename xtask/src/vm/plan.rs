@@ -195,5 +195,6 @@ fn traced(name: &str, expect: Expect, script: &str) -> Step {
 
 fn step(name: &str, expect: Expect, command: &[&str]) -> Step {
     let command = command.iter().map(ToString::to_string).collect();
-    Step { name: name.to_owned(), expect, command, timeout_seconds: 120 }
+    // Seconds on a host, a minute or two on an emulated ARM processor beside other work.
+    Step { name: name.to_owned(), expect, command, timeout_seconds: 300 }
 }

@@ -11,6 +11,8 @@ use crate::promql::{chosen, max, mean, rate, sum, top_ten};
 pub(super) const UID: &str = "schedscope-core-map";
 /// One core of one host.
 const CORE: &str = "instance, cpu";
+/// Of more cores, each a row and a series, a browser draws nothing that anyone could read.
+const MOST_CORES: u32 = 512;
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -35,6 +37,14 @@ fn sortable_cpu(series: &str) -> String {
 /// The label `cpu` with the host before it, since core 0 of two hosts is not the same core.
 fn host_in_cpu(series: &str) -> String {
     format!(r#"label_join({}, "cpu", " CPU ", "instance", "cpu")"#, sortable_cpu(series))
+}
+
+/// A panel with a row for each core of the chosen hosts, unless these have too many.
+fn by_core(panel: Panel, query: &str, legend: &'static str) -> Panel {
+    let few = format!("({query}) and on () ({} <= {MOST_CORES})", cpus(""));
+    panel
+        .query(host_in_cpu(&few), legend)
+        .where_empty(format!("No data, or more than {MOST_CORES} CPUs: choose fewer hosts above (Instance)."))
 }
 
 fn glance() -> Vec<Panel> {
@@ -70,26 +80,23 @@ fn core_map() -> Vec<Panel> {
     let nobody = format!(r#"label_replace(0 * {}, "workload", "{NOBODY}", "", "")"#, mean(CORE, rate(&catalog::CPU_IDLE)));
     let owner = format!("topk by ({CORE}) (1, {used} > 0.05) or on ({CORE}) {nobody}");
     vec![
-        owners("Who had each core most", "cpu", "workload")
+        by_core(owners("Who had each core most", "cpu", "workload"), &owner, "")
             .read(
                 "One row per core. The colour is the chosen workload that used the core most in the interval before each point, if \
                  it used more than 5 % of it; where nothing is drawn, none did. Colours follow names, and two names can share one.",
             )
             .look_next(
                 "One colour jumping between rows: a single runner that is migrated. One colour on all rows: work that spreads.",
-            )
-            .query(host_in_cpu(&owner), ""),
-        share_heatmap("How busy each core is")
+            ),
+        by_core(share_heatmap("How busy each core is"), &busy(CORE), "{{cpu}}")
             .read("One row per core; the colour is the share of the interval in which the core had something to run.")
-            .look_next("One bright row: work that does not spread. All bright: see who waits, on the scheduler latency dashboard.")
-            .query(host_in_cpu(&busy(CORE)), "{{cpu}}"),
-        share_matrix("Workload by core", "workload", "Workload", "cpu")
+            .look_next("One bright row: work that does not spread. All bright: see who waits, on the scheduler latency dashboard."),
+        by_core(share_matrix("Workload by core", "workload", "Workload", "cpu"), &format!("{used} > 0"), "")
             .read(
                 "Share of each core that each workload used in the last interval. Equal cells: it uses every core alike. One full \
                  cell: it is serial, or pinned there.",
             )
-            .look_next("Many small cells that add up to 1: a single runner that wanders; compare with effective CPUs.")
-            .query(host_in_cpu(&format!("{used} > 0")), ""),
+            .look_next("Many small cells that add up to 1: a single runner that wanders; compare with effective CPUs."),
     ]
 }
 
@@ -113,10 +120,9 @@ fn parallelism() -> Vec<Panel> {
 fn detail() -> Vec<Panel> {
     let topology = max("instance, cpu, core, llc, node", chosen(&catalog::CPU_TOPOLOGY));
     vec![
-        lines("Context switches of each core", Unit::PerSecond)
+        by_core(lines("Context switches of each core", Unit::PerSecond), &sum(CORE, rate(&catalog::CPU_SWITCHES)), "{{cpu}}")
             .read("Switches per second, counting every task and the idle task.")
-            .look_next("One core far above the rest: an interrupt or timer wakes its tasks; see who had the core most.")
-            .query(host_in_cpu(&sum(CORE, rate(&catalog::CPU_SWITCHES))), "{{cpu}}"),
+            .look_next("One core far above the rest: an interrupt or timer wakes its tasks; see who had the core most."),
         stacked("Context switches by what ran before", Unit::PerSecond)
             .read("from_idle: the core woke up for work. from_task: another task took over, or the core went idle.")
             .look_next("Mostly from_idle: cores sleep between short bursts, and waking them adds to wake-up latency.")

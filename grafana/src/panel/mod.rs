@@ -127,6 +127,12 @@ impl Panel {
         self
     }
 
+    /// Says this where nothing is to be drawn.
+    pub(crate) fn where_empty(mut self, text: String) -> Panel {
+        self.defaults["noValue"] = text.into();
+        self
+    }
+
     /// Sets the size in columns of 24 and rows of 30 pixels.
     pub(crate) fn sized(self, width: u32, height: u32) -> Panel {
         Panel { width, height, ..self }

@@ -11,6 +11,7 @@
 //! | [`cores`] | where the cores went: used, or lost to one cause |
 //! | [`what_if`] | what the same work would take without one thing in its way |
 //! | [`patterns`] | what threads do to each other that no sum tells |
+//! | `runtimes` | threads that a runtime has for itself |
 //! | `thresholds` | every number that a verdict turns on |
 //! | [`live`] | each workload of the daemon's, window by window, and what it has lost so far |
 
@@ -20,6 +21,7 @@ pub(crate) mod limit;
 pub(crate) mod live;
 pub(crate) mod model;
 pub(crate) mod patterns;
+mod runtimes;
 mod thresholds;
 pub(crate) mod what_if;
 pub(crate) mod window;

@@ -3,9 +3,10 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
+use super::runtimes;
 use super::thresholds::{
-    ACTIVE_SWITCHES_PER_SECOND, GIL_BOUND, GIL_CLEAR, GIL_NOTABLE, IDLE_DEMAND, IDLE_RUNNING, ONE_AFTER_ANOTHER, ONE_AT_A_TIME,
-    TURNS_AT_LOCKS, TURNS_DEMAND, TURNS_DEMAND_OF_TWO, WAITS_MOSTLY,
+    ACTIVE_SWITCHES_PER_SECOND, GIL_BOUND, GIL_CLEAR, GIL_NOTABLE, IDLE_DEMAND, IDLE_RUNNING, NOTABLE_WAIT, ONE_AFTER_ANOTHER,
+    ONE_AT_A_TIME, TURNS_AT_LOCKS, TURNS_DEMAND, TURNS_DEMAND_OF_TWO, WAITS_MOSTLY,
 };
 use super::window::{Window, share};
 use super::workers::{Process, Workers};
@@ -45,7 +46,7 @@ values! {
 }
 
 /// What speaks for a model, beside the figures of the diagnosis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Evidence {
     /// Hardly two workers were alive at a time.
     OneAfterAnother,
@@ -58,6 +59,8 @@ pub(crate) enum Evidence {
     ManyGils,
     /// Python threads run at the same time.
     GilReleased,
+    /// This share of the on-CPU time is a garbage collector's.
+    Collecting(f64),
     /// No more than one thread runs at a time, and the others wait for locks.
     TakingTurns,
     /// So many of the processes run an event loop.
@@ -72,6 +75,10 @@ pub(crate) enum Evidence {
 pub(super) fn of(window: &Window, workers: &Workers, figures: &Figures) -> (ModelName, f64, Vec<Evidence>) {
     let mut evidence = Vec::new();
     let (model, mut confidence) = decide(window, workers, figures, &mut evidence);
+    let collecting = runtimes::collecting(window);
+    if collecting >= NOTABLE_WAIT {
+        evidence.push(Evidence::Collecting(collecting));
+    }
     if window.is_incomplete {
         evidence.push(Evidence::Incomplete);
         confidence *= 0.8;

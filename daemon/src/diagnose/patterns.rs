@@ -3,6 +3,7 @@
 use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
+use super::runtimes::{self, Service};
 use super::thresholds::{
     ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS,
     MOSTLY, NOTABLE_WAIT, OFTEN, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS, TINY_LOOK,
@@ -148,6 +149,7 @@ impl BlockedLoop {
     }
 
     fn of_thread(worker: &Ledger, window: &Window) -> Option<BlockedLoop> {
+        let polls = |other: &Ledger| share(other.times.blocked(Reason::Poll), window.wall_ns) >= MOSTLY;
         let elsewhere = worker.times.blocked_by_reason().filter(|(reason, _)| !matches!(reason, Reason::Poll | Reason::Gil));
         let (mut outside_ns, mut most) = (0, (Reason::Unknown, 0));
         for (reason, ns) in elsewhere {
@@ -155,7 +157,10 @@ impl BlockedLoop {
             most = if ns > most.1 { (reason, ns) } else { most };
         }
         let share = share(outside_ns, window.wall_ns);
-        let has_loop = worker.has_loop || worker.epoll_waits >= LOOP_WAITS;
+        // Where another thread waits in a poll, the process's loop is that one's.
+        let has_loop_elsewhere =
+            window.ledgers.iter().filter(|other| other.tgid == worker.tgid && other.tid != worker.tid).any(polls);
+        let has_loop = worker.has_loop && !has_loop_elsewhere || worker.epoll_waits >= LOOP_WAITS;
         let is_often = window.per_second(worker.voluntary) >= LOOP_WAITS as f64;
         (has_loop && is_often && share >= BLOCKED_LOOP).then_some(BlockedLoop { share, reason: most.0 })
     }
@@ -196,8 +201,12 @@ pub(crate) struct Bottleneck {
 impl Bottleneck {
     pub(super) fn of(window: &Window) -> Option<Bottleneck> {
         let most_ns = window.ledgers.iter().map(Ledger::wanted_ns).max().unwrap_or(0);
-        let waits_often = |ledger: &Ledger| {
-            let counts = ledger.is_main || share(ledger.wanted_ns(), most_ns) >= WORKER_SHARE;
+        // Who does little because it is stopped all the time is waiting, too; but for what a runtime has threads for besides.
+        let stops_all = |top: &Ledger| runtimes::service(&top.comm) == Some(Service::StopsTheWorld);
+        let waits_often = |ledger: &Ledger, top: &Ledger| {
+            let counts = ledger.is_main
+                || share(ledger.wanted_ns(), most_ns) >= WORKER_SHARE
+                || stops_all(top) && runtimes::service(&ledger.comm).is_none();
             counts && ledger.voluntary >= LOOP_WAITS && ledger.voluntary as f64 >= FEW_WAITS * ledger.times.total_ns() as f64 / 1e9
         };
         let mut alone_ns = vec![0_u64; window.ledgers.len()];
@@ -211,7 +220,9 @@ impl Bottleneck {
             }
             let waits = |(number, times): &&(usize, Times)| {
                 let for_others = [Reason::Futex, Reason::PipeSocket, Reason::Poll].into_iter().map(|reason| times.blocked(reason));
-                number != top && share(for_others.sum(), moment.length_ns) >= MOSTLY && waits_often(&window.ledgers[*number])
+                number != top
+                    && share(for_others.sum(), moment.length_ns) >= MOSTLY
+                    && waits_often(&window.ledgers[*number], &window.ledgers[*top])
             };
             let mut is_waited_for = false;
             for (number, _) in moment.parts.iter().filter(waits) {

@@ -413,6 +413,7 @@ fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
         Evidence::FreeThreaded => "a free-threaded CPython, with its global lock off".to_owned(),
         Evidence::ManyGils => "its interpreters have locks of their own".to_owned(),
         Evidence::GilReleased => "they run at the same time: their work is done with the GIL released".to_owned(),
+        Evidence::Collecting(part) => format!("{} of the CPU time is its garbage collector's", percent(*part)),
         Evidence::TakingTurns => {
             "its threads take turns: no more than one runs at a time, the others wait for locks (futex)".to_owned()
         }

@@ -6,7 +6,7 @@ use crate::capture::history::Moment;
 use crate::capture::snapshot::Tid;
 use crate::diagnose::samples::{on, thread};
 use crate::diagnose::window::Ledger;
-use crate::diagnose::{Hung, Limit, Obstacle, Window, diagnose};
+use crate::diagnose::{Evidence, Hung, Limit, Obstacle, Window, diagnose};
 
 /// What each of the ledgers' threads did in a moment: seconds on a CPU and waiting for one, and what it was blocked for else.
 type Parts<'a> = &'a [([f64; 2], Reason)];
@@ -79,6 +79,30 @@ fn a_thread_that_the_others_wait_for_is_named() {
     // Who sleeps waits for nobody.
     let beside: &[_] = &[(0.5, Reason::Futex), (0.0, Reason::Sleep)];
     assert!(!matches!(diagnose(&in_moments(crew(2, 2), &[beside; 4])).limit, Limit::Bottleneck(_)));
+}
+
+/// A name as the kernel keeps it.
+fn comm(name: &str) -> [u8; 16] {
+    std::array::from_fn(|index| name.as_bytes().get(index).copied().unwrap_or(0))
+}
+
+#[test]
+fn threads_that_a_collector_stops_wait_for_it_however_little_they_do() {
+    let stopped: &[_] = &[(0.0, Reason::Futex), (0.01, Reason::Futex), (0.01, Reason::Futex), (0.48, Reason::Futex)];
+    let limit = |collector: &str| {
+        let mut window = crew(2, 4);
+        for (ledger, name) in window.ledgers.iter_mut().zip(["java", "worker-0", "C2 CompilerThre", collector]) {
+            ledger.comm = comm(name);
+        }
+        // Only the other two are stopped again and again.
+        window.ledgers[0].voluntary = 9;
+        diagnose(&in_moments(window, &[stopped; 4]))
+    };
+    let diagnosis = limit("VM Thread");
+    assert!(diagnosis.evidence.contains(&Evidence::Collecting(0.96)), "{:?}", diagnosis.evidence);
+    let Limit::Bottleneck(bottleneck) = diagnosis.limit else { panic!("not told") };
+    assert_eq!((bottleneck.tid, bottleneck.waiting), (Tid(3), 1));
+    assert!(matches!(limit("worker-1").limit, Limit::TooFewThreads(_)));
 }
 
 #[test]
@@ -224,4 +248,15 @@ fn a_loop_is_blocked_only_if_it_runs_again_and_again() {
         matches!(diagnose(&window).limit, Limit::BlockedLoop(_))
     };
     assert_eq!((is_told(5), is_told(4)), (true, false));
+}
+
+#[test]
+fn a_loop_is_the_thread_s_that_waits_in_its_poll() {
+    let is_told = |other: Reason| {
+        let moment: &[_] = &[(0.01, Reason::Sleep), (0.0, other)];
+        let mut window = in_moments(crew(2, 2), &[moment; 10]);
+        window.ledgers[0].has_loop = true;
+        matches!(diagnose(&window).limit, Limit::BlockedLoop(_))
+    };
+    assert_eq!((is_told(Reason::Futex), is_told(Reason::Poll)), (true, false));
 }

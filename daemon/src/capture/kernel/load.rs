@@ -1,11 +1,14 @@
 //! Loads the object with the running kernel's offsets and the machine's sizes, and attaches each program with a verdict.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::resume_unwind;
+use std::thread::{self, ScopedJoinHandle};
 
 use aya::maps::{Array, HashMap, MapData, MapError, Stack};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
-use aya::programs::{BtfTracePoint, Iter, PerfEvent};
+use aya::programs::{BtfTracePoint, Iter, PerfEvent, Program};
 use aya::{Btf as AyaBtf, Ebpf, EbpfLoader};
 use procfs::process::Process;
 use schedscope_ebpf::abi::{PIDS_PER_ENTRY, SAMPLE_PERIOD_NS, map, program};
@@ -40,6 +43,8 @@ pub struct Sizes {
 /// The object in the kernel.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
+    /// The running kernel's types, which say what its hooks hand over.
+    types: AyaBtf,
     /// Constants of optional fields that this kernel lacks.
     pub(super) absent: Vec<&'static str>,
     /// Provisional workloads; 0 where the programs decide nothing at an exec.
@@ -87,15 +92,20 @@ pub struct ProgramStatus {
 
 /// Loads the object into the kernel and attaches nothing. A constant named in `without` is set as if the kernel lacked the feature.
 pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Result<Loaded, KernelError> {
-    let kernel_btf = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
     let possible = topology.possible();
     let slots = sizes.tasks + 1;
     let thread_cpus = if sizes.thread_by_core { possible.min(params::MAX_THREAD_CPUS) } else { 0 };
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
-    let mut values = constants::of_kernel(&btf::Btf::parse(kernel_btf)?)?;
-    let functions = functions::of_kernel();
+    // Each takes some ten milliseconds, and none needs another.
+    let (values, functions, types, loader) = thread::scope(|scope| {
+        let functions = scope.spawn(functions::of_kernel);
+        let types = scope.spawn(AyaBtf::from_sys_fs);
+        let loader = scope.spawn(EbpfLoader::new);
+        (constants_of_kernel(), joined(functions), joined(types), joined(loader))
+    });
+    let (mut values, types, mut loader) = (values?, types?, loader);
     values.push((params::HAS_KERNEL_CODE, u32::from(functions.is_ok())));
     for (name, value) in &mut values {
         if [params::HAS_TASK_PT_REGS, params::HAS_KERNEL_CODE].contains(name) && without.contains(name) {
@@ -115,7 +125,6 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         (params::HAS_WAIT_ACCOUNTS, u32::from(sizes.wait_accounts)),
     ]);
 
-    let mut loader = EbpfLoader::new();
     loader
         .override_global(params::SYSCALL_CLASS, classes.as_slice(), true)
         .map_max_entries(map::SLOT_OF_PID, pid_entries())
@@ -146,7 +155,17 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     for index in (0..provisional).rev() {
         free.push(index, 0)?;
     }
-    Ok(Loaded { ebpf, absent, provisional })
+    Ok(Loaded { ebpf, types, absent, provisional })
+}
+
+fn constants_of_kernel() -> Result<constants::Constants, KernelError> {
+    let types = std::fs::read("/sys/kernel/btf/vmlinux").map_err(KernelError::NoBtf)?;
+    Ok(constants::of_kernel(&btf::Btf::parse(types)?)?)
+}
+
+/// What a thread came to; panics if it has.
+fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The number of the cgroup hierarchy in which systemd of cgroup v1 keeps units; 0 if there is none.
@@ -196,13 +215,25 @@ pub(super) fn attach(
     sizes: Sizes,
     topology: &Topology,
 ) -> Result<Vec<ProgramStatus>, KernelError> {
-    let Loaded { ebpf, absent, .. } = loaded;
-    let kernel = AyaBtf::from_sys_fs()?;
+    let Loaded { ebpf, types, absent, .. } = loaded;
+    let is_queueing_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
+    let optional = [
+        (program::SCHED_WAKEUP, sizes.wait_accounts && is_queueing_told),
+        (program::SAMPLE_CPU, sizes.samples),
+        (program::SEED_TASKS, true),
+    ];
+    let optional = optional.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name);
+    let wanted: Vec<&str> = program::HOOKS.into_iter().chain(optional).filter(|name| !without.contains(name)).collect();
+    let mut loads = load_programs(ebpf, &wanted, types);
+    let mut loaded = |name| match loads.remove(name) {
+        Some(loaded) => loaded,
+        None if without.contains(&name) => Err(KernelError::LeftOut),
+        None => Err(KernelError::ObjectLacks(name)),
+    };
     let mut statuses = Vec::new();
-    let left_out = |name| if without.contains(&name) { Err(KernelError::LeftOut) } else { Ok(()) };
     // `sched_switch` comes last: it sees threads at once, and by then the rest must be in place.
     for name in program::HOOKS.into_iter().rev() {
-        match left_out(name).and_then(|()| attach_hook(ebpf, name, &kernel)) {
+        match loaded(name).and_then(|()| attach_hook(ebpf, name)) {
             Err(error) if name == program::SCHED_SWITCH => {
                 return Err(KernelError::Attach { hook: name, why: on_one_line(error) });
             }
@@ -211,27 +242,41 @@ pub(super) fn attach(
     }
     statuses.reverse();
     if sizes.wait_accounts {
-        let is_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
-        let told = if is_told { Ok(()) } else { Err(KernelError::QueueingUntold) };
-        statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(ebpf, program::SCHED_WAKEUP, &kernel))));
+        let told = if is_queueing_told { loaded(program::SCHED_WAKEUP) } else { Err(KernelError::QueueingUntold) };
+        statuses.push(status(program::SCHED_WAKEUP, told.and_then(|()| attach_hook(ebpf, program::SCHED_WAKEUP))));
     }
     if sizes.samples {
-        statuses.push(status(
-            program::SAMPLE_CPU,
-            left_out(program::SAMPLE_CPU).and_then(|()| attach_samples(ebpf, topology.online())),
-        ));
+        let attached = loaded(program::SAMPLE_CPU).and_then(|()| attach_samples(ebpf, topology.online()));
+        statuses.push(status(program::SAMPLE_CPU, attached));
     }
-    let seeded = left_out(program::SEED_TASKS)
-        .and_then(|()| program_mut::<Iter>(ebpf, program::SEED_TASKS))
-        .and_then(|seed| Ok(seed.load("task", &kernel)?))
-        .and_then(|()| verified(program_mut::<Iter>(ebpf, program::SEED_TASKS)?.info()));
-    statuses.push(status(program::SEED_TASKS, seeded));
+    let listing = loaded(program::SEED_TASKS).and_then(|()| verified(program_mut::<Iter>(ebpf, program::SEED_TASKS)?.info()));
+    statuses.push(status(program::SEED_TASKS, listing));
     Ok(statuses)
 }
 
-fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<Option<u32>, KernelError> {
+/// Loads programs beside each other: the kernel verifies each by itself, and `sched_switch` takes as long as all the others.
+fn load_programs(ebpf: &mut Ebpf, wanted: &[&str], types: &AyaBtf) -> BTreeMap<String, Result<(), KernelError>> {
+    let programs = ebpf.programs_mut().filter(|(name, _)| wanted.contains(name));
+    thread::scope(|scope| {
+        let loading: Vec<_> =
+            programs.map(|(name, program)| (name.to_owned(), scope.spawn(move || load_program(name, program, types)))).collect();
+        loading.into_iter().map(|(name, load)| (name, joined(load))).collect()
+    })
+}
+
+fn load_program(name: &str, program: &mut Program, types: &AyaBtf) -> Result<(), KernelError> {
+    match program {
+        Program::BtfTracePoint(hook) => hook.load(name, types)?,
+        Program::Iter(listing) => listing.load("task", types)?,
+        Program::PerfEvent(samples) => samples.load()?,
+        _ => return Err(KernelError::LeftOut),
+    }
+    Ok(())
+}
+
+/// Attaches a program that is loaded.
+fn attach_hook(ebpf: &mut Ebpf, name: &'static str) -> Result<Option<u32>, KernelError> {
     let hook: &mut BtfTracePoint = program_mut(ebpf, name)?;
-    hook.load(name, kernel)?;
     hook.attach()?;
     verified(hook.info())
 }
@@ -239,7 +284,6 @@ fn attach_hook(ebpf: &mut Ebpf, name: &'static str, kernel: &AyaBtf) -> Result<O
 /// Attaches the sampling to the clock of each CPU.
 fn attach_samples(ebpf: &mut Ebpf, cpus: &[u32]) -> Result<Option<u32>, KernelError> {
     let samples: &mut PerfEvent = program_mut(ebpf, program::SAMPLE_CPU)?;
-    samples.load()?;
     for &cpu in cpus {
         let clock = PerfEventConfig::Software(SoftwareEvent::CpuClock);
         samples.attach(clock, PerfEventScope::AllProcessesOneCpu { cpu }, SamplePolicy::Period(SAMPLE_PERIOD_NS), false)?;
@@ -322,7 +366,7 @@ pub(super) fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a 
 
 fn program_mut<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, KernelError>
 where
-    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = aya::programs::ProgramError>,
+    &'a mut P: TryFrom<&'a mut Program, Error = aya::programs::ProgramError>,
 {
     Ok(ebpf.program_mut(name).ok_or(KernelError::ObjectLacks(name))?.try_into()?)
 }

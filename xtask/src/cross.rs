@@ -4,6 +4,7 @@
 //! one (`rustup target add aarch64-unknown-linux-gnu`); where none can be had, Debian's compiler is fetched with its own, and runs by
 //! its own loader, so that nothing is installed.
 
+use std::env;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,9 @@ impl Compiler {
                 "no {program}: install it (`apt-get install --no-install-recommends gcc-aarch64-linux-gnu libc6-dev-arm64-cross`)"
             );
         }
-        if has_standard_library(&mut Command::new("rustc"))? {
+        // As Cargo chooses it.
+        let own = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        if has_standard_library(&mut Command::new(own))? {
             return Ok(Self { rustc: None });
         }
         let dir = target_dir().join("cross");

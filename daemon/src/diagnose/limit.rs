@@ -16,7 +16,7 @@ use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
 use super::workers::Workers;
 use crate::capture::allowance::Quota;
-use crate::capture::snapshot::Times;
+use crate::capture::snapshot::{Tid, Times, harmless_comm};
 
 /// What keeps the program from being done sooner.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,8 @@ pub(crate) enum Limit {
 pub(crate) struct Group {
     /// How many; `None` for all.
     pub(crate) size: Option<u64>,
+    /// Name and id, if it is one of several.
+    pub(crate) one: Option<(String, Tid)>,
     pub(crate) mean_alive: f64,
     pub(crate) mean_runnable: f64,
     pub(crate) mean_blocked: f64,
@@ -299,6 +301,10 @@ impl Group {
         let size = busiest.len() as u64;
         Group {
             size: (size < window.threads).then_some(size),
+            one: match busiest[..] {
+                [one] if window.threads > 1 => Some((harmless_comm(&one.comm), one.tid)),
+                _ => None,
+            },
             share_of_work: share(times.on_cpu_ns, window.times.on_cpu_ns),
             spinning: share(busiest.iter().map(|worker| worker.spinning_ns).sum(), times.total_ns()).min(1.0),
             ..Group::new(window, &times)
@@ -322,6 +328,7 @@ impl Group {
         reasons.sort_by(|a, b| b.1.total_cmp(&a.1));
         Group {
             size: None,
+            one: None,
             mean_alive: window.mean(times.total_ns()),
             mean_runnable: window.mean(times.runnable_ns()),
             mean_blocked: window.mean(times.blocked_total_ns()),

@@ -8,7 +8,7 @@ use schedscope_ebpf::blocked::Reason;
 use super::window::{Ledger, Window};
 use crate::capture::allowance::{self, Quota};
 use crate::capture::interpreters::Python::{FreeThreaded, ManyGils, OneGil, Unresolved};
-use crate::capture::snapshot::{Tgid, Times};
+use crate::capture::snapshot::{Tgid, Tid, Times};
 
 /// Length of most windows in seconds.
 pub(crate) const WALL: f64 = 10.0;
@@ -81,15 +81,15 @@ fn some_quota(cpus: f64, throttled_periods: u64) -> Quota {
     Quota { file: "/sys/fs/cgroup/it/cpu.max".into(), limit, usage }
 }
 
-fn described_thread(text: &str, own_process: u32) -> Ledger {
-    let mut ledger = thread([0.0; 2], &[]);
+fn described_thread(text: &str, tid: u32) -> Ledger {
+    let mut ledger = Ledger { tid: Tid(tid), ..thread([0.0; 2], &[]) };
     let mut words = text.split(' ');
     while let Some(word) = words.next() {
         match word.split_once('=').unwrap_or((word, "")) {
             ("main", _) => ledger.is_main = true,
             // Seen to where it is known which one went before.
             ("next", _) => {}
-            ("process", _) => (ledger.tgid, ledger.is_main) = (Tgid(own_process), true),
+            ("process", _) => (ledger.tgid, ledger.is_main) = (Tgid(tid), true),
             ("of", pid) => ledger.tgid = Tgid(number(pid)),
             ("ended", _) => ledger.has_ended = true,
             ("python", _) => ledger.python = Some(OneGil),
@@ -101,6 +101,7 @@ fn described_thread(text: &str, own_process: u32) -> Ledger {
             ("yields", count) => ledger.yielded = number(count),
             ("spins", seconds) => ledger.spinning_ns = ns(number(seconds)),
             ("loop", _) => ledger.has_loop = true,
+            ("called", name) => ledger.comm[..name.len()].copy_from_slice(name.as_bytes()),
             ("from", seconds) => ledger.begin_ns = ns(number(seconds)),
             ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
             ("wait", _) => ledger.times.preempt_wait_ns = ns(number(words.next().unwrap())),

@@ -325,7 +325,11 @@ fn too_few(group: &Group, figures: &Figures) -> String {
         (_, Some((reason, part))) if figures.threads == 1 => {
             format!("{} of its time it {}, and a single thread cannot use more than one", percent(part), verb(reason, ONE))
         }
-        (Some(1), _) => format!("one thread does {} of the work", percent(group.share_of_work)),
+        (Some(1), _) => {
+            let named = group.one.as_ref().filter(|(comm, _)| !comm.is_empty());
+            let named = named.map_or_else(String::new, |(comm, tid)| format!(" ({comm}, {})", tid.0));
+            format!("one thread{named} does {} of the work", percent(group.share_of_work))
+        }
         (Some(size), _) => format!("of the {} busiest threads {}", grouped(size), alive(group)),
         (None, _) => format!("on average {}", alive(group)),
     }

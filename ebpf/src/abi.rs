@@ -240,8 +240,10 @@ pub struct TaskRecord {
     /// Of these, waits for another thread to take the lock, which it had handed over because that thread asked. If that thread takes it
     /// at once, there is no such wait.
     pub gil_handoffs: u64,
-    /// Switch interval of its last wait for the lock; 0 if unknown.
-    pub gil_interval_ns: u64,
+    /// Switch interval of its last wait for the lock, in microseconds; 0 if unknown.
+    pub gil_interval_us: u32,
+    /// Times it blocked on another futex than a GIL's with a time limit; starts again after 2^32.
+    pub timed_waits: u32,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
     /// Samples that found it on a CPU and waiting for a lock inside the kernel: [`program::SAMPLE_CPU`].

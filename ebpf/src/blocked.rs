@@ -13,14 +13,15 @@ pub mod class {
     pub const REASON: u8 = 0x0f;
     /// Uses or changes the address space, and locks it for that.
     pub const MEMORY: u8 = 0x10;
-    /// epoll, which event loops wait in: counted separately.
-    pub const EPOLL: u8 = 0x20;
+    /// Counted separately: of [`super::Reason::Poll`] epoll, which event loops wait in; of [`super::Reason::Futex`] waits with a time
+    /// limit, whose address is the fourth argument.
+    pub const COUNTED: u8 = 0x20;
     /// Waits for files unless its first argument, their number, is 0: then it is a timed sleep.
     pub const FILES_0: u8 = 0x40;
     /// The same with the second argument.
     pub const FILES_1: u8 = 0x80;
     /// Any of those that ask for a look at the arguments.
-    pub const ARGUMENTS: u8 = EPOLL | FILES_0 | FILES_1;
+    pub const ARGUMENTS: u8 = COUNTED | FILES_0 | FILES_1;
 }
 
 /// The reason that a class stands for, given the call's first two arguments as 32-bit numbers; `None` where they are unknown.
@@ -63,7 +64,7 @@ values! {
         Unknown = "unknown",
         /// The global interpreter lock of a Python process.
         Gil = "gil",
-        /// Another futex: a lock, a condition variable, a join.
+        /// A lock, a condition variable, a join: any other futex, a semaphore, a lock on a file.
         Futex = "futex",
         /// A timed sleep.
         Sleep = "sleep",
@@ -160,7 +161,7 @@ mod tests {
         assert_eq!(reason_of_class(poll | class::FILES_0, Some((3, 0))), poll);
         assert_eq!(reason_of_class(poll | class::FILES_1, Some((7, 0))), Reason::Sleep as u8);
         assert_eq!(reason_of_class(poll | class::FILES_1, None), poll);
-        assert_eq!(reason_of_class(poll | class::EPOLL, Some((0, 0))), poll);
+        assert_eq!(reason_of_class(poll | class::COUNTED, Some((0, 0))), poll);
         assert!(Reason::ALL.len() <= REASON_SLOTS && Reason::ALL.iter().all(|reason| *reason as u8 & !class::REASON == 0));
     }
 }

@@ -242,8 +242,9 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.gil_turns = 0;
     new.gil_handoffs = 0;
     new.on_cpu_at_gil_ns = 0;
-    new.gil_interval_ns = 0;
+    new.gil_interval_us = 0;
     new.samples_at_locks = 0;
+    new.timed_waits = 0;
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;
         if FREE_SLOTS.push(&slot, 0).is_err() {

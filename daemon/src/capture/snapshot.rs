@@ -129,6 +129,11 @@ impl Thread {
         harmless_comm(&self.record.comm)
     }
 
+    /// The switch interval of its last wait for a GIL; 0 if unknown.
+    pub fn gil_interval_ns(&self) -> u64 {
+        1000 * u64::from(self.record.gil_interval_us)
+    }
+
     /// The interval that is still open at `now_ns`.
     pub fn open(&self, now_ns: u64) -> Closed {
         let unseen_as = Phase::from_raw(self.record.seeded_as.into()).unwrap_or(Phase::Blocked);

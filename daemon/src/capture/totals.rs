@@ -152,7 +152,7 @@ impl Aggregate {
         for thread in snapshot.live() {
             let Some(totals) = now.get_mut(thread.workload().0 as usize) else { continue };
             totals.fold_open(thread, snapshot.taken_ns);
-            totals.gil_interval_ns = totals.gil_interval_ns.max(thread.record.gil_interval_ns);
+            totals.gil_interval_ns = totals.gil_interval_ns.max(thread.gil_interval_ns());
             totals.threads += 1;
             if processes.insert((thread.workload().0, thread.tgid())) {
                 totals.processes += 1;

@@ -12,6 +12,8 @@ pub(crate) struct Figures {
     /// Threads that matter, and their processes: a launcher's helpers of a few milliseconds are no part of a program of a second.
     pub(crate) threads: u64,
     pub(crate) processes: u64,
+    /// Processes that there were, in a second.
+    pub(crate) processes_per_second: f64,
     /// Threads that do the work.
     pub(crate) workers: u64,
     /// How often these wait, a second.
@@ -49,6 +51,7 @@ impl Figures {
         Figures {
             threads: window.threads.saturating_sub(slight).max(window.threads.min(1)),
             processes: window.processes.saturating_sub(slight_processes).max(window.processes.min(1)),
+            processes_per_second: window.per_second(window.processes),
             waits: window.per_second(workers.iter().map(|worker| worker.voluntary).sum()),
             workers: workers.iter().count() as u64,
             working_processes: workers.processes.len() as u64,

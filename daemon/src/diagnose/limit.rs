@@ -10,7 +10,7 @@ use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
     ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT,
-    ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
+    ONE_AFTER_ANOTHER, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -86,6 +86,8 @@ pub(crate) enum Advice {
     ProcessesIfPython,
     /// One thread uses all that one thread can.
     DivideTheWork,
+    /// Several could work, and one does.
+    StartTheNextSooner,
     /// Waits could be at the same time.
     OverlapWaits,
     /// Computing keeps an event loop from its events.
@@ -153,6 +155,16 @@ impl Limit {
             Limit::Locks(_) => Some(Obstacle::Locks),
             Limit::TooFewThreads(_) | Limit::Bottleneck(_) => Some(Obstacle::TooFewThreads),
             _ => None,
+        }
+    }
+
+    /// Whether this is what those who wait mostly wait for.
+    pub(crate) fn is_mostly(&self, reason: Reason) -> bool {
+        match self {
+            Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) => {
+                group.reasons.first().is_some_and(|(first, _)| *first == reason)
+            }
+            _ => false,
         }
     }
 
@@ -252,7 +264,10 @@ impl Limit {
         }
         // A child is a part of the program.
         let waits_for_child = matches!(group.reasons.first(), Some((Reason::ChildWait, _)));
-        let too_few = group.reasons.is_empty() || waits_for_child || cores - group.mean_alive > group.mean_blocked;
+        let too_few = group.reasons.is_empty()
+            || waits_for_child
+            || group.takes_turns(figures)
+            || cores - group.mean_alive > group.mean_blocked;
         if too_few { Limit::TooFewThreads(group) } else { Limit::Blocked(group) }
     }
 
@@ -266,6 +281,7 @@ impl Limit {
             Limit::Messages(_) => Some(Advice::LargerTasks),
             Limit::Polling(_) => Some(Advice::WaitForEvents),
             Limit::BlockedLoop(_) => Some(Advice::MoveOutOfTheLoop),
+            Limit::Bottleneck(bottleneck) if bottleneck.is_loop => Some(Advice::FreeTheLoop),
             Limit::Bottleneck(_) => Some(Advice::MoreOfTheBottleneck),
             Limit::Quota(_) => Some(Advice::RaiseTheQuota),
             Limit::Mask => Some(Advice::WidenTheMask),
@@ -281,11 +297,15 @@ impl Limit {
             Limit::TooFewThreads(_) | Limit::Blocked(_) if is_loop && figures.demand >= HALF_A_CORE => {
                 Some(Advice::OneThreadDoesItAll)
             }
+            Limit::TooFewThreads(group) if group.takes_turns(figures) => Some(Advice::StartTheNextSooner),
             Limit::TooFewThreads(_) if model == ModelName::Serial && figures.running >= SATURATED => {
                 (figures.running < ONE_AT_A_TIME).then_some(Advice::DivideTheWork)
             }
             Limit::AtRest(_) | Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
-                ModelName::Serial if figures.demand < HALF_A_CORE => (figures.waits >= FEW_WAITS).then_some(Advice::OverlapWaits),
+                // Who sleeps does so on purpose.
+                ModelName::Serial if figures.demand < HALF_A_CORE && !self.is_mostly(Reason::Sleep) => {
+                    (figures.waits >= FEW_WAITS).then_some(Advice::OverlapWaits)
+                }
                 _ => None,
             },
         }
@@ -349,6 +369,16 @@ impl Group {
     /// The reason for blocking that tells most, if it tells anything.
     pub(crate) fn notable_reason(&self) -> Option<(Reason, f64)> {
         self.reasons.first().copied().filter(|(_, part)| *part >= NOTABLE_WAIT)
+    }
+
+    /// Whether one of several is at work nearly all the time, and never two: the others are not there, or wait for it.
+    pub(crate) fn takes_turns(&self, figures: &Figures) -> bool {
+        let is_one = figures.workers > 1 && (SATURATED..=ONE_AT_A_TIME).contains(&figures.demand);
+        is_one
+            && match self.notable_reason() {
+                None => self.mean_alive < ONE_AFTER_ANOTHER,
+                Some((reason, _)) => matches!(reason, Reason::ChildWait | Reason::Futex | Reason::PipeSocket),
+            }
     }
 
     /// Whether this is what they do most of their lives.

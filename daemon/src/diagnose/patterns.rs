@@ -6,8 +6,8 @@ use super::figures::Figures;
 use super::runtimes::{self, Service};
 use super::thresholds::{
     ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS,
-    MOSTLY, NOTABLE_WAIT, OFTEN, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS, TINY_LOOK,
-    TINY_TASKS, WORKER_SHARE,
+    MOSTLY, NOTABLE_WAIT, OFTEN, ONE_AT_A_TIME, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS,
+    TINY_LOOK, TINY_TASKS, WORKER_SHARE,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::{Process, Workers};
@@ -50,9 +50,12 @@ impl Messages {
         let messages =
             Messages { waits: window.per_second(waits), on_cpu_ns_each: workers.times.on_cpu_ns.checked_div(waits).unwrap_or(0) };
         let times = &workers.times;
-        let blocked_ns = times.blocked_total_ns();
-        let for_each_other = share(times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket), blocked_ns) >= MOSTLY
-            && share(times.blocked(Reason::Sleep), blocked_ns) < NOTABLE_WAIT;
+        // That one Python thread waits for the GIL when another has passed it something, is a part of the passing.
+        let blocked_ns = times.blocked_total_ns() - times.blocked(Reason::Gil);
+        let polls_ns = if is_in_step(workers, figures) { times.blocked(Reason::Poll) } else { 0 };
+        let for_each_other_ns = times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket) + polls_ns;
+        let for_each_other = share(for_each_other_ns, blocked_ns) >= MOSTLY
+            && share(times.blocked(Reason::Sleep) + times.blocked(Reason::Disk), blocked_ns) < NOTABLE_WAIT;
         // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
         let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
         let is_closed = figures.demand >= SATURATED;
@@ -69,6 +72,13 @@ impl Messages {
             && figures.running < SATURATED * figures.cores as f64;
         is_it.then_some(messages)
     }
+}
+
+/// Two threads of which one is at work at a time, and each waits as often as the other: one asks and the other answers.
+fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
+    let waits: Vec<u64> = workers.iter().map(|worker| worker.voluntary).collect();
+    let [one, other] = waits[..] else { return false };
+    (SATURATED..=ONE_AT_A_TIME).contains(&figures.running) && share(one.abs_diff(other), one.max(other)) < NOTABLE_WAIT
 }
 
 /// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it. What
@@ -104,7 +114,10 @@ impl Polling {
     pub(super) fn of(window: &Window) -> Option<Polling> {
         let polls = |ledger: &&Ledger| {
             let times = &ledger.times;
-            let clocks_ns = times.blocked(Reason::Sleep) + times.blocked(Reason::Futex);
+            // Who waits for a lock without a time limit is woken by who had it.
+            let has_limits =
+                ledger.timed_waits > 0 && share(ledger.timed_waits, ledger.voluntary.saturating_sub(ledger.gil_waits)) >= MOSTLY;
+            let clocks_ns = times.blocked(Reason::Sleep) + if has_limits { times.blocked(Reason::Futex) } else { 0 };
             ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9
                 && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary
                 && share(clocks_ns, times.blocked_total_ns()) >= ALONE
@@ -134,6 +147,7 @@ pub(crate) struct BlockedLoop {
     /// Part of its life, and what for most of it.
     pub(crate) share: f64,
     pub(crate) reason: Reason,
+    pub(crate) is_python: bool,
 }
 
 impl BlockedLoop {
@@ -162,7 +176,11 @@ impl BlockedLoop {
             window.ledgers.iter().filter(|other| other.tgid == worker.tgid && other.tid != worker.tid).any(polls);
         let has_loop = worker.has_loop && !has_loop_elsewhere || worker.epoll_waits >= LOOP_WAITS;
         let is_often = window.per_second(worker.voluntary) >= LOOP_WAITS as f64;
-        (has_loop && is_often && share >= BLOCKED_LOOP).then_some(BlockedLoop { share, reason: most.0 })
+        (has_loop && is_often && share >= BLOCKED_LOOP).then_some(BlockedLoop {
+            share,
+            reason: most.0,
+            is_python: worker.python.is_some(),
+        })
     }
 }
 
@@ -196,6 +214,10 @@ pub(crate) struct Bottleneck {
     pub(crate) waiting: u64,
     /// It is in another process than they.
     pub(crate) is_process: bool,
+    /// It is what a runtime stops them for.
+    pub(crate) stops_the_world: bool,
+    /// It is the first of a process that has an event loop.
+    pub(crate) is_loop: bool,
 }
 
 impl Bottleneck {
@@ -246,6 +268,8 @@ impl Bottleneck {
             alone,
             waiting: waiting.len() as u64,
             is_process: waiting.iter().all(|number| window.ledgers[*number].tgid != ledger.tgid),
+            stops_the_world: stops_all(ledger),
+            is_loop: ledger.is_main && ledger.has_loop,
         })
     }
 }

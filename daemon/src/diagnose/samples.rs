@@ -98,6 +98,7 @@ fn described_thread(text: &str, tid: u32) -> Ledger {
             ("unresolved", _) => ledger.python = Some(Unresolved),
             ("switches", count) => ledger.voluntary = number(count),
             ("epoll", count) => ledger.epoll_waits = number(count),
+            ("timed", count) => ledger.timed_waits = number(count),
             ("yields", count) => ledger.yielded = number(count),
             ("spins", seconds) => ledger.spinning_ns = ns(number(seconds)),
             ("loop", _) => ledger.has_loop = true,
@@ -131,15 +132,15 @@ fn number<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
 prop_compose! {
     fn any_ledger()(
         tgid in 1_u32..4, is_main: bool, seconds in prop::array::uniform7(prop_oneof![2 => 0.0..4.0_f64, 1 => Just(0.0)]), has_ended: bool,
-        voluntary in 0_u64..10_000, epoll in 0_u64..=100, begin in 0.0..4.0_f64, spins in prop_oneof![3 => Just(0.0), 1 => 0.0..5.0_f64],
+        voluntary in 0_u64..10_000, [epoll, timed] in prop::array::uniform2(0_u64..=100), begin in 0.0..4.0_f64, spins in prop_oneof![3 => Just(0.0), 1 => 0.0..5.0_f64],
     ) -> Ledger {
         let [on_cpu, runnable, blocked @ ..] = seconds;
         let reasons = [Reason::Gil, Reason::Futex, Reason::Sleep, Reason::Poll, Reason::ChildWait];
         let blocked: Vec<_> = reasons.into_iter().zip(blocked).collect();
-        let epoll_waits = voluntary * epoll / 100;
+        let [epoll_waits, timed_waits] = [epoll, timed].map(|percent| voluntary * percent / 100);
         let ledger = thread([on_cpu, runnable], &blocked);
         let gil_waits = gil_waits(&Ledger { voluntary, ..ledger.clone() });
-        Ledger { tgid: Tgid(tgid), is_main, gil_waits, has_ended, voluntary, epoll_waits, begin_ns: ns(begin), spinning_ns: ns(spins), ..ledger }
+        Ledger { tgid: Tgid(tgid), is_main, gil_waits, has_ended, voluntary, epoll_waits, timed_waits, begin_ns: ns(begin), spinning_ns: ns(spins), ..ledger }
     }
 }
 

@@ -21,6 +21,7 @@ fn scaled(window: &Window, factor: u64) -> Window {
         spinning_ns: ledger.spinning_ns * factor,
         voluntary: ledger.voluntary * factor,
         gil_waits: ledger.gil_waits * factor,
+        timed_waits: ledger.timed_waits * factor,
         yielded: ledger.yielded * factor,
         epoll_waits: ledger.epoll_waits * factor,
         ..ledger.clone()
@@ -113,6 +114,7 @@ proptest! {
             (Some(Advice::ProcessesIfPython | Advice::HoldLocksForLess), limit) => matches!(limit, Limit::Locks(_)),
             (Some(Advice::RaiseTheQuota), limit) => matches!(limit, Limit::Quota(_)),
             (Some(Advice::WidenTheMask), limit) => *limit == Limit::Mask && figures.cores < figures.given,
+            (Some(Advice::StartTheNextSooner), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.workers > 1,
             (Some(Advice::DivideTheWork), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.cores > 1,
             (Some(Advice::FreeTheLoop), limit) => !matches!(limit, Limit::AtRest(_) | Limit::CpuWait(_)),
             (Some(Advice::OneThreadDoesItAll), limit) => matches!(limit, Limit::TooFewThreads(_) | Limit::Blocked(_)),

@@ -257,8 +257,10 @@ struct Sums {
     /// On a CPU, or on the way to one.
     at_work: f64,
     runnable: f64,
-    /// The part of it after a wake-up.
-    wakeup_wait: f64,
+    /// The part of it after a wake-up, by what the thread waits for before: a GIL, other locks, locks inside the kernel.
+    woken_for_gil: f64,
+    woken_for_futex: f64,
+    woken_for_kernel_locks: f64,
     /// Waits of workers.
     gil: f64,
     futex: f64,
@@ -298,7 +300,16 @@ impl Sums {
             let spinning = times.on_cpu_ns as f64 * window.ledgers.get(*number).map_or(0.0, Ledger::spinning);
             sums.spinning += spinning;
             sums.runnable += times.runnable_ns() as f64;
-            sums.wakeup_wait += times.wakeup_wait_ns as f64;
+            if let Some(ledger) = window.ledgers.get(*number) {
+                // As often as over the whole window: the wait before may have been in another moment.
+                let woken_for = |reasons: &[Reason]| {
+                    let blocked_ns = reasons.iter().map(|reason| ledger.times.blocked(*reason)).sum();
+                    times.wakeup_wait_ns as f64 * share(blocked_ns, ledger.times.blocked_total_ns())
+                };
+                sums.woken_for_gil += woken_for(&[Reason::Gil]);
+                sums.woken_for_futex += woken_for(&[Reason::Futex]);
+                sums.woken_for_kernel_locks += woken_for(&[Reason::MmapLock, Reason::KernelLock]);
+            }
             let is_worker = workers.numbers.contains(number);
             let outside = outside_ns(times, is_alone) as f64;
             if outside > 0.0 && outside < ALONE * sums.wall {
@@ -358,9 +369,23 @@ impl Sums {
     /// The same, where what is not explained came of being woken goes as well.
     fn without_and_without_waking(&self, obstacle: Obstacle, supply: &Supply) -> f64 {
         let as_it_was = self.explained(None, supply, false);
-        let waking = if self.runnable > 0.0 { self.wakeup_wait / self.runnable } else { 0.0 };
+        let woken = self.going_with(obstacle, self.woken_for_gil, self.woken_for_futex, self.woken_for_kernel_locks);
+        let waking = if self.runnable > 0.0 { woken / self.runnable } else { 0.0 };
         let rest = self.wall - waking * (self.wall - as_it_was).max(0.0);
         if as_it_was > 0.0 { rest * (self.explained(Some(obstacle), supply, false) / as_it_was).min(1.0) } else { self.wall }
+    }
+
+    /// What goes with a lock, of what is a GIL's, other locks' and of locks inside the kernel.
+    fn going_with(&self, obstacle: Obstacle, gil: f64, futex: f64, kernel_locks: f64) -> f64 {
+        match obstacle {
+            Obstacle::Gil if self.has_one_gil && self.gil_binds => gil + futex,
+            Obstacle::Gil => gil,
+            Obstacle::Locks if self.has_one_gil && self.gil_binds => 0.0,
+            Obstacle::Locks if self.has_one_gil => gil + futex,
+            Obstacle::Locks => futex,
+            Obstacle::KernelLocks => kernel_locks,
+            Obstacle::TooFewThreads | Obstacle::Quota | Obstacle::Mask | Obstacle::Others => 0.0,
+        }
     }
 
     /// How long the sums say that it takes, with one obstacle gone or none.
@@ -369,14 +394,9 @@ impl Sums {
         let busy = self.busy();
         let idle = self.wall - busy;
         let waits = match gone {
-            Some(Obstacle::Gil) if self.has_one_gil && self.gil_binds => self.gil + self.futex,
-            Some(Obstacle::Gil) => self.gil,
-            Some(Obstacle::Locks) if self.has_one_gil && self.gil_binds => 0.0,
-            Some(Obstacle::Locks) if self.has_one_gil => self.gil + self.futex,
-            Some(Obstacle::Locks) => self.futex,
-            Some(Obstacle::KernelLocks) => self.kernel_locks,
             Some(Obstacle::TooFewThreads) => f64::INFINITY,
-            None | Some(Obstacle::Quota | Obstacle::Mask | Obstacle::Others) => 0.0,
+            Some(obstacle) => self.going_with(obstacle, self.gil, self.futex, self.kernel_locks),
+            None => 0.0,
         };
         let threads = if busy > 0.0 { (demand + waits) / busy } else { 0.0 };
         let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);

@@ -34,6 +34,8 @@ pub(crate) struct Ledger {
     pub(crate) voluntary: u64,
     /// Of these, waits for a GIL.
     pub(crate) gil_waits: u64,
+    /// Waits for other futexes with a time limit; for kernels that do not tell, 0.
+    pub(crate) timed_waits: u64,
     /// Times that it gave its CPU up in `sched_yield`.
     pub(crate) yielded: u64,
     pub(crate) epoll_waits: u64,
@@ -57,6 +59,7 @@ impl Ledger {
             has_ended: thread.has_ended(),
             voluntary: thread.record.voluntary,
             gil_waits: thread.record.gil_waits,
+            timed_waits: thread.record.timed_waits.into(),
             yielded: thread.record.yielded,
             epoll_waits: thread.record.epoll_waits,
             has_loop: false,
@@ -73,6 +76,7 @@ impl Ledger {
             spinning_ns: self.spinning_ns.saturating_sub(before.spinning_ns),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
             gil_waits: self.gil_waits.saturating_sub(before.gil_waits),
+            timed_waits: self.timed_waits.saturating_sub(before.timed_waits),
             yielded: self.yielded.saturating_sub(before.yielded),
             epoll_waits: self.epoll_waits.saturating_sub(before.epoll_waits),
             ..self.clone()

@@ -57,7 +57,10 @@ impl Workers<'_> {
         let mut numbers = HashSet::new();
         // Workers that live for a task each count beside each other, not beside the one that starts them.
         let is_short = |ledger: &Ledger| has_short_lived_workers && window.is_short_lived(ledger);
-        let most_of_short_ns = ledgers.iter().filter(|ledger| is_short(ledger)).map(Ledger::wanted_ns).max().unwrap_or(0);
+        let short_ns = || ledgers.iter().filter(|ledger| is_short(ledger)).map(Ledger::wanted_ns);
+        let most_of_short_ns = short_ns().max().unwrap_or(0);
+        // As much as one worker would have done in their place.
+        let most_ns = most_ns.max(short_ns().sum::<u64>().min(window.wall_ns));
         for (number, ledger) in ledgers.iter().enumerate() {
             let part = share(ledger.wanted_ns(), if is_short(ledger) { most_of_short_ns } else { most_ns });
             // It starts others and waits for them. Where all do is wait, starting may be the most that is computed.

@@ -219,7 +219,7 @@ metrics! {
         from "Cell::gil_handoffs";
     WORKLOAD_GIL_SWITCH_INTERVAL: Gauge, Seconds, "workload_gil_switch_interval_seconds", [WORKLOAD],
         "How long Python threads wait for the lock before they ask for it, by their last waits; absent while none has waited.",
-        from "TaskRecord::gil_interval_ns";
+        from "TaskRecord::gil_interval_us";
 
     PYTHON_PROCESSES: Gauge, Count, "python_processes", [GIL],
         "Live processes that run CPython, by who shares its lock.", from "interpreters";

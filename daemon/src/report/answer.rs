@@ -61,7 +61,7 @@ fn middle_seconds(what_if: &WhatIf) -> f64 {
 pub(super) fn gil(run: &Run, figures: &Figures) -> schema::GilReport {
     let (wall_ns, handoffs) = (run.wall_ns(), run.totals.gil_handoffs);
     // Each wait begins short of the interval by the time that it took to get into the system call.
-    let interval_ns = run.threads.iter().map(|thread| thread.record.gil_interval_ns).max().unwrap_or(0);
+    let interval_ns = run.threads.iter().map(Thread::gil_interval_ns).max().unwrap_or(0);
     schema::GilReport {
         share: to_six_digits(figures.gil_share),
         wait_seconds: seconds(run.totals.times.blocked(Reason::Gil)),
@@ -142,7 +142,14 @@ fn sentence(diagnosis: &Diagnosis) -> String {
         }
         Limit::AtRest(group) => at_rest(group, figures),
         Limit::Blocked(group) if group.size.is_none() && figures.demand < 0.5 => at_rest(group, figures),
-        Limit::TooFewThreads(group) => format!("{}: {}{also}.", head(figures), too_few(group, figures)),
+        Limit::TooFewThreads(group) => match group.notable_reason().filter(|_| group.takes_turns(figures)) {
+            Some((reason, part)) => {
+                let (who, number) = subject_of(group, figures);
+                let waits = format!("{} of {} time {who} {}", percent(part), number.their, verb(reason, number));
+                format!("{}, one at a time: {waits}{also}.", head(figures))
+            }
+            None => format!("{}: {}{also}.", head(figures), too_few(group, figures)),
+        },
         Limit::Gil(group) => {
             let (who, number) = subject_of(group, figures);
             let (waits, part) = (verb(Reason::Gil, number), percent(figures.gil_share));
@@ -172,6 +179,8 @@ struct Number {
     s: &'static str,
 }
 
+/// Processes a second whose starts are worth a word: at one at a time, none lives for more than ten milliseconds.
+const MANY_STARTS: f64 = 100.0;
 const ONE: Number = Number { they: "it", their: "its", them: "it", are: "is", s: "s" };
 const MANY: Number = Number { they: "they", their: "their", them: "them", are: "are", s: "" };
 
@@ -294,7 +303,7 @@ fn blocks_its_loop(blocked: BlockedLoop, figures: &Figures) -> String {
 }
 
 /// "5 threads keep 1.00 of 2 cores busy: 71 % of the time one thread (VM Thread, 4711) runs alone while 3 others wait for it."
-fn waits_for_one(Bottleneck { comm, tid, alone, waiting, is_process }: &Bottleneck, figures: &Figures) -> String {
+fn waits_for_one(Bottleneck { comm, tid, alone, waiting, is_process, .. }: &Bottleneck, figures: &Figures) -> String {
     let kind = if *is_process { "process" } else { "thread" };
     let (others, wait) = (grouped(*waiting), if *waiting == 1 { "other waits" } else { "others wait" });
     format!(
@@ -311,7 +320,12 @@ fn at_rest(everyone: &Group, figures: &Figures) -> String {
     let Number { their, them, s, .. } = number;
     let wants = format!("want{s} {} of {}", mean(figures.demand), counted(figures.cores, "core"));
     let [(first, part), second @ ..] = everyone.main_reasons() else {
-        return format!("{} {wants}: on average {}.", subject(figures), alive(everyone));
+        return format!(
+            "{} {wants}: on average {} {} alive at a time.",
+            subject(figures),
+            mean(everyone.mean_alive),
+            are(everyone)
+        );
     };
     let also = second.first().map_or_else(String::new, |(reason, part)| format!(", {} {},", verb(*reason, number), percent(*part)));
     let outlook =
@@ -330,8 +344,10 @@ fn too_few(group: &Group, figures: &Figures) -> String {
             let named = named.map_or_else(String::new, |(comm, tid)| format!(" ({comm}, {})", tid.0));
             format!("one thread{named} does {} of the work", percent(group.share_of_work))
         }
-        (Some(size), _) => format!("of the {} busiest threads {}", grouped(size), alive(group)),
-        (None, _) => format!("on average {}", alive(group)),
+        (Some(size), _) => {
+            format!("on average {} of the {} busiest threads {} alive", mean(group.mean_alive), grouped(size), are(group))
+        }
+        (None, _) => format!("on average {} {} alive at a time", mean(group.mean_alive), are(group)),
     }
 }
 
@@ -358,10 +374,8 @@ fn locked(group: &Group, reasons: &[Reason], what: &str, figures: &Figures) -> S
     format!("{}: {} of {their} time {who} wait{s} for {what}", wants(figures), percent(part.min(1.0)))
 }
 
-/// "0.95 are alive at a time".
-fn alive(group: &Group) -> String {
-    let alive = mean(group.mean_alive);
-    format!("{alive} {} alive at a time", if alive == "1.00" { ONE.are } else { MANY.are })
+fn are(group: &Group) -> &'static str {
+    if mean(group.mean_alive) == "1.00" { ONE.are } else { MANY.are }
 }
 
 pub(super) fn title(reason: Reason) -> &'static str {
@@ -404,12 +418,12 @@ fn evidence(diagnosis: &Diagnosis) -> Vec<String> {
     let place = if figures.working_processes > 1 { format!(", in {} processes", figures.working_processes) } else { String::new() };
     let does = if figures.workers == 1 { "does" } else { "do" };
     let mut lines = vec![
-        format!("{} of {} {does} the work{place}", figures.workers, counted(figures.threads, "thread")),
+        format!("{} of {} {does} the work{place}", grouped(figures.workers), counted(figures.threads, "thread")),
         format!("C = {:.2}, D = {:.2}", figures.running, figures.demand),
     ];
     lines.extend(diagnosis.evidence.iter().map(|evidence| match evidence {
         Evidence::OneAfterAnother => "its workers ran one after another".to_owned(),
-        Evidence::EpollWaits(epoll, all) => format!("{epoll} of its {all} waits were in epoll"),
+        Evidence::EpollWaits(epoll, all) => format!("{} of its {} waits were in epoll", grouped(*epoll), grouped(*all)),
         Evidence::LoopAndThreads => "an event loop and threads beside it".to_owned(),
         Evidence::GilShare => {
             format!("its workers wait for the GIL {} of the time they would otherwise run", percent(figures.gil_share))
@@ -462,23 +476,30 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
             "Let them block on a lock, a condition or a queue: what a thread burns while it yields is not work.".to_owned()
         }
         Advice::LargerTasks => {
-            "Pass more work at a time, in larger chunks, and less data with it: much of this is the passing.".to_owned()
+            "Pass more work at a time, in larger chunks, and less data with it, or take the lock less often: much of this is the passing."
+                .to_owned()
         }
         Advice::WaitForEvents => {
             "Wait without a time limit, or for longer: no core makes this faster, and every wake-up is wasted.".to_owned()
         }
         Advice::MoveOutOfTheLoop => {
-            "Everything in the loop waits meanwhile: await it, or give it to a thread, as asyncio.to_thread does.".to_owned()
+            let thread = match diagnosis.limit {
+                Limit::BlockedLoop(BlockedLoop { is_python: true, .. }) => "a thread, as asyncio.to_thread does",
+                _ => "a thread",
+            };
+            format!("Everything in the loop waits meanwhile: let the loop wait for it in its poll, or give it to {thread}.")
         }
         Advice::MoreOfTheBottleneck => match &diagnosis.limit {
-            // As HotSpot calls it, whatever its collector.
-            Limit::Bottleneck(Bottleneck { comm, .. }) if comm == "VM Thread" => {
+            Limit::Bottleneck(Bottleneck { stops_the_world: true, .. }) => {
                 "A JVM stops all of its threads for this one, mostly to collect garbage: give it a larger heap (-Xmx, -Xmn) or a collector \
                  that works beside them (G1, ZGC), and look for calls of System.gc(); -Xlog:gc,safepoint says what it does."
                     .to_owned()
             }
             Limit::Bottleneck(Bottleneck { comm, .. }) => {
-                format!("Only this helps: divide what {comm} does among several, let it work ahead, or let it do less.")
+                format!(
+                    "Divide what {comm} does among several, let it work ahead without a lock that the others need, or let it \
+                     do less."
+                )
             }
             _ => String::new(),
         },
@@ -504,8 +525,17 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
             "One thread cannot use more than one of the {} cores: divide the work among processes or threads.",
             grouped(figures.cores)
         ),
+        Advice::StartTheNextSooner => {
+            let starts = if figures.processes_per_second >= MANY_STARTS {
+                format!(" It starts {} processes a second: do more in each.", grouped(rounded(figures.processes_per_second) as u64))
+            } else {
+                String::new()
+            };
+            format!("Start the next one before the last one is done, where it does not need its result.{starts}")
+        }
         Advice::OverlapWaits => {
-            "It mostly waits: let its waits overlap, with an event loop or with threads, rather than give it more cores.".to_owned()
+            let larger = if diagnosis.limit.is_mostly(Reason::Disk) { "ask for more at a time, or " } else { "" };
+            format!("It mostly waits: {larger}let its waits overlap, with an event loop or with threads, rather than give it more cores.")
         }
         Advice::FreeTheLoop => {
             "The loop never rests, and everything in it waits for its turn: move the computing to processes.".to_owned()

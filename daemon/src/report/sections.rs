@@ -98,10 +98,16 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
 /// What the limit costs, and what to do about it, a line each; empty if there is nothing to say.
 pub(super) fn advice(report: &RunReport) -> Vec<String> {
     let model = &report.model;
-    let is_worth_it = |what_if: &&WhatIf| what_if.is_limit && what_if.wall_seconds[1] < report.wall_seconds;
+    // A range that ends where it began says what it would take at best.
+    let is_open = |what_if: &WhatIf| what_if.wall_seconds[1] > NEARLY * report.wall_seconds;
+    let is_worth_it = |what_if: &&WhatIf| what_if.is_limit && what_if.wall_seconds[0] < NEARLY * report.wall_seconds;
     let gain = model.what_if.iter().find(is_worth_it).map(|what_if| {
         let [least, most] = what_if.wall_seconds.map(duration);
-        let range = if least == most { format!("about {least}") } else { format!("{least} to {most}") };
+        let range = match () {
+            () if is_open(what_if) => format!("{least} at best"),
+            () if least == most => format!("about {least}"),
+            () => format!("{least} to {most}"),
+        };
         format!(
             "By the threads' own time, it would take {range} instead of {} {}.",
             duration(report.wall_seconds),
@@ -111,6 +117,9 @@ pub(super) fn advice(report: &RunReport) -> Vec<String> {
     let advice = (!model.advice.is_empty()).then(|| harmless(&model.advice));
     gain.into_iter().chain(advice).collect()
 }
+
+/// Share of the wall time that is no gain any more.
+const NEARLY: f64 = 0.97;
 
 /// What the prediction is for.
 fn without(cause: &str) -> &'static str {
@@ -214,7 +223,9 @@ fn cores(report: &RunReport, options: &Options) -> Block {
     let mut lost: Vec<(&str, f64)> = lost_seconds.iter().map(|(cause, &seconds)| (cause.as_str(), sane(seconds))).collect();
     lost.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut rows = vec![("used".to_owned(), *used_seconds, RUNNING)];
-    rows.extend(lost.into_iter().map(|(cause, seconds)| (lost_to(cause), seconds, BLOCKED)));
+    // What rounding leaves is in the JSON.
+    let shown = lost.into_iter().filter(|(_, seconds)| *seconds >= given_seconds / 1e4);
+    rows.extend(shown.map(|(cause, seconds)| (lost_to(cause), seconds, BLOCKED)));
     let title = format!("Where the cores went, {} in all", duration(*given_seconds));
     bars(&title, rows, *given_seconds, options)
 }
@@ -225,7 +236,7 @@ fn lost_to(cause: &str) -> String {
         "quota" => "lost to the quota of its cgroup".to_owned(),
         "mask" => "free, but not in its threads' masks".to_owned(),
         "others" => "taken by others".to_owned(),
-        "transit" => "free, with a thread on its way".to_owned(),
+        "transit" => "free, and a woken thread on its way to it".to_owned(),
         "spinning" => "spent on waiting for locks in the kernel".to_owned(),
         "too_few_threads" => "free, with no further thread".to_owned(),
         wait => {

@@ -121,20 +121,20 @@ fn switch_out(ctx: &BtfTracePointContext, cpu: u32, prev: Task, traced: Traced, 
     finish(record);
 }
 
-/// Looks at the arguments of the system call where its number is not enough: a wait for an interpreter's lock is a futex wait, and
-/// polling no file is sleeping.
+/// Looks at the arguments of the system call where its number is not enough: a wait for an interpreter's lock is a futex wait, one with a
+/// time limit may be ended by the clock, and polling no file is sleeping.
 #[inline(never)]
 fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64, class: u8) {
     let Some(arguments) = prev.registers().and_then(Registers::arguments) else { return };
-    if class & class::ARGUMENTS != 0 {
-        if record.reason == Reason::Poll as u32 {
-            record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
-            record.epoll_waits += u64::from(class & class::EPOLL != 0);
-        }
+    let is_counted = class & class::COUNTED != 0;
+    if record.reason == Reason::Poll as u32 {
+        record.reason = u32::from(blocked::reason_of_class(class, Some((arguments.first as u32, arguments.second as u32))));
+        record.epoll_waits += u64::from(is_counted);
         return;
     }
     let (address, operation) = (arguments.first, arguments.second as u32);
-    if !record.gil.iter().any(|range| range.contains(address)) {
+    if record.reason != Reason::Futex as u32 || !record.gil.iter().any(|range| range.contains(address)) {
+        record.timed_waits = record.timed_waits.wrapping_add(u32::from(is_counted && arguments.fourth != 0));
         return;
     }
     record.reason = Reason::Gil as u32;
@@ -155,7 +155,7 @@ fn look_closer(prev: Task, record: &mut TaskRecord, cell: &mut Cell, now_ns: u64
             let failed = unsafe { bpf_probe_read_user(deadline.as_mut_ptr().cast(), 16, arguments.fourth as *const c_void) };
             if failed == 0 {
                 if let Some(interval_ns) = gil::interval_ns(operation, deadline[0], deadline[1], now_ns) {
-                    record.gil_interval_ns = interval_ns;
+                    record.gil_interval_us = (interval_ns / 1000) as u32;
                 }
             }
         }

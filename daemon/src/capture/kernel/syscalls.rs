@@ -4,7 +4,19 @@ use schedscope_ebpf::blocked::{Reason, SYSCALLS, class};
 
 /// System calls in which a thread blocks, by what it waits for. Every other one is [`Reason::Other`]. Some only x86-64 still has.
 const CLASSES: &[(Reason, &[libc::c_long])] = &[
-    (Reason::Futex, &[libc::SYS_futex, libc::SYS_futex_waitv, SYS_FUTEX_WAIT]),
+    (
+        Reason::Futex,
+        &[
+            libc::SYS_futex,
+            libc::SYS_futex_waitv,
+            SYS_FUTEX_WAIT,
+            // Of all that they do, only a lock that somebody else has makes these wait.
+            libc::SYS_fcntl,
+            libc::SYS_flock,
+            libc::SYS_semop,
+            libc::SYS_semtimedop,
+        ],
+    ),
     (Reason::Sleep, &[libc::SYS_nanosleep, libc::SYS_clock_nanosleep]),
     (
         Reason::Poll,
@@ -39,6 +51,8 @@ const CLASSES: &[(Reason, &[libc::c_long])] = &[
             libc::SYS_sendfile,
             libc::SYS_mq_timedreceive,
             libc::SYS_mq_timedsend,
+            libc::SYS_msgrcv,
+            libc::SYS_msgsnd,
         ],
     ),
     #[cfg(target_arch = "x86_64")]
@@ -69,7 +83,7 @@ const CLASSES: &[(Reason, &[libc::c_long])] = &[
 
 /// Calls whose arguments matter too, and calls that lock the address space.
 const FLAGS: &[(u8, &[libc::c_long])] = &[
-    (class::EPOLL, &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2]),
+    (class::COUNTED, &[libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_futex, libc::SYS_futex_waitv]),
     (class::FILES_0, &[libc::SYS_pselect6]),
     (class::FILES_1, &[libc::SYS_ppoll]),
     (
@@ -105,7 +119,7 @@ const FLAGS: &[(u8, &[libc::c_long])] = &[
         ],
     ),
     #[cfg(target_arch = "x86_64")]
-    (class::EPOLL, &[libc::SYS_epoll_wait]),
+    (class::COUNTED, &[libc::SYS_epoll_wait]),
     #[cfg(target_arch = "x86_64")]
     (class::FILES_0, &[libc::SYS_select]),
     #[cfg(target_arch = "x86_64")]

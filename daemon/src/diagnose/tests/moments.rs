@@ -101,7 +101,7 @@ fn threads_that_a_collector_stops_wait_for_it_however_little_they_do() {
     let diagnosis = limit("VM Thread");
     assert!(diagnosis.evidence.contains(&Evidence::Collecting(0.96)), "{:?}", diagnosis.evidence);
     let Limit::Bottleneck(bottleneck) = diagnosis.limit else { panic!("not told") };
-    assert_eq!((bottleneck.tid, bottleneck.waiting), (Tid(3), 1));
+    assert_eq!((bottleneck.tid, bottleneck.waiting, bottleneck.stops_the_world), (Tid(3), 1, true));
     assert!(matches!(limit("worker-1").limit, Limit::TooFewThreads(_)));
 }
 

@@ -32,15 +32,17 @@ fn programs_are_told_as_they_were() {
 }
 
 #[test]
-fn the_thread_that_stops_a_jvm_is_known_by_its_name() {
-    let advice = |comm: &str| {
-        let bottleneck = Bottleneck { comm: comm.to_owned(), tid: Tid(7), alone: 0.5, waiting: 2, is_process: false };
+fn a_collector_gets_an_advice_of_its_own() {
+    let advice = |stops_the_world| {
+        let comm = "feeder".to_owned();
+        let bottleneck =
+            Bottleneck { comm, tid: Tid(7), alone: 0.5, waiting: 2, is_process: false, stops_the_world, is_loop: false };
         let diagnosis = diagnose(&described("2 cores | 2x run 5 futex 5"));
         let diagnosis = Diagnosis { limit: Limit::Bottleneck(bottleneck), ..diagnosis };
         advise(Advice::MoreOfTheBottleneck, &diagnosis)
     };
-    assert!(advice("VM Thread").contains("garbage") && !advice("feeder").contains("garbage"));
-    assert!(advice("feeder").contains("feeder"));
+    assert!(advice(true).contains("garbage") && !advice(false).contains("garbage"));
+    assert!(advice(false).contains("feeder"));
 }
 
 /// The words of a text, with the signs around them cut off.

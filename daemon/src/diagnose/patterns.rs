@@ -55,7 +55,8 @@ impl Messages {
         let polls_ns = if is_in_step(workers, figures) { times.blocked(Reason::Poll) } else { 0 };
         let for_each_other_ns = times.blocked(Reason::Futex) + times.blocked(Reason::PipeSocket) + polls_ns;
         let for_each_other = share(for_each_other_ns, blocked_ns) >= MOSTLY
-            && share(times.blocked(Reason::Sleep) + times.blocked(Reason::Disk), blocked_ns) < NOTABLE_WAIT;
+            && share(times.blocked(Reason::Sleep), blocked_ns) < NOTABLE_WAIT
+            && !keep_locks_at_the_disk(workers);
         // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
         let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
         let is_closed = figures.demand >= SATURATED;
@@ -74,6 +75,13 @@ impl Messages {
     }
 }
 
+/// Those that wait for locks wait for the disk as well: it is what they have the locks for.
+fn keep_locks_at_the_disk(workers: &Workers) -> bool {
+    let at_locks = workers.iter().filter(|worker| worker.times.blocked(Reason::Futex) > 0);
+    let times: Times = at_locks.map(|worker| &worker.times).sum();
+    share(times.blocked(Reason::Disk), times.blocked_total_ns()) >= NOTABLE_WAIT
+}
+
 /// Two threads of which one is at work at a time, and each waits as often as the other: one asks and the other answers.
 fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
     let waits: Vec<u64> = workers.iter().map(|worker| worker.voluntary).collect();
@@ -82,12 +90,14 @@ fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
 }
 
 /// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it. What
-/// it hands out goes through pipes; processes that wait for locks alone take turns.
+/// it hands out goes through pipes; processes that wait for locks alone take turns. Who hands out all the time hardly waits.
 fn has_hub(workers: &Workers) -> bool {
     let times = |process: &Process| process.workers.iter().map(|worker| &worker.times).sum::<Times>();
-    let mut processes: Vec<Times> = workers.processes.iter().map(times).collect();
-    processes.sort_by_key(|times| times.on_cpu_ns);
-    let Some(hub) = processes.pop() else { return false };
+    let of = |process| (times(process), process.workers.iter().map(|worker| &worker.times).max_by_key(|times| times.on_cpu_ns));
+    let mut processes: Vec<(Times, Option<&Times>)> = workers.processes.iter().map(of).collect();
+    processes.sort_by_key(|(times, _)| times.on_cpu_ns);
+    let Some((hub, Some(busiest))) = processes.pop() else { return false };
+    let processes: Vec<Times> = processes.into_iter().map(|(times, _)| times).collect();
     let waits = |times: &Times, reasons: &[Reason], least: f64| {
         share(reasons.iter().map(|reason| times.blocked(*reason)).sum(), times.blocked_total_ns()) >= least
     };
@@ -96,6 +106,7 @@ fn has_hub(workers: &Workers) -> bool {
     };
     processes.len() > 1
         && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB
+        && share(busiest.on_cpu_ns, busiest.on_cpu_ns + busiest.blocked_total_ns()) >= ALONE
         && processes.iter().all(wait_for_it)
         && waits(&processes.iter().sum(), &[Reason::PipeSocket], NOTABLE_WAIT)
 }

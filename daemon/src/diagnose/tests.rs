@@ -114,6 +114,7 @@ proptest! {
             (Some(Advice::ProcessesIfPython | Advice::HoldLocksForLess), limit) => matches!(limit, Limit::Locks(_)),
             (Some(Advice::RaiseTheQuota), limit) => matches!(limit, Limit::Quota(_)),
             (Some(Advice::WidenTheMask), limit) => *limit == Limit::Mask && figures.cores < figures.given,
+            (Some(Advice::DoMoreInEachProcess), limit) => matches!(limit, Limit::TooFewThreads(_)),
             (Some(Advice::StartTheNextSooner), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.workers > 1,
             (Some(Advice::DivideTheWork), limit) => matches!(limit, Limit::TooFewThreads(_)) && figures.cores > 1,
             (Some(Advice::FreeTheLoop), limit) => !matches!(limit, Limit::AtRest(_) | Limit::CpuWait(_)),

@@ -179,8 +179,6 @@ struct Number {
     s: &'static str,
 }
 
-/// Processes a second whose starts are worth a word: at one at a time, none lives for more than ten milliseconds.
-const MANY_STARTS: f64 = 100.0;
 const ONE: Number = Number { they: "it", their: "its", them: "it", are: "is", s: "s" };
 const MANY: Number = Number { they: "they", their: "their", them: "them", are: "are", s: "" };
 
@@ -526,13 +524,12 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
             grouped(figures.cores)
         ),
         Advice::StartTheNextSooner => {
-            let starts = if figures.processes_per_second >= MANY_STARTS {
-                format!(" It starts {} processes a second: do more in each.", grouped(rounded(figures.processes_per_second) as u64))
-            } else {
-                String::new()
-            };
-            format!("Start the next one before the last one is done, where it does not need its result.{starts}")
+            "Start the next one before the last one is done, where it does not need its result.".to_owned()
         }
+        Advice::DoMoreInEachProcess => format!(
+            "It starts {} processes a second: do more in each, or in none, as starting one takes a millisecond.",
+            grouped(rounded(figures.processes_per_second) as u64)
+        ),
         Advice::OverlapWaits => {
             let larger = if diagnosis.limit.is_mostly(Reason::Disk) { "ask for more at a time, or " } else { "" };
             format!("It mostly waits: {larger}let its waits overlap, with an event loop or with threads, rather than give it more cores.")

@@ -181,6 +181,7 @@ fn thread_report(thread: &Thread, run: &Run) -> ThreadReport {
         migrations: thread.record.migrations.iter().sum(),
         on_cpu_seconds_by_cpu: by_cpu(&thread.on_cpu_ns_by_cpu(now_ns)),
         epoll_waits: thread.record.epoll_waits,
+        timed_waits: thread.record.timed_waits.into(),
         gil: answer::thread_gil(thread, now_ns),
         seeded: thread.was_seeded(),
         ended: thread.has_ended(),

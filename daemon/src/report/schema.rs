@@ -333,6 +333,9 @@ pub struct ThreadReport {
     /// Waits in epoll.
     #[serde(default)]
     pub epoll_waits: u64,
+    /// Waits with a time limit, for locks and other threads: futexes other than its interpreter's lock. 0 before Linux 5.15.
+    #[serde(default)]
+    pub timed_waits: u64,
     /// What it had to do with its interpreter's lock; absent where no such lock is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gil: Option<ThreadGil>,

@@ -62,13 +62,14 @@ fn exposition(workloads: &[(String, Totals)]) -> Exposition<'_> {
     let place = Some(CpuPlace { core: 0, llc: 0, node: 0, reserved: 0 });
     let cpu =
         |cpu| CpuTotals { cpu: Cpu(cpu), place, switches_from_task: 1, switches_from_idle: 1, idle_ns: figure(u64::from(cpu)) };
-    let (source, allowed_cpus, model) = (NameSource::Unit, Some(CPUS), ModelName::ThreadsParallel);
+    let (source, pod_uid, image) = (NameSource::Unit, None, None);
+    let (allowed_cpus, model) = (Some(CPUS), ModelName::ThreadsParallel);
     let ns = std::array::from_fn(|cause| figure(cause as u64));
     let lost = Lost { ns, throttled_ns: figure(1), throttled_periods: figure(2) };
     Exposition {
         workloads: workloads
             .iter()
-            .map(|(name, totals)| Workload { name, source, began_ns: 0, allowed_cpus, model, lost, totals })
+            .map(|(name, totals)| Workload { name, source, pod_uid, image, began_ns: 0, allowed_cpus, model, lost, totals })
             .collect(),
         cpus: (0..CPUS).map(cpu).collect(),
         online_at_start: (0..CPUS).map(Cpu).collect(),

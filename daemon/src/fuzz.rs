@@ -12,7 +12,7 @@ use crate::capture::kernel::btf::Btf;
 use crate::capture::python;
 use crate::capture::script::script;
 use crate::config::{Config, MAX_CELLS};
-use crate::label::identity::{Identity, NAME_CHARS, Named, QUOTE, source_of};
+use crate::label::identity::{HostContainer, IMAGE_CHARS, Identity, NAME_CHARS, Named, QUOTE, source_of};
 use crate::label::proc::cgroup_of;
 use crate::metrics::text::push_escaped;
 use crate::serve;
@@ -104,6 +104,8 @@ fn process(data: &[u8]) {
     label(&Identity { exe: Some(String::from_utf8_lossy(&path).into_owned()), ..Identity::default() });
     let script = script("bash", &[b"bash\0", path.as_slice(), b"\0"].concat());
     label(&Identity { exe: Some("/bin/bash".to_owned()), script, ..Identity::default() });
+    let container = Some(HostContainer { name: "docker:web".to_owned(), image: Some(String::from_utf8_lossy(&path).into_owned()) });
+    label(&Identity { cgroup: format!("/docker/{}", "0".repeat(64)), container, ..Identity::default() });
     let cgroup = cgroup_of(&[b"4:cpu:/\n1:name=systemd:/", path.as_slice(), b"\n0::/\n"].concat());
     assert_eq!(cgroup, format!("/{}", String::from_utf8_lossy(&path)));
 
@@ -118,19 +120,26 @@ fn process(data: &[u8]) {
     assert_eq!(migrations(&sched), Some(42));
 }
 
-/// A label is printable and not too long, tells its source, and is read from the exposition as it was written.
+/// A label is printable and not too long, and is read from the exposition as it was written; a name tells its source.
 fn label(identity: &Identity) {
-    let Named { name, source } = Config::default().rules.name_of(identity);
-    assert!(!name.is_empty() && name.chars().count() <= NAME_CHARS && harmless(&name) == name && !name.contains(QUOTE));
+    let Named { name, source, origin } = Config::default().rules.name_of(identity);
     assert_eq!(source_of(&name), source);
+    label_value(&name, NAME_CHARS);
+    if let Some(image) = &origin.image {
+        label_value(image, IMAGE_CHARS);
+    }
+}
+
+fn label_value(value: &str, chars: usize) {
+    assert!(!value.is_empty() && value.chars().count() <= chars && harmless(value) == value && !value.contains(QUOTE));
     let (mut escaped, mut read) = (String::new(), String::new());
-    push_escaped(&mut escaped, &name);
+    push_escaped(&mut escaped, value);
     let mut rest = escaped.chars();
     while let Some(c) = rest.next() {
         assert!(c != '"' && c != '\n');
         read.push(if c == '\\' { rest.next().map_or('?', |c| if c == 'n' { '\n' } else { c }) } else { c });
     }
-    assert_eq!(read, name);
+    assert_eq!(read, value);
 }
 
 /// Reads a configuration. One that is taken has values within the bounds, and rules whose names can be shown.

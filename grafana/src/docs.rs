@@ -83,6 +83,18 @@ in which it was looked at. A group that holds several workloads counts for each.
 The `model` label does not change with every window: a workload that has a model keeps it until another has held for three windows in a
 row. The first is told at the end of the first window that has all of the workload's threads from its begin on; until then it is `idle`,
 and what was shown in one window only gives way at once, since a program may begin with another phase.
+
+The `pod_uid` and `image` labels say what a container comes from: a workload whose `source` is `container`. They are empty, which for
+Prometheus is the same as absent, where that is unknown, and for any other workload.
+
+- The UID is the one in the path of the cgroup. For a static pod that is the hash in its annotation `kubernetes.io/config.hash`; the API
+  shows another UID.
+- The image is what the container was started with, a tag, a digest or an id: `Config.Image` in Docker's `config.v2.json`, `image-name` in
+  the `containers.json` of Podman and CRI-O. containerd keeps no file that says it. Images are cleaned as names are, and cut after 256
+  characters.
+- Several containers can have one name, where it was cut. Each label then has the value that all running ones share, and is empty if they
+  differ. When another container takes over a name, as after an update, the labels are that container's.
+- A container within a container is in the same pod, and has no image here.
 ";
 
 const WHAT_BELONGS_WHERE: &str = "\
@@ -169,6 +181,8 @@ fn label_values() -> Vec<[String; 3]> {
             (Bound::OneOf(values), _) => format!("one at a time of {}", code(values.iter().copied())),
             (Bound::Attribute, "node") => "number of the NUMA node".to_owned(),
             (Bound::Attribute, "version") => "version of schedscope".to_owned(),
+            (Bound::Attribute, "pod_uid") => "one at a time: UID of the container's pod, or empty".to_owned(),
+            (Bound::Attribute, "image") => "one at a time: the container's image, at most 256 characters, or empty".to_owned(),
             (Bound::Attribute, _) => "lowest number of the CPUs that share it".to_owned(),
         };
         let on = if metrics.len() > 3 { format!("{} metrics", metrics.len()) } else { code(metrics) };

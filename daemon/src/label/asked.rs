@@ -42,7 +42,7 @@ impl Asked {
 /// What the container of a process is called; `None` if it is in none.
 pub(crate) fn container_of(process: &Identity) -> Option<String> {
     let place = Place::of(&process.cgroup);
-    let (name, _) = place.name(process.container.as_deref())?;
+    let (name, _) = place.name(process.container.as_ref())?;
     place.container_ids().next().map(|_| name)
 }
 
@@ -77,6 +77,7 @@ fn is_called(container: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::label::identity::HostContainer;
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -149,7 +150,7 @@ mod tests {
             ("nginx.service", &"/system.slice/nginx.service".to_owned(), None, false),
             ("", &"/".to_owned(), None, false),
         ] {
-            let container = known_as.map(str::to_owned);
+            let container = known_as.map(|name| HostContainer { name: name.to_owned(), image: None });
             let process = Identity { cgroup: cgroup.clone(), container, ..Identity::default() };
             assert_eq!(Asked::Container(name.to_owned()).means(&process), expected, "{name} in {cgroup}");
         }

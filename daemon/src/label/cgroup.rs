@@ -1,6 +1,6 @@
 //! Unit and container from the path of a cgroup, as systemd and the container runtimes lay them out.
 
-use super::identity::{NameSource, SEPARATOR};
+use super::identity::{HostContainer, NameSource, SEPARATOR};
 
 /// Hexadecimal digits of a container id that a name keeps; docker prints as many.
 const ID_DIGITS: usize = 12;
@@ -25,6 +25,8 @@ pub(super) struct Container {
     pub(super) id: String,
     /// It is in a directory for pods of Kubernetes.
     pub(super) is_of_pod: bool,
+    /// UID of the pod, if that is in the path.
+    pub(super) pod_uid: Option<String>,
 }
 
 /// What a cgroup says of a process. The part of a path that root has made comes first, and says whose the rest is: below a service or a
@@ -66,10 +68,11 @@ impl Place<'_> {
             return None;
         }
         let (runtime, id) = self.container(at)?;
-        let mut around = self.whole.split('/').take_while(|part| !part.contains(id));
+        let around = || self.whole.split('/').take_while(|part| !part.contains(id));
         // What is in front of a path that is seen from within a container may have been theirs.
-        let is_of_pod = self.whole.starts_with("/..") || around.any(|part| part.contains(PODS));
-        is_id(id).then(|| Container { runtime, id: id.to_owned(), is_of_pod })
+        let is_of_pod = self.whole.starts_with("/..") || around().any(|part| part.contains(PODS));
+        let pod_uid = around().filter(|_| is_of_pod).find_map(pod_uid);
+        is_id(id).then(|| Container { runtime, id: id.to_owned(), is_of_pod, pod_uid })
     }
 
     /// Full ids of the containers that the process is in, with LXC their names; the outermost first.
@@ -81,8 +84,8 @@ impl Place<'_> {
         container(self.path[at], at.checked_sub(1).map_or("", |parent| self.path[parent]))
     }
 
-    /// What a process is called that no rule names, unless it is after its executable. `known_as` is what the host calls its container.
-    pub(super) fn name(&self, known_as: Option<&str>) -> Option<(String, NameSource)> {
+    /// What a process is called that no rule names, unless it is after its executable. `known` is what the host knows of its container.
+    pub(super) fn name(&self, known: Option<&HostContainer>) -> Option<(String, NameSource)> {
         let container = |at: usize| {
             let (runtime, id) = self.container(at)?;
             let shown = if is_id(id) && runtime != LXC { &id[..ID_DIGITS] } else { id };
@@ -99,10 +102,10 @@ impl Place<'_> {
             (_, Some(container)) => (container, NameSource::Container),
             (unit, None) => (unit?, NameSource::Unit),
         };
-        let shown = known_as.filter(|_| source == NameSource::Container).unwrap_or(&outermost);
+        let shown = known.filter(|_| source == NameSource::Container).map_or(&outermost, |known| &known.name);
         let name = match innermost {
             Some(inner) if inner != outermost => format!("{shown}{SEPARATOR}{inner}"),
-            _ => shown.to_owned(),
+            _ => shown.clone(),
         };
         Some((name, source))
     }
@@ -131,6 +134,20 @@ fn container<'a>(cgroup: &'a str, parent: &str) -> Option<(&'static str, &'a str
     // With the cgroupfs driver the id stands alone under a directory of the runtime's choice.
     let runtime = ["docker", "libpod_parent", "podman"].into_iter().find(|runtime| *runtime == parent).unwrap_or("container");
     is_id(cgroup).then_some((runtime, cgroup))
+}
+
+/// The UID in the name of a pod's group, `podUID`. Under systemd that is `kubepods-burstable-podUID.slice`, with `_` for each `-`.
+fn pod_uid(group: &str) -> Option<String> {
+    let (_, uid) = group.rsplit_once("pod")?;
+    let uid = uid.strip_suffix(".slice").unwrap_or(uid).replace('_', "-");
+    is_uid(&uid).then_some(uid)
+}
+
+/// Whether it is a UUID or, as pods have that the kubelet reads from files, a hash of as many digits.
+fn is_uid(uid: &str) -> bool {
+    let mut digits = uid.bytes().filter(|b| *b != b'-');
+    let has_all = digits.by_ref().take(32).filter(u8::is_ascii_hexdigit).count() == 32;
+    has_all && digits.next().is_none() && uid.len() <= 36
 }
 
 /// Whether it is a full container id.
@@ -197,6 +214,44 @@ mod tests {
         ] {
             assert_eq!(name(&path).as_deref(), expected, "{path}");
         }
+    }
+
+    #[test]
+    fn pods() {
+        let uid = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+        let under_systemd = uid.replace('-', "_");
+        let hash = "0a1b2c3d4e5f60718293a4b5c6d7e8f9";
+        for (path, expected) in [
+            (
+                format!(
+                    "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{under_systemd}.slice/cri-containerd-{ID}.scope"
+                ),
+                Some(uid),
+            ),
+            (format!("/kubepods.slice/kubepods-pod{under_systemd}.slice/crio-{ID}.scope/container"), Some(uid)),
+            (
+                format!("/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{under_systemd}.slice/docker-{ID}.scope"),
+                Some(uid),
+            ),
+            (format!("/kubepods/besteffort/pod{uid}/{ID}"), Some(uid)),
+            (format!("/kubepods/pod{hash}/{ID}"), Some(hash)),
+            // Seen from within another pod, and from within another container of the same one.
+            (format!("/../../kubepods-pod{under_systemd}.slice/cri-containerd-{ID}.scope"), Some(uid)),
+            (format!("/../cri-containerd-{ID}.scope"), None),
+            // What is in the container may be called anything.
+            (format!("/kubepods/pod{uid}/{ID}/pod{hash}/docker/{ID}"), Some(uid)),
+            (format!("/docker/{ID}/kubepods/pod{uid}/{ID}"), None),
+            (format!("/pod{uid}/{ID}"), None),
+            (format!("/kubepods/pod1/{ID}"), None),
+            (format!("/kubepods/pod{uid}-1/{ID}"), None),
+            (format!("/kubepods/pod{hash}0/{ID}"), None),
+            (format!("/kubepods/pod{}g/{ID}", &hash[1..]), None),
+        ] {
+            let container = Place::of(&path).host_container().unwrap();
+            assert_eq!(container.pod_uid.as_deref(), expected, "{path}");
+        }
+        let in_unit = format!("/system.slice/ci.service/kubepods/pod{uid}/{ID}");
+        assert_eq!(Place::of(&in_unit).host_container(), None);
     }
 
     proptest! {

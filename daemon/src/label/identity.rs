@@ -8,6 +8,8 @@ use crate::values::values;
 pub const OTHER: &str = "other";
 pub(super) const KERNEL: &str = "kernel";
 pub(crate) const NAME_CHARS: usize = 96;
+/// Room for a registry, a long path and a digest of 71.
+pub(crate) const IMAGE_CHARS: usize = 256;
 /// No name contains it: Grafana puts selected names between quotes in queries, and escapes backslashes in them but not quotes.
 pub(crate) const QUOTE: char = '"';
 /// Between a name and who gives it. None of an executable, a cgroup or a unit contains it.
@@ -45,8 +47,8 @@ pub(crate) struct Identity {
     pub exe: Option<String>,
     /// Path of its cgroup; empty if unknown.
     pub cgroup: String,
-    /// What the host calls the container that the cgroup says; `None` if that is unknown.
-    pub container: Option<String>,
+    /// What the host knows of the container that the cgroup says; `None` if it knows none.
+    pub container: Option<HostContainer>,
     pub is_kernel_thread: bool,
     /// The program that it runs as an interpreter, by its arguments; `None` as long as it is unknown.
     pub script: Option<String>,
@@ -65,12 +67,45 @@ impl Identity {
     }
 }
 
+/// What files of the host say of a container. Whoever has started it has chosen both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostContainer {
+    /// As `docker:web` or `k8s:namespace/pod/container`.
+    pub name: String,
+    pub image: Option<String>,
+}
+
 /// A name, and where it comes from. No two sources give the same name, see [`source_of`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     /// Harmless, without double quotes, not empty, at most [`NAME_CHARS`] characters.
     pub name: String,
     pub source: NameSource,
+    pub origin: Origin,
+}
+
+impl Named {
+    pub(super) fn of_rule(name: &str) -> Named {
+        Named { name: name.to_owned(), source: NameSource::Rule, origin: Origin::default() }
+    }
+}
+
+/// What a container comes from, as far as it is known; nothing for what is no container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Origin {
+    /// UID of its pod.
+    pub pod_uid: Option<String>,
+    /// Its image, by what it was started with. Harmless and without double quotes, as names are; at most [`IMAGE_CHARS`] characters.
+    pub image: Option<String>,
+}
+
+impl Origin {
+    /// Forgets what differs in another.
+    pub(super) fn keep_common(&mut self, other: &Origin) {
+        let Origin { pod_uid, image } = self;
+        pod_uid.take_if(|own| other.pod_uid.as_ref() != Some(own));
+        image.take_if(|own| other.image.as_ref() != Some(own));
+    }
 }
 
 /// The source that a name shows, unless a rule has it. A name that shows another source than its own is written with its own in front,

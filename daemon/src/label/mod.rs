@@ -14,7 +14,7 @@
 //! - [`asked`]: processes by what people call them.
 //! - [`identity`]: what identifies a process, and what a workload may be called.
 //! - [`cgroup`]: unit and container from a cgroup path.
-//! - [`containers`]: what the host calls a container, from files of its runtime.
+//! - [`containers`]: what the host knows of a container, from files of its runtime.
 //! - [`rules`]: the rules of the configuration, and the name that follows from them and the identity.
 //! - [`table`]: names to numbers, bounded.
 //! - [`scan`]: thread records to names, reading each process as rarely as possible.

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use schedscope_ebpf::abi::{Cell, ExecKey, Histogram, Owner, PATH_STEPS};
 
-use super::identity::{Identity, Named};
+use super::identity::{HostContainer, Identity, Named};
 use super::rules::Rules;
 use super::table::{LabelTable, OTHER_ID};
 use crate::capture::kernel::MAX_OWNERS;
@@ -23,8 +23,8 @@ const STAYS_NS: u64 = 1_000_000_000;
 /// for, which adds programs by itself.
 const MAX_PROGRAMS: usize = MAX_OWNERS as usize / 4 * 3;
 
-/// What the host calls the container of a cgroup.
-pub(super) type ContainerName<'a> = dyn FnMut(&str) -> Option<String> + 'a;
+/// What the host knows of the container of a cgroup.
+pub(super) type LookUp<'a> = dyn FnMut(&str) -> Option<HostContainer> + 'a;
 
 /// What the kernel side has to be told.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -79,13 +79,13 @@ struct Carried {
 
 impl Owners {
     /// Names the programs of new provisional workloads.
-    pub(super) fn meet(&mut self, snapshot: &Snapshot, rules: &Rules, container: &mut ContainerName<'_>) {
+    pub(super) fn meet(&mut self, snapshot: &Snapshot, rules: &Rules, look_up: &mut LookUp<'_>) {
         self.readings += 1;
         for provisional in &snapshot.provisional {
             if self.opened.contains_key(&provisional.number) {
                 continue;
             }
-            let number = self.number_of(provisional, rules, container);
+            let number = self.number_of(provisional, rules, look_up);
             self.opened.insert(provisional.number, Opened { number, settled: None });
         }
         for thread in snapshot.threads.iter().chain(&snapshot.released) {
@@ -96,7 +96,7 @@ impl Owners {
         }
     }
 
-    fn number_of(&mut self, provisional: &ProvisionalWorkload, rules: &Rules, container: &mut ContainerName<'_>) -> u16 {
+    fn number_of(&mut self, provisional: &ProvisionalWorkload, rules: &Rules, look_up: &mut LookUp<'_>) -> u16 {
         if let Some(number) = self.numbers.get(&provisional.key) {
             // The kernel side has no room for it, or two CPUs met it at once: it is told again.
             if let Some(program) = self.programs.get_mut(number) {
@@ -111,16 +111,16 @@ impl Owners {
         self.last_number = number;
         self.numbers.insert(provisional.key, number);
         let mut identity = identity_of(provisional);
-        identity.container = container(&identity.cgroup);
+        identity.container = look_up(&identity.cgroup);
         let named = rules.name_of(&identity);
         self.programs.insert(number, Program { key: provisional.key, identity, named, told: None, met: self.readings });
         number
     }
 
     /// Names every program anew. The kernel side is told of those that belong elsewhere now.
-    pub(super) fn name_anew(&mut self, rules: &Rules, container: &mut ContainerName<'_>) {
+    pub(super) fn name_anew(&mut self, rules: &Rules, look_up: &mut LookUp<'_>) {
         for program in self.programs.values_mut() {
-            program.identity.container = container(&program.identity.cgroup);
+            program.identity.container = look_up(&program.identity.cgroup);
             program.named = rules.name_of(&program.identity);
         }
     }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::cgroup::Place;
 use super::identity::{
-    AFTER_INTERPRETER, Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, QUOTE, SEPARATOR, qualifier, source_of,
+    AFTER_INTERPRETER, HostContainer, IMAGE_CHARS, Identity, KERNEL, NAME_CHARS, NameSource, Named, OTHER, Origin, QUOTE,
+    SEPARATOR, qualifier, source_of,
 };
 use crate::untrusted::harmless;
 
@@ -67,12 +68,13 @@ impl Rules {
     }
 
     pub(crate) fn name_of(&self, identity: &Identity) -> Named {
+        let (place, known) = (Place::of(&identity.cgroup), identity.container.as_ref());
         if let Some(name) = self.first_match(identity) {
-            Named { name: name.to_owned(), source: NameSource::Rule }
+            Named::of_rule(name)
         } else if identity.is_kernel_thread {
             self.named(KERNEL, NameSource::Kernel)
-        } else if let Some((name, source)) = Place::of(&identity.cgroup).name(identity.container.as_deref()) {
-            self.named(&name, source)
+        } else if let Some((name, source)) = place.name(known) {
+            Named { origin: origin(&place, known), ..self.named(&name, source) }
         } else if let Some(script) = identity.script() {
             self.named(&format!("{}{AFTER_INTERPRETER}{script}", identity.executable()), NameSource::Script)
         } else {
@@ -82,26 +84,31 @@ impl Rules {
 
     /// What strangers chose becomes a name that can be shown, with its source in front where it would look like another's.
     fn named(&self, name: &str, source: NameSource) -> Named {
-        let name = shown(name);
+        let name = Some(shown(name, NAME_CHARS)).filter(|name| !name.is_empty()).unwrap_or_else(|| "unnamed".to_owned());
         let is_taken = self.0.iter().any(|rule| rule.name == name);
-        if !is_taken && source_of(&name) == source {
-            Named { name, source }
-        } else {
-            Named { name: cut(&format!("{}{SEPARATOR}{name}", source.name())), source }
-        }
+        let is_own = !is_taken && source_of(&name) == source;
+        let name = if is_own { name } else { cut(&format!("{}{SEPARATOR}{name}", source.name()), NAME_CHARS) };
+        Named { name, source, origin: Origin::default() }
     }
 }
 
-/// The name without what cannot be shown, and with each gap one space, as browsers show it.
-fn shown(name: &str) -> String {
-    let name = harmless(name.trim()).replace(QUOTE, "'");
-    let words: Vec<&str> = name.split_whitespace().collect();
-    let name = cut(&words.join(" "));
-    if name.is_empty() { "unnamed".to_owned() } else { name }
+/// What the host's container in front of a place comes from. One within that is in the same pod, and nobody but its owner knows its image.
+fn origin(place: &Place<'_>, known: Option<&HostContainer>) -> Origin {
+    let Some(container) = place.host_container() else { return Origin::default() };
+    let image = known.and_then(|known| known.image.as_deref()).filter(|_| place.container_ids().count() == 1);
+    let image = image.map(|image| shown(image, IMAGE_CHARS)).filter(|image| !image.is_empty());
+    Origin { pod_uid: container.pod_uid, image }
 }
 
-fn cut(name: &str) -> String {
-    name.chars().take(NAME_CHARS).collect::<String>().trim_end().to_owned()
+/// The text without what cannot be shown, and with each gap one space, as browsers show it.
+fn shown(text: &str, chars: usize) -> String {
+    let text = harmless(text.trim()).replace(QUOTE, "'");
+    let words: Vec<&str> = text.split_whitespace().collect();
+    cut(&words.join(" "), chars)
+}
+
+fn cut(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect::<String>().trim_end().to_owned()
 }
 
 impl TryFrom<RuleConfig> for Rule {
@@ -166,6 +173,10 @@ mod tests {
         let rule = |(name, patterns): &(&str, &str)| toml::from_str(&format!("name = '{name}'\nmatch = {{ {patterns} }}"));
         let rules: Result<_, toml::de::Error> = tables.iter().map(rule).collect();
         rules.map(Rules).map_err(|error| error.to_string())
+    }
+
+    fn named(name: &str, source: NameSource) -> Named {
+        Named { name: name.to_owned(), source, origin: Origin::default() }
     }
 
     fn python() -> Identity {
@@ -234,7 +245,7 @@ mod tests {
             (executable(Some("/tmp/a\"} or \\ <b>'\u{7}c")), "a'} or \\ <b>'?c", NameSource::Executable),
             (Identity { is_kernel_thread: true, ..python }, "kernel", NameSource::Kernel),
         ] {
-            assert_eq!(Rules::default().name_of(&identity), Named { name: name.to_owned(), source });
+            assert_eq!(Rules::default().name_of(&identity), named(name, source));
         }
     }
 
@@ -264,7 +275,7 @@ mod tests {
         ] {
             let path = Some(format!("/bin/{exe}"));
             let identity = Identity { comm: "x".into(), exe: path, cgroup: cgroup.into(), ..Identity::default() };
-            assert_eq!(rules.name_of(&identity), Named { name: name.to_owned(), source }, "{exe} {cgroup}");
+            assert_eq!(rules.name_of(&identity), named(name, source), "{exe} {cgroup}");
         }
         let without_exe = Identity { comm: "user-7/a.scope".into(), ..Identity::default() };
         assert_eq!(rules.name_of(&without_exe).name, "executable/user-7/a.scope");
@@ -293,7 +304,7 @@ mod tests {
             ("sleep", "worker.py", "sleep", NameSource::Executable),
             ("python3", "job.py", "python3 job.py", NameSource::Rule),
         ] {
-            assert_eq!(of(exe, script, "/"), Named { name: name.to_owned(), source }, "{exe} {script}");
+            assert_eq!(of(exe, script, "/"), named(name, source), "{exe} {script}");
         }
         assert_eq!(of("python3", "job.py", "/system.slice/shop.service").name, "python3 job.py", "a rule goes before the unit");
         assert_eq!(of("python3", "worker.py", "/system.slice/shop.service").name, "shop.service", "the unit before the program");
@@ -303,7 +314,39 @@ mod tests {
         assert_eq!(rules.name_of(&bash).name, "script/bash web");
         // Whoever has no executable to be read has chosen his name himself.
         let nobody = Identity { comm: "bash".into(), script: Some("web".into()), ..Identity::default() };
-        assert_eq!(rules.name_of(&nobody), Named { name: "bash".to_owned(), source: NameSource::Executable });
+        assert_eq!(rules.name_of(&nobody), named("bash", NameSource::Executable));
+    }
+
+    #[test]
+    fn a_container_has_a_pod_and_an_image_and_what_is_called_otherwise_has_none() {
+        let rules = rules(&[("web", "comm = 'the web'")]).unwrap();
+        let uid = "0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9";
+        let id = "0123456789abcdef".repeat(4);
+        let pod = format!("/kubepods/pod{uid}/{id}");
+        let of = |comm: &str, cgroup: &str, image: &str| {
+            let container = Some(HostContainer { name: "k8s:shop/web-0/app".into(), image: Some(image.into()) });
+            let identity = Identity { comm: comm.into(), cgroup: cgroup.into(), container, ..Identity::default() };
+            let Named { name, origin: Origin { pod_uid, image }, .. } = rules.name_of(&identity);
+            (name, pod_uid, image)
+        };
+        let long = "x".repeat(300);
+        for (comm, cgroup, image, expected) in [
+            ("x", &*pod, "nginx:1.27", ("k8s:shop/web-0/app", Some(uid), Some("nginx:1.27"))),
+            ("x", &*format!("/docker/{id}"), "nginx:1.27", ("k8s:shop/web-0/app", None, Some("nginx:1.27"))),
+            ("x", &*pod, " a\"\u{202e}b\n", ("k8s:shop/web-0/app", Some(uid), Some("a'?b"))),
+            ("x", &*pod, &*long, ("k8s:shop/web-0/app", Some(uid), Some(&long[..IMAGE_CHARS]))),
+            ("x", &*pod, " ", ("k8s:shop/web-0/app", Some(uid), None)),
+            // That of the container around it is not its own.
+            ("x", &*format!("{pod}/lxc.payload.db"), "nginx:1.27", ("k8s:shop/web-0/app/lxc:db", Some(uid), None)),
+            ("the web", &*pod, "nginx:1.27", ("web", None, None)),
+            ("x", "/system.slice/db.service", "nginx:1.27", ("db.service", None, None)),
+            ("x", &*format!("/system.slice/ci.service{pod}"), "nginx:1.27", ("ci.service/container:0123456789ab", None, None)),
+            ("x", &*format!("/user.slice/user@7.service{pod}"), "nginx:1.27", ("user-7/container:0123456789ab", None, None)),
+            ("x", "/", "nginx:1.27", ("x", None, None)),
+        ] {
+            let (name, pod_uid, image) = of(comm, cgroup, image);
+            assert_eq!((&*name, pod_uid.as_deref(), image.as_deref()), expected, "{comm} {cgroup}");
+        }
     }
 
     /// Names that mean something, and what they are made of.
@@ -321,13 +364,14 @@ mod tests {
         #[test]
         fn a_name_tells_its_source_and_is_harmless_and_bounded(
             comm in name_like(), exe in prop::option::of(name_like()), cgroup in cgroup_like(), is_kernel_thread in any::<bool>(),
-            script in prop::option::of(name_like()), named in name_like(), rule in name_like().prop_map(|name| cut(&name)),
+            script in prop::option::of(name_like()), named in name_like(), rule in name_like().prop_map(|name| cut(&name, NAME_CHARS)),
         ) {
             // Nobody is called like that, so the rule matches nobody.
             let table = format!("name = {}\nmatch = {{ comm = 'nobody' }}", toml::Value::from(rule.clone()));
             let rules = Rules(toml::from_str(&table).into_iter().collect());
-            let Named { name, source } = {
-                let container = Place::of(&cgroup).host_container().map(|_| format!("docker:{named}"));
+            let Named { name, source, .. } = {
+                let host_container = Place::of(&cgroup).host_container();
+                let container = host_container.map(|_| HostContainer { name: format!("docker:{named}"), image: None });
                 rules.name_of(&Identity { comm, exe, cgroup, container, is_kernel_thread, script })
             };
             prop_assert_eq!(source_of(&name), source);

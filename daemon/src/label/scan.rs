@@ -104,7 +104,7 @@ impl Scanner {
             self.name_all_anew(snapshot.taken_ns);
         }
         let containers = &mut self.containers;
-        self.owners.meet(snapshot, &self.rules, &mut |cgroup| containers.name(cgroup, snapshot.taken_ns));
+        self.owners.meet(snapshot, &self.rules, &mut |cgroup| containers.look_up(cgroup, snapshot.taken_ns));
         let groups = self.groups(threads);
         self.name_processes(&groups, &mut read, snapshot.taken_ns);
         let ended = self.count_ended(&snapshot.released);
@@ -142,7 +142,7 @@ impl Scanner {
 
     fn name_all_anew(&mut self, now_ns: u64) {
         let containers = &mut self.containers;
-        self.owners.name_anew(&self.rules, &mut |cgroup| containers.name(cgroup, now_ns));
+        self.owners.name_anew(&self.rules, &mut |cgroup| containers.look_up(cgroup, now_ns));
         for process in self.processes.values_mut() {
             process.is_outdated = true;
         }
@@ -220,7 +220,7 @@ impl Scanner {
         due.sort_by_key(|(_, group)| std::cmp::Reverse(group.on_cpu_ns));
         for (tgid, group) in due.into_iter().take(READS_PER_SCAN) {
             if let Some(mut identity) = read(tgid) {
-                identity.container = self.containers.name(&identity.cgroup, now_ns);
+                identity.container = self.containers.look_up(&identity.cgroup, now_ns);
                 let named = self.rules.name_of(&identity);
                 let known = self.processes.get(&tgid).filter(|known| group.is(known));
                 let is_counted = known.is_some_and(|known| known.named.name == named.name);
@@ -244,12 +244,9 @@ impl Scanner {
     }
 
     fn hand_out_numbers(&mut self, groups: &HashMap<Tgid, Group>, ended: &[Named], now_ns: u64) {
-        let mut live: HashMap<&str, (&Named, u64)> = ended.iter().map(|named| (named.name.as_str(), (named, 0))).collect();
-        for (tgid, process) in &self.processes {
-            let on_cpu_ns = groups.get(tgid).map_or(0, |group| group.on_cpu_ns);
-            live.entry(&process.named.name).or_insert((&process.named, 0)).1 += on_cpu_ns;
-        }
-        self.table.look(live.into_values(), now_ns);
+        let on_cpu_ns = |tgid: &Tgid| groups.get(tgid).map_or(0, |group| group.on_cpu_ns);
+        let live = self.processes.iter().map(|(tgid, process)| (&process.named, on_cpu_ns(tgid)));
+        self.table.look(live.chain(ended.iter().map(|named| (named, 0))), now_ns);
     }
 
     fn moves(&mut self, threads: &[Thread]) -> Vec<Move> {

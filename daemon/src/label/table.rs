@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::identity::{self, NameSource, Named};
+use super::identity::{self, NameSource, Named, Origin};
 use crate::capture::snapshot::WorkloadId;
 
 /// The workload of everything without a number of its own.
@@ -52,6 +52,8 @@ enum Slot {
 struct Holder {
     name: String,
     source: NameSource,
+    /// What all its processes have in common, or had when it had any last.
+    origin: Origin,
     key: u64,
     /// When it got the number.
     since_ns: u64,
@@ -83,6 +85,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) key: u64,
     pub(crate) name: &'a str,
     pub(crate) source: NameSource,
+    pub(crate) origin: &'a Origin,
     /// When it got the number, by the clock of the snapshots; 0 for those of the beginning.
     pub(crate) since_ns: u64,
 }
@@ -94,6 +97,7 @@ impl LabelTable {
         let other = Holder {
             name: identity::OTHER.to_owned(),
             source: NameSource::Other,
+            origin: Origin::default(),
             key: 0,
             since_ns: 0,
             present_ns: 0,
@@ -127,7 +131,7 @@ impl LabelTable {
                 continue;
             }
             if let Some(id) = self.room() {
-                self.assign(id, name, NameSource::Rule, now_ns);
+                self.assign(id, Named::of_rule(name), now_ns);
                 continue;
             }
             if coming > 0 {
@@ -152,17 +156,25 @@ impl LabelTable {
         self.use_of(name).ended_ns += on_cpu_ns;
     }
 
-    /// These names have processes, or had one until now; with the CPU time of the threads that live. Gives numbers to those that have earned
-    /// one, whoever computes most first.
-    pub(crate) fn look<'a>(&mut self, seen: impl Iterator<Item = (&'a Named, u64)>, now_ns: u64) {
-        let mut candidates: Vec<(f64, &Named)> = Vec::new();
-        for (named, live_ns) in seen {
+    /// There are processes of these names, or were until now; with the CPU time of the threads that live. Gives numbers to names that have
+    /// earned one, whoever computes most first.
+    pub(crate) fn look<'a>(&mut self, processes: impl Iterator<Item = (&'a Named, u64)>, now_ns: u64) {
+        let mut seen: HashMap<&str, (Named, u64)> = HashMap::new();
+        for (named, live_ns) in processes {
+            let (all, all_ns) = seen.entry(&named.name).or_insert_with(|| (named.clone(), 0));
+            all.origin.keep_common(&named.origin);
+            *all_ns += live_ns;
+        }
+        let mut candidates: Vec<(f64, Named)> = Vec::new();
+        for (named, live_ns) in seen.into_values() {
             let use_of = self.use_of(&named.name);
             use_of.grow_to(use_of.ended_ns.saturating_add(live_ns), now_ns);
             let Use { used_ns, recent_ns, .. } = *use_of;
             let id = self.id(&named.name);
             match self.slots.get_mut(id.0 as usize) {
-                Some(Slot::Held(holder)) if holder.name == named.name => holder.present_ns = now_ns,
+                Some(Slot::Held(holder)) if holder.name == named.name => {
+                    (holder.present_ns, holder.origin) = (now_ns, named.origin);
+                }
                 _ if used_ns >= EARNED_NS => candidates.push((recent_ns, named)),
                 _ => {}
             }
@@ -176,7 +188,7 @@ impl LabelTable {
     }
 
     /// Gives a number to a name that has earned one. Where there is none, another name may lose its own for that.
-    fn consider(&mut self, named: &Named, recent_ns: f64, now_ns: u64) {
+    fn consider(&mut self, named: Named, recent_ns: f64, now_ns: u64) {
         let needed_ns = self.needed_ns(now_ns);
         let room = self.room();
         let use_of = self.use_of(&named.name);
@@ -185,7 +197,7 @@ impl LabelTable {
         }
         let was_folded = std::mem::replace(&mut use_of.folded, room.is_none());
         if let Some(id) = room {
-            self.assign(id, &named.name, named.source, now_ns);
+            self.assign(id, named, now_ns);
             return;
         }
         self.folded += u64::from(!was_folded);
@@ -208,7 +220,7 @@ impl LabelTable {
         }
         while let Some((id, name)) = self.room().and_then(|id| Some((id, self.waiting.pop_front()?))) {
             if !self.numbers.contains_key(&name) {
-                self.assign(id, &name, NameSource::Rule, now_ns);
+                self.assign(id, Named::of_rule(&name), now_ns);
             }
         }
     }
@@ -230,11 +242,12 @@ impl LabelTable {
 
     /// Every name that has a number, `other` first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.holders().map(|(id, Holder { name, source, key, since_ns, .. })| Entry {
+        self.holders().map(|(id, Holder { name, source, origin, key, since_ns, .. })| Entry {
             id,
             key: *key,
             name,
             source: *source,
+            origin,
             since_ns: *since_ns,
         })
     }
@@ -267,11 +280,13 @@ impl LabelTable {
         free.or_else(|| ids().nth(self.slots.len()).filter(|_| self.slots.len() <= self.max_names))
     }
 
-    fn assign(&mut self, id: WorkloadId, name: &str, source: NameSource, now_ns: u64) {
+    fn assign(&mut self, id: WorkloadId, Named { name, source, origin }: Named, now_ns: u64) {
         self.last_key += 1;
+        self.numbers.insert(name.clone(), id);
         let held = Slot::Held(Holder {
-            name: name.to_owned(),
+            name,
             source,
+            origin,
             key: self.last_key,
             since_ns: now_ns,
             present_ns: now_ns,
@@ -281,7 +296,6 @@ impl LabelTable {
             Some(slot) => *slot = held,
             None => self.slots.push(held),
         }
-        self.numbers.insert(name.to_owned(), id);
     }
 
     fn end(&mut self, id: WorkloadId, now_ns: u64) {
@@ -363,7 +377,13 @@ mod tests {
     const SECOND_NS: u64 = 1_000_000_000;
 
     fn named(name: &str) -> Named {
-        Named { name: name.to_owned(), source: NameSource::Executable }
+        Named { name: name.to_owned(), source: NameSource::Executable, origin: Origin::default() }
+    }
+
+    /// Of a container.
+    fn of(pod_uid: &str, image: &str) -> Named {
+        let origin = Origin { pod_uid: Some(pod_uid.to_owned()), image: Some(image.to_owned()) };
+        Named { name: "k8s:shop/web-0/app".to_owned(), source: NameSource::Container, origin }
     }
 
     fn names(table: &LabelTable) -> Vec<&str> {
@@ -396,6 +416,30 @@ mod tests {
             assert_eq!(consider(&mut table, &named("make"), 0, second * SECOND_NS), WorkloadId(2));
         }
         assert_eq!((table.folded(), table.ended()), (0, 0));
+    }
+
+    #[test]
+    fn a_name_shows_what_all_its_processes_come_from_and_what_the_last_did() {
+        let mut table = LabelTable::new(&[], 8);
+        let mut shown = |processes: &[Named]| {
+            table.look(processes.iter().map(|named| (named, EARNED_NS)), 0);
+            let Origin { pod_uid, image } = table.iter().last().unwrap().origin.clone();
+            (pod_uid, image)
+        };
+        let both = |pod_uid: &str, image: &str| (Some(pod_uid.to_owned()), Some(image.to_owned()));
+        assert_eq!(shown(&[of("1", "web:1"), of("1", "web:1")]), both("1", "web:1"));
+        // Two pods whose names were cut, whoever comes first.
+        for order in [["1", "2", "1"], ["2", "1", "1"], ["1", "1", "2"]] {
+            assert_eq!(shown(&order.map(|uid| of(uid, "web:1"))), (None, Some("web:1".to_owned())));
+        }
+        // One pod after another.
+        assert_eq!(shown(&[of("2", "web:2")]), both("2", "web:2"));
+        assert_eq!(shown(&[]), both("2", "web:2"));
+        let mut unknown = of("2", "web:2");
+        unknown.origin.image = None;
+        for order in [[unknown.clone(), of("2", "web:2")], [of("2", "web:2"), unknown]] {
+            assert_eq!(shown(&order), (Some("2".to_owned()), None));
+        }
     }
 
     #[test]

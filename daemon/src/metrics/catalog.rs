@@ -140,6 +140,8 @@ const STAGE: Label = label("stage", Bound::Values(names!(Stage)));
 // One value at a time per workload, so these do not multiply the series.
 const NAME_SOURCE: Label = label("source", Bound::OneOf(names!(NameSource)));
 const MODEL: Label = label("model", Bound::OneOf(names!(ModelName)));
+const POD_UID: Label = label("pod_uid", Bound::Attribute);
+const IMAGE: Label = label("image", Bound::Attribute);
 const CORE: Label = label("core", Bound::Attribute);
 const LLC: Label = label("llc", Bound::Attribute);
 const NODE: Label = label("node", Bound::Attribute);
@@ -211,8 +213,8 @@ metrics! {
     WORKLOAD_ALLOWED_CPUS: Gauge, Count, "workload_allowed_cpus", [WORKLOAD],
         "CPUs that at least one process of the workload may run on; absent while it has none.",
         from "sched_getaffinity(2) of each process";
-    WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL],
-        "Where the name comes from, and the concurrency model that the workload showed over the last seconds.",
+    WORKLOAD_INFO: Gauge, Info, "workload_info", [WORKLOAD, NAME_SOURCE, MODEL, POD_UID, IMAGE],
+        "Where the name comes from, the concurrency model that the workload showed over the last seconds, and a container's pod and image.",
         from "labels, and diagnose::live";
     WORKLOAD_GIL_HANDOFFS: Counter, Count, "workload_gil_handoffs_total", [WORKLOAD],
         "Times a Python thread released its interpreter's lock because another thread asked, and waited until that thread had it.",

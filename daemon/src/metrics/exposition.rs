@@ -59,6 +59,10 @@ pub struct Workload<'a> {
     pub name: &'a str,
     /// Where the name comes from.
     pub source: NameSource,
+    /// UID of its pod, if it is a container and that is known.
+    pub pod_uid: Option<&'a str>,
+    /// Its image, if it is a container and that is known.
+    pub image: Option<&'a str>,
     /// When its counters were 0, in nanoseconds since 1970.
     pub began_ns: u64,
     /// Size of the union of its processes' affinity masks; `None` without processes.

@@ -122,7 +122,9 @@ fn workload_state(text: &mut Text, workloads: &[Workload<'_>]) {
     let allowed = workloads.iter().filter_map(|workload| Some((workload.name, workload.allowed_cpus?)));
     text.family(&catalog::WORKLOAD_ALLOWED_CPUS, allowed, |family, (name, cpus)| family.add(&[name], cpus.into()));
     text.family(&catalog::WORKLOAD_INFO, workloads, |family, workload| {
-        family.add(&[workload.name, workload.source.name(), workload.model.name()], 1);
+        let Workload { name, source, model, pod_uid, image, .. } = workload;
+        // For Prometheus an empty label is as good as none.
+        family.add(&[name, source.name(), model.name(), pod_uid.unwrap_or_default(), image.unwrap_or_default()], 1);
     });
     let waited = workloads.iter().filter(|workload| workload.totals.gil_interval_ns > 0);
     text.family(&catalog::WORKLOAD_GIL_SWITCH_INTERVAL, waited, |family, Workload { name, totals, .. }| {

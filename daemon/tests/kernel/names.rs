@@ -74,7 +74,8 @@ fn a_container_has_the_name_that_its_runtime_knows() {
     let write = |id: &str, name: &str| {
         let directory = dir.path().join("var/lib/docker/containers").join(id);
         fs::create_dir_all(&directory).unwrap();
-        fs::write(directory.join("config.v2.json"), format!("{{\"Name\":\"/{name}\"}}")).unwrap();
+        let file = format!("{{\"Config\":{{\"Image\":\"shop/{name}:1\"}},\"Name\":\"/{name}\"}}");
+        fs::write(directory.join("config.v2.json"), file).unwrap();
     };
     write(&known_id, "web");
     let daemon = Daemon::start(&format!("host_root = \"{}\"\n", dir.path().display()));
@@ -90,7 +91,14 @@ fn a_container_has_the_name_that_its_runtime_knows() {
     // As that of a pod, which is written down once it runs.
     write(&late_id, "late");
     assert!(is_busy("docker:late"), "{}", daemon.get("/status"));
-    assert_never_down(&before, &daemon.get("/metrics"));
+    let after = daemon.get("/metrics");
+    assert_never_down(&before, &after);
+    let images = [("docker:web", "shop/web:1"), ("docker:late", "shop/late:1"), (&of_id(&unknown_id), "")];
+    for (name, image) in images {
+        let info = format!("schedscope_workload_info{{workload=\"{name}\",");
+        let line = after.lines().find(|line| line.starts_with(&info)).unwrap();
+        assert!(line.ends_with(&format!("\",pod_uid=\"\",image=\"{image}\"}} 1")), "{line}");
+    }
     let status: Value = serde_json::from_str(&daemon.get("/status")).unwrap();
     let workloads = status["workloads"].as_array().unwrap();
     let source = |name: &str| workloads.iter().find(|workload| workload["name"] == name).map(|workload| &workload["source"]);

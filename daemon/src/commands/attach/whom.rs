@@ -123,7 +123,7 @@ impl Whom {
         self.containers.look_again(now_ns());
         for tgid in all {
             let Some(mut identity) = read_identity(tgid) else { continue };
-            identity.container = self.containers.name(&identity.cgroup, now_ns());
+            identity.container = self.containers.look_up(&identity.cgroup, now_ns());
             running.extend(container_of(&identity));
             for Named { asked, processes } in &mut named {
                 if asked.means(&identity) {

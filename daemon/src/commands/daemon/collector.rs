@@ -202,10 +202,12 @@ impl Collector {
         let allowed = self.allowed_cpus();
         self.collection.count += 1;
         self.collection.duration_ns = ns(scrape.begin.elapsed());
-        let workload = |Entry { id, name, source, since_ns, .. }| {
+        let workload = |Entry { id, name, source, origin, since_ns, .. }| {
             let (totals, allowed_cpus) = (self.totals.workload(id)?, allowed.get(&id).map(CpuSet::count));
             let began_ns = self.clock_began_ns + since_ns.max(self.began_ns);
-            Some(Workload { name, source, began_ns, allowed_cpus, model: self.live.of(id), lost: self.live.lost(id), totals })
+            let (model, lost) = (self.live.of(id), self.live.lost(id));
+            let (pod_uid, image) = (origin.pod_uid.as_deref(), origin.image.as_deref());
+            Some(Workload { name, source, pod_uid, image, began_ns, allowed_cpus, model, lost, totals })
         };
         let reader = self.interpreters.reader_health();
         let own_cpu = clock_gettime(ClockId::ProcessCPUTime).try_into().unwrap_or_default();

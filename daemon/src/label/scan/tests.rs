@@ -207,9 +207,11 @@ fn a_container_whose_name_is_known_late_is_renamed_with_what_will_run_in_it() {
     assert_eq!(known(0), (before.clone(), vec![1]));
     let directory = root.path().join("var/lib/docker/containers").join(&id);
     std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(directory.join("config.v2.json"), r#"{"Name":"/web"}"#).unwrap();
+    std::fs::write(directory.join("config.v2.json"), r#"{"Name":"/web","Config":{"Image":"nginx:1.27"}}"#).unwrap();
     let after = [before, vec!["docker:web".to_owned()]].concat();
     assert_eq!(known(60_000_000_000), (after, vec![2]));
+    let images: Vec<_> = scanner.table().iter().map(|entry| entry.origin.image.as_deref()).collect();
+    assert_eq!(images, [None, None, Some("nginx:1.27")]);
 }
 
 #[test]

@@ -58,7 +58,8 @@ fn workload<'a>(name: &'a str, source: NameSource, totals: &'a Totals) -> Worklo
         lost.ns[LostCause::WaitFutex as usize] = 7;
         (lost.throttled_ns, lost.throttled_periods) = (250_000_000, 3);
     }
-    Workload { name, source, began_ns: 1_700_000_000_250_000_000, allowed_cpus, model, lost, totals }
+    let (pod_uid, image, began_ns) = (None, None, 1_700_000_000_250_000_000);
+    Workload { name, source, pod_uid, image, began_ns, allowed_cpus, model, lost, totals }
 }
 
 fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
@@ -69,7 +70,14 @@ fn exposition([other, web]: &[Totals; 2]) -> Exposition<'_> {
         pythons: [2, 0, 0, 0, 0],
         pythons_unresolved: [0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0],
         reader: Health { restarts: [2, 0, 0, 0, 1, 0], left_behind: 1, has_given_up: false, cpu_ns: 1_500_000_000 },
-        workloads: vec![workload("other", NameSource::Other, other), workload("web", NameSource::Rule, web)],
+        workloads: vec![
+            workload("other", NameSource::Other, other),
+            Workload {
+                pod_uid: Some("0a1b2c3d-4e5f-6071-8293-a4b5c6d7e8f9"),
+                image: Some("registry.example/shop/web:1.27"),
+                ..workload("k8s:shop/web-0/app", NameSource::Container, web)
+            },
+        ],
         cpus: vec![
             CpuTotals { cpu: Cpu(0), place: Some(place), switches_from_task: 5, switches_from_idle: 4, idle_ns: 1_500_000_000 },
             CpuTotals { cpu: Cpu(2), place: None, switches_from_task: 0, switches_from_idle: 1, idle_ns: 0 },
@@ -192,6 +200,11 @@ fn on_cpu_seconds(exposition: &Exposition<'_>) -> BTreeMap<(String, String), f64
     on_cpu.map(|(_, labels, seconds)| ((labels[0].1.clone(), labels[1].1.clone()), seconds)).collect()
 }
 
+/// Text that means something in the format.
+fn strange() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[\\\\\"\n{},= a]{0,12}"]
+}
+
 proptest! {
     /// Whatever runs where, on CPUs that were online at the start, were seen switching, or ran something: the series of one scrape are
     /// those of the next, and none goes down. So the rates miss nothing.
@@ -232,17 +245,17 @@ proptest! {
     }
 
     #[test]
-    fn no_name_breaks_the_exposition(name in prop_oneof![any::<String>(), "[\\\\\"\n{},= a]{0,12}"]) {
+    fn no_name_and_no_image_breaks_the_exposition(name in strange(), image in strange()) {
         let totals = totals();
         let mut exposition = exposition(&totals);
         let lines = catalog_text(&exposition).split('\n').count();
-        exposition.workloads[1].name = &name;
+        (exposition.workloads[1].name, exposition.workloads[1].image) = (&name, Some(image.as_str()));
         let text = catalog_text(&exposition);
         prop_assert_eq!(text.split('\n').count(), lines);
         // Not `lines()`, which also takes a carriage return for an end.
         let info = text.split('\n').filter(|line| line.starts_with("schedscope_workload_info")).map(samples);
-        let (_, labels, _) = info.flatten().find(|(_, labels, _)| labels[1].1 == "rule").unwrap();
-        prop_assert_eq!(&labels[0].1, &name);
+        let (_, labels, _) = info.flatten().nth(1).unwrap();
+        prop_assert_eq!([&labels[0].1, &labels[4].1], [&name, &image]);
     }
 
     /// As far as a float can hold it.

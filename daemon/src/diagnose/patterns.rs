@@ -75,11 +75,12 @@ impl Messages {
     }
 }
 
-/// Those that wait for locks wait for the disk as well: it is what they have the locks for.
+/// Those that wait for locks are at the disk for a good part of the time in which they are at anything: it is what they have the locks for.
 fn keep_locks_at_the_disk(workers: &Workers) -> bool {
     let at_locks = workers.iter().filter(|worker| worker.times.blocked(Reason::Futex) > 0);
     let times: Times = at_locks.map(|worker| &worker.times).sum();
-    share(times.blocked(Reason::Disk), times.blocked_total_ns()) >= NOTABLE_WAIT
+    let disk_ns = times.blocked(Reason::Disk);
+    share(disk_ns, disk_ns + times.on_cpu_ns) >= NOTABLE_WAIT
 }
 
 /// Two threads of which one is at work at a time, and each waits as often as the other: one asks and the other answers.
@@ -102,7 +103,8 @@ fn has_hub(workers: &Workers) -> bool {
         share(reasons.iter().map(|reason| times.blocked(*reason)).sum(), times.blocked_total_ns()) >= least
     };
     let wait_for_it = |times: &Times| {
-        waits(times, &[Reason::Futex, Reason::PipeSocket], MOSTLY) && 2 * times.blocked_total_ns() > times.on_cpu_ns
+        let waits_ns = times.blocked_total_ns() + times.runnable_ns();
+        waits(times, &[Reason::Futex, Reason::PipeSocket], MOSTLY) && 2 * waits_ns > times.on_cpu_ns
     };
     processes.len() > 1
         && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB

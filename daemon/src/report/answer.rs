@@ -480,27 +480,8 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
         Advice::WaitForEvents => {
             "Wait without a time limit, or for longer: no core makes this faster, and every wake-up is wasted.".to_owned()
         }
-        Advice::MoveOutOfTheLoop => {
-            let thread = match diagnosis.limit {
-                Limit::BlockedLoop(BlockedLoop { is_python: true, .. }) => "a thread, as asyncio.to_thread does",
-                _ => "a thread",
-            };
-            format!("Everything in the loop waits meanwhile: let the loop wait for it in its poll, or give it to {thread}.")
-        }
-        Advice::MoreOfTheBottleneck => match &diagnosis.limit {
-            Limit::Bottleneck(Bottleneck { stops_the_world: true, .. }) => {
-                "A JVM stops all of its threads for this one, mostly to collect garbage: give it a larger heap (-Xmx, -Xmn) or a collector \
-                 that works beside them (G1, ZGC), and look for calls of System.gc(); -Xlog:gc,safepoint says what it does."
-                    .to_owned()
-            }
-            Limit::Bottleneck(Bottleneck { comm, .. }) => {
-                format!(
-                    "Divide what {comm} does among several, let it work ahead without a lock that the others need, or let it \
-                     do less."
-                )
-            }
-            _ => String::new(),
-        },
+        Advice::MoveOutOfTheLoop => out_of_the_loop(&diagnosis.limit),
+        Advice::MoreOfTheBottleneck => more_of_the_bottleneck(&diagnosis.limit),
         Advice::HoldLocksForLess => {
             "More threads would wait for the same locks: hold them for less, or give each thread data of its own.".to_owned()
         }
@@ -540,6 +521,28 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
         Advice::OneThreadDoesItAll => {
             format!("One thread does it all, and wants a core {} of the time: no other core can help it.", percent(figures.demand))
         }
+    }
+}
+
+fn out_of_the_loop(limit: &Limit) -> String {
+    let thread = match limit {
+        Limit::BlockedLoop(BlockedLoop { is_python: true, .. }) => "a thread, as asyncio.to_thread does",
+        _ => "a thread",
+    };
+    format!("Everything in the loop waits meanwhile: let the loop wait for it in its poll, or give it to {thread}.")
+}
+
+fn more_of_the_bottleneck(limit: &Limit) -> String {
+    match limit {
+        Limit::Bottleneck(Bottleneck { stops_the_world: true, .. }) => {
+            "A JVM stops all of its threads for this one, mostly to collect garbage: give it a larger heap (-Xmx, -Xmn) or a collector that \
+             works beside them (G1, ZGC), and look for calls of System.gc(); -Xlog:gc,safepoint says what it does."
+                .to_owned()
+        }
+        Limit::Bottleneck(Bottleneck { comm, .. }) => format!(
+            "Divide what {comm} does among several, let it work ahead without a lock that the others need, or let it do less."
+        ),
+        _ => String::new(),
     }
 }
 

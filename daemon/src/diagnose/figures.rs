@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::thresholds::NOTABLE_WAIT;
+use super::thresholds::{MANY_STARTS, NOTABLE_WAIT};
 use super::window::{Window, share};
 use super::workers::Workers;
 
@@ -63,6 +63,11 @@ impl Figures {
             wait_share: share(runnable_ns, on_cpu_ns + runnable_ns),
             gil_share: workers.gil_share(),
         }
+    }
+
+    /// Whether starting processes is much of what it does; a run of a few milliseconds does not start many in all.
+    pub(crate) fn starts_many_processes(&self) -> bool {
+        self.processes_per_second >= MANY_STARTS && self.processes as f64 >= MANY_STARTS
     }
 
     /// Whether it waits for a CPU so long that it is worth saying.

@@ -9,9 +9,8 @@ use super::figures::Figures;
 use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
-    ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MANY_STARTS, MOSTLY,
-    NOTABLE_WAIT, ONE_AFTER_ANOTHER, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING,
-    WORTH_SAYING,
+    ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT,
+    ONE_AFTER_ANOTHER, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -300,7 +299,7 @@ impl Limit {
             Limit::TooFewThreads(_) | Limit::Blocked(_) if is_loop && figures.demand >= HALF_A_CORE => {
                 Some(Advice::OneThreadDoesItAll)
             }
-            Limit::TooFewThreads(_) if figures.processes_per_second >= MANY_STARTS => Some(Advice::DoMoreInEachProcess),
+            Limit::TooFewThreads(_) if figures.starts_many_processes() => Some(Advice::DoMoreInEachProcess),
             Limit::TooFewThreads(group) if group.takes_turns(figures) => Some(Advice::StartTheNextSooner),
             Limit::TooFewThreads(_) if model == ModelName::Serial && figures.running >= SATURATED => {
                 (figures.running < ONE_AT_A_TIME).then_some(Advice::DivideTheWork)

@@ -169,6 +169,12 @@ proptest! {
     }
 }
 
+#[test]
+fn a_short_run_starts_few_processes_however_many_a_second() {
+    let starts = |processes| Figures { processes, processes_per_second: 500.0, ..Figures::default() }.starts_many_processes();
+    assert_eq!((starts(99), starts(100)), (false, true));
+}
+
 fn bystander(has_ended: bool) -> Ledger {
     Ledger { has_ended, voluntary: 0, ..thread([0.0, 0.0], &[(Reason::Futex, WALL)]) }
 }

@@ -81,7 +81,8 @@ pub(super) const OTHERS_FIRST: f64 = 1.25;
 /// Share of the wall time that the end of an obstacle must save before it is called one.
 pub(super) const WORTH_SAYING: f64 = 0.1;
 
-/// Processes started in a second from which on starting them is much of the work: on one core, none lives for more than ten milliseconds.
+/// Processes started in a second, and in all, from which on starting them is much of the work: on one core, none lives for more than ten
+/// milliseconds.
 pub(super) const MANY_STARTS: f64 = 100.0;
 /// Yields a second that are a way to wait: a thread that works between them yields less often.
 pub(super) const MANY_YIELDS: f64 = 1000.0;

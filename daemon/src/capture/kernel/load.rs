@@ -223,7 +223,7 @@ pub(super) fn attach(
         (program::SEED_TASKS, true),
     ];
     let optional = optional.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name);
-    let wanted: Vec<&str> = program::HOOKS.into_iter().chain(optional).filter(|name| !without.contains(name)).collect();
+    let wanted: Vec<&'static str> = program::HOOKS.into_iter().chain(optional).filter(|name| !without.contains(name)).collect();
     let mut loads = load_programs(ebpf, &wanted, types);
     let mut loaded = |name| match loads.remove(name) {
         Some(loaded) => loaded,
@@ -255,21 +255,21 @@ pub(super) fn attach(
 }
 
 /// Loads programs beside each other: the kernel verifies each by itself, and `sched_switch` takes as long as all the others.
-fn load_programs(ebpf: &mut Ebpf, wanted: &[&str], types: &AyaBtf) -> BTreeMap<String, Result<(), KernelError>> {
-    let programs = ebpf.programs_mut().filter(|(name, _)| wanted.contains(name));
+fn load_programs(ebpf: &mut Ebpf, wanted: &[&'static str], types: &AyaBtf) -> BTreeMap<&'static str, Result<(), KernelError>> {
+    let programs = ebpf.programs_mut().filter_map(|(found, program)| Some((*wanted.iter().find(|name| **name == found)?, program)));
     thread::scope(|scope| {
-        let loading: Vec<_> =
-            programs.map(|(name, program)| (name.to_owned(), scope.spawn(move || load_program(name, program, types)))).collect();
+        let load = |(name, program)| (name, scope.spawn(move || load_program(name, program, types)));
+        let loading: Vec<_> = programs.map(load).collect();
         loading.into_iter().map(|(name, load)| (name, joined(load))).collect()
     })
 }
 
-fn load_program(name: &str, program: &mut Program, types: &AyaBtf) -> Result<(), KernelError> {
+fn load_program(name: &'static str, program: &mut Program, types: &AyaBtf) -> Result<(), KernelError> {
     match program {
         Program::BtfTracePoint(hook) => hook.load(name, types)?,
         Program::Iter(listing) => listing.load("task", types)?,
         Program::PerfEvent(samples) => samples.load()?,
-        _ => return Err(KernelError::LeftOut),
+        _ => return Err(KernelError::ObjectLacks(name)),
     }
     Ok(())
 }

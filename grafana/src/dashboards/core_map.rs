@@ -83,7 +83,8 @@ fn core_map() -> Vec<Panel> {
         by_core(owners("Who had each core most", "cpu", "workload"), &owner, "")
             .read(
                 "One row per core. The colour is the chosen workload that used the core most in the interval before each point, if \
-                 it used more than 5 % of it; where nothing is drawn, none did. Colours follow names, and two names can share one.",
+                 it used more than 5 % of it; where nothing is drawn, none did. Colours follow names, and two names can share one. Too \
+                 many CPUs are no map: choose fewer hosts then.",
             )
             .look_next(
                 "One colour jumping between rows: a single runner that is migrated. One colour on all rows: work that spreads.",

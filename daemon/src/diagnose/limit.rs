@@ -161,7 +161,7 @@ impl Limit {
     }
 
     /// Whether this is what those who wait mostly wait for.
-    pub(crate) fn is_mostly(&self, reason: Reason) -> bool {
+    pub(crate) fn waits_first_for(&self, reason: Reason) -> bool {
         match self {
             Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) => {
                 group.reasons.first().is_some_and(|(first, _)| *first == reason)
@@ -306,7 +306,7 @@ impl Limit {
             }
             Limit::AtRest(_) | Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
                 // Who sleeps does so on purpose.
-                ModelName::Serial if figures.demand < HALF_A_CORE && !self.is_mostly(Reason::Sleep) => {
+                ModelName::Serial if figures.demand < HALF_A_CORE && !self.waits_first_for(Reason::Sleep) => {
                     (figures.waits >= FEW_WAITS).then_some(Advice::OverlapWaits)
                 }
                 _ => None,

@@ -128,8 +128,7 @@ impl Polling {
         let polls = |ledger: &&Ledger| {
             let times = &ledger.times;
             // Who waits for a lock without a time limit is woken by who had it.
-            let has_limits =
-                ledger.timed_waits > 0 && share(ledger.timed_waits, ledger.voluntary.saturating_sub(ledger.gil_waits)) >= MOSTLY;
+            let has_limits = share(ledger.timed_waits, ledger.voluntary.saturating_sub(ledger.gil_waits)) >= MOSTLY;
             let clocks_ns = times.blocked(Reason::Sleep) + if has_limits { times.blocked(Reason::Futex) } else { 0 };
             ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9
                 && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary

@@ -512,7 +512,7 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
             grouped(rounded(figures.processes_per_second) as u64)
         ),
         Advice::OverlapWaits => {
-            let larger = if diagnosis.limit.is_mostly(Reason::Disk) { "ask for more at a time, or " } else { "" };
+            let larger = if diagnosis.limit.waits_first_for(Reason::Disk) { "ask for more at a time, or " } else { "" };
             format!("It mostly waits: {larger}let its waits overlap, with an event loop or with threads, rather than give it more cores.")
         }
         Advice::FreeTheLoop => {

@@ -53,6 +53,16 @@ fn reports_keep_to_the_schema() {
     }
 }
 
+#[test]
+fn what_rounding_leaves_of_the_cores_is_no_row() {
+    let text = |seconds| {
+        let mut report = sample(GIL);
+        report.cores.lost_seconds.insert("too_few_threads".to_owned(), seconds);
+        render(&report, &Options::default())
+    };
+    assert!(!text(0.0007).contains("no further thread") && text(0.0008).contains("no further thread"));
+}
+
 /// One obstacle may stand for several limits.
 #[test]
 fn a_gain_is_told_by_what_would_be_gone() {

@@ -39,6 +39,8 @@ pub fn reason_of_class(class: u8, arguments: Option<(u32, u32)>) -> u8 {
 
 /// Bits of the task state, from the kernel's `include/linux/sched.h`; these have not changed since 4.14.
 pub mod state {
+    /// `TASK_INTERRUPTIBLE`.
+    pub const INTERRUPTIBLE: u32 = 0x1;
     /// `TASK_UNINTERRUPTIBLE`.
     pub const UNINTERRUPTIBLE: u32 = 0x2;
     /// `__TASK_STOPPED`.
@@ -148,8 +150,10 @@ mod tests {
         // TASK_KILLABLE.
         assert!(may_be_at_kernel_lock(0x100 | state::UNINTERRUPTIBLE, false));
         assert!(!may_be_at_kernel_lock(state::UNINTERRUPTIBLE, true));
-        // TASK_INTERRUPTIBLE, TASK_IDLE.
-        for state in [1, state::UNINTERRUPTIBLE | state::NOLOAD, state::STOPPED, state::TRACED, 0x100 | state::STOPPED] {
+        // The second is TASK_IDLE.
+        for state in
+            [state::INTERRUPTIBLE, state::UNINTERRUPTIBLE | state::NOLOAD, state::STOPPED, state::TRACED, 0x100 | state::STOPPED]
+        {
             assert!(!may_be_at_kernel_lock(state, false), "{state:#x}");
         }
     }

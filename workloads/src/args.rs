@@ -127,6 +127,12 @@ pub enum Command {
         #[arg(long, value_name = "S", default_value_t = 0.01, value_parser = parse_seconds)]
         pause: f64,
     },
+    /// A thread whose sleeps signals cut short, beside one that computes on the same CPU.
+    Interrupted {
+        /// How long they go on.
+        #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = parse_seconds)]
+        seconds: f64,
+    },
     /// A daemon that detaches by forking twice, and then works as a child of init.
     DoubleFork {
         /// How long the daemon works.

@@ -23,7 +23,7 @@ pub(crate) struct Cell {
 }
 
 /// Workloads with known truth: subcommand and model.
-const TRUTHS: [(&str, &str); 10] = [
+const TRUTHS: [(&str, &str); 11] = [
     ("ping-pong", "threads"),
     ("yield-loop", "threads"),
     ("migrate", "serial"),
@@ -31,6 +31,7 @@ const TRUTHS: [(&str, &str); 10] = [
     ("many-threads", "threads"),
     ("pid-reuse", "processes"),
     ("sleepers", "threads"),
+    ("interrupted", "threads"),
     ("double-fork", "processes"),
     ("exec-from-thread", "threads"),
     ("mixed", "mixed"),

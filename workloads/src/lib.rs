@@ -56,6 +56,7 @@ pub fn run(command: Command, again: Again) -> Result<()> {
         }
         Command::PidReuse { count } => report::print(&truth::pid_reuse::run(count)?),
         Command::Sleepers { count, seconds, pause } => report::print(&truth::sleepers::run(count, seconds, pause)?),
+        Command::Interrupted { seconds } => report::print(&truth::interrupted::run(seconds)?),
         Command::DoubleFork { seconds, leave } => truth::double_fork::run(seconds, leave),
         Command::ExecFromThread { work } => truth::exec_from_thread::run(work, again),
         Command::Mixed { seconds } => report::print(&truth::mixed::run(seconds)?),

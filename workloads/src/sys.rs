@@ -58,6 +58,32 @@ pub(crate) fn thread_switches() -> (u64, u64) {
     (u64::try_from(usage.ru_nvcsw).unwrap_or(0), u64::try_from(usage.ru_nivcsw).unwrap_or(0))
 }
 
+/// From now on [`interrupt`] ends a sleep of a thread of this process and does no more.
+pub(crate) fn survive_interruptions() -> Result<()> {
+    extern "C" fn ignore(_: libc::c_int) {}
+    // SAFETY: an all-zero sigaction is valid: no flags, an empty mask.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    action.sa_sigaction = ignore as *const () as usize;
+    // SAFETY: `action` is valid for reads, and the handler does nothing, hence nothing that a handler may not.
+    match unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()).context("cannot set a handler for a signal"),
+    }
+}
+
+/// Sends the signal of [`survive_interruptions`] to a thread of this process. One that has ended gets none.
+pub(crate) fn interrupt(tid: i32) {
+    // SAFETY: takes numbers; `getpid` has no preconditions.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, libc::SIGUSR1) };
+}
+
+/// Sleeps until `length` is over or a signal comes: what std offers goes on after a signal.
+pub(crate) fn sleep_once(length: std::time::Duration) {
+    let request = rustix::time::Timespec { tv_sec: 0, tv_nsec: length.subsec_nanos().into() };
+    // Ended by a signal or by the clock, which are the same to the caller.
+    let _ = rustix::thread::nanosleep(&request);
+}
+
 /// Which side of a fork we are on.
 pub(crate) enum Fork {
     Parent,

@@ -92,6 +92,15 @@ pub(crate) fn table(lines: &[Line]) -> String {
     table.to_string()
 }
 
+/// Which checks failed, and why.
+pub(crate) fn failures(lines: &[Line]) -> Vec<String> {
+    let failure = |line: &Line| match &line.outcome {
+        Outcome::Failed { reason, .. } => Some(format!("{} failed: {reason}", line.name)),
+        _ => None,
+    };
+    lines.iter().filter_map(failure).collect()
+}
+
 /// Why some did not run, and which did not pass at once.
 fn remarks(counts: &Counts) -> String {
     let mut remarks: Vec<String> = counts.repeated.iter().map(|failed| format!("passed when repeated: {failed}")).collect();
@@ -134,6 +143,7 @@ mod tests {
             Line { name: "c", outcome: Outcome::Skipped { reason: "no kernel".into(), is_avoidable: false }, seconds: 0.0 },
         ];
         assert_eq!(closing(&lines), "8 passed, 2 of them when repeated, 1 failed, 5 skipped");
+        assert_eq!(failures(&lines), ["b failed: broke"]);
         let table = table(&lines);
         for text in ["2 skipped: one CPU", "passed when repeated: late", "broke", "1 of 5", "no kernel"] {
             assert!(table.contains(text), "{text} is not in\n{table}");

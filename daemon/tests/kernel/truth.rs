@@ -144,6 +144,15 @@ fn sleepers_block_and_nothing_else() {
     }
 }
 
+/// The kernel counts as voluntary what a thread does that finds a signal on its way to sleep, though it never blocks.
+#[test]
+fn a_sleep_that_a_signal_prevents_is_a_voluntary_switch() {
+    let Some(traced) = exact("interrupted --seconds 2") else { return };
+    let switches = &traced.report.switches;
+    assert!(switches.voluntary > 20 && switches.voluntary <= traced.expected("voluntary_at_most"), "{switches:?}");
+    assert_eq!(switches.yielded, 0, "{switches:?}");
+}
+
 #[test]
 fn every_process_and_thread_is_counted_once() {
     for (arguments, processes, threads, peak_threads, executed) in [

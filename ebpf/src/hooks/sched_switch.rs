@@ -8,7 +8,7 @@ use schedscope_ebpf::abi::{Cause, Cell, TaskRecord};
 use schedscope_ebpf::blocked::{self, Reason, UNTOLD, class};
 use schedscope_ebpf::cpu_account::Switched;
 use schedscope_ebpf::gil::{self, GilWait};
-use schedscope_ebpf::ledger::{settle_end, transit, unaccounted_delay};
+use schedscope_ebpf::ledger::{settle_end, transit, unaccounted_delay, was_kept_awake};
 use schedscope_ebpf::loss::Loss;
 use schedscope_ebpf::task_clock::{Closed, Departure, KernelGrowth};
 
@@ -43,7 +43,10 @@ fn sched_switch(ctx: BtfTracePointContext) -> i32 {
     let prev_state = || if HAS_PREV_STATE.load() != 0 { ctx.arg::<u32>(3) } else { prev.state() };
     let leaving = || if !preempt() && prev_state() != 0 { LEAVING_VOLUNTARILY } else { LEAVING_INVOLUNTARILY };
     if let Some(traced) = find_leaving(prev, prev_tid, leaving) {
-        let (preempt, prev_state) = (preempt(), prev_state());
+        let (preempt, mut prev_state) = (preempt(), prev_state());
+        if !preempt && prev_state == 0 && was_kept_awake(traced.record, &prev.counts()) {
+            prev_state = blocked::state::INTERRUPTIBLE;
+        }
         switch_out(&ctx, cpu, prev, traced, now_ns, preempt, prev_state);
     }
     if let Some(traced) = find_by(next, next_tid) {

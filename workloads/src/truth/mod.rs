@@ -6,6 +6,7 @@
 pub(crate) mod double_fork;
 pub(crate) mod exec_from_thread;
 pub(crate) mod fork_storm;
+pub(crate) mod interrupted;
 pub(crate) mod io_uring;
 pub(crate) mod many_threads;
 pub(crate) mod migrate;

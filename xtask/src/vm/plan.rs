@@ -81,13 +81,14 @@ pub(crate) struct Outcome {
 }
 
 /// Workloads whose tasks, switches and migrations are known, by name.
-const KNOWN: [(&str, &str); 9] = [
+const KNOWN: [(&str, &str); 10] = [
     ("mixed", "mixed --seconds 1"),
     ("ping-pong", "ping-pong --switches 2000"),
     ("ping-pong --normal-policy", "ping-pong --switches 2000 --normal-policy"),
     ("yield-loop", "yield-loop --count 2000 --threads 3"),
     ("many-threads", "many-threads --count 300"),
     ("sleepers", "sleepers --count 32 --seconds 0.5"),
+    ("interrupted", "interrupted"),
     ("fork-storm", "fork-storm --count 100 --parallel 8 --exec"),
     ("double-fork", "double-fork"),
     ("exec-from-thread", "exec-from-thread"),

@@ -91,13 +91,20 @@ fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
 }
 
 /// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it. What
-/// it hands out goes through pipes; processes that wait for locks alone take turns. Who hands out all the time hardly waits.
+/// it hands out goes through pipes; processes that wait for locks alone take turns. Who hands out all the time hardly waits, but for the GIL
+/// that another thread has which hands out too.
 fn has_hub(workers: &Workers) -> bool {
-    let times = |process: &Process| process.workers.iter().map(|worker| &worker.times).sum::<Times>();
-    let of = |process| (times(process), process.workers.iter().map(|worker| &worker.times).max_by_key(|times| times.on_cpu_ns));
-    let mut processes: Vec<(Times, Option<&Times>)> = workers.processes.iter().map(of).collect();
+    let hardly_waits = |times: &Times| {
+        let waits_ns = times.blocked_total_ns() - times.blocked(Reason::Gil);
+        share(times.on_cpu_ns, times.on_cpu_ns + waits_ns) >= ALONE
+    };
+    let of = |process: &Process| {
+        let times = || process.workers.iter().map(|worker| &worker.times);
+        (times().sum::<Times>(), times().any(hardly_waits))
+    };
+    let mut processes: Vec<(Times, bool)> = workers.processes.iter().map(of).collect();
     processes.sort_by_key(|(times, _)| times.on_cpu_ns);
-    let Some((hub, Some(busiest))) = processes.pop() else { return false };
+    let Some((hub, hands_out_all_the_time)) = processes.pop() else { return false };
     let processes: Vec<Times> = processes.into_iter().map(|(times, _)| times).collect();
     let waits = |times: &Times, reasons: &[Reason], least: f64| {
         share(reasons.iter().map(|reason| times.blocked(*reason)).sum(), times.blocked_total_ns()) >= least
@@ -108,7 +115,7 @@ fn has_hub(workers: &Workers) -> bool {
     };
     processes.len() > 1
         && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB
-        && share(busiest.on_cpu_ns, busiest.on_cpu_ns + busiest.blocked_total_ns()) >= ALONE
+        && hands_out_all_the_time
         && processes.iter().all(wait_for_it)
         && waits(&processes.iter().sum(), &[Reason::PipeSocket], NOTABLE_WAIT)
 }

@@ -27,6 +27,7 @@ pub mod interpreters;
 pub mod kernel;
 pub(crate) mod members;
 pub(crate) mod own_pipes;
+pub(crate) mod page_faults;
 pub mod preflight;
 pub mod python;
 pub mod quiescent;

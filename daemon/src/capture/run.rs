@@ -23,6 +23,23 @@ pub struct Subject {
     pub exit: Exit,
     /// CPUs that it was given: those in our own mask.
     pub allowed_cpus: u32,
+    /// What the kernel counted of it; nothing after `attach`.
+    pub usage: Usage,
+}
+
+/// What the kernel counts of a command's processes, as far as somebody has waited for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time in user mode. How the kernel divides CPU time between the two is sampled by its ticks on most kernels.
+    pub user_ns: u64,
+    /// CPU time in the kernel.
+    pub system_ns: u64,
+    /// Page faults, with and without reading from a file.
+    pub page_faults: u64,
+    /// The most memory that one of the processes had at once, in pages.
+    pub peak_pages: u64,
+    /// What it takes the kernel to find a page, clear it and take it back, on this host; 0 if that was not measured.
+    pub fault_ns: u64,
 }
 
 /// How a command ended; both are null while it runs and after `attach`.
@@ -120,6 +137,7 @@ pub(crate) mod tests {
             command: vec!["./web".to_owned(), "-v".to_owned()],
             exit: Exit { code: Some(3), signal: None },
             allowed_cpus: 1,
+            usage: Usage::default(),
         };
         Run {
             subject,

@@ -13,12 +13,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpgid, getpgrp, pidfd_open, pid
 
 use super::signals::{Blocked, PASSED_ON, Witness};
 use super::{JsonOutput, ReportArgs, allowed_cpus, deliver, require_host};
+use crate::capture::page_faults::with_cost_of_faults;
 use crate::capture::run::{Exit, Subject};
 use crate::capture::session::Session;
 use crate::capture::snapshot::Tgid;
 use crate::capture::spawn::{self, Gated, exit_code};
 use crate::report::build::build;
-use crate::verify::wait4;
+use crate::verify::wait4::{self, Ended};
 
 /// How long threads that are ending may take after the command was reaped.
 const SETTLE: Duration = Duration::from_millis(30);
@@ -63,7 +64,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
 
     let mut waiting = tokio::task::spawn_blocking(move || wait4::reap(child));
     let mut pause = Duration::ZERO;
-    let (status, rusage) = loop {
+    let Ended { status, switches, usage } = loop {
         tokio::select! {
             biased;
             ended = &mut waiting => break ended??,
@@ -83,11 +84,11 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let window_of = if args.wait_all { None } else { Some(leader) };
     let exit = Exit { code: status.code(), signal: status.signal() };
     let command = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let subject = Subject { name, command, exit, allowed_cpus: allowed };
+    let subject = Subject { name, command, exit, allowed_cpus: allowed, usage: with_cost_of_faults(usage) };
     let run = session.finish(window_of, subject)?;
     let mut report = build(&run);
     // Whether every process of the command was waited for is not known.
-    tree.compare(&run, rusage, false, &mut report.check);
+    tree.compare(&run, switches, false, &mut report.check);
     deliver(&report, json, args.report.quiet)?;
     Ok(exit_code(status))
 }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::thresholds::{MANY_STARTS, NOTABLE_WAIT};
+use super::thresholds::{IN_KERNEL, MANY_STARTS, MOSTLY, NOTABLE_WAIT, PAGES_ANEW};
 use super::window::{Window, share};
 use super::workers::Workers;
+use crate::capture::run::Usage;
 
 /// Of a program over a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,6 +35,10 @@ pub(crate) struct Figures {
     pub(crate) wait_share: f64,
     /// The one figure about the GIL: of the time in which the workers ran or waited for it, the part that they waited.
     pub(crate) gil_share: f64,
+    /// Of its CPU time, the part in the kernel; 0 if that is not known.
+    pub(crate) in_kernel: f64,
+    /// Page faults a second, if they are what it is in the kernel for, and it had given the memory back before; else 0.
+    pub(crate) pages_anew: f64,
 }
 
 impl Figures {
@@ -62,6 +67,8 @@ impl Figures {
             demand: window.mean(on_cpu_ns + runnable_ns),
             wait_share: share(runnable_ns, on_cpu_ns + runnable_ns),
             gil_share: workers.gil_share(),
+            in_kernel: in_kernel(window),
+            pages_anew: window.per_second(pages_anew(window)),
         }
     }
 
@@ -70,8 +77,26 @@ impl Figures {
         self.processes_per_second >= MANY_STARTS && self.processes as f64 >= MANY_STARTS
     }
 
+    /// Whether it is in the kernel for much of the time in which it is on a CPU.
+    pub(crate) fn is_in_kernel(&self) -> bool {
+        self.in_kernel >= IN_KERNEL
+    }
+
     /// Whether it waits for a CPU so long that it is worth saying.
     pub(crate) fn has_notable_wait(&self) -> bool {
         self.wait_share >= NOTABLE_WAIT
     }
+}
+
+/// The part of the CPU time that was in the kernel, where most of it was of processes that were waited for.
+fn in_kernel(window: &Window) -> f64 {
+    let Usage { user_ns, system_ns, .. } = window.usage;
+    if share(user_ns + system_ns, window.times.on_cpu_ns) < MOSTLY { 0.0 } else { share(system_ns, user_ns + system_ns) }
+}
+
+/// Page faults, if they take most of the time in the kernel by what one takes on this host. Memory that is used for the first time has to be found and cleared in any case, as in each process that starts.
+fn pages_anew(window: &Window) -> u64 {
+    let Usage { system_ns, page_faults, peak_pages, fault_ns, .. } = window.usage;
+    let at_first = PAGES_ANEW * peak_pages * window.processes;
+    if page_faults > at_first && share(fault_ns * page_faults, system_ns) >= MOSTLY { page_faults } else { 0 }
 }

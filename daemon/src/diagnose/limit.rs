@@ -9,8 +9,8 @@ use super::figures::Figures;
 use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
-    ENOUGH_OF_THE_WORK, FEW_WAITS, GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT,
-    ONE_AFTER_ANOTHER, ONE_AT_A_TIME, OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
+    ENOUGH_OF_THE_WORK, FEW_WAITS, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT, ONE_AFTER_ANOTHER, ONE_AT_A_TIME,
+    OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -50,6 +50,8 @@ pub(crate) enum Limit {
     Locks(Group),
     /// Its workers wait for locks inside the kernel.
     KernelLocks(Group),
+    /// The kernel finds and clears memory for it that it had given back.
+    PageFaults,
     /// An event loop waits outside of its poll.
     BlockedLoop(BlockedLoop),
     /// Others wait for one thread.
@@ -114,6 +116,8 @@ pub(crate) enum Advice {
     RaiseThePriority,
     /// Calls that change the same thing in the kernel go one after the other.
     ShareLessInTheKernel,
+    /// Memory that is kept has to be found once.
+    KeepMemory,
     /// The kernel stops it when its time is used up.
     RaiseTheQuota,
     /// More CPUs than its mask has are there for it.
@@ -131,6 +135,7 @@ impl Limit {
             Limit::Others(_) => "others",
             Limit::Priority(_) => "priority",
             Limit::KernelLocks(_) => "kernel_locks",
+            Limit::PageFaults => "page_faults",
             Limit::Hung(_) => "hung",
             Limit::Spinning(_) => "spinning",
             Limit::Messages(_) => "messages",
@@ -153,6 +158,7 @@ impl Limit {
             Limit::Mask => Some(Obstacle::Mask),
             Limit::Others(_) | Limit::Priority(_) => Some(Obstacle::Others),
             Limit::KernelLocks(_) => Some(Obstacle::KernelLocks),
+            Limit::PageFaults => Some(Obstacle::PageFaults),
             Limit::Gil(_) => Some(Obstacle::Gil),
             Limit::Locks(_) => Some(Obstacle::Locks),
             Limit::TooFewThreads(_) | Limit::Bottleneck(_) => Some(Obstacle::TooFewThreads),
@@ -228,10 +234,11 @@ impl Limit {
                 Some(if is_meek { Limit::Priority(others) } else { Limit::Others(others) })
             }
             Some(Obstacle::KernelLocks) => Some(Limit::KernelLocks(busiest())),
+            Some(Obstacle::PageFaults) => Some(Limit::PageFaults),
             Some(Obstacle::Gil) => Some(Limit::Gil(busiest())),
             Some(Obstacle::Locks) => Some(Limit::Locks(busiest())),
             // Handing the lock to each other is a large part of what such threads compute, and that no sum over threads takes off.
-            _ if figures.gil_share >= GIL_BOUND && workers.blocked_share(Reason::Gil) >= GIL_NOTABLE && figures.cores > 1 => {
+            _ if workers.gil_binds() && figures.cores > 1 => {
                 (figures.running >= HALF_A_CORE && has_room && figures.workers > 1).then(|| Limit::Gil(busiest()))
             }
             _ => None,
@@ -278,6 +285,7 @@ impl Limit {
         match self {
             Limit::Priority(_) => Some(Advice::RaiseThePriority),
             Limit::KernelLocks(_) => Some(Advice::ShareLessInTheKernel),
+            Limit::PageFaults => Some(Advice::KeepMemory),
             Limit::Hung(_) => Some(Advice::FindTheCycle),
             Limit::Spinning(_) => Some(Advice::BlockInsteadOfYielding),
             Limit::Messages(_) => Some(Advice::LargerTasks),

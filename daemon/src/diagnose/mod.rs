@@ -60,7 +60,7 @@ pub(crate) fn diagnose(window: &Window) -> Diagnosis {
     let workers = Workers::of(window);
     let figures = Figures::of(window, &workers);
     let (model, confidence, evidence) = model::of(window, &workers, &figures);
-    let what_ifs = WhatIfs::of(window, &workers);
+    let what_ifs = WhatIfs::of(window, &workers, &figures);
     let limit = Limit::of(window, &workers, &figures, &what_ifs);
     let advice = limit.advice(model, &figures);
     let cores = Cores::of(window, &workers);

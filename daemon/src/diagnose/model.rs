@@ -144,9 +144,7 @@ fn python_threads(workers: &Workers, python: Option<Python>, figures: &Figures, 
             (parallel, 0.9)
         }
         Some(Python::Unresolved) if take_turns(workers, figures, evidence) => (ModelName::ThreadsTakingTurns, 0.8),
-        _ if gil_share >= GIL_BOUND && workers.blocked_share(Reason::Gil) >= GIL_NOTABLE => {
-            (ModelName::ThreadsGilBound, confidence)
-        }
+        _ if workers.gil_binds() => (ModelName::ThreadsGilBound, confidence),
         Some(Python::ManyGils) => {
             evidence.push(Evidence::ManyGils);
             (ModelName::SubInterpreters, 0.9)

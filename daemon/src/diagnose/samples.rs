@@ -65,6 +65,13 @@ pub(crate) fn described(text: &str) -> Window {
             "by_cpu" => window.on_cpu_ns_by_cpu = value.split('/').map(|seconds| ns(number(seconds))).collect(),
             "others" => window.foreign_ns = ns(number(value)),
             "idle" => window.idle_ns = ns(number(value)),
+            "kernel" => {
+                window.usage.system_ns = ns(number(value));
+                window.usage.user_ns = window.times.on_cpu_ns - window.usage.system_ns;
+            }
+            "faults" => window.usage.page_faults = number(value),
+            "each" => window.usage.fault_ns = number(value),
+            "peak" => window.usage.peak_pages = number(value),
             "incomplete" => window.is_incomplete = true,
             "forgotten" => window.forgotten = number(value),
             _ => panic!("{word} in {text}"),

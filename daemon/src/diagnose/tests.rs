@@ -125,6 +125,7 @@ proptest! {
             },
             (Some(Advice::RaiseThePriority), limit) => matches!(limit, Limit::Priority(_)),
             (Some(Advice::ShareLessInTheKernel), limit) => matches!(limit, Limit::KernelLocks(_)),
+            (Some(Advice::KeepMemory), limit) => *limit == Limit::PageFaults,
             (Some(Advice::FindTheCycle), limit) => matches!(limit, Limit::Hung(_)),
             (Some(Advice::BlockInsteadOfYielding), limit) => matches!(limit, Limit::Spinning(_)),
             (Some(Advice::LargerTasks), limit) => matches!(limit, Limit::Messages(_)),

@@ -133,3 +133,12 @@ pub(super) const HAND_OVER_NS: f64 = 22_000.0;
 pub(super) const AT_LEAST_WORK: f64 = 0.33;
 /// Length of the moments in which who waits for its turn, or for the next period, gets some of it: twice the usual period of a quota.
 pub(super) const COARSE_NS: u64 = 200_000_000;
+
+/// Page faults for each page that a program has at most, in each of its processes, from which on it uses memory that it had given back.
+pub(super) const PAGES_ANEW: u64 = 4;
+/// Of the time in the kernel of who faults pages in, what goes with the faults at least.
+pub(super) const FAULTS_AT_LEAST: f64 = 0.9;
+/// What caches save at most of the time that computes in memory which is kept, and so need not be fetched anew.
+pub(super) const CACHED: f64 = 0.15;
+/// Part of the CPU time in the kernel that is worth a word.
+pub(super) const IN_KERNEL: f64 = 0.5;

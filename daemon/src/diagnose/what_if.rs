@@ -14,9 +14,10 @@
 
 use schedscope_ebpf::blocked::Reason;
 
+use super::figures::Figures;
 use super::thresholds::{
-    ALONE, AT_LEAST_WORK, COARSE_NS, GIL_BOUND, HALF_A_CORE, HAND_OVER_NS, HOST_NOTABLE, LEAST, MOST, MOSTLY, NOTABLE_WAIT,
-    ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
+    ALONE, AT_LEAST_WORK, CACHED, COARSE_NS, FAULTS_AT_LEAST, HALF_A_CORE, HAND_OVER_NS, HOST_NOTABLE, LEAST, MOST, MOSTLY,
+    NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
@@ -39,6 +40,8 @@ values! {
         Locks = "locks",
         /// Locks inside the kernel, such as that of the address space.
         KernelLocks = "kernel_locks",
+        /// That it takes memory from the kernel again and again.
+        PageFaults = "page_faults",
         /// That only one thread has work.
         TooFewThreads = "too_few_threads",
     }
@@ -66,7 +69,7 @@ pub(super) struct WhatIfs {
 }
 
 impl WhatIfs {
-    pub(super) fn of(window: &Window, workers: &Workers) -> WhatIfs {
+    pub(super) fn of(window: &Window, workers: &Workers, figures: &Figures) -> WhatIfs {
         let whole = window.whole();
         let moments = if window.moments.is_empty() { std::slice::from_ref(&whole) } else { &window.moments };
         let sums = |moments: &[Moment]| moments.iter().map(|moment| Sums::of(moment, window, workers)).collect::<Vec<Sums>>();
@@ -75,7 +78,8 @@ impl WhatIfs {
         let mut all: Vec<WhatIf> = Obstacle::ALL
             .into_iter()
             .filter(|obstacle| supply.has(*obstacle))
-            .filter_map(|obstacle| predict(obstacle, window, workers, &seen, &supply))
+            .filter(|obstacle| *obstacle != Obstacle::PageFaults || figures.pages_anew > 0.0)
+            .filter_map(|obstacle| predict(obstacle, window, workers, figures.in_kernel, &seen, &supply))
             .collect();
         // What differs by less than the sums are exact to comes in the order of the obstacles, not in that of roundings.
         all.sort_by_key(|what_if| 1000 * u128::from(what_if.middle_ns) / u128::from(window.wall_ns.max(1)));
@@ -111,7 +115,7 @@ fn over(sums: &[Sums], of: &dyn Fn(&Sums) -> f64) -> f64 {
 }
 
 /// `None` if it would bring next to nothing.
-fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, supply: &Supply) -> Option<WhatIf> {
+fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f64, seen: &Seen, supply: &Supply) -> Option<WhatIf> {
     let Seen { fine, coarse, whole } = seen;
     let wall = window.wall_ns as f64;
     let few_others = supply.without_few_others();
@@ -139,12 +143,25 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, seen: &Seen, 
                 .max(over(fine, &|moment| moment.without(obstacle, supply, false)))
                 .max(at_work),
         ),
+        // All that it does is done sooner by what the kernel does for it.
+        Obstacle::PageFaults => {
+            let without = |part: f64| over(fine, &|moment| moment.wall - moment.busy() * in_kernel * part);
+            (without(1.0) * (1.0 - CACHED), without(FAULTS_AT_LEAST))
+        }
         // Who has to wait for its turn, or for the next period, does nothing at all for a while. What is not explained may have to do with
         // the obstacle or not.
-        Obstacle::Quota | Obstacle::Mask | Obstacle::Others => (
-            over(coarse, &|moment| moment.explained(Some(obstacle), &few_others, false)).max(on_cpu),
-            over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work),
-        ),
+        Obstacle::Quota | Obstacle::Mask | Obstacle::Others => {
+            // On CPUs of their own, threads that wait for one GIL would wait for it all the more.
+            let in_turn = if obstacle == Obstacle::Others && whole.has_one_gil && whole.gil_binds {
+                workers.times.on_cpu_ns as f64
+            } else {
+                0.0
+            };
+            (
+                over(coarse, &|moment| moment.explained(Some(obstacle), &few_others, false)).max(on_cpu).max(in_turn),
+                over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work).max(in_turn),
+            )
+        }
     };
     let start_ns = match obstacle {
         Obstacle::Gil | Obstacle::TooFewThreads => START_NS_PER_PROCESS * workers.iter().count() as u64,
@@ -172,7 +189,7 @@ fn handing_over(obstacle: Obstacle, workers: &Workers) -> f64 {
         let but_gil_ns = worker.times.blocked_total_ns() - worker.times.blocked(Reason::Gil);
         worker.voluntary.saturating_sub(worker.gil_waits) as f64 * share(worker.times.blocked(Reason::Futex), but_gil_ns)
     };
-    let binds = workers.gil_share() >= GIL_BOUND;
+    let binds = workers.gil_binds();
     let waits = |worker: &Ledger| match obstacle {
         Obstacle::Gil => worker.gil_waits as f64 + if binds { at_locks(worker) } else { 0.0 },
         Obstacle::Locks => at_locks(worker),
@@ -230,7 +247,7 @@ impl Supply {
             Obstacle::Others => self.has_others,
             // On one core, more threads that can run would gain only what they take from other programs.
             Obstacle::Gil | Obstacle::TooFewThreads => self.has_several,
-            Obstacle::Locks | Obstacle::KernelLocks => true,
+            Obstacle::Locks | Obstacle::KernelLocks | Obstacle::PageFaults => true,
         }
     }
 
@@ -288,7 +305,7 @@ impl Sums {
         let mut sums = Sums {
             wall: moment.length_ns as f64,
             has_one_gil: workers.have_one_gil(),
-            gil_binds: workers.gil_share() >= GIL_BOUND,
+            gil_binds: workers.gil_binds(),
             ..Sums::default()
         };
         let mut on_cpu_ns = 0;
@@ -384,7 +401,7 @@ impl Sums {
             Obstacle::Locks if self.has_one_gil => gil + futex,
             Obstacle::Locks => futex,
             Obstacle::KernelLocks => kernel_locks,
-            Obstacle::TooFewThreads | Obstacle::Quota | Obstacle::Mask | Obstacle::Others => 0.0,
+            Obstacle::TooFewThreads | Obstacle::Quota | Obstacle::Mask | Obstacle::Others | Obstacle::PageFaults => 0.0,
         }
     }
 

@@ -8,7 +8,7 @@ use super::thresholds::{MOSTLY, SHORT_LIVED, SHORT_LIVED_WORK};
 use crate::capture::allowance::Quota;
 use crate::capture::history::Moment;
 use crate::capture::interpreters::Python;
-use crate::capture::run::Run;
+use crate::capture::run::{Run, Usage};
 use crate::capture::snapshot::{Tgid, Thread, Tid, Times};
 use crate::units::rounded;
 
@@ -134,6 +134,8 @@ pub(crate) struct Window {
     pub(crate) threads: u64,
     /// Voluntary switches of all threads.
     pub(crate) voluntary: u64,
+    /// What the kernel counted of the processes that were waited for, if that is known.
+    pub(crate) usage: Usage,
     /// Something was not observed.
     pub(crate) is_incomplete: bool,
     /// Threads without a ledger, because there were too many.
@@ -175,6 +177,7 @@ impl Window {
             processes,
             threads,
             voluntary: run.totals.voluntary,
+            usage: run.subject.usage,
             is_incomplete: run.losses.missing() > 0 || run.threads_forgotten > 0,
             forgotten: run.threads_forgotten,
             ledgers: ledgers.collect(),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use schedscope_ebpf::blocked::Reason;
 
 use super::thresholds::{
-    HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY, ONLOOKER_SHARE, WORKER_SHARE,
+    GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY,
+    ONLOOKER_SHARE, WORKER_SHARE,
 };
 use super::window::{Ledger, Window, ratio, share};
 use crate::capture::interpreters::Python;
@@ -85,6 +86,11 @@ impl Workers<'_> {
     pub(super) fn gil_share(&self) -> f64 {
         let gil_ns = self.times.blocked(Reason::Gil);
         share(gil_ns, gil_ns + self.times.on_cpu_ns)
+    }
+
+    /// Whether a GIL is what they wait for. Where they hardly run, a few microseconds at the lock are a large share of next to nothing.
+    pub(super) fn gil_binds(&self) -> bool {
+        self.gil_share() >= GIL_BOUND && self.blocked_share(Reason::Gil) >= GIL_NOTABLE
     }
 
     /// All of them share one GIL.

@@ -118,7 +118,7 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             } else {
                 String::new()
             };
-            format!("{}{wait}{mask}.", head(figures))
+            format!("{}{wait}{mask}{}.", head(figures), in_kernel(figures))
         }
         Limit::Hung(hung) => hangs(*hung, figures),
         Limit::Spinning(spinning) => spins(*spinning, figures),
@@ -148,7 +148,7 @@ fn sentence(diagnosis: &Diagnosis) -> String {
                 let waits = format!("{} of {} time {who} {}", percent(part), number.their, verb(reason, number));
                 format!("{}, one at a time: {waits}{also}.", head(figures))
             }
-            None => format!("{}: {}{also}.", head(figures), too_few(group, figures)),
+            None => format!("{}: {}{also}{}.", head(figures), too_few(group, figures), in_kernel(figures)),
         },
         Limit::Gil(group) => {
             let (who, number) = subject_of(group, figures);
@@ -161,6 +161,10 @@ fn sentence(diagnosis: &Diagnosis) -> String {
                 + &spins_in_kernel(group)
                 + &also
                 + "."
+        }
+        Limit::PageFaults => {
+            let (part, faults) = (percent(figures.in_kernel), grouped(rounded(figures.pages_anew) as u64));
+            format!("{}: {part} of the CPU time is the kernel's, for {faults} page faults a second{also}.", head(figures))
         }
         Limit::Blocked(group) => {
             format!("{}: {}{also}.", wants(figures), blocked(group, figures))
@@ -206,6 +210,11 @@ fn subject_of(group: &Group, figures: &Figures) -> (String, Number) {
         Some(1) => ("the busiest".to_owned(), ONE),
         Some(size) => (format!("the {} busiest", grouped(size)), MANY),
     }
+}
+
+/// "; 62 % of the CPU time is the kernel's", if it is so much.
+fn in_kernel(figures: &Figures) -> String {
+    if figures.is_in_kernel() { format!("; {} of the CPU time is the kernel's", percent(figures.in_kernel)) } else { String::new() }
 }
 
 /// What it gets, and what it wants if that is notably more.
@@ -456,6 +465,9 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
     match advice {
         Advice::RaiseThePriority => {
             "Run it at the usual priority (nice 0, SCHED_OTHER), or where the others do not run: they go before it.".to_owned()
+        }
+        Advice::KeepMemory => {
+            "Keep memory and use it again instead of giving it back: the kernel has to find and clear each page anew.".to_owned()
         }
         Advice::ShareLessInTheKernel => {
             "Its threads change one thing in the kernel in turn, such as their address space or a file: change it less often, or use \

@@ -8,11 +8,11 @@ use schedscope_ebpf::distance::Distance;
 use super::answer;
 use super::schema::{
     CoreMap, CoreMapRow, CoreMapThread, CoresReport, Cpus, Host, LossReport, MAX_THREADS, Migrations, OverTime, Parallelism,
-    Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds, WeightReport,
+    Quantiles, QuotaReport, RunReport, SCHEMA, Switches, Tasks, ThreadReport, TimeSeconds, Usage, WeightReport,
 };
 use crate::capture::allowance::{Quota, Weight};
 use crate::capture::distribution::Distribution;
-use crate::capture::run::Run;
+use crate::capture::run::{self, Run};
 use crate::capture::snapshot::{Cpu, Losses, Thread};
 use crate::capture::timeline::{Column, Timeline};
 use crate::capture::totals::{Totals, busy_cpus, effective_cpus};
@@ -39,6 +39,7 @@ pub fn build(run: &Run) -> RunReport {
         command: subject.command.clone(),
         wall_seconds: seconds(wall_ns),
         exit: subject.exit.clone(),
+        usage: (subject.usage != run::Usage::default()).then(|| usage(subject.usage)),
         cpus: cpus(run),
         tasks: Tasks { processes, threads: thread_count, peak_threads: peak(threads), still_alive: totals.threads },
         parallelism: Parallelism {
@@ -124,6 +125,10 @@ fn quantiles(distribution: &Distribution) -> Quantiles {
 
 fn by_cpu(on_cpu_ns_by_cpu: &[u64]) -> BTreeMap<String, f64> {
     busy_cpus(on_cpu_ns_by_cpu).map(|(Cpu(cpu), ns)| (cpu.to_string(), seconds(ns))).collect()
+}
+
+fn usage(run::Usage { user_ns, system_ns, page_faults, peak_pages, .. }: run::Usage) -> Usage {
+    Usage { user_seconds: seconds(user_ns), system_seconds: seconds(system_ns), page_faults, peak_pages }
 }
 
 fn cpus(run: &Run) -> Cpus {

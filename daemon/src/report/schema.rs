@@ -53,6 +53,9 @@ pub struct RunReport {
     pub wall_seconds: f64,
     /// How the command ended.
     pub exit: Exit,
+    /// What the kernel counted of the command's processes, those included that it waited for; absent after `attach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// CPUs of the host.
     pub cpus: Cpus,
     /// How many tasks there were.
@@ -345,6 +348,19 @@ pub struct ThreadReport {
     pub ended: bool,
 }
 
+/// The kernel's `struct rusage`. Its CPU time ends a moment before the last switch.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Usage {
+    /// CPU time in user mode; how the kernel divides CPU time is sampled by its ticks on most kernels.
+    pub user_seconds: f64,
+    /// CPU time in the kernel.
+    pub system_seconds: f64,
+    /// Page faults, with and without reading from a file.
+    pub page_faults: u64,
+    /// The most memory that one of the processes had at once, in pages.
+    pub peak_pages: u64,
+}
+
 /// The concurrency model, as far as the evidence goes.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Model {
@@ -356,7 +372,7 @@ pub struct Model {
     /// One sentence each.
     pub evidence: Vec<String>,
     /// What keeps the program from being done sooner: `nothing_seen`, `hung`, `spinning`, `messages`, `cores`, `quota`, `mask`,
-    /// `others`, `priority`, `cpu_wait`, `polling`, `at_rest`, `gil`, `locks`, `kernel_locks`, `blocked_loop`, `bottleneck`, `too_few_threads` or `blocked`.
+    /// `others`, `priority`, `cpu_wait`, `polling`, `at_rest`, `gil`, `locks`, `kernel_locks`, `page_faults`, `blocked_loop`, `bottleneck`, `too_few_threads` or `blocked`.
     #[serde(default)]
     pub limit: String,
     /// The limit with its figures, one sentence: the report's first line.
@@ -379,7 +395,7 @@ pub struct Model {
 /// A prediction by the threads' own time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WhatIf {
-    /// What would be gone: `quota`, `mask`, `others`, `gil`, `locks`, `kernel_locks` or `too_few_threads`.
+    /// What would be gone: `quota`, `mask`, `others`, `gil`, `locks`, `kernel_locks`, `page_faults` or `too_few_threads`.
     pub cause: String,
     /// The least and the most wall time.
     pub wall_seconds: [f64; 2],

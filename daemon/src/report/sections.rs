@@ -129,6 +129,7 @@ fn without(cause: &str) -> &'static str {
         "others" => "without the other programs",
         "gil" => "as processes that exchange nothing",
         "locks" => "if no thread waited for another",
+        "page_faults" => "with memory that is kept",
         "kernel_locks" => "if no thread waited for another in the kernel",
         _ => "if all of its work could be divided",
     }

@@ -14,7 +14,7 @@ use super::comparison::{Bounds, Residual};
 use super::proc::{self, TaskCounters};
 use super::verdict::Check;
 use crate::capture::quiescent::wait_until_off_cpu;
-use crate::capture::run::Run;
+use crate::capture::run::{Run, Usage};
 use crate::capture::snapshot::Tgid;
 
 /// A tree that will be waited for.
@@ -83,6 +83,13 @@ pub(crate) struct Rusage {
     pub(crate) involuntary: u64,
 }
 
+/// How a child ended.
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) switches: Rusage,
+    pub(crate) usage: Usage,
+}
+
 /// Whether the child has ended. It is not reaped.
 pub(crate) fn has_ended(child: &Child) -> io::Result<bool> {
     wait_without_reaping(child, WaitIdOptions::NOHANG)
@@ -95,7 +102,7 @@ fn wait_without_reaping(child: &Child, options: WaitIdOptions) -> io::Result<boo
 
 /// Waits for the child's last switch and reaps it. Reaped a moment earlier, that switch would be missing from its usage.
 #[expect(clippy::needless_pass_by_value, reason = "once it is reaped nobody may wait for it again")]
-pub(crate) fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
+pub(crate) fn reap(child: Child) -> io::Result<Ended> {
     wait_without_reaping(&child, WaitIdOptions::empty())?;
     // An error is not fatal: then the last switch may be missing.
     let _ = wait_until_off_cpu(child.id(), child.id());
@@ -108,8 +115,18 @@ pub(crate) fn reap(child: Child) -> io::Result<(ExitStatus, Rusage)> {
         return Err(io::Error::last_os_error());
     }
     let count = |value: libc::c_long| u64::try_from(value).unwrap_or(0);
-    let usage = Rusage { voluntary: count(usage.ru_nvcsw), involuntary: count(usage.ru_nivcsw) };
-    Ok((ExitStatus::from_raw(status), usage))
+    let nanoseconds = |time: libc::timeval| count(time.tv_sec) * 1_000_000_000 + count(time.tv_usec) * 1000;
+    Ok(Ended {
+        status: ExitStatus::from_raw(status),
+        switches: Rusage { voluntary: count(usage.ru_nvcsw), involuntary: count(usage.ru_nivcsw) },
+        usage: Usage {
+            user_ns: nanoseconds(usage.ru_utime),
+            system_ns: nanoseconds(usage.ru_stime),
+            page_faults: count(usage.ru_minflt) + count(usage.ru_majflt),
+            peak_pages: count(usage.ru_maxrss) * 1024 / procfs::page_size(),
+            fault_ns: 0,
+        },
+    })
 }
 
 #[cfg(test)]
@@ -119,9 +136,10 @@ mod tests {
     #[test]
     fn the_status_is_the_childs_and_its_sleeps_are_counted() {
         let command = ["-c", "sleep 0.01; sleep 0.01; exit 3"];
-        let (status, usage) = reap(std::process::Command::new("sh").args(command).spawn().unwrap()).unwrap();
+        let Ended { status, switches, usage } = reap(std::process::Command::new("sh").args(command).spawn().unwrap()).unwrap();
         assert_eq!(status.code(), Some(3));
         // Two sleeps, two waits for them, and the last switches of all three.
-        assert!(usage.voluntary >= 7, "{usage:?}");
+        assert!(switches.voluntary >= 7, "{switches:?}");
+        assert!(usage.page_faults > 100 && usage.peak_pages > 100 && usage.user_ns + usage.system_ns > 0, "{usage:?}");
     }
 }

@@ -25,6 +25,7 @@ pub(super) enum Cause {
     Gil,
     Locks,
     KernelLocks,
+    PageFaults,
     TooFewThreads,
     Bottleneck,
     Messages,
@@ -40,7 +41,7 @@ pub(super) enum Cause {
 }
 
 impl Cause {
-    const NAMES: [(Self, &str); 19] = [
+    const NAMES: [(Self, &str); 20] = [
         (Self::Cores, "cores"),
         (Self::Quota, "quota"),
         (Self::Mask, "mask"),
@@ -49,6 +50,7 @@ impl Cause {
         (Self::Gil, "gil"),
         (Self::Locks, "locks"),
         (Self::KernelLocks, "kernel_locks"),
+        (Self::PageFaults, "page_faults"),
         (Self::TooFewThreads, "too_few_threads"),
         (Self::Bottleneck, "bottleneck"),
         (Self::Messages, "messages"),

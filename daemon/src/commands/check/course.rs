@@ -18,7 +18,8 @@ use crate::commands::allowed_cpus;
 use crate::report::build::build;
 use crate::verify::host::{self, HostReading, Perf};
 use crate::verify::proc::{self, TaskCounters};
-use crate::verify::{Check, affinity, verdict, wait4};
+use crate::verify::wait4::{self, Ended};
+use crate::verify::{Check, affinity, verdict};
 
 /// The tree may take this many times as long as it is told to work, and half a minute: the host may be busy.
 const PATIENCE: f64 = 60.0;
@@ -62,14 +63,14 @@ pub(super) fn run(topology: Topology, seconds: f64) -> anyhow::Result<Outcome> {
         std::thread::sleep(pause.min(Duration::from_millis(10)));
     }
     let end = host_reading(&session, perf.as_mut())?;
-    let (status, rusage) = wait4::reap(child)?;
+    let Ended { status, switches, usage } = wait4::reap(child)?;
     if !status.success() {
         bail!("the traced tree failed ({status}): the host may lack memory or processes");
     }
-    let subject = Subject { name: "check".to_owned(), allowed_cpus: allowed_cpus(), ..Subject::default() };
+    let subject = Subject { name: "check".to_owned(), allowed_cpus: allowed_cpus(), usage, ..Subject::default() };
     let run = session.finish(Some(leader), subject)?;
     let mut report = build(&run);
-    of_tree.compare(&run, rusage, true, &mut report.check);
+    of_tree.compare(&run, switches, true, &mut report.check);
     report.check.oracles.append(&mut compared.oracles);
     report.check.not_compared.append(&mut compared.not_compared);
     report.check.oracles.extend(host::compare(&begin, &end));

@@ -119,7 +119,7 @@ fn wait_until_it_rests(child: &mut Child) -> io::Result<()> {
 
 /// Waits for a child's last switch before it is reaped: then its usage lacks nothing.
 fn reap(child: Child) -> io::Result<()> {
-    let (status, _) = wait4::reap(child)?;
+    let status = wait4::reap(child)?.status;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("a part of the tree ended with {status}"))) }
 }
 

@@ -5,8 +5,8 @@ use schedscope_ebpf::blocked::Reason;
 use super::figures::Figures;
 use super::runtimes::{self, Service};
 use super::thresholds::{
-    ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, GIL_BOUND, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS,
-    MOSTLY, NOTABLE_WAIT, OFTEN, ONE_AT_A_TIME, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS,
+    ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS, MOSTLY,
+    NOTABLE_WAIT, OFTEN, ONE_AT_A_TIME, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS,
     TINY_LOOK, TINY_TASKS, WORKER_SHARE,
 };
 use super::window::{Ledger, Window, ratio, share};
@@ -60,12 +60,14 @@ impl Messages {
         // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
         let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
         let is_closed = figures.demand >= SATURATED;
+        // Who waits for the GIL alone passes nothing.
+        let passes = workers.iter().map(|worker| worker.voluntary.saturating_sub(worker.gil_waits)).sum();
         let are_tiny = figures.workers > 1
-            && messages.waits >= MANY_WAKEUPS
+            && window.per_second(passes) >= MANY_WAKEUPS
             && messages.on_cpu_ns_each <= TINY_TASKS
             && for_each_other
             && (has_queues || is_closed)
-            && figures.gil_share < GIL_BOUND;
+            && !workers.gil_binds();
         let is_hub = messages.waits >= OFTEN && has_hub(workers);
         let is_it = (are_tiny || is_hub)
             && figures.threads > 1

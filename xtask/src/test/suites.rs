@@ -5,12 +5,16 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::outcome::{Counts, Outcome};
 use crate::rust_tests::RustTests;
 use crate::workspace::{PRIVILEGED, build_debug, cargo, files_below, find_program, output, root, run};
+
+/// A test on the kernel that takes longer is worth a look.
+const LONG: Duration = Duration::from_secs(10);
 
 /// What a complete daemon exposes: the expectation of a test, so it is always up to date.
 const EXPOSITION: &str = "daemon/src/metrics/golden.prom";
@@ -44,10 +48,17 @@ fn run_tests(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) -> Result<Ru
         command.arg("--test-threads=1").env(PRIVILEGED, "1");
     }
     let mut child = command.args(filter).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let mut told = RustTests::default();
+    let (mut told, mut last) = (RustTests::default(), Instant::now());
     for_each_line(child.stdout.take(), |line| {
         println!("{line}");
         told.read(line);
+        // One at a time, so each has had the time since the line before.
+        if on_the_kernel && line.starts_with("test ") {
+            if last.elapsed() >= LONG {
+                println!("  took {:.0} s", last.elapsed().as_secs_f64());
+            }
+            last = Instant::now();
+        }
     })?;
     let status = child.wait().context("cannot wait for cargo")?;
     // Tests without the variable are counted by the check that sets it.

@@ -53,10 +53,11 @@ fn run_tests(on_the_kernel: bool, chosen: &[&str], filter: &[&str]) -> Result<Ru
         println!("{line}");
         told.read(line);
         // One at a time, so each has had the time since the line before.
-        if on_the_kernel && line.starts_with("test ") {
-            if last.elapsed() >= LONG {
-                println!("  took {:.0} s", last.elapsed().as_secs_f64());
-            }
+        let has_ended = on_the_kernel && line.starts_with("test ");
+        if has_ended && last.elapsed() >= LONG {
+            println!("  took {:.0} s", last.elapsed().as_secs_f64());
+        }
+        if has_ended || line.starts_with("running ") {
             last = Instant::now();
         }
     })?;

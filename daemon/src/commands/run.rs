@@ -84,8 +84,10 @@ pub async fn run(args: RunArgs) -> anyhow::Result<i32> {
     let window_of = if args.wait_all { None } else { Some(leader) };
     let exit = Exit { code: status.code(), signal: status.signal() };
     let command = args.command.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let subject = Subject { name, command, exit, allowed_cpus: allowed, usage: with_cost_of_faults(usage) };
-    let run = session.finish(window_of, subject)?;
+    let subject = Subject { name, command, exit, allowed_cpus: allowed, usage };
+    let mut run = session.finish(window_of, subject)?;
+    // Not before, since it takes milliseconds and the window may end now.
+    run.subject.usage = with_cost_of_faults(usage);
     let mut report = build(&run);
     // Whether every process of the command was waited for is not known.
     tree.compare(&run, switches, false, &mut report.check);

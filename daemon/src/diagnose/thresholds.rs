@@ -138,7 +138,7 @@ pub(super) const COARSE_NS: u64 = 200_000_000;
 pub(super) const PAGES_ANEW: u64 = 4;
 /// Of the time in the kernel of who faults pages in, what goes with the faults at least.
 pub(super) const FAULTS_AT_LEAST: f64 = 0.9;
-/// What caches save at most of the time that computes in memory which is kept, and so need not be fetched anew.
-pub(super) const CACHED: f64 = 0.15;
+/// What caches save at most of the time that computes in memory which is kept. Measured with three programs: 0, 35 and 48 %.
+pub(super) const CACHED: f64 = 0.5;
 /// Part of the CPU time in the kernel that is worth a word.
 pub(super) const IN_KERNEL: f64 = 0.5;

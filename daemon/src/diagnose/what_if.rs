@@ -143,10 +143,16 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
                 .max(over(fine, &|moment| moment.without(obstacle, supply, false)))
                 .max(at_work),
         ),
-        // All that it does is done sooner by what the kernel does for it.
+        // All that it does is done sooner by what the kernel does for it. Threads that wait for each other wait for the address space whose
+        // pages come and go.
         Obstacle::PageFaults => {
-            let without = |part: f64| over(fine, &|moment| moment.wall - moment.busy() * in_kernel * part);
-            (without(1.0) * (1.0 - CACHED), without(FAULTS_AT_LEAST))
+            let unlocked = |moment: &Sums| moment.without_and_without_waking(Obstacle::KernelLocks, &few_others);
+            let without = |moment: &Sums, busy: f64, part: f64| moment.wall - moment.busy() + busy * (1.0 - in_kernel * part);
+            (
+                over(fine, &|moment| without(moment, (unlocked(moment) - moment.wall + moment.busy()).max(0.0), 1.0))
+                    * (1.0 - CACHED),
+                over(fine, &|moment| without(moment, moment.busy(), FAULTS_AT_LEAST)),
+            )
         }
         // Who has to wait for its turn, or for the next period, does nothing at all for a while. What is not explained may have to do with
         // the obstacle or not.

@@ -73,8 +73,10 @@ pub fn unaccounted_delay(record: &TaskRecord, delay_ns: u64) -> u64 {
 /// Whether the switch that is just happening, whose thread looks as if it had not meant to block, is in the kernel's `nvcsw`.
 ///
 /// A thread on its way to sleep that finds a signal pending becomes runnable again before the switch is announced, and stays queued;
-/// the kernel counts the switch as voluntary nevertheless (`__schedule` in `kernel/sched/core.c`). So says its state before 5.18 and
-/// after 6.15; between them the announced one is that before. Of a thread some of whose switches were missed, this may not be told.
+/// the kernel counts the switch as voluntary nevertheless (`__schedule` in `kernel/sched/core.c`). Its state says so before 5.18, and the
+/// announced one since 8feb053d5319, which newer stable kernels have too; between them the announced one is that before.
+/// Of a thread some of whose switches were missed, this may not be told.
+/// <https://github.com/torvalds/linux/commit/8feb053d53194382fcfb68231296fdc220497ea6>
 #[inline(always)]
 pub fn was_kept_awake(record: &TaskRecord, kernel: &KernelCounts) -> bool {
     let before = &record.kernel_before;

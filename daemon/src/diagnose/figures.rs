@@ -94,7 +94,8 @@ fn in_kernel(window: &Window) -> f64 {
     if share(user_ns + system_ns, window.times.on_cpu_ns) < MOSTLY { 0.0 } else { share(system_ns, user_ns + system_ns) }
 }
 
-/// Page faults, if they take most of the time in the kernel by what one takes on this host. Memory that is used for the first time has to be found and cleared in any case, as in each process that starts.
+/// Page faults, if they take most of the time in the kernel by what one takes on this host. Memory that is used for the first time has to
+/// be found and cleared in any case, as in each process that starts.
 fn pages_anew(window: &Window) -> u64 {
     let Usage { system_ns, page_faults, peak_pages, fault_ns, .. } = window.usage;
     let at_first = PAGES_ANEW * peak_pages * window.processes;

@@ -69,6 +69,7 @@ pub(crate) fn described(text: &str) -> Window {
                 window.usage.system_ns = ns(number(value));
                 window.usage.user_ns = window.times.on_cpu_ns - window.usage.system_ns;
             }
+            "user" => window.usage.user_ns = ns(number(value)),
             "faults" => window.usage.page_faults = number(value),
             "each" => window.usage.fault_ns = number(value),
             "peak" => window.usage.peak_pages = number(value),

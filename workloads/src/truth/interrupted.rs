@@ -14,6 +14,10 @@ use serde_json::json;
 use super::first_cpu;
 use crate::report::{KernelCounts, Report};
 use crate::sys;
+use crate::threads::joined;
+
+/// What three threads wait for besides: to be started and moved, and for each other's end.
+const BESIDES: u64 = 100;
 
 /// Long enough to be gone when a signal ends it, short enough to come often.
 const SLEEP: Duration = Duration::from_micros(20);
@@ -51,12 +55,12 @@ pub(crate) fn run(seconds: f64) -> Result<Report> {
             }
         }
         over.store(true, Ordering::Relaxed);
-        let (sleeps, of_sleeper) = crate::threads::joined(sleeper.join())?.context("the sleeper")?;
-        let of_spinner = crate::threads::joined(spinner.join())?.context("the spinner")?;
+        let (sleeps, of_sleeper) = joined(sleeper.join())?.context("the sleeper")?;
+        let of_spinner = joined(spinner.join())?.context("the spinner")?;
         anyhow::Ok((sleeps, vec![of_sleeper, of_spinner]))
     })?;
     Ok(Report {
-        expected: Some(json!({ "voluntary_at_most": sleeps + 100 })),
+        expected: Some(json!({ "voluntary_at_most": sleeps + BESIDES })),
         kernel,
         ..Report::of_truth("interrupted", "threads", "one sleep", 2, sleeps, started_ns)
     })

@@ -90,7 +90,7 @@ Prometheus is the same as absent, where that is unknown, and for any other workl
 - The UID is the one in the path of the cgroup. For a static pod that is the hash in its annotation `kubernetes.io/config.hash`; the API
   shows another UID.
 - The image is what the container was started with, a tag, a digest or an id: `Config.Image` in Docker's `config.v2.json`, `image-name` in
-  the `containers.json` of Podman and CRI-O. containerd keeps no file that says it. Images are cleaned as names are, and cut after 256
+  the lists of Podman and CRI-O. containerd keeps no file that says it. Images are cleaned as names are, and cut after 256
   characters.
 - Several containers can have one name, where it was cut. Each label then has the value that all running ones share, and is empty if they
   differ. When another container takes over a name, as after an update, the labels are that container's.
@@ -123,8 +123,8 @@ had. What follows later is read from `/proc`:
   of a second after the exec at most), or if it was looked at before, within a minute. What it did until then stays where it was counted,
   and it counts as started in both.
 - A container is called `docker:web`, `podman:db` or `k8s:namespace/pod/container` where files of its runtime or of Kubernetes say so: under
-  `host_root`, `var/lib/docker/containers`, `var/lib/containers/storage` and `var/log/containers`. Where they do not it is `runtime:id`, with
-  twelve digits. Kubernetes writes a name down when the container has begun to run, so what runs in the first seconds may count under its id.
+  `host_root`, `var/lib/docker/containers`, `var/lib/containers/storage`, `run/containers/storage` and `var/log/containers`. Where they do
+  not it is `runtime:id`, with twelve digits. Kubernetes writes a name down when the container has begun to run, so what runs in the first seconds may count under its id.
   A container that gets another name keeps the first, and names are cut after 96 characters.
 - What a name used before it had series of its own stays in `other`; names of rules have theirs from the start. A wait that is open when
   its thread comes to another workload counts there as a whole.

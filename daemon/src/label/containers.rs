@@ -16,8 +16,15 @@ use crate::files::read_file;
 
 /// Where Docker keeps a directory for each container, by its id.
 const DOCKER: &str = "var/lib/docker/containers";
-/// Where Podman and CRI-O keep theirs, by the storage driver.
-const STORAGE: [&str; 2] = ["var/lib/containers/storage/overlay-containers", "var/lib/containers/storage/vfs-containers"];
+/// Where Podman and CRI-O keep their lists, by the storage driver; the last one is that of containers that a reboot forgets
+/// (`transient_store` in storage.conf).
+const STORAGE: [&str; 3] = [
+    "var/lib/containers/storage/overlay-containers",
+    "var/lib/containers/storage/vfs-containers",
+    "run/containers/storage/overlay-containers",
+];
+/// Podman notes in the second one what it removes at the end: `podman run --rm`, and containers of systemd units.
+const LISTS: [&str; 2] = ["containers.json", "volatile-containers.json"];
 /// Where Kubernetes keeps a link for each container, as `POD_NAMESPACE_CONTAINER-ID.log`.
 const KUBERNETES: &str = "var/log/containers";
 /// Entries of that directory that are read. A node has a few hundred.
@@ -111,9 +118,10 @@ impl Containers {
     fn of_runtime(&self, Container { runtime, id, .. }: &Container) -> Option<HostContainer> {
         match *runtime {
             "docker" => of_docker(&read_file(&self.root.join(DOCKER).join(id).join("config.v2.json")).ok()?),
-            "podman" | "libpod_parent" | "cri-o" => STORAGE
-                .iter()
-                .find_map(|storage| of_storage(&read_file(&self.root.join(storage).join("containers.json")).ok()?, id)),
+            "podman" | "libpod_parent" | "cri-o" => {
+                let lists = STORAGE.iter().flat_map(|storage| LISTS.map(|list| self.root.join(storage).join(list)));
+                lists.into_iter().find_map(|list| of_storage(&read_file(&list).ok()?, id))
+            }
             _ => None,
         }
     }
@@ -142,7 +150,7 @@ fn of_docker(file: &[u8]) -> Option<HostContainer> {
     Some(HostContainer { name, image: config.and_then(|config| config.image) })
 }
 
-/// A container of `containers.json`.
+/// A container of one of the lists.
 fn of_storage(file: &[u8], id: &str) -> Option<HostContainer> {
     #[derive(Deserialize)]
     struct Entry {
@@ -202,6 +210,10 @@ mod tests {
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     const OTHER_ID: &str = "f123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    /// Of a container that is removed when it ends.
+    const REMOVED_ID: &str = "a123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    /// Of one that a reboot forgets.
+    const FORGOTTEN_ID: &str = "b123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
     /// A root directory with these files.
     fn host(files: &[(&str, &str)]) -> TempDir {
@@ -251,6 +263,8 @@ mod tests {
             (&format!("{DOCKER}/{ID}/config.v2.json"), &of_docker_24("web", "nginx:1.27")),
             (&format!("{DOCKER}/{OTHER_ID}/config.v2.json"), &of_docker_24("k8s_app_shop-1_prod_77-88_0", "sha256:77")),
             (&format!("{}/containers.json", STORAGE[0]), &of_podman_and_crio(ID, OTHER_ID)),
+            (&format!("{}/volatile-containers.json", STORAGE[0]), &of_podman_and_crio(REMOVED_ID, "2")),
+            (&format!("{}/volatile-containers.json", STORAGE[2]), &of_podman_and_crio(FORGOTTEN_ID, "3")),
         ]);
         fs::create_dir_all(root.path().join(KUBERNETES)).unwrap();
         for link in [format!("shop-1_prod_side.car-{OTHER_ID}.log"), format!("web-7f_default_app-{ID}.log"), "x.log".to_owned()] {
@@ -264,6 +278,8 @@ mod tests {
             (format!("/system.slice/docker-{OTHER_ID}.scope"), Some(("k8s:prod/shop-1/app", Some("sha256:77")))),
             (format!("/machine.slice/libpod-{ID}.scope/container"), Some(("podman:db", Some(postgres)))),
             (format!("/libpod_parent/{ID}"), Some(("podman:db", Some(postgres)))),
+            (format!("/machine.slice/libpod-{REMOVED_ID}.scope"), Some(("podman:db", Some(postgres)))),
+            (format!("/machine.slice/libpod-{FORGOTTEN_ID}.scope"), Some(("podman:db", Some(postgres)))),
             (format!("/system.slice/crio-{OTHER_ID}.scope"), Some(("k8s:n/p/a", Some(app)))),
             // Kubernetes' name, and the image of who runs it.
             (format!("/kubelet.slice/kubelet-kubepods.slice/crio-{OTHER_ID}.scope"), Some(("k8s:prod/shop-1/side.car", Some(app)))),

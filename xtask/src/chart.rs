@@ -59,6 +59,9 @@ pub(crate) fn install() -> Result<()> {
     run(Command::new(python()).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES))
 }
 
+/// Where CRI-O says which image a container has.
+const CRIO: &str = "/var/lib/containers/storage/overlay-containers";
+
 /// Renders a chart, a directory or an archive, with values that users have, and with some that must be refused.
 pub(crate) fn check(chart: &Path) -> Result<Outcome> {
     let image = json!({"repository": "registry.example/schedscope"});
@@ -66,7 +69,7 @@ pub(crate) fn check(chart: &Path) -> Result<Outcome> {
         "image": {"repository": "registry.example/schedscope", "tag": "9"}, "imagePullSecrets": [{"name": "registry"}],
         "config": "max_workloads = 8\n[[workload]]\nname = \"web\"\nmatch = { comm = \"nginx\" }\n",
         "webConfigSecret": "schedscope-web", "address": "[::]", "priorityClassName": "system-node-critical",
-        "seLinuxOptions": {"type": "spc_t"}, "nodeSelector": {"disk": "ssd"}, "affinity": {"nodeAffinity": {}},
+        "seLinuxOptions": {"type": "spc_t"}, "runtimeDirectories": [CRIO, "/var/lib/docker/containers"], "nodeSelector": {"disk": "ssd"}, "affinity": {"nodeAffinity": {}},
         "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"}, "serviceAccount": {"create": false}, "networkPolicy": {"from": []},
         "podMonitor": {
             "enabled": true, "interval": "30s", "labels": {"release": "prometheus"}, "scheme": "https",
@@ -95,6 +98,10 @@ pub(crate) fn check(chart: &Path) -> Result<Outcome> {
     ensure!(arguments.contains("--web-config=") && !arguments.contains("--allow-remote"), "who listens to all: {arguments}");
     ensure!(arguments.contains("[::]:9752") && container["image"] == "registry.example/schedscope:9", "{container}");
     ensure!(container["securityContext"]["seLinuxOptions"]["type"] == "spc_t", "{container}");
+    let pod = &of_kind(secure, "DaemonSet")?["spec"]["template"]["spec"];
+    let volume = part(&pod["volumes"], |volume| volume["hostPath"]["path"] == CRIO)?;
+    let mount = part(&container["volumeMounts"], |mount| mount["name"] == volume["name"])?;
+    ensure!(mount["mountPath"] == CRIO && mount["readOnly"] == true, "the runtime's files are mounted so: {mount}");
     let configuration = of_kind(secure, "ConfigMap")?["data"]["schedscope.toml"].as_str().unwrap_or_default();
     let rules: toml::Table = configuration.parse().context("the configuration that it makes is not TOML")?;
     ensure!(rules.contains_key("workload"), "it loses rules: {configuration}");
@@ -121,6 +128,10 @@ fn documents(rendered: &Rendered) -> Result<&[Value]> {
         Rendered::Documents { faults, .. } => anyhow::bail!("{}", faults.join("\n")),
         Rendered::Refused { refused } => anyhow::bail!("it is not rendered: {refused}"),
     }
+}
+
+fn part(list: &Value, is_it: impl Fn(&&Value) -> bool) -> Result<&Value> {
+    list.as_array().and_then(|list| list.iter().find(is_it)).with_context(|| format!("it is not in {list}"))
 }
 
 fn kinds(documents: &[Value]) -> Vec<&str> {

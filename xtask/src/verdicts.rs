@@ -35,7 +35,7 @@ const PAGE: &str = "docs/verdicts.md";
 const CURES: usize = 3;
 /// Times that a sick program is run in the tests before its verdict is wrong.
 const TRIES: usize = 2;
-/// Share of the CPUs that other programs may have where none is meant to run, how many times longer than at best the same work may take
+/// Share of the CPUs that other programs may have where none is meant to run, how many times longer than of late the same work may take
 /// there, and times that a program is run to find it so.
 const QUIET: f64 = 0.1;
 const SLOWED: f64 = 1.15;

@@ -1,6 +1,7 @@
 //! What has to be around a program: other load, a quota, and what the host must have.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fs;
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ use serde::Deserialize;
 const SETTLE: Duration = Duration::from_millis(100);
 /// Steps of a probe, some tens of milliseconds of them.
 const PROBE_STEPS: u64 = 4_000_000;
-/// Probes at the begin, to see the CPUs undisturbed once.
-const FIRST_PROBES: usize = 20;
+/// Probes that tell how fast the CPUs are now: a neighbour on their cores may stay for an hour.
+const PROBES: usize = 20;
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// The period of a quota.
 const PERIOD_US: u32 = 100_000;
@@ -112,19 +113,20 @@ fn stay_on(cpu: usize) {
 /// down, and no count of this host shows it.
 pub(super) struct Speed {
     cpus: Vec<usize>,
-    best: Cell<Duration>,
+    /// What the last probes took, the oldest first.
+    probes: RefCell<VecDeque<Duration>>,
 }
 
 impl Speed {
     pub(super) fn new() -> Result<Self> {
-        let speed = Self { cpus: allowed_cpus()?, best: Cell::new(Duration::MAX) };
-        for _ in 0..FIRST_PROBES {
+        let speed = Self { cpus: allowed_cpus()?, probes: RefCell::default() };
+        for _ in 0..PROBES {
             speed.slowed();
         }
         Ok(speed)
     }
 
-    /// How many times as long as at best the same work takes now.
+    /// How many times as long the same work takes now as in a good moment of late, one of four.
     pub(super) fn slowed(&self) -> f64 {
         let begin = Instant::now();
         thread::scope(|scope| {
@@ -136,8 +138,14 @@ impl Speed {
             }
         });
         let time = begin.elapsed();
-        self.best.set(self.best.get().min(time));
-        time.div_duration_f64(self.best.get())
+        let mut probes = self.probes.borrow_mut();
+        probes.push_back(time);
+        if probes.len() > PROBES {
+            probes.pop_front();
+        }
+        let mut sorted: Vec<Duration> = probes.iter().copied().collect();
+        sorted.sort();
+        time.div_duration_f64(sorted[sorted.len() / 4])
     }
 }
 

@@ -211,8 +211,8 @@ impl Limit {
         let own = candidates.next().filter(|own| is_others && gain(Obstacle::Others) < OTHERS_FIRST * own.gain(window));
         // What it waits for itself comes before what others take from the little that it computes.
         let best = own.or(best.filter(|_| !is_others || gain(Obstacle::Others) >= 1.0 - what_ifs.busy));
-        // Who waits for one thread waits for it at a lock, too.
-        let is_general = best.is_none_or(|what_if| what_if.obstacle == Obstacle::Locks);
+        // Who waits for one thread waits for it at a lock, too, and what is handed out takes memory.
+        let is_general = best.is_none_or(|what_if| matches!(what_if.obstacle, Obstacle::Locks | Obstacle::PageFaults));
         let has_room = figures.running < SATURATED * figures.cores as f64;
         if is_general
             && has_room
@@ -221,8 +221,10 @@ impl Limit {
         {
             return Some(Limit::Bottleneck(bottleneck));
         }
-        let is_of_locks = best.is_none_or(|what_if| matches!(what_if.obstacle, Obstacle::Locks | Obstacle::Gil | Obstacle::Others));
-        if let Some(messages) = messages.filter(|_| is_of_locks) {
+        let goes_with_messages = |what_if: &WhatIf| {
+            matches!(what_if.obstacle, Obstacle::Locks | Obstacle::Gil | Obstacle::Others | Obstacle::PageFaults)
+        };
+        if let Some(messages) = messages.filter(|_| best.is_none_or(goes_with_messages)) {
             return Some(Limit::Messages(messages));
         }
         match best.map(|what_if| what_if.obstacle) {

@@ -60,12 +60,14 @@ impl Messages {
         // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
         let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
         let is_closed = figures.demand >= SATURATED;
-        // Who waits for the GIL alone passes nothing.
+        // Who waits for the GIL, and next to never for anything else, passes nothing.
+        let is_notable = share(for_each_other_ns, times.blocked_total_ns()) >= NOTABLE_WAIT;
         let passes = workers.iter().map(|worker| worker.voluntary.saturating_sub(worker.gil_waits)).sum();
         let are_tiny = figures.workers > 1
             && window.per_second(passes) >= MANY_WAKEUPS
             && messages.on_cpu_ns_each <= TINY_TASKS
             && for_each_other
+            && is_notable
             && (has_queues || is_closed)
             && !workers.gil_binds();
         let is_hub = messages.waits >= OFTEN && has_hub(workers);
@@ -138,10 +140,14 @@ impl Polling {
             let times = &ledger.times;
             // Who waits for a lock without a time limit is woken by who had it.
             let has_limits = share(ledger.timed_waits, ledger.voluntary.saturating_sub(ledger.gil_waits)) >= MOSTLY;
-            let clocks_ns = times.blocked(Reason::Sleep) + if has_limits { times.blocked(Reason::Futex) } else { 0 };
+            let locks_ns = times.blocked(Reason::Futex);
+            let clocks_ns = times.blocked(Reason::Sleep) + if has_limits { locks_ns } else { 0 };
+            // Where many look, they wait for each other at the lock of what they look at.
+            let looks_ns = clocks_ns + if has_limits { 0 } else { locks_ns };
             ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9
                 && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary
-                && share(clocks_ns, times.blocked_total_ns()) >= ALONE
+                && share(clocks_ns, times.blocked_total_ns()) >= MOSTLY
+                && share(looks_ns, times.blocked_total_ns()) >= ALONE
         };
         let pollers: Vec<&Ledger> = window.ledgers.iter().filter(polls).collect();
         let times: Times = pollers.iter().map(|ledger| &ledger.times).sum();
@@ -192,10 +198,10 @@ impl BlockedLoop {
             most = if ns > most.1 { (reason, ns) } else { most };
         }
         let share = share(outside_ns, window.wall_ns);
-        // Where another thread waits in a poll, the process's loop is that one's.
+        // Where another thread waits in a poll, the process's loop is that one's, unless this one has waited so as well.
         let has_loop_elsewhere =
             window.ledgers.iter().filter(|other| other.tgid == worker.tgid && other.tid != worker.tid).any(polls);
-        let has_loop = worker.has_loop && !has_loop_elsewhere || worker.epoll_waits >= LOOP_WAITS;
+        let has_loop = worker.has_loop && (!has_loop_elsewhere || worker.epoll_waits > 0) || worker.epoll_waits >= LOOP_WAITS;
         let is_often = window.per_second(worker.voluntary) >= LOOP_WAITS as f64;
         (has_loop && is_often && share >= BLOCKED_LOOP).then_some(BlockedLoop {
             share,
@@ -254,30 +260,38 @@ impl Bottleneck {
         };
         let mut alone_ns = vec![0_u64; window.ledgers.len()];
         let mut waiting_ns = vec![0_u64; window.ledgers.len()];
+        // How often each came to wait so, and whether it has run since.
+        let mut waits = vec![0_u64; window.ledgers.len()];
+        let mut has_run = vec![true; window.ledgers.len()];
         for moment in &window.moments {
             let wanted = |times: &Times| times.on_cpu_ns + times.runnable_ns();
+            for (number, _) in moment.parts.iter().filter(|(_, times)| wanted(times) > 0) {
+                has_run[*number] = true;
+            }
             let all_ns: u64 = moment.parts.iter().map(|(_, times)| wanted(times)).sum();
             let Some((top, times)) = moment.parts.iter().max_by_key(|(_, times)| wanted(times)) else { continue };
             if share(wanted(times), all_ns) < ALONE || ratio(wanted(times), moment.length_ns) < MOSTLY {
                 continue;
             }
-            let waits = |(number, times): &&(usize, Times)| {
+            let waits_for_it = |(number, times): &&(usize, Times)| {
                 let for_others = [Reason::Futex, Reason::PipeSocket, Reason::Poll].into_iter().map(|reason| times.blocked(reason));
                 number != top
                     && share(for_others.sum(), moment.length_ns) >= MOSTLY
                     && waits_often(&window.ledgers[*number], &window.ledgers[*top])
             };
             let mut is_waited_for = false;
-            for (number, _) in moment.parts.iter().filter(waits) {
+            for (number, _) in moment.parts.iter().filter(waits_for_it) {
                 is_waited_for = true;
                 waiting_ns[*number] += moment.length_ns;
+                waits[*number] += u64::from(std::mem::take(&mut has_run[*number]));
             }
             if is_waited_for {
                 alone_ns[*top] += moment.length_ns;
             }
         }
         let (top, most_ns) = alone_ns.iter().copied().enumerate().max_by_key(|(_, ns)| *ns)?;
-        let waiting = |number: &usize| share(waiting_ns[*number], most_ns) >= MOSTLY && *number != top;
+        // Who waits for its end waits once.
+        let waiting = |number: &usize| share(waiting_ns[*number], most_ns) >= MOSTLY && waits[*number] > 1 && *number != top;
         let waiting: Vec<usize> = (0..window.ledgers.len()).filter(waiting).collect();
         let alone = share(most_ns, window.wall_ns);
         let ledger = &window.ledgers[top];

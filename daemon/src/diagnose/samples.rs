@@ -114,6 +114,7 @@ fn described_thread(text: &str, tid: u32) -> Ledger {
             ("from", seconds) => ledger.begin_ns = ns(number(seconds)),
             ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
             ("wait", _) => ledger.times.preempt_wait_ns = ns(number(words.next().unwrap())),
+            ("woken", _) => ledger.times.wakeup_wait_ns = ns(number(words.next().unwrap())),
             (count, _) if count.ends_with('x') && count != Reason::Futex.name() => {}
             (name, _) => {
                 let reason = Reason::ALL.into_iter().find(|reason| reason.name() == name).unwrap();

@@ -124,11 +124,17 @@ pub(super) const WORTH_DIVIDING: f64 = 0.2;
 /// How far a prediction is off where nothing is unknown: caches, the kernel's own balancing, and CPUs that compute beside each other and so
 /// share a core, its clock or memory. Cures that were run took between these times what was predicted (`docs/verdicts.md` has them); the
 /// tracer slows the run that is predicted from, not the cure.
-pub(super) const LEAST: f64 = 0.88;
-pub(super) const MOST: f64 = 1.15;
-/// The most that a wait for a lock costs the CPUs: going to sleep, waking another CPU, cold caches. Threads that wrote a line, or read a row
-/// or a message, each time that they had the GIL took 12, 15 and 22 us of CPU time more for each wait than processes that did the same.
-pub(super) const HAND_OVER_NS: f64 = 22_000.0;
+pub(super) const LEAST: f64 = 0.9;
+pub(super) const MOST: f64 = 1.18;
+/// The most that a wait for a lock costs the CPUs: going to sleep, waking another CPU, cold caches. Threads that wrote a line, read a row or
+/// a message, or called a short function each time that they had the GIL took 12, 15, 22 and 30 us of CPU time more for each wait than
+/// processes that did the same.
+pub(super) const HAND_OVER_NS: f64 = 30_000.0;
+/// The least that it costs.
+pub(super) const HAND_OVER_AT_LEAST_NS: f64 = 5_000.0;
+/// What a wait for the GIL beside other programs may cost without them. Threads that wrote lines or read rows waited six times as often on
+/// CPUs of their own, and took 9 us longer for each.
+pub(super) const CONVOY_NS: f64 = 50_000.0;
 /// Share of what threads computed that is work in any case, however often they waited.
 pub(super) const AT_LEAST_WORK: f64 = 0.33;
 /// Length of the moments in which who waits for its turn, or for the next period, gets some of it: twice the usual period of a quota.

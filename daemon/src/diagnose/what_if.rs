@@ -12,12 +12,14 @@
 //! but never less than what any one worker needs for itself. The rest stays as it was, and no moment gets longer. Least and most differ
 //! by what a sum over threads cannot tell: whether work that one worker did could be another's.
 
+use std::collections::{HashMap, HashSet};
+
 use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
 use super::thresholds::{
-    ALONE, AT_LEAST_WORK, CACHED, COARSE_NS, FAULTS_AT_LEAST, HALF_A_CORE, HAND_OVER_NS, HOST_NOTABLE, LEAST, MOST, MOSTLY,
-    NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
+    ALONE, AT_LEAST_WORK, CACHED, COARSE_NS, CONVOY_NS, FAULTS_AT_LEAST, HALF_A_CORE, HAND_OVER_AT_LEAST_NS, HAND_OVER_NS,
+    HOST_NOTABLE, LEAST, MOST, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
@@ -73,7 +75,13 @@ impl WhatIfs {
         let whole = window.whole();
         let moments = if window.moments.is_empty() { std::slice::from_ref(&whole) } else { &window.moments };
         let sums = |moments: &[Moment]| moments.iter().map(|moment| Sums::of(moment, window, workers)).collect::<Vec<Sums>>();
-        let seen = Seen { fine: sums(moments), coarse: sums(&coarse(moments)), whole: Sums::of(&whole, window, workers) };
+        let seen = Seen {
+            fine: sums(moments),
+            coarse: sums(&coarse(moments)),
+            beside_each_other: [waits_for_locks, Times::runnable_ns]
+                .map(|waits| sums(&beside_each_other(moments, window, workers, waits))),
+            whole: Sums::of(&whole, window, workers),
+        };
         let supply = Supply::of(window);
         let mut all: Vec<WhatIf> = Obstacle::ALL
             .into_iter()
@@ -106,6 +114,9 @@ struct Seen {
     fine: Vec<Sums>,
     /// Moments of several timeslices and periods.
     coarse: Vec<Sums>,
+    /// One moment for all in which workers may have done one after the other what they would do beside each other without a lock, and
+    /// with a CPU for each.
+    beside_each_other: [Vec<Sums>; 2],
     whole: Sums,
 }
 
@@ -116,7 +127,7 @@ fn over(sums: &[Sums], of: &dyn Fn(&Sums) -> f64) -> f64 {
 
 /// `None` if it would bring next to nothing.
 fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f64, seen: &Seen, supply: &Supply) -> Option<WhatIf> {
-    let Seen { fine, coarse, whole } = seen;
+    let Seen { fine, coarse, beside_each_other: [without_locks, with_cpus], whole } = seen;
     let wall = window.wall_ns as f64;
     let few_others = supply.without_few_others();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
@@ -124,6 +135,8 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     let work_ns = |worker: &Ledger| worker.times.on_cpu_ns - if spins { worker.spinning_ns.min(worker.times.on_cpu_ns) } else { 0 };
     let need = |of: &dyn Fn(&Ledger) -> u64| workers.iter().map(of).max().unwrap_or(0) as f64;
     let (on_cpu, at_work) = (need(&work_ns), need(&|worker| work_ns(worker) + worker.times.transit_ns));
+    // What threads of one Python compute may need its GIL, which they seldom meet at while another lock keeps them apart.
+    let under_gil = if whole.has_one_gil { workers.times.on_cpu_ns as f64 } else { 0.0 };
     let (least, most) = match obstacle {
         Obstacle::TooFewThreads => (
             over(fine, &|moment| moment.without(obstacle, &few_others, false)),
@@ -131,14 +144,26 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
         ),
         // Who sleeps with the lock while the others wait for it changes from moment to moment.
         Obstacle::Locks if whole.is_one_at_a_time() => {
-            let apart = whole.without_and_without_waking(obstacle, supply);
+            let apart = whole.without_and_without_waking(obstacle, supply, false);
             // While one waits outside, others may compute.
             let least = (apart - whole.longest_outside).max(whole.need);
-            (least, whole.without(obstacle, supply, false).max(apart).max(least))
+            (least, whole.without(obstacle, supply, false).max(apart).max(least).max(under_gil))
         }
-        // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait may go with the lock.
-        Obstacle::Gil | Obstacle::Locks | Obstacle::KernelLocks => (
-            over(fine, &|moment| moment.without_and_without_waking(obstacle, &few_others)).max(on_cpu),
+        // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait goes with the lock.
+        Obstacle::Gil | Obstacle::Locks => {
+            let unlocked = |moments: &[Sums], supply: &Supply, with_needs| {
+                over(moments, &|moment| moment.without_and_without_waking(obstacle, supply, with_needs))
+            };
+            let least = match obstacle {
+                Obstacle::Locks => unlocked(fine, &few_others, false).min(unlocked(without_locks, &few_others, false)),
+                _ => unlocked(fine, &few_others, false),
+            };
+            let most = unlocked(coarse, supply, true).max(unlocked(fine, supply, false));
+            (least.max(on_cpu), most.max(at_work).max(if obstacle == Obstacle::Locks { under_gil } else { 0.0 }))
+        }
+        // Threads inside the kernel wait for more than the lock.
+        Obstacle::KernelLocks => (
+            over(fine, &|moment| moment.without_and_without_waking(obstacle, &few_others, false)).max(on_cpu),
             over(coarse, &|moment| moment.without(obstacle, supply, true))
                 .max(over(fine, &|moment| moment.without(obstacle, supply, false)))
                 .max(at_work),
@@ -146,7 +171,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
         // All that it does is done sooner by what the kernel does for it. Threads that wait for each other wait for the address space whose
         // pages come and go.
         Obstacle::PageFaults => {
-            let unlocked = |moment: &Sums| moment.without_and_without_waking(Obstacle::KernelLocks, &few_others);
+            let unlocked = |moment: &Sums| moment.without_and_without_waking(Obstacle::KernelLocks, &few_others, false);
             let without = |moment: &Sums, busy: f64, part: f64| moment.wall - moment.busy() + busy * (1.0 - in_kernel * part);
             (
                 over(fine, &|moment| without(moment, (unlocked(moment) - moment.wall + moment.busy()).max(0.0), 1.0))
@@ -157,15 +182,18 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
         // Who has to wait for its turn, or for the next period, does nothing at all for a while. What is not explained may have to do with
         // the obstacle or not.
         Obstacle::Quota | Obstacle::Mask | Obstacle::Others => {
-            // On CPUs of their own, threads that wait for one GIL would wait for it all the more.
-            let in_turn = if obstacle == Obstacle::Others && whole.has_one_gil && whole.gil_binds {
-                workers.times.on_cpu_ns as f64
-            } else {
-                0.0
+            // With more of the CPUs, threads that wait for one GIL would wait for it all the more; on CPUs of their own, more often as well.
+            let waits: u64 = workers.iter().map(|worker| worker.gil_waits).sum();
+            let in_turn = if whole.gil_binds { under_gil } else { 0.0 };
+            let (in_turn, with_convoy) = match obstacle {
+                Obstacle::Others if in_turn > 0.0 => (in_turn, in_turn + waits as f64 * CONVOY_NS),
+                Obstacle::Quota => (in_turn, in_turn),
+                _ => (0.0, 0.0),
             };
+            let explained = |moments: &[Sums]| over(moments, &|moment| moment.explained(Some(obstacle), &few_others, false));
             (
-                over(coarse, &|moment| moment.explained(Some(obstacle), &few_others, false)).max(on_cpu).max(in_turn),
-                over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work).max(in_turn),
+                explained(coarse).min(explained(with_cpus)).max(on_cpu).max(in_turn),
+                over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work).max(with_convoy),
             )
         }
     };
@@ -175,22 +203,28 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
     let ns = |value: f64| value.clamp(0.0, wall) as u64;
-    let least_work = (least - handing_over(obstacle, workers) / supply.given).max(least * AT_LEAST_WORK);
+    let handed_over = handed_over(obstacle, workers) / supply.given;
+    let least_work = (least - handed_over * HAND_OVER_NS).max(least * AT_LEAST_WORK);
+    let most = (most - handed_over * HAND_OVER_AT_LEAST_NS).max(least_work);
     // What threads did beside each other inside the kernel, on what the lock is for, was slowed as well. Nothing tells how much.
-    let slowed = if spins { whole.kernel_waits() } else { 0.0 };
-    let least_ns = ns((least_work * (1.0 - slowed)).max(least * AT_LEAST_WORK) * LEAST);
+    let slowed = |by: f64| (least_work * (1.0 - if spins { by } else { 0.0 })).max(least * AT_LEAST_WORK);
+    let least_ns = ns(slowed(whole.kernel_waits(whole.spinning)) * LEAST);
     let what_if = WhatIf {
         obstacle,
         least_ns,
         most_ns: (ns(most * MOST).max(least_ns) + start_ns).min(window.wall_ns),
-        middle_ns: ns(least_work).midpoint(ns(most)),
+        middle_ns: match obstacle {
+            // What caches save by memory that is kept is a guess.
+            Obstacle::PageFaults => ns(most),
+            _ => ns(slowed(whole.kernel_waits(0.0))).midpoint(ns(most)),
+        },
     };
     let brings_something = least < wall * (1.0 - SAVES_NOTHING) && is_waited_for(obstacle, whole);
     brings_something.then_some(what_if)
 }
 
-/// On-CPU time that may go with the waits for a lock: going to sleep, waking the next one, and finding the caches cold.
-fn handing_over(obstacle: Obstacle, workers: &Workers) -> f64 {
+/// Waits that go with a lock, each of which takes time on CPUs: going to sleep, waking the next one, and finding the caches cold.
+fn handed_over(obstacle: Obstacle, workers: &Workers) -> f64 {
     let at_locks = |worker: &Ledger| {
         let but_gil_ns = worker.times.blocked_total_ns() - worker.times.blocked(Reason::Gil);
         worker.voluntary.saturating_sub(worker.gil_waits) as f64 * share(worker.times.blocked(Reason::Futex), but_gil_ns)
@@ -201,7 +235,7 @@ fn handing_over(obstacle: Obstacle, workers: &Workers) -> f64 {
         Obstacle::Locks => at_locks(worker),
         _ => 0.0,
     };
-    workers.iter().map(waits).sum::<f64>() * HAND_OVER_NS
+    workers.iter().map(waits).sum()
 }
 
 /// Whether anyone waited for it at all.
@@ -264,10 +298,11 @@ impl Supply {
         let shared = if gone == Some(Obstacle::Others) || others < self.least_others {
             cores
         } else {
-            // The kernel gives each thread the same, and none more than it wants.
-            let rivals = others.ceil();
-            let fair = if threads.is_finite() { cores * rivals / (threads + rivals) } else { cores };
-            (cores - others.min(fair)).max(0.0)
+            // On each CPU the kernel gives each thread the same, and others none more than they want. Threads that take turns find others on
+            // every CPU.
+            let in_all = threads.max(cores) + others.ceil();
+            let fair = if threads.is_finite() { cores * threads / in_all } else { 0.0 };
+            fair.max(cores - others).max(0.0)
         };
         shared.min(limit(self.quota, Obstacle::Quota))
     }
@@ -280,7 +315,7 @@ struct Sums {
     /// On a CPU, or on the way to one.
     at_work: f64,
     runnable: f64,
-    /// The part of it after a wake-up, by what the thread waits for before: a GIL, other locks, locks inside the kernel.
+    /// The part of it that goes with being woken, by what the thread waits for before: a GIL, other locks, locks inside the kernel.
     woken_for_gil: f64,
     woken_for_futex: f64,
     woken_for_kernel_locks: f64,
@@ -324,10 +359,12 @@ impl Sums {
             sums.spinning += spinning;
             sums.runnable += times.runnable_ns() as f64;
             if let Some(ledger) = window.ledgers.get(*number) {
+                // Who is woken where another runs waits for that one, or that one for it.
+                let woken_ns = times.runnable_ns().min(2 * times.wakeup_wait_ns) as f64;
                 // As often as over the whole window: the wait before may have been in another moment.
                 let woken_for = |reasons: &[Reason]| {
                     let blocked_ns = reasons.iter().map(|reason| ledger.times.blocked(*reason)).sum();
-                    times.wakeup_wait_ns as f64 * share(blocked_ns, ledger.times.blocked_total_ns())
+                    woken_ns * share(blocked_ns, ledger.times.blocked_total_ns())
                 };
                 sums.woken_for_gil += woken_for(&[Reason::Gil]);
                 sums.woken_for_futex += woken_for(&[Reason::Futex]);
@@ -363,9 +400,9 @@ impl Sums {
         sums
     }
 
-    /// Of the time at work or in wait for a lock inside the kernel, the share of the latter.
-    fn kernel_waits(&self) -> f64 {
-        (self.kernel_locks + self.spinning) / (self.at_work + self.kernel_locks).max(1.0)
+    /// Of the time at work or in wait for a lock inside the kernel, the share of the latter, of which so much is at work.
+    fn kernel_waits(&self, spinning: f64) -> f64 {
+        (self.kernel_locks + spinning) / (self.at_work + self.kernel_locks).max(1.0)
     }
 
     /// For how long it was busy.
@@ -390,12 +427,12 @@ impl Sums {
     }
 
     /// The same, where what is not explained came of being woken goes as well.
-    fn without_and_without_waking(&self, obstacle: Obstacle, supply: &Supply) -> f64 {
-        let as_it_was = self.explained(None, supply, false);
+    fn without_and_without_waking(&self, obstacle: Obstacle, supply: &Supply, with_needs: bool) -> f64 {
+        let as_it_was = self.explained(None, supply, with_needs);
         let woken = self.going_with(obstacle, self.woken_for_gil, self.woken_for_futex, self.woken_for_kernel_locks);
         let waking = if self.runnable > 0.0 { woken / self.runnable } else { 0.0 };
         let rest = self.wall - waking * (self.wall - as_it_was).max(0.0);
-        if as_it_was > 0.0 { rest * (self.explained(Some(obstacle), supply, false) / as_it_was).min(1.0) } else { self.wall }
+        if as_it_was > 0.0 { rest * (self.explained(Some(obstacle), supply, with_needs) / as_it_was).min(1.0) } else { self.wall }
     }
 
     /// What goes with a lock, of what is a GIL's, other locks' and of locks inside the kernel.
@@ -449,6 +486,36 @@ fn coarse(moments: &[Moment]) -> Vec<Moment> {
         }
     }
     coarse
+}
+
+/// The moments, put together from the first in which a worker waits so to the last in which one of them lives, unless they all end in that:
+/// who waited less is done early, and what the others do from then on they would have done beside it. The first thread of a process waits
+/// for its others to end.
+fn beside_each_other(moments: &[Moment], window: &Window, workers: &Workers, waits: fn(&Times) -> u64) -> Vec<Moment> {
+    let takes_turns = |ledger: &Ledger| {
+        let is_first = ledger.is_main && workers.iter().any(|worker| worker.tgid == ledger.tgid && !worker.is_main);
+        waits(&ledger.times) > 0 && !is_first
+    };
+    let takers: HashSet<usize> =
+        workers.numbers.iter().copied().filter(|number| window.ledgers.get(*number).is_some_and(takes_turns)).collect();
+    let mut ends = HashMap::new();
+    for (place, moment) in moments.iter().enumerate() {
+        ends.extend(moment.parts.iter().filter(|(number, _)| takers.contains(number)).map(|(number, _)| (*number, place)));
+    }
+    let is_waiting = |(number, times): &(usize, Times)| takers.contains(number) && waits(times) > 0;
+    let first = moments.iter().position(|moment| moment.parts.iter().any(is_waiting));
+    match (first, ends.values().min(), ends.values().max()) {
+        (Some(first), Some(one), Some(last)) if one < last => {
+            let mut joined = moments[first].clone();
+            moments[first + 1..=*last].iter().for_each(|moment| joined.join(moment.clone()));
+            [&moments[..first], &[joined], &moments[last + 1..]].concat()
+        }
+        _ => moments.to_vec(),
+    }
+}
+
+fn waits_for_locks(times: &Times) -> u64 {
+    times.blocked(Reason::Futex)
 }
 
 /// What a thread waits for that no other thread of its program ends, as a rule.

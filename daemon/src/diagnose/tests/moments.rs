@@ -49,7 +49,7 @@ fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
     let diagnosis = diagnose(&in_moments(crew(2, 2), &[serial, serial, parallel, parallel]));
     // Two seconds, of which the first could take half.
     let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
-    assert!((1_300_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_750_000_000, "{divided:?}");
+    assert!((1_300_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_800_000_000, "{divided:?}");
     assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
 }
 
@@ -132,12 +132,23 @@ fn mixed<'a>(moments: &[(usize, &'a [(f64, Reason)])]) -> Vec<&'a [(f64, Reason)
     moments.iter().flat_map(|(count, moment)| std::iter::repeat_n(*moment, *count)).collect()
 }
 
+/// The same, each spread over the whole window.
+fn in_turns<'a>(moments: &[(usize, &'a [(f64, Reason)])]) -> Vec<&'a [(f64, Reason)]> {
+    let places = |(count, moment): &(usize, &'a [(f64, Reason)])| {
+        let (count, moment) = (*count, *moment);
+        (0..count).map(move |number| ((2 * number + 1) as f64 / (2 * count) as f64, moment))
+    };
+    let mut placed: Vec<_> = moments.iter().flat_map(places).collect();
+    placed.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    placed.into_iter().map(|(_, moment)| moment).collect()
+}
+
 /// Of pairs of programs, each with a bottleneck that reaches a threshold and one that just does not: whether it is told.
 #[test]
 fn a_bottleneck_is_told_from_each_threshold_on() {
     use Reason::{Futex, Sleep};
     let is_told = |window| matches!(diagnose(&window).limit, Limit::Bottleneck(_));
-    let of = |threads, moments: &[(usize, &[(f64, Reason)])]| is_told(in_moments(crew(4, threads), &mixed(moments)));
+    let of = |threads, moments: &[(usize, &[(f64, Reason)])]| is_told(in_moments(crew(4, threads), &in_turns(moments)));
     let pair = |reached, missed, what| assert_eq!((reached, missed), (true, false), "{what}");
 
     let working: &[_] = &[(0.5, Futex), (0.5, Futex), (0.0, Futex)];
@@ -155,11 +166,14 @@ fn a_bottleneck_is_told_from_each_threshold_on() {
     pair(waits(0.25), waits(0.251), "another waits for half of the moment");
     // The first thread, which counts in any case, sleeps.
     let slight =
-        |on_cpu| of(3, &[(1, &[(0.5, Sleep), (on_cpu, Futex), (0.0, Sleep)]), (4, &[(0.0, Sleep), (0.0, Futex), (0.5, Futex)])]);
+        |on_cpu| of(3, &[(2, &[(0.5, Sleep), (on_cpu, Futex), (0.0, Sleep)]), (8, &[(0.0, Sleep), (0.0, Futex), (0.5, Futex)])]);
     pair(slight(0.2), slight(0.199), "who waits wants a tenth of what the busiest does");
 
+    // Who starts a thread and waits for its end waits once.
+    assert!(!is_told(in_moments(crew(4, 3), &mixed(&[(2, working), (2, stopped)]))), "one wait, however long");
+
     let waiting = |moments: usize, voluntary| {
-        let mut window = in_moments(crew(4, 3), &mixed(&[(moments / 2, working), (moments / 2, stopped)]));
+        let mut window = in_moments(crew(4, 3), &in_turns(&[(moments / 2, working), (moments / 2, stopped)]));
         window.ledgers[..2].iter_mut().for_each(|ledger| ledger.voluntary = voluntary);
         is_told(window)
     };
@@ -170,7 +184,7 @@ fn a_bottleneck_is_told_from_each_threshold_on() {
     let gain = |on_cpu| {
         let moments: &[(usize, &[(f64, Reason)])] =
             &[(4, &[(0.5, Futex), (0.5, Futex)]), (3, &[(0.0, Futex), (on_cpu, Futex)]), (4, &[(0.0, Sleep), (0.0, Sleep)])];
-        is_told(in_moments(crew(2, 2), &mixed(moments)))
+        is_told(in_moments(crew(2, 2), &in_turns(moments)))
     };
     pair(gain(0.37), gain(0.36), "a tenth is saved");
 }
@@ -181,13 +195,15 @@ fn who_waits_for_a_bottleneck_half_of_the_time_is_counted() {
     let both: &[_] = &[(0.0, Futex), (0.0, Futex), (0.5, Futex)];
     let one: &[_] = &[(0.0, Futex), (0.0, Sleep), (0.5, Futex)];
     let working: &[_] = &[(0.5, Futex), (0.5, Futex), (0.0, Futex)];
-    let waiting =
-        |counts: [usize; 2]| match diagnose(&in_moments(crew(4, 3), &mixed(&[(2, working), (counts[0], both), (counts[1], one)])))
-            .limit
-        {
-            Limit::Bottleneck(bottleneck) => bottleneck.waiting,
-            limit => panic!("{limit:?}"),
-        };
+    let waiting = |counts: [usize; 2]| match diagnose(&in_moments(
+        crew(4, 3),
+        &in_turns(&[(2, working), (counts[0], both), (counts[1], one)]),
+    ))
+    .limit
+    {
+        Limit::Bottleneck(bottleneck) => bottleneck.waiting,
+        limit => panic!("{limit:?}"),
+    };
     assert_eq!((waiting([2, 2]), waiting([2, 3])), (2, 1));
 }
 
@@ -236,7 +252,7 @@ fn waits_for_a_turn_are_judged_in_moments_of_a_fifth_of_a_second() {
         let what_if = diagnose(&window).what_if.into_iter().find(|what_if| what_if.obstacle == Obstacle::Mask).unwrap();
         (1000.0 * what_if.least_ns as f64 / window.wall_ns as f64).round()
     };
-    assert_eq!((least(200), least(199)), (660.0, 440.0));
+    assert_eq!((least(200), least(199)), (675.0, 450.0));
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Build {
             Architecture::X86_64 => bail!("programs for x86-64 are built on such a host only"),
         };
         let version = env!("CARGO_PKG_VERSION");
-        Ok(Build { architecture, compiler, version, epoch: epoch()?, flags: flags()?.join("\u{1f}") })
+        Ok(Build { architecture, compiler, version, epoch: epoch()?, flags: flags(architecture)?.join("\u{1f}") })
     }
 
     /// The name of a file for this version and processor.
@@ -79,15 +79,20 @@ impl Build {
 }
 
 /// What makes the program static, and what it says of its sources in a panic the same everywhere.
-fn flags() -> Result<Vec<String>> {
+fn flags(architecture: Architecture) -> Result<Vec<String>> {
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     // Of those that fit the last counts, and the target directory may be in the checkout.
-    Ok(vec![
+    let mut flags = vec![
         "-Ctarget-feature=+crt-static".to_owned(),
         remap(root(), "/schedscope"),
         remap(&registry_sources()?, "/registry"),
         remap(&target_dir(), "/target"),
-    ])
+    ];
+    if architecture == Architecture::X86_64 {
+        // The linker that rustc brings along keeps one of several functions that are the same, and relocations in a tenth of the space.
+        flags.extend(["-Clink-arg=-Wl,--icf=all", "-Clink-arg=-Wl,--pack-dyn-relocs=relr"].map(str::to_owned));
+    }
+    Ok(flags)
 }
 
 /// The time of the last commit, unless the environment has one.

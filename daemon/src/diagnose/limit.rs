@@ -230,11 +230,7 @@ impl Limit {
         match best.map(|what_if| what_if.obstacle) {
             Some(Obstacle::Quota) => window.quota.clone().map(Limit::Quota),
             Some(Obstacle::Mask) => Some(Limit::Mask),
-            Some(Obstacle::Others) => {
-                let others = window.mean(window.foreign_ns);
-                let is_meek = share(window.meek_ns, window.times.runnable_ns()) >= MOSTLY;
-                Some(if is_meek { Limit::Priority(others) } else { Limit::Others(others) })
-            }
+            Some(Obstacle::Others) => Some(Limit::of_others(window)),
             Some(Obstacle::KernelLocks) => Some(Limit::KernelLocks(busiest())),
             Some(Obstacle::PageFaults) => Some(Limit::PageFaults),
             Some(Obstacle::Gil) => Some(Limit::Gil(busiest())),
@@ -245,6 +241,12 @@ impl Limit {
             }
             _ => None,
         }
+    }
+
+    fn of_others(window: &Window) -> Limit {
+        let others = window.mean(window.foreign_ns);
+        let is_meek = share(window.meek_ns, window.times.runnable_ns()) >= MOSTLY;
+        if is_meek { Limit::Priority(others) } else { Limit::Others(others) }
     }
 
     /// What the time is bound by where no obstacle's end would save much.
@@ -271,7 +273,11 @@ impl Limit {
         }
         let wants_all = figures.demand >= SATURATED * cores && divided < WORTH_DIVIDING;
         if divided < WORTH_SAYING || wants_all {
-            return if what_ifs.busy >= MOSTLY { Limit::Cores } else { at_rest() };
+            return match what_ifs.gain(Obstacle::Others, window) >= WORTH_SAYING {
+                _ if what_ifs.busy < MOSTLY => at_rest(),
+                true => Limit::of_others(window),
+                false => Limit::Cores,
+            };
         }
         // A child is a part of the program.
         let waits_for_child = matches!(group.reasons.first(), Some((Reason::ChildWait, _)));

@@ -106,10 +106,7 @@ fn has_hub(workers: &Workers) -> bool {
         let times = || process.workers.iter().map(|worker| &worker.times);
         (times().sum::<Times>(), times().any(hardly_waits))
     };
-    let mut processes: Vec<(Times, bool)> = workers.processes.iter().map(of).collect();
-    processes.sort_by_key(|(times, _)| times.on_cpu_ns);
-    let Some((hub, hands_out_all_the_time)) = processes.pop() else { return false };
-    let processes: Vec<Times> = processes.into_iter().map(|(times, _)| times).collect();
+    let processes: Vec<(Times, bool)> = workers.processes.iter().map(of).collect();
     let waits = |times: &Times, reasons: &[Reason], least: f64| {
         share(reasons.iter().map(|reason| times.blocked(*reason)).sum(), times.blocked_total_ns()) >= least
     };
@@ -117,11 +114,14 @@ fn has_hub(workers: &Workers) -> bool {
         let waits_ns = times.blocked_total_ns() + times.runnable_ns();
         waits(times, &[Reason::Futex, Reason::PipeSocket], MOSTLY) && 2 * waits_ns > times.on_cpu_ns
     };
-    processes.len() > 1
-        && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB
-        && hands_out_all_the_time
-        && processes.iter().all(wait_for_it)
-        && waits(&processes.iter().sum(), &[Reason::PipeSocket], NOTABLE_WAIT)
+    let is_hub = |(number, (hub, hands_out_all_the_time)): (usize, &(Times, bool))| {
+        let others = || processes.iter().enumerate().filter(|(other, _)| *other != number).map(|(_, (times, _))| times);
+        *hands_out_all_the_time
+            && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB
+            && others().all(wait_for_it)
+            && waits(&others().sum(), &[Reason::PipeSocket], NOTABLE_WAIT)
+    };
+    processes.len() > 2 && processes.iter().enumerate().any(is_hub)
 }
 
 /// Threads that wake all the time to find nothing to do.
@@ -143,11 +143,11 @@ impl Polling {
             let locks_ns = times.blocked(Reason::Futex);
             let clocks_ns = times.blocked(Reason::Sleep) + if has_limits { locks_ns } else { 0 };
             // Where many look, they wait for each other at the lock of what they look at.
-            let looks_ns = clocks_ns + if has_limits { 0 } else { locks_ns };
+            let looking_ns = clocks_ns + if has_limits { 0 } else { locks_ns };
             ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9
                 && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary
                 && share(clocks_ns, times.blocked_total_ns()) >= MOSTLY
-                && share(looks_ns, times.blocked_total_ns()) >= ALONE
+                && share(looking_ns, times.blocked_total_ns()) >= ALONE
         };
         let pollers: Vec<&Ledger> = window.ledgers.iter().filter(polls).collect();
         let times: Times = pollers.iter().map(|ledger| &ledger.times).sum();

@@ -13,6 +13,7 @@
 //! by what a sum over threads cannot tell: whether work that one worker did could be another's.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use schedscope_ebpf::blocked::Reason;
 
@@ -75,12 +76,13 @@ impl WhatIfs {
         let whole = window.whole();
         let moments = if window.moments.is_empty() { std::slice::from_ref(&whole) } else { &window.moments };
         let sums = |moments: &[Moment]| moments.iter().map(|moment| Sums::of(moment, window, workers)).collect::<Vec<Sums>>();
+        let fine = sums(moments);
         let seen = Seen {
-            fine: sums(moments),
             coarse: sums(&coarse(moments)),
             beside_each_other: [waits_for_locks, Times::runnable_ns]
-                .map(|waits| sums(&beside_each_other(moments, window, workers, waits))),
+                .map(|waits| beside_each_other(&fine, ended_in_turn(moments, window, workers, waits))),
             whole: Sums::of(&whole, window, workers),
+            fine,
         };
         let supply = Supply::of(window);
         let mut all: Vec<WhatIf> = Obstacle::ALL
@@ -127,8 +129,39 @@ fn over(sums: &[Sums], of: &dyn Fn(&Sums) -> f64) -> f64 {
 
 /// `None` if it would bring next to nothing.
 fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f64, seen: &Seen, supply: &Supply) -> Option<WhatIf> {
-    let Seen { fine, coarse, beside_each_other: [without_locks, with_cpus], whole } = seen;
+    let whole = &seen.whole;
     let wall = window.wall_ns as f64;
+    let (least, most) = bounds(obstacle, workers, in_kernel, seen, supply);
+    let start_ns = match obstacle {
+        Obstacle::Gil | Obstacle::TooFewThreads => START_NS_PER_PROCESS * workers.iter().count() as u64,
+        _ => 0,
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
+    let ns = |value: f64| value.clamp(0.0, wall) as u64;
+    let handed_over = handed_over(obstacle, workers) / supply.given;
+    let least_work = (least - handed_over * HAND_OVER_NS).max(least * AT_LEAST_WORK);
+    let most = (most - handed_over * HAND_OVER_AT_LEAST_NS).max(least_work);
+    // What threads did beside each other inside the kernel, on what the lock is for, was slowed as well. Nothing tells how much.
+    let waits = |spinning| if obstacle == Obstacle::KernelLocks { whole.kernel_waits(spinning) } else { 0.0 };
+    let unslowed = |spinning| (least_work * (1.0 - waits(spinning))).max(least * AT_LEAST_WORK);
+    let least_ns = ns(unslowed(whole.spinning) * LEAST);
+    let what_if = WhatIf {
+        obstacle,
+        least_ns,
+        most_ns: (ns(most * MOST).max(least_ns) + start_ns).min(window.wall_ns),
+        middle_ns: match obstacle {
+            // What caches save by memory that is kept is a guess.
+            Obstacle::PageFaults => ns(most),
+            _ => ns(unslowed(0.0)).midpoint(ns(most)),
+        },
+    };
+    let brings_something = least < wall * (1.0 - SAVES_NOTHING) && is_waited_for(obstacle, whole);
+    brings_something.then_some(what_if)
+}
+
+/// What the sums leave open of that, in nanoseconds, before what a prediction may be off by otherwise.
+fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, supply: &Supply) -> (f64, f64) {
+    let Seen { fine, coarse, beside_each_other: [without_locks, with_cpus], whole } = seen;
     let few_others = supply.without_few_others();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
     let spins = obstacle == Obstacle::KernelLocks;
@@ -137,7 +170,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     let (on_cpu, at_work) = (need(&work_ns), need(&|worker| work_ns(worker) + worker.times.transit_ns));
     // What threads of one Python compute may need its GIL, which they seldom meet at while another lock keeps them apart.
     let under_gil = if whole.has_one_gil { workers.times.on_cpu_ns as f64 } else { 0.0 };
-    let (least, most) = match obstacle {
+    match obstacle {
         Obstacle::TooFewThreads => (
             over(fine, &|moment| moment.without(obstacle, &few_others, false)),
             over(fine, &|moment| moment.without(obstacle, supply, false)),
@@ -196,31 +229,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
                 over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work).max(with_convoy),
             )
         }
-    };
-    let start_ns = match obstacle {
-        Obstacle::Gil | Obstacle::TooFewThreads => START_NS_PER_PROCESS * workers.iter().count() as u64,
-        _ => 0,
-    };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
-    let ns = |value: f64| value.clamp(0.0, wall) as u64;
-    let handed_over = handed_over(obstacle, workers) / supply.given;
-    let least_work = (least - handed_over * HAND_OVER_NS).max(least * AT_LEAST_WORK);
-    let most = (most - handed_over * HAND_OVER_AT_LEAST_NS).max(least_work);
-    // What threads did beside each other inside the kernel, on what the lock is for, was slowed as well. Nothing tells how much.
-    let slowed = |by: f64| (least_work * (1.0 - if spins { by } else { 0.0 })).max(least * AT_LEAST_WORK);
-    let least_ns = ns(slowed(whole.kernel_waits(whole.spinning)) * LEAST);
-    let what_if = WhatIf {
-        obstacle,
-        least_ns,
-        most_ns: (ns(most * MOST).max(least_ns) + start_ns).min(window.wall_ns),
-        middle_ns: match obstacle {
-            // What caches save by memory that is kept is a guess.
-            Obstacle::PageFaults => ns(most),
-            _ => ns(slowed(whole.kernel_waits(0.0))).midpoint(ns(most)),
-        },
-    };
-    let brings_something = least < wall * (1.0 - SAVES_NOTHING) && is_waited_for(obstacle, whole);
-    brings_something.then_some(what_if)
+    }
 }
 
 /// Waits that go with a lock, each of which takes time on CPUs: going to sleep, waking the next one, and finding the caches cold.
@@ -309,7 +318,7 @@ impl Supply {
 }
 
 /// A moment in sums over threads, in nanoseconds.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sums {
     wall: f64,
     /// On a CPU, or on the way to one.
@@ -335,6 +344,8 @@ struct Sums {
     need_without_spinning: f64,
     /// Mean number of CPUs that others had.
     others: f64,
+    /// Threads that would run beside each other throughout with nothing in their way.
+    crew: f64,
     /// All workers share one GIL.
     has_one_gil: bool,
     /// It is what they wait for, so what they wait for at other locks goes with it.
@@ -400,6 +411,29 @@ impl Sums {
         sums
     }
 
+    /// All the time in these moments that it was busy as one, and the rest as another.
+    fn busy_and_idle(moments: &[Sums]) -> [Sums; 2] {
+        let mut busy = Sums::default();
+        let mut idle = Sums::default();
+        for moment in moments {
+            busy.wall += moment.busy();
+            idle.wall += moment.wall - moment.busy();
+            busy.at_work += moment.at_work;
+            busy.runnable += moment.runnable;
+            busy.woken_for_gil += moment.woken_for_gil;
+            busy.woken_for_futex += moment.woken_for_futex;
+            busy.woken_for_kernel_locks += moment.woken_for_kernel_locks;
+            busy.gil += moment.gil;
+            busy.futex += moment.futex;
+            busy.kernel_locks += moment.kernel_locks;
+            busy.spinning += moment.spinning;
+            busy.others += moment.others * moment.busy();
+            (busy.has_one_gil, busy.gil_binds) = (moment.has_one_gil, moment.gil_binds);
+        }
+        busy.others /= busy.wall.max(1.0);
+        [busy, idle]
+    }
+
     /// Of the time at work or in wait for a lock inside the kernel, the share of the latter, of which so much is at work.
     fn kernel_waits(&self, spinning: f64) -> f64 {
         (self.kernel_locks + spinning) / (self.at_work + self.kernel_locks).max(1.0)
@@ -458,7 +492,8 @@ impl Sums {
             Some(obstacle) => self.going_with(obstacle, self.gil, self.futex, self.kernel_locks),
             None => 0.0,
         };
-        let threads = if busy > 0.0 { (demand + waits) / busy } else { 0.0 };
+        let crew = if gone.is_some() { self.crew } else { 0.0 };
+        let threads = if busy > 0.0 { ((demand + waits) / busy).max(crew) } else { 0.0 };
         let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);
         let spinning = if gone == Some(Obstacle::KernelLocks) { self.spinning } else { 0.0 };
         let at_work = if busy > 0.0 { (self.at_work - spinning) / threads.min(cores) } else { 0.0 };
@@ -488,29 +523,39 @@ fn coarse(moments: &[Moment]) -> Vec<Moment> {
     coarse
 }
 
-/// The moments, put together from the first in which a worker waits so to the last in which one of them lives, unless they all end in that:
-/// who waited less is done early, and what the others do from then on they would have done beside it. The first thread of a process waits
-/// for its others to end.
-fn beside_each_other(moments: &[Moment], window: &Window, workers: &Workers, waits: fn(&Times) -> u64) -> Vec<Moment> {
-    let takes_turns = |ledger: &Ledger| {
-        let is_first = ledger.is_main && workers.iter().any(|worker| worker.tgid == ledger.tgid && !worker.is_main);
-        waits(&ledger.times) > 0 && !is_first
-    };
-    let takers: HashSet<usize> =
-        workers.numbers.iter().copied().filter(|number| window.ledgers.get(*number).is_some_and(takes_turns)).collect();
-    let mut ends = HashMap::new();
+/// The sums, with one for all the time in these moments that the program was busy: who waited less is done early, and what the others do from
+/// then on they would have done beside it.
+fn beside_each_other(fine: &[Sums], (moments, crew): (Range<usize>, usize)) -> Vec<Sums> {
+    let (before, rest) = fine.split_at(moments.start);
+    let (joined, after) = rest.split_at(moments.len());
+    let [busy, idle] = Sums::busy_and_idle(joined);
+    [before, &[Sums { crew: crew as f64, ..busy }, idle], after].concat()
+}
+
+/// The moments from the first in which a worker waits so to the last in which one of them lives, and how many these are, if all of them lived
+/// at one time but did not end at one. The first thread of a process waits for its others to end.
+fn ended_in_turn(moments: &[Moment], window: &Window, workers: &Workers, waits: fn(&Times) -> u64) -> (Range<usize>, usize) {
+    let is_first = |ledger: &Ledger| ledger.is_main && workers.iter().any(|worker| worker.tgid == ledger.tgid && !worker.is_main);
+    let takes_turns = |number: &usize| window.ledgers.get(*number).is_some_and(|ledger| !is_first(ledger));
+    let takers: HashSet<usize> = workers.numbers.iter().copied().filter(takes_turns).collect();
+    // The first and the last moment of each.
+    let mut lives = HashMap::new();
     for (place, moment) in moments.iter().enumerate() {
-        ends.extend(moment.parts.iter().filter(|(number, _)| takers.contains(number)).map(|(number, _)| (*number, place)));
+        for (number, _) in moment.parts.iter().filter(|(number, _)| takers.contains(number)) {
+            lives.entry(number).or_insert((place, place)).1 = place;
+        }
     }
     let is_waiting = |(number, times): &(usize, Times)| takers.contains(number) && waits(times) > 0;
-    let first = moments.iter().position(|moment| moment.parts.iter().any(is_waiting));
-    match (first, ends.values().min(), ends.values().max()) {
-        (Some(first), Some(one), Some(last)) if one < last => {
-            let mut joined = moments[first].clone();
-            moments[first + 1..=*last].iter().for_each(|moment| joined.join(moment.clone()));
-            [&moments[..first], &[joined], &moments[last + 1..]].concat()
+    let first_wait = moments.iter().position(|moment| moment.parts.iter().any(is_waiting));
+    let last_begin = lives.values().map(|(begin, _)| *begin).max();
+    let ends = || lives.values().map(|(_, end)| *end);
+    match (first_wait, last_begin, ends().min(), ends().max()) {
+        (Some(first_wait), Some(last_begin), Some(first_end), Some(last_end))
+            if last_begin <= first_end && first_end < last_end =>
+        {
+            (first_wait..last_end + 1, lives.len())
         }
-        _ => moments.to_vec(),
+        _ => (0..0, 0),
     }
 }
 

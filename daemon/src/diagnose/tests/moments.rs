@@ -53,6 +53,44 @@ fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
     assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
 }
 
+/// Threads of which one got the lock before the others, and so was done before they began to work.
+#[test]
+fn who_waits_for_a_lock_would_have_worked_beside_the_one_that_was_done_early() {
+    use Reason::Futex;
+    /// What each thread does in a moment: `None` outside of its life.
+    type Lives<'a> = &'a [[Option<f64>; 4]];
+    let least = |lives: Lives<'_>| {
+        let moments: Vec<Vec<(f64, Reason)>> =
+            lives.iter().map(|moment| moment.iter().map(|on_cpu| (on_cpu.unwrap_or(0.0), Futex)).collect()).collect();
+        let mut window = in_moments(crew(2, 4), &moments.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        for (moment, lives) in window.moments.iter_mut().zip(lives) {
+            moment.parts.retain(|(number, _)| lives[*number].is_some());
+        }
+        let what_ifs = diagnose(&window).what_if;
+        let locks = what_ifs.iter().find(|what_if| what_if.obstacle == Obstacle::Locks).unwrap();
+        (200 * locks.least_ns / window.wall_ns).div_ceil(2)
+    };
+    let (idle, working, waiting) = (Some(0.0), Some(0.5), Some(0.0));
+    let one = [idle, working, waiting, None];
+    // All of it takes half, and what is left open is a tenth.
+    assert_eq!(least(&[one, one, [idle, None, working, None], [idle, None, working, None]]), 45);
+    // They end together: what each moment saves by itself.
+    assert_eq!(least(&[one, one, [idle, waiting, working, None], [idle, waiting, working, None]]), 45);
+    // The third one begins after the first has ended, so it could not have run beside it.
+    let later = [idle, None, waiting, working];
+    assert_eq!(least(&[one, one, later, later, [idle, None, working, None], [idle, None, working, None]]), 60);
+    // The first thread of the process waits for the others to end.
+    assert_eq!(
+        least(&[
+            [waiting, working, waiting, None],
+            [waiting, working, None, None],
+            [working, None, None, None],
+            [working, None, None, None]
+        ]),
+        67
+    );
+}
+
 #[test]
 fn what_the_tracer_takes_in_a_moment_is_not_others() {
     let busy: &[_] = &[(0.5, Reason::Futex)];
@@ -138,9 +176,9 @@ fn in_turns<'a>(moments: &[(usize, &'a [(f64, Reason)])]) -> Vec<&'a [(f64, Reas
         let (count, moment) = (*count, *moment);
         (0..count).map(move |number| ((2 * number + 1) as f64 / (2 * count) as f64, moment))
     };
-    let mut placed: Vec<_> = moments.iter().flat_map(places).collect();
-    placed.sort_by(|(one, _), (other, _)| one.total_cmp(other));
-    placed.into_iter().map(|(_, moment)| moment).collect()
+    let mut ordered: Vec<_> = moments.iter().flat_map(places).collect();
+    ordered.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    ordered.into_iter().map(|(_, moment)| moment).collect()
 }
 
 /// Of pairs of programs, each with a bottleneck that reaches a threshold and one that just does not: whether it is told.

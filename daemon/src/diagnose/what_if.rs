@@ -225,7 +225,8 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
             };
             let explained = |moments: &[Sums]| over(moments, &|moment| moment.explained(Some(obstacle), &few_others, false));
             (
-                explained(coarse).min(explained(with_cpus)).max(on_cpu).max(in_turn),
+                // Nobody is done sooner by more than all have waited for a CPU.
+                explained(coarse).min(explained(with_cpus).max(whole.wall - whole.runnable)).max(on_cpu).max(in_turn),
                 over(coarse, &|moment| moment.without(obstacle, supply, true)).max(at_work).max(with_convoy),
             )
         }

@@ -53,6 +53,19 @@ fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
     assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
 }
 
+/// Two threads, of which the second waits for the end of the first and hardly for a CPU: others have not kept it from working beside that.
+#[test]
+fn stages_that_follow_each_other_would_do_so_without_others() {
+    let one: Parts<'_> = &[([0.5, 0.0], Reason::Futex), ([0.0; 2], Reason::Futex)];
+    let other: Parts<'_> = &[([0.0; 2], Reason::Futex), ([0.49, 0.01], Reason::Futex)];
+    let mut window = in_moments_of(500, crew(2, 2), &[one, one, other, other]);
+    window.ledgers[0].is_main = false;
+    window.moments[2..].iter_mut().for_each(|moment| moment.parts.retain(|(number, _)| *number == 1));
+    window.foreign_ns = window.wall_ns;
+    let others = diagnose(&window).what_if.into_iter().find(|what_if| what_if.obstacle == Obstacle::Others);
+    assert!(others.is_none_or(|others| others.least_ns > 85 * window.wall_ns / 100), "{others:?}");
+}
+
 /// Threads of which one got the lock before the others, and so was done before they began to work.
 #[test]
 fn who_waits_for_a_lock_would_have_worked_beside_the_one_that_was_done_early() {

@@ -273,11 +273,11 @@ impl Limit {
         }
         let wants_all = figures.demand >= SATURATED * cores && divided < WORTH_DIVIDING;
         if divided < WORTH_SAYING || wants_all {
-            return match what_ifs.gain(Obstacle::Others, window) >= WORTH_SAYING {
-                _ if what_ifs.busy < MOSTLY => at_rest(),
-                true => Limit::of_others(window),
-                false => Limit::Cores,
-            };
+            if what_ifs.busy < MOSTLY {
+                return at_rest();
+            }
+            let others_cost = what_ifs.gain(Obstacle::Others, window) >= WORTH_SAYING;
+            return if others_cost { Limit::of_others(window) } else { Limit::Cores };
         }
         // A child is a part of the program.
         let waits_for_child = matches!(group.reasons.first(), Some((Reason::ChildWait, _)));

@@ -122,7 +122,7 @@ pub(super) const SAVES_NOTHING: f64 = 0.01;
 /// Share of the wall time that dividing the work must save where threads want all cores as it is.
 pub(super) const WORTH_DIVIDING: f64 = 0.2;
 /// How far a prediction is off where nothing is unknown: caches, the kernel's own balancing, and CPUs that compute beside each other and so
-/// share a core, its clock or memory. Cures that were run took between these times what was predicted (`docs/verdicts.md` has them); the
+/// share a core, its clock or memory. Nine of ten cures took between these times what was predicted (`docs/verdicts.md` has them); the
 /// tracer slows the run that is predicted from, not the cure.
 pub(super) const LEAST: f64 = 0.9;
 pub(super) const MOST: f64 = 1.18;
@@ -130,7 +130,7 @@ pub(super) const MOST: f64 = 1.18;
 /// a message, or called a short function each time that they had the GIL took 12, 15, 22 and 30 us of CPU time more for each wait than
 /// processes that did the same.
 pub(super) const HAND_OVER_NS: f64 = 30_000.0;
-/// The least that it costs.
+/// The least that it may cost: below the 12 us that were measured, for hosts that wake a CPU sooner.
 pub(super) const HAND_OVER_AT_LEAST_NS: f64 = 5_000.0;
 /// What a wait for the GIL beside other programs may cost without them. Threads that wrote lines or read rows waited six times as often on
 /// CPUs of their own, and took 9 us longer for each.

@@ -246,8 +246,11 @@ pub struct TaskRecord {
     pub timed_waits: u32,
     /// [`Self::on_cpu_ns`] when it last blocked there.
     pub on_cpu_at_gil_ns: u64,
-    /// Samples that found it on a CPU and waiting for a lock inside the kernel: [`program::SAMPLE_CPU`].
-    pub samples_at_locks: u64,
+    /// Samples that found it on a CPU and waiting for a lock inside the kernel: [`program::SAMPLE_CPU`]. Starts again after 2^32, which are
+    /// months.
+    pub samples_at_locks: u32,
+    /// Samples that found it in its own code beside an instruction by which a program says that it waits for another thread.
+    pub samples_pausing: u32,
 }
 
 /// Room for the path of an executable in an [`ExecKey`], which is as large as the key of a map may be.

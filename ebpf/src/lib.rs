@@ -38,5 +38,6 @@ pub mod distance;
 pub mod gil;
 pub mod kernel_stack;
 pub mod loss;
+pub mod pause;
 
 pub mod params;

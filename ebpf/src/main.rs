@@ -18,6 +18,7 @@ mod kernel_types;
 mod maps;
 mod owner;
 mod tasks;
+mod user_code;
 
 /// Helpers that the kernel gives to GPL programs only (`bpf_probe_read_kernel`, tracing) look for this section.
 #[unsafe(link_section = "license")]

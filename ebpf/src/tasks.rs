@@ -244,6 +244,7 @@ pub(crate) fn admit(task: Task, workload: u32, phase: Phase, seeded_as: Phase, c
     new.on_cpu_at_gil_ns = 0;
     new.gil_interval_us = 0;
     new.samples_at_locks = 0;
+    new.samples_pausing = 0;
     new.timed_waits = 0;
     if !claim(task.address(), tid, slot, cpu) {
         new.task = 0;

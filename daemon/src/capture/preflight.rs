@@ -164,7 +164,7 @@ pub(crate) fn without(program: &str) -> &'static str {
         program::SCHED_PROCESS_EXEC => "processes keep the names they had before exec",
         program::SCHED_PROCESS_FREE => "details of an ended thread are released only when its slot is needed",
         program::SEED_TASKS => "running processes are found in /proc instead; a descendant whose fork was missed is not found",
-        program::SAMPLE_CPU => "what a program computes while it waits for a lock inside the kernel looks like work",
+        program::SAMPLE_CPU => "what a thread does on a CPU while it waits for a lock or another thread looks like work",
         _ => "nothing can be traced",
     }
 }

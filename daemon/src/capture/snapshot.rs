@@ -149,7 +149,12 @@ impl Thread {
 
     /// Of its time on CPUs, roughly what it waited for locks inside the kernel: as often as a sample found it there.
     pub(crate) fn spinning_ns(&self) -> u64 {
-        self.record.samples_at_locks * SAMPLE_PERIOD_NS
+        u64::from(self.record.samples_at_locks) * SAMPLE_PERIOD_NS
+    }
+
+    /// The same for what it waited for other threads in loops of its own program.
+    pub(crate) fn pausing_ns(&self) -> u64 {
+        u64::from(self.record.samples_pausing) * SAMPLE_PERIOD_NS
     }
 
     /// Time between wakings and getting a CPU, up to now.

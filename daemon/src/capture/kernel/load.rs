@@ -36,7 +36,7 @@ pub struct Sizes {
     pub thread_by_core: bool,
     /// Keep how every thread's waits differ from the kernel's run delay, which costs another program at each wake-up.
     pub wait_accounts: bool,
-    /// Look at each CPU, every [`SAMPLE_PERIOD_NS`], for threads that wait for a lock inside the kernel and do not sleep.
+    /// Look at each CPU, every [`SAMPLE_PERIOD_NS`], for threads that wait for a lock or another thread and do not sleep.
     pub samples: bool,
 }
 

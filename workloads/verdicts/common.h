@@ -23,6 +23,15 @@ static inline void compute_us(long units) {
 // About a millisecond for each.
 static inline void compute(long units) { compute_us(units * 1000); }
 
+// For loops that wait for another thread.
+static inline void relax(void) {
+#if defined __x86_64__
+    __builtin_ia32_pause();
+#elif defined __aarch64__
+    __asm__ volatile("yield");
+#endif
+}
+
 static inline void sleep_us(long us) {
     struct timespec time = {us / 1000000, us % 1000000 * 1000};
     while (nanosleep(&time, &time) && errno == EINTR) {}

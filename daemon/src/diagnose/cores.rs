@@ -8,7 +8,8 @@
 //! 3. others, for as long as they had cores;
 //! 4. the way to a core that was free: what is left, and the time from a waking to the run queue.
 //!
-//! What threads were on a CPU for while they waited for a lock inside the kernel is sampled, and lost to spinning.
+//! What threads were on a CPU for while they waited for a lock inside the kernel, or for each other in loops of their own, is sampled, and
+//! lost to spinning.
 //! Cores that nobody waited for are lost to what the program's workers were blocked for, and if too few were alive, to that.
 
 use schedscope_ebpf::blocked::Reason;
@@ -27,7 +28,7 @@ pub(crate) enum Cause {
     Others,
     /// It was free, and a thread on its way to it.
     Transit,
-    /// A thread was on it, and waited for a lock inside the kernel whose holder ran.
+    /// A thread was on it, and waited for a lock inside the kernel, or in a loop of its own for another thread.
     Spinning,
     /// A thread that does the work was blocked.
     Wait(Reason),

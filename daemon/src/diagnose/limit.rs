@@ -72,8 +72,9 @@ pub(crate) struct Group {
     pub(crate) mean_blocked: f64,
     /// Their share of all on-CPU time.
     pub(crate) share_of_work: f64,
-    /// Share of its life that it is on a CPU and waits for locks inside the kernel.
+    /// Share of its life that it is on a CPU and waits for locks inside the kernel, and for other threads in loops of its own.
     pub(crate) spinning: f64,
+    pub(crate) pausing: f64,
     /// Reasons for blocking with their share of the group's life, largest first, none of them 0.
     pub(crate) reasons: Vec<(Reason, f64)>,
 }
@@ -90,6 +91,10 @@ pub(crate) enum Advice {
     DivideTheWork,
     /// Several could work, and one does.
     StartTheNextSooner,
+    /// All that work do so all the time, and are fewer than the cores.
+    StartMore,
+    /// There are enough, and some are done long before others.
+    DivideEvenly,
     /// What processes cost before they do anything.
     DoMoreInEachProcess,
     /// Waits could be at the same time.
@@ -100,6 +105,8 @@ pub(crate) enum Advice {
     OneThreadDoesItAll,
     /// They wait for one lock, or a few.
     HoldLocksForLess,
+    /// They wait for each other in loops.
+    WaitInLoopsForLess,
     /// Wait where the kernel can wake them.
     BlockInsteadOfYielding,
     /// More work in each message.
@@ -249,14 +256,31 @@ impl Limit {
         if is_meek { Limit::Priority(others) } else { Limit::Others(others) }
     }
 
+    /// What keeps CPUs from it, if that is worth saying.
+    fn of_lack(window: &Window, what_ifs: &WhatIfs) -> Option<Limit> {
+        let mut takers = what_ifs.all.iter().filter(|what_if| matches!(what_if.obstacle, Obstacle::Quota | Obstacle::Others));
+        let worst = takers.next()?;
+        if worst.gain(window).max(what_ifs.gain_undisturbed) < WORTH_SAYING {
+            return None;
+        }
+        match worst.obstacle {
+            Obstacle::Quota => window.quota.clone().map(Limit::Quota),
+            _ => Some(Limit::of_others(window)),
+        }
+    }
+
     /// What the time is bound by where no obstacle's end would save much.
     fn bound_by(window: &Window, workers: &Workers, figures: &Figures, what_ifs: &WhatIfs) -> Limit {
         let cores = figures.cores as f64;
         let busiest = Group::busiest(window, workers);
-        let group = busiest.if_it_stands_for(window, figures);
+        let divided = what_ifs.gain(Obstacle::TooFewThreads, window);
+        if busiest.pauses() {
+            return Limit::TooFewThreads(busiest);
+        }
         if figures.running >= SATURATED * cores {
             return Limit::Cores;
         }
+        let group = busiest.if_it_stands_for(window, figures);
         if let Some(blocked) = BlockedLoop::of(window) {
             return Limit::BlockedLoop(blocked);
         }
@@ -265,7 +289,6 @@ impl Limit {
             let waits_again = figures.waits >= FEW_WAITS && !Group::everyone(window).is_mostly(Reason::Futex);
             if waits_again { Limit::Blocked(Group::everyone(window)) } else { Limit::AtRest(Group::everyone(window)) }
         };
-        let divided = what_ifs.gain(Obstacle::TooFewThreads, window);
         // Where it may not use all cores, the idle ones may be the others.
         let idle = window.mean(window.idle_ns);
         if what_ifs.unexplained >= divided.max(WORTH_SAYING) && (idle >= IDLE_CORES * cores || window.idle_ns == 0) {
@@ -276,8 +299,7 @@ impl Limit {
             if what_ifs.busy < MOSTLY {
                 return at_rest();
             }
-            let others_cost = what_ifs.gain(Obstacle::Others, window) >= WORTH_SAYING;
-            return if others_cost { Limit::of_others(window) } else { Limit::Cores };
+            return Limit::of_lack(window, what_ifs).unwrap_or(Limit::Cores);
         }
         // A child is a part of the program.
         let waits_for_child = matches!(group.reasons.first(), Some((Reason::ChildWait, _)));
@@ -308,6 +330,8 @@ impl Limit {
             Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) | Limit::Cores => None,
             Limit::Gil(_) => Some(Advice::MoveToProcesses),
             Limit::Locks(_) if model == ModelName::ThreadsTakingTurns => Some(Advice::ProcessesIfPython),
+            Limit::TooFewThreads(group) if group.pauses() => Some(Advice::WaitInLoopsForLess),
+            Limit::Locks(group) if group.mostly_pauses() => Some(Advice::WaitInLoopsForLess),
             Limit::Locks(_) => Some(Advice::HoldLocksForLess),
             Limit::TooFewThreads(_) | Limit::Blocked(_) if is_loop && figures.running >= SATURATED => Some(Advice::FreeTheLoop),
             // What waits for a CPU would gain by one.
@@ -317,9 +341,13 @@ impl Limit {
             }
             Limit::TooFewThreads(_) if figures.starts_many_processes() => Some(Advice::DoMoreInEachProcess),
             Limit::TooFewThreads(group) if group.takes_turns(figures) => Some(Advice::StartTheNextSooner),
-            Limit::TooFewThreads(_) if model == ModelName::Serial && figures.running >= SATURATED => {
-                (figures.running < ONE_AT_A_TIME).then_some(Advice::DivideTheWork)
+            Limit::TooFewThreads(_) if model == ModelName::Serial && (SATURATED..ONE_AT_A_TIME).contains(&figures.running) => {
+                Some(Advice::DivideTheWork)
             }
+            Limit::TooFewThreads(group) if figures.workers > 1 && group.computes() => {
+                Some(if group.workers(figures) < figures.cores { Advice::StartMore } else { Advice::DivideEvenly })
+            }
+            Limit::Blocked(group) if group.computes() && self.waits_first_for(Reason::Futex) => Some(Advice::DivideEvenly),
             Limit::AtRest(_) | Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
                 // Who sleeps does so on purpose.
                 ModelName::Serial if figures.demand < HALF_A_CORE && !self.waits_first_for(Reason::Sleep) => {
@@ -345,8 +373,7 @@ impl Group {
                 _ => None,
             },
             share_of_work: share(times.on_cpu_ns, window.times.on_cpu_ns),
-            spinning: share(busiest.iter().map(|worker| worker.spinning_ns).sum(), times.total_ns()).min(1.0),
-            ..Group::new(window, &times)
+            ..Group::new(window, &times, busiest.into_iter())
         }
     }
 
@@ -358,10 +385,12 @@ impl Group {
     }
 
     fn everyone(window: &Window) -> Group {
-        Group::new(window, &window.times)
+        Group::new(window, &window.times, window.ledgers.iter())
     }
 
-    fn new(window: &Window, times: &Times) -> Group {
+    fn new<'a>(window: &Window, times: &Times, ledgers: impl Iterator<Item = &'a Ledger>) -> Group {
+        let (spinning_ns, pausing_ns) =
+            ledgers.fold((0, 0), |sums, ledger| (sums.0 + ledger.spinning_ns, sums.1 + ledger.pausing_ns));
         let reasons = times.blocked_by_reason().filter(|(_, ns)| *ns > 0);
         let mut reasons: Vec<(Reason, f64)> = reasons.map(|(reason, ns)| (reason, share(ns, times.total_ns()))).collect();
         reasons.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -372,9 +401,31 @@ impl Group {
             mean_runnable: window.mean(times.runnable_ns()),
             mean_blocked: window.mean(times.blocked_total_ns()),
             share_of_work: 1.0,
-            spinning: share(window.spinning_ns(), times.total_ns()),
+            spinning: share(spinning_ns, times.total_ns()).min(1.0),
+            pausing: share(pausing_ns, times.total_ns()).min(1.0),
             reasons,
         }
+    }
+
+    /// How many of it work.
+    pub(crate) fn workers(&self, figures: &Figures) -> u64 {
+        self.size.unwrap_or(figures.workers)
+    }
+
+    /// Most of its life it is on a CPU, and at least one of it is.
+    fn computes(&self) -> bool {
+        let running = self.mean_alive - self.mean_runnable - self.mean_blocked;
+        running >= SATURATED && running >= MOSTLY * self.mean_alive
+    }
+
+    /// It waits for other threads on CPUs, and that is worth saying.
+    pub(crate) fn pauses(&self) -> bool {
+        self.pausing >= NOTABLE_WAIT
+    }
+
+    /// It waits for other threads on CPUs more than it sleeps for them.
+    fn mostly_pauses(&self) -> bool {
+        self.pausing > self.reasons.iter().find(|(reason, _)| *reason == Reason::Futex).map_or(0.0, |(_, part)| *part)
     }
 
     /// The reason for blocking that tells most, and the second one if it tells nearly as much.

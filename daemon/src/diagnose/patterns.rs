@@ -265,6 +265,7 @@ impl Bottleneck {
         let mut has_run = vec![true; window.ledgers.len()];
         for moment in &window.moments {
             let wanted = |times: &Times| times.on_cpu_ns + times.runnable_ns();
+            let before = has_run.clone();
             for (number, _) in moment.parts.iter().filter(|(_, times)| wanted(times) > 0) {
                 has_run[*number] = true;
             }
@@ -280,10 +281,12 @@ impl Bottleneck {
                     && waits_often(&window.ledgers[*number], &window.ledgers[*top])
             };
             let mut is_waited_for = false;
-            for (number, _) in moment.parts.iter().filter(waits_for_it) {
+            for (number, times) in moment.parts.iter().filter(waits_for_it) {
                 is_waited_for = true;
                 waiting_ns[*number] += moment.length_ns;
-                waits[*number] += u64::from(std::mem::take(&mut has_run[*number]));
+                waits[*number] += u64::from(before[*number]);
+                // Who both ran and waited in this moment was woken if it had come to wait before, and came to wait otherwise.
+                has_run[*number] = !before[*number] && wanted(times) > 0;
             }
             if is_waited_for {
                 alone_ns[*top] += moment.length_ns;

@@ -109,6 +109,7 @@ fn described_thread(text: &str, tid: u32) -> Ledger {
             ("timed", count) => ledger.timed_waits = number(count),
             ("yields", count) => ledger.yielded = number(count),
             ("spins", seconds) => ledger.spinning_ns = ns(number(seconds)),
+            ("pauses", seconds) => ledger.pausing_ns = ns(number(seconds)),
             ("loop", _) => ledger.has_loop = true,
             ("called", name) => ledger.comm[..name.len()].copy_from_slice(name.as_bytes()),
             ("from", seconds) => ledger.begin_ns = ns(number(seconds)),
@@ -141,7 +142,8 @@ fn number<N: FromStr<Err: std::fmt::Debug>>(text: &str) -> N {
 prop_compose! {
     fn any_ledger()(
         tgid in 1_u32..4, is_main: bool, seconds in prop::array::uniform7(prop_oneof![2 => 0.0..4.0_f64, 1 => Just(0.0)]), has_ended: bool,
-        voluntary in 0_u64..10_000, [epoll, timed] in prop::array::uniform2(0_u64..=100), begin in 0.0..4.0_f64, spins in prop_oneof![3 => Just(0.0), 1 => 0.0..5.0_f64],
+        voluntary in 0_u64..10_000, [epoll, timed] in prop::array::uniform2(0_u64..=100), begin in 0.0..4.0_f64,
+        [spins, pauses] in prop::array::uniform2(prop_oneof![3 => Just(0.0), 1 => 0.0..5.0_f64]),
     ) -> Ledger {
         let [on_cpu, runnable, blocked @ ..] = seconds;
         let reasons = [Reason::Gil, Reason::Futex, Reason::Sleep, Reason::Poll, Reason::ChildWait];
@@ -149,7 +151,7 @@ prop_compose! {
         let [epoll_waits, timed_waits] = [epoll, timed].map(|percent| voluntary * percent / 100);
         let ledger = thread([on_cpu, runnable], &blocked);
         let gil_waits = gil_waits(&Ledger { voluntary, ..ledger.clone() });
-        Ledger { tgid: Tgid(tgid), is_main, gil_waits, has_ended, voluntary, epoll_waits, timed_waits, begin_ns: ns(begin), spinning_ns: ns(spins), ..ledger }
+        Ledger { tgid: Tgid(tgid), is_main, gil_waits, has_ended, voluntary, epoll_waits, timed_waits, begin_ns: ns(begin), spinning_ns: ns(spins), pausing_ns: ns(pauses), ..ledger }
     }
 }
 

@@ -19,6 +19,7 @@ fn scaled(window: &Window, factor: u64) -> Window {
         begin_ns: ledger.begin_ns * factor,
         times: times(&ledger.times),
         spinning_ns: ledger.spinning_ns * factor,
+        pausing_ns: ledger.pausing_ns * factor,
         voluntary: ledger.voluntary * factor,
         gil_waits: ledger.gil_waits * factor,
         timed_waits: ledger.timed_waits * factor,
@@ -111,6 +112,7 @@ proptest! {
             (None, _) => true,
             (Some(Advice::MoveToProcesses), limit) => matches!(limit, Limit::Gil(_)) && figures.cores > 1,
             (Some(Advice::GilOnOneCore), limit) => *limit == Limit::Cores && figures.cores == 1,
+            (Some(Advice::WaitInLoopsForLess), limit) => matches!(limit, Limit::Locks(_) | Limit::TooFewThreads(_)),
             (Some(Advice::ProcessesIfPython | Advice::HoldLocksForLess), limit) => matches!(limit, Limit::Locks(_)),
             (Some(Advice::RaiseTheQuota), limit) => matches!(limit, Limit::Quota(_)),
             (Some(Advice::WidenTheMask), limit) => *limit == Limit::Mask && figures.cores < figures.given,
@@ -131,6 +133,10 @@ proptest! {
             (Some(Advice::LargerTasks), limit) => matches!(limit, Limit::Messages(_)),
             (Some(Advice::WaitForEvents), limit) => matches!(limit, Limit::Polling(_)),
             (Some(Advice::MoveOutOfTheLoop), limit) => matches!(limit, Limit::BlockedLoop(_)),
+            (Some(Advice::StartMore), Limit::TooFewThreads(group)) => group.workers(&figures) < figures.cores,
+            (Some(Advice::StartMore), _) => false,
+            (Some(Advice::DivideEvenly), Limit::TooFewThreads(group)) => group.workers(&figures) >= figures.cores,
+            (Some(Advice::DivideEvenly), limit) => matches!(limit, Limit::Blocked(_)),
             (Some(Advice::MoreOfTheBottleneck), limit) => matches!(limit, Limit::Bottleneck(_)),
         };
         prop_assert!(agrees, "{limit:?}, {advice:?}");

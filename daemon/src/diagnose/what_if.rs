@@ -15,6 +15,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use schedscope_ebpf::abi::SAMPLE_PERIOD_NS;
 use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
@@ -56,8 +57,8 @@ pub(crate) struct WhatIf {
     pub(crate) obstacle: Obstacle,
     pub(crate) least_ns: u64,
     pub(crate) most_ns: u64,
-    /// In the middle of what the sums leave open: without what a prediction may be off by otherwise, and without what starting processes
-    /// costs, which counts for little in a longer run.
+    /// In the middle of what the sums leave open: without what a prediction may be off by otherwise, and without what samples are and what
+    /// starting processes costs, which count for little in a longer run.
     middle_ns: u64,
 }
 
@@ -65,6 +66,8 @@ pub(crate) struct WhatIf {
 pub(super) struct WhatIfs {
     /// What each obstacle's end would bring, the best first; none that brings nothing.
     pub(super) all: Vec<WhatIf>,
+    /// What the end of both a quota and others would bring. Where both keep CPUs from it, the end of one leaves it the other.
+    pub(super) gain_undisturbed: f64,
     /// Part of the window in which any thread ran or wanted to.
     pub(super) busy: f64,
     /// Part of it that threads could run, and no sum tells why they did not.
@@ -79,7 +82,7 @@ impl WhatIfs {
         let fine = sums(moments);
         let seen = Seen {
             coarse: sums(&coarse(moments)),
-            beside_each_other: [waits_for_locks, Times::runnable_ns]
+            beside_each_other: [waits_for_locks, waits_for_cpus]
                 .map(|waits| beside_each_other(&fine, ended_in_turn(moments, window, workers, waits))),
             whole: Sums::of(&whole, window, workers),
             fine,
@@ -93,8 +96,16 @@ impl WhatIfs {
             .collect();
         // What differs by less than the sums are exact to comes in the order of the obstacles, not in that of roundings.
         all.sort_by_key(|what_if| 1000 * u128::from(what_if.middle_ns) / u128::from(window.wall_ns.max(1)));
+        let undisturbed = Supply { quota: None, ..supply };
+        let undisturbed = predict(Obstacle::Others, window, workers, figures.in_kernel, &seen, &undisturbed);
         let part = |of: &dyn Fn(&Sums) -> f64| over(&seen.fine, of) / window.wall_ns.max(1) as f64;
-        WhatIfs { all, busy: part(&Sums::busy), unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true)) }
+        let gain_undisturbed = undisturbed.filter(|_| supply.has_others).map_or(0.0, |what_if| what_if.gain(window));
+        WhatIfs {
+            all,
+            gain_undisturbed,
+            busy: part(&Sums::busy),
+            unexplained: part(&|moment| moment.wall - moment.explained(None, &supply, true)),
+        }
     }
 
     /// The gain if this obstacle were gone.
@@ -139,16 +150,17 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
     let ns = |value: f64| value.clamp(0.0, wall) as u64;
     let handed_over = handed_over(obstacle, workers) / supply.given;
+    let unsure = whole.unsure_of_pauses(obstacle) / supply.given;
     let least_work = (least - handed_over * HAND_OVER_NS).max(least * AT_LEAST_WORK);
     let most = (most - handed_over * HAND_OVER_AT_LEAST_NS).max(least_work);
     // What threads did beside each other inside the kernel, on what the lock is for, was slowed as well. Nothing tells how much.
     let waits = |spinning| if obstacle == Obstacle::KernelLocks { whole.kernel_waits(spinning) } else { 0.0 };
     let unslowed = |spinning| (least_work * (1.0 - waits(spinning))).max(least * AT_LEAST_WORK);
-    let least_ns = ns(unslowed(whole.spinning) * LEAST);
+    let least_ns = ns((unslowed(whole.spinning) - unsure).max(least * AT_LEAST_WORK) * LEAST);
     let what_if = WhatIf {
         obstacle,
         least_ns,
-        most_ns: (ns(most * MOST).max(least_ns) + start_ns).min(window.wall_ns),
+        most_ns: (ns((most + unsure) * MOST).max(least_ns) + start_ns).min(window.wall_ns),
         middle_ns: match obstacle {
             // What caches save by memory that is kept is a guess.
             Obstacle::PageFaults => ns(most),
@@ -164,8 +176,12 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
     let Seen { fine, coarse, beside_each_other: [without_locks, with_cpus], whole } = seen;
     let few_others = supply.without_few_others();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
-    let spins = obstacle == Obstacle::KernelLocks;
-    let work_ns = |worker: &Ledger| worker.times.on_cpu_ns - if spins { worker.spinning_ns.min(worker.times.on_cpu_ns) } else { 0 };
+    let spinning_ns = |worker: &Ledger| match obstacle {
+        Obstacle::KernelLocks => worker.spinning_ns,
+        Obstacle::Locks => worker.pausing_ns,
+        _ => 0,
+    };
+    let work_ns = |worker: &Ledger| worker.times.on_cpu_ns.saturating_sub(spinning_ns(worker));
     let need = |of: &dyn Fn(&Ledger) -> u64| workers.iter().map(of).max().unwrap_or(0) as f64;
     let (on_cpu, at_work) = (need(&work_ns), need(&|worker| work_ns(worker) + worker.times.transit_ns));
     // What threads of one Python compute may need its GIL, which they seldom meet at while another lock keeps them apart.
@@ -252,7 +268,7 @@ fn handed_over(obstacle: Obstacle, workers: &Workers) -> f64 {
 fn is_waited_for(obstacle: Obstacle, whole: &Sums) -> bool {
     match obstacle {
         Obstacle::Gil => whole.gil > 0.0,
-        Obstacle::Locks => whole.futex > 0.0,
+        Obstacle::Locks => whole.futex + whole.pausing > 0.0,
         Obstacle::KernelLocks => whole.kernel_locks + whole.spinning > 0.0,
         _ => true,
     }
@@ -333,16 +349,18 @@ struct Sums {
     gil: f64,
     futex: f64,
     kernel_locks: f64,
-    /// Of what is at work, what waits for locks inside the kernel without sleeping.
+    /// Of what is at work, what waits for locks inside the kernel without sleeping, and what waits for other threads so in loops of its own.
     spinning: f64,
+    pausing: f64,
     /// What threads wait for outside the program, the longest and all together, but for those that do next to nothing else.
     longest_outside: f64,
     outside: f64,
     /// What these wait for locks.
     waits_for_locks: f64,
-    /// The most that one worker needs for itself, its waits outside included; and that without what it spins for.
+    /// The most that one worker needs for itself, its waits outside included; and that without what it spins or pauses for.
     need: f64,
     need_without_spinning: f64,
+    need_without_pausing: f64,
     /// Mean number of CPUs that others had.
     others: f64,
     /// Threads that would run beside each other throughout with nothing in their way.
@@ -367,8 +385,10 @@ impl Sums {
         for (number, times) in &moment.parts {
             on_cpu_ns += times.on_cpu_ns;
             sums.at_work += (times.on_cpu_ns + times.transit_ns) as f64;
-            let spinning = times.on_cpu_ns as f64 * window.ledgers.get(*number).map_or(0.0, Ledger::spinning);
+            let part = |of: fn(&Ledger) -> f64| times.on_cpu_ns as f64 * window.ledgers.get(*number).map_or(0.0, of);
+            let (spinning, pausing) = (part(Ledger::spinning), part(Ledger::pausing));
             sums.spinning += spinning;
+            sums.pausing += pausing;
             sums.runnable += times.runnable_ns() as f64;
             if let Some(ledger) = window.ledgers.get(*number) {
                 // Who is woken where another runs waits for that one, or that one for it.
@@ -396,6 +416,7 @@ impl Sums {
                 let need = (times.on_cpu_ns + times.transit_ns) as f64 + outside;
                 sums.need = sums.need.max(need);
                 sums.need_without_spinning = sums.need_without_spinning.max(need - spinning);
+                sums.need_without_pausing = sums.need_without_pausing.max(need - pausing);
             }
         }
         if window.foreign_ns > 0 {
@@ -428,6 +449,7 @@ impl Sums {
             busy.futex += moment.futex;
             busy.kernel_locks += moment.kernel_locks;
             busy.spinning += moment.spinning;
+            busy.pausing += moment.pausing;
             busy.others += moment.others * moment.busy();
             (busy.has_one_gil, busy.gil_binds) = (moment.has_one_gil, moment.gil_binds);
         }
@@ -438,6 +460,12 @@ impl Sums {
     /// Of the time at work or in wait for a lock inside the kernel, the share of the latter, of which so much is at work.
     fn kernel_waits(&self, spinning: f64) -> f64 {
         (self.kernel_locks + spinning) / (self.at_work + self.kernel_locks).max(1.0)
+    }
+
+    /// What samples may be off by, twice their standard deviation: as the root of their number.
+    fn unsure_of_pauses(&self, obstacle: Obstacle) -> f64 {
+        let counts = matches!(obstacle, Obstacle::Locks | Obstacle::TooFewThreads);
+        if counts { 2.0 * (self.pausing * SAMPLE_PERIOD_NS as f64).sqrt() } else { 0.0 }
     }
 
     /// For how long it was busy.
@@ -496,7 +524,13 @@ impl Sums {
         let crew = if gone.is_some() { self.crew } else { 0.0 };
         let threads = if busy > 0.0 { ((demand + waits) / busy).max(crew) } else { 0.0 };
         let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);
-        let spinning = if gone == Some(Obstacle::KernelLocks) { self.spinning } else { 0.0 };
+        let (spinning, need) = match gone {
+            Some(Obstacle::KernelLocks) => (self.spinning, self.need_without_spinning),
+            Some(Obstacle::Locks) => (self.pausing, self.need_without_pausing),
+            // To wait is no work that could be divided.
+            Some(Obstacle::TooFewThreads) => (self.pausing, self.need),
+            _ => (0.0, self.need),
+        };
         let at_work = if busy > 0.0 { (self.at_work - spinning) / threads.min(cores) } else { 0.0 };
         let at_rest = match gone {
             Some(Obstacle::Locks) if self.is_one_at_a_time() => idle * self.longest_outside / self.outside,
@@ -505,8 +539,7 @@ impl Sums {
         let needed = match gone {
             Some(Obstacle::TooFewThreads) => 0.0,
             _ if !with_needs => 0.0,
-            Some(Obstacle::KernelLocks) => self.need_without_spinning,
-            _ => self.need,
+            _ => need,
         };
         (at_rest + at_work).max(needed).min(self.wall)
     }
@@ -535,7 +568,12 @@ fn beside_each_other(fine: &[Sums], (moments, crew): (Range<usize>, usize)) -> V
 
 /// The moments from the first in which a worker waits so to the last in which one of them lives, and how many these are, if all of them lived
 /// at one time but did not end at one. The first thread of a process waits for its others to end.
-fn ended_in_turn(moments: &[Moment], window: &Window, workers: &Workers, waits: fn(&Times) -> u64) -> (Range<usize>, usize) {
+fn ended_in_turn(
+    moments: &[Moment],
+    window: &Window,
+    workers: &Workers,
+    waits: fn(&Ledger, &Times) -> u64,
+) -> (Range<usize>, usize) {
     let is_first = |ledger: &Ledger| ledger.is_main && workers.iter().any(|worker| worker.tgid == ledger.tgid && !worker.is_main);
     let takes_turns = |number: &usize| window.ledgers.get(*number).is_some_and(|ledger| !is_first(ledger));
     let takers: HashSet<usize> = workers.numbers.iter().copied().filter(takes_turns).collect();
@@ -546,7 +584,7 @@ fn ended_in_turn(moments: &[Moment], window: &Window, workers: &Workers, waits: 
             lives.entry(number).or_insert((place, place)).1 = place;
         }
     }
-    let is_waiting = |(number, times): &(usize, Times)| takers.contains(number) && waits(times) > 0;
+    let is_waiting = |(number, times): &(usize, Times)| takers.contains(number) && waits(&window.ledgers[*number], times) > 0;
     let first_wait = moments.iter().position(|moment| moment.parts.iter().any(is_waiting));
     let last_begin = lives.values().map(|(begin, _)| *begin).max();
     let ends = || lives.values().map(|(_, end)| *end);
@@ -560,8 +598,13 @@ fn ended_in_turn(moments: &[Moment], window: &Window, workers: &Workers, waits: 
     }
 }
 
-fn waits_for_locks(times: &Times) -> u64 {
-    times.blocked(Reason::Futex)
+/// In a loop as well: when is known of the whole window only.
+fn waits_for_locks(ledger: &Ledger, times: &Times) -> u64 {
+    times.blocked(Reason::Futex) + if ledger.pausing_ns > 0 { times.on_cpu_ns } else { 0 }
+}
+
+fn waits_for_cpus(_: &Ledger, times: &Times) -> u64 {
+    times.runnable_ns()
 }
 
 /// What a thread waits for that no other thread of its program ends, as a rule.

@@ -29,6 +29,8 @@ pub(crate) struct Ledger {
     pub(crate) times: Times,
     /// Of its time on CPUs, roughly what it waited for locks inside the kernel, whose holders ran.
     pub(crate) spinning_ns: u64,
+    /// The same for what it waited for other threads in loops of its own program.
+    pub(crate) pausing_ns: u64,
     /// It has ended: what it did is all it had to do.
     pub(crate) has_ended: bool,
     pub(crate) voluntary: u64,
@@ -56,6 +58,7 @@ impl Ledger {
             begin_ns: thread.record.start_ns,
             times: thread.times(now_ns),
             spinning_ns: thread.spinning_ns(),
+            pausing_ns: thread.pausing_ns(),
             has_ended: thread.has_ended(),
             voluntary: thread.record.voluntary,
             gil_waits: thread.record.gil_waits,
@@ -74,6 +77,7 @@ impl Ledger {
             begin_ns: before.end_ns(),
             times: self.times.since(&before.times),
             spinning_ns: self.spinning_ns.saturating_sub(before.spinning_ns),
+            pausing_ns: self.pausing_ns.saturating_sub(before.pausing_ns),
             voluntary: self.voluntary.saturating_sub(before.voluntary),
             gil_waits: self.gil_waits.saturating_sub(before.gil_waits),
             timed_waits: self.timed_waits.saturating_sub(before.timed_waits),
@@ -91,6 +95,11 @@ impl Ledger {
     /// The share of its time on CPUs that it waited for locks inside the kernel.
     pub(super) fn spinning(&self) -> f64 {
         share(self.spinning_ns, self.times.on_cpu_ns).min(1.0)
+    }
+
+    /// The share of it that it waited for other threads in loops of its own program.
+    pub(super) fn pausing(&self) -> f64 {
+        share(self.pausing_ns, self.times.on_cpu_ns).min(1.0)
     }
 
     /// On a CPU or waiting for one.
@@ -148,9 +157,9 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    /// What all threads spent on CPUs waiting for locks inside the kernel.
+    /// What all threads spent on CPUs waiting, inside the kernel or in loops of their own.
     pub(super) fn spinning_ns(&self) -> u64 {
-        let of = |ledger: &Ledger| ledger.spinning_ns.min(ledger.times.on_cpu_ns);
+        let of = |ledger: &Ledger| (ledger.spinning_ns + ledger.pausing_ns).min(ledger.times.on_cpu_ns);
         self.ledgers.iter().map(of).sum::<u64>().min(self.times.on_cpu_ns)
     }
 

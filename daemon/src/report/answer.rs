@@ -142,6 +142,7 @@ fn sentence(diagnosis: &Diagnosis) -> String {
         }
         Limit::AtRest(group) => at_rest(group, figures),
         Limit::Blocked(group) if group.size.is_none() && figures.demand < 0.5 => at_rest(group, figures),
+        Limit::TooFewThreads(group) if group.pauses() => locked_out(group, figures) + &also + ".",
         Limit::TooFewThreads(group) => match group.notable_reason().filter(|_| group.takes_turns(figures)) {
             Some((reason, part)) => {
                 let (who, number) = subject_of(group, figures);
@@ -155,12 +156,9 @@ fn sentence(diagnosis: &Diagnosis) -> String {
             let (waits, part) = (verb(Reason::Gil, number), percent(figures.gil_share));
             format!("{}: {who} {waits} {part} of the time {} would otherwise run{also}.", wants(figures), number.they)
         }
-        Limit::Locks(group) => locked(group, &[Reason::Futex, Reason::Gil], "locks or other threads", figures) + &also + ".",
+        Limit::Locks(group) => locked_out(group, figures) + &also + ".",
         Limit::KernelLocks(group) => {
-            locked(group, &[Reason::MmapLock, Reason::KernelLock], "locks in the kernel", figures)
-                + &spins_in_kernel(group)
-                + &also
-                + "."
+            locked(group, &[Reason::MmapLock, Reason::KernelLock], group.spinning, "locks in the kernel", figures) + &also + "."
         }
         Limit::PageFaults => {
             let (part, faults) = (percent(figures.in_kernel), grouped(rounded(figures.pages_anew) as u64));
@@ -368,17 +366,19 @@ fn blocked(group: &Group, figures: &Figures) -> String {
     format!("{} of {their} time {who} {}{also}", percent(*part), verb(*first, number))
 }
 
-/// ", 80 % on a CPU meanwhile", of a group that waits for locks inside the kernel.
-fn spins_in_kernel(group: &Group) -> String {
-    if group.spinning < 0.01 { String::new() } else { format!(", {} on a CPU meanwhile", percent(group.spinning)) }
+/// Waits for locks of the program's own.
+fn locked_out(group: &Group, figures: &Figures) -> String {
+    locked(group, &[Reason::Futex, Reason::Gil], group.pausing, "locks or other threads", figures)
 }
 
-/// "4 threads want 1.04 cores and get 1.00 of 4: 74 % of their time they wait for locks or other threads".
-fn locked(group: &Group, reasons: &[Reason], what: &str, figures: &Figures) -> String {
+/// "4 threads want 1.04 cores and get 1.00 of 4: 74 % of their time they wait for locks in the kernel, 30 % on a CPU meanwhile". `spinning`
+/// is that part.
+fn locked(group: &Group, reasons: &[Reason], spinning: f64, what: &str, figures: &Figures) -> String {
     let (who, Number { their, s, .. }) = subject_of(group, figures);
     let blocked = group.reasons.iter().filter(|(reason, _)| reasons.contains(reason)).map(|(_, part)| part).sum::<f64>();
-    let part = if reasons.contains(&Reason::KernelLock) { blocked + group.spinning } else { blocked };
-    format!("{}: {} of {their} time {who} wait{s} for {what}", wants(figures), percent(part.min(1.0)))
+    let meanwhile = if spinning < 0.01 { String::new() } else { format!(", {} on a CPU meanwhile", percent(spinning)) };
+    let part = percent((blocked + spinning).min(1.0));
+    format!("{}: {part} of {their} time {who} wait{s} for {what}{meanwhile}", wants(figures))
 }
 
 fn are(group: &Group) -> &'static str {
@@ -494,14 +494,18 @@ fn advise(advice: Advice, diagnosis: &Diagnosis) -> String {
         }
         Advice::MoveOutOfTheLoop => out_of_the_loop(&diagnosis.limit),
         Advice::MoreOfTheBottleneck => more_of_the_bottleneck(&diagnosis.limit),
+        Advice::StartMore => start_more(diagnosis),
+        Advice::DivideEvenly => {
+            "Divide the work into smaller parts, or start the longest first: some are done long before the others.".to_owned()
+        }
         Advice::HoldLocksForLess => {
             "More threads would wait for the same locks: hold them for less, or give each thread data of its own.".to_owned()
         }
-        Advice::RaiseTheQuota => {
-            let file =
-                if let Limit::Quota(quota) = &diagnosis.limit { format!(" ({})", quota.file.display()) } else { String::new() };
-            format!("Raise the quota{file}: whenever it is used up, every thread waits for the next period.")
+        Advice::WaitInLoopsForLess => {
+            "Give each thread as much to do as the others, or hold locks for less: who waits in a loop keeps a CPU busy with nothing."
+                .to_owned()
         }
+        Advice::RaiseTheQuota => raise_the_quota(&diagnosis.limit),
         Advice::WidenTheMask => {
             "Widen the mask: look for sched_setaffinity, taskset or a library that pins its threads.".to_owned()
         }
@@ -542,6 +546,17 @@ fn out_of_the_loop(limit: &Limit) -> String {
         _ => "a thread",
     };
     format!("Everything in the loop waits meanwhile: let the loop wait for it in its poll, or give it to {thread}.")
+}
+
+fn start_more(diagnosis: &Diagnosis) -> String {
+    let figures = &diagnosis.figures;
+    let working = if let Limit::TooFewThreads(group) = &diagnosis.limit { group.workers(figures) } else { figures.workers };
+    format!("Start more of them: {} work, and there are {} cores.", grouped(working), grouped(figures.cores))
+}
+
+fn raise_the_quota(limit: &Limit) -> String {
+    let file = if let Limit::Quota(quota) = limit { format!(" ({})", quota.file.display()) } else { String::new() };
+    format!("Raise the quota{file}: whenever it is used up, every thread waits for the next period.")
 }
 
 fn more_of_the_bottleneck(limit: &Limit) -> String {

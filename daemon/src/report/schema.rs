@@ -238,7 +238,7 @@ pub struct CoresReport {
     /// On a CPU, and not spinning.
     pub used_seconds: f64,
     /// The rest, by cause: `quota`, `mask`, `others`, `transit`, `wait_` with a reason to be blocked, `too_few_threads`, and `spinning` for
-    /// what was on a CPU only to wait for a lock inside the kernel.
+    /// what was on a CPU only to wait: for a lock inside the kernel, or for another thread in a loop of its own.
     pub lost_seconds: BTreeMap<String, f64>,
 }
 

@@ -238,7 +238,7 @@ fn lost_to(cause: &str) -> String {
         "mask" => "free, but not in its threads' masks".to_owned(),
         "others" => "taken by others".to_owned(),
         "transit" => "free, and a woken thread on its way to it".to_owned(),
-        "spinning" => "spent on waiting for locks in the kernel".to_owned(),
+        "spinning" => "spent on waiting without sleeping".to_owned(),
         "too_few_threads" => "free, with no further thread".to_owned(),
         wait => {
             let reason = wait.strip_prefix("wait_").and_then(|name| Reason::ALL.into_iter().find(|reason| reason.name() == name));

@@ -222,6 +222,11 @@ fn a_bottleneck_is_told_from_each_threshold_on() {
 
     // Who starts a thread and waits for its end waits once.
     assert!(!is_told(in_moments(crew(4, 3), &mixed(&[(2, working), (2, stopped)]))), "one wait, however long");
+    let partly: &[_] = &[(0.1, Futex), (0.1, Futex), (0.4, Futex)];
+    assert!(
+        !is_told(in_moments(crew(4, 3), &mixed(&[(1, working), (1, partly), (1, stopped), (1, partly)]))),
+        "from amid a moment to amid another"
+    );
 
     let waiting = |moments: usize, voluntary| {
         let mut window = in_moments(crew(4, 3), &in_turns(&[(moments / 2, working), (moments / 2, stopped)]));

@@ -31,8 +31,9 @@ use crate::workspace::{build_debug, date, require_root, root, write};
 const HOME: &str = "workloads/verdicts";
 /// What a full run writes.
 const PAGE: &str = "docs/verdicts.md";
-/// Times that a cure is run whose wall time is to be predicted. Others run once, to be shown.
-const CURES: usize = 3;
+/// Times that a sick program and its cure run, in turns, if the wall time of the cure is to be predicted: CPUs are now faster and now slower.
+/// Other pairs run once, the cure to be shown.
+const TURNS: usize = 3;
 /// Times that a sick program is run in the tests before its verdict is wrong.
 const TRIES: usize = 2;
 /// Share of the CPUs that other programs may have where none is meant to run, how many times longer than of late the same work may take
@@ -177,25 +178,34 @@ impl Corpus {
     /// without the load.
     fn case(&self, pair: &Pair, [beside_sick, beside_cure]: [usize; 2], quiet: Option<Duration>) -> Result<Case> {
         let mode = if quiet.is_some() { "load" } else { "quiet" };
-        let trace = || self.trace(pair, beside_sick, mode);
-        let report = if quiet.is_none() && pair.others.is_none() { self.alone(trace)? } else { trace()? };
-        let cure = match &pair.cure {
-            Some(cure) if pair.compare => Some(self.median(cure, CURES, beside_cure)),
-            Some(cure) if quiet.is_none() => Some(self.median(cure, 1, beside_cure)),
-            _ => None,
+        let trace = |turn| {
+            let trace = || self.trace(pair, beside_sick, &format!("{mode}{turn}"));
+            if quiet.is_none() && pair.others.is_none() { self.alone(trace) } else { trace() }
         };
-        let cure = cure.transpose().with_context(|| format!("cannot run the cure of {}", pair.name))?;
-        Ok(Case::new(pair, &report, Measured { sick: report.wall, cure, quiet }))
+        let time = |cure| self.time(cure, beside_cure).with_context(|| format!("cannot run the cure of {}", pair.name));
+        let turns = if pair.compare { TURNS } else { 1 };
+        let (mut reports, mut cures) = (Vec::new(), Vec::new());
+        for turn in 1..=turns {
+            reports.push(trace(turn)?);
+            if let Some(cure) = pair.cure.as_ref().filter(|_| pair.compare || quiet.is_none()) {
+                cures.push(time(cure)?);
+            }
+        }
+        cures.sort();
+        let cure = cures.get(turns / 2).copied();
+        let case = |report: &Report| Case::new(pair, report, Measured { sick: report.wall, cure, quiet });
+        let mut cases: Vec<Case> = reports.iter().map(case).collect();
+        cases.sort_by_key(|case| (!case.judgment.is_wrong(), case.measured.sick));
+        // A verdict that is wrong once is wrong.
+        let shown = if cases[0].judgment.is_wrong() { 0 } else { turns / 2 };
+        Ok(cases.swap_remove(shown))
     }
 
-    /// The median of the wall times of a command.
-    fn median(&self, command: &CommandLine, runs: usize, percent_of_cpus: usize) -> Result<Duration> {
+    /// The wall time of a command beside others.
+    fn time(&self, command: &CommandLine, percent_of_cpus: usize) -> Result<Duration> {
         let _spinners = Spinners::start(percent_of_cpus)?;
         let time = || self.programs.time(&command.words);
-        let time = || if percent_of_cpus == 0 { self.alone(time) } else { time() };
-        let mut times = (0..runs).map(|_| time()).collect::<Result<Vec<Duration>>>()?;
-        times.sort();
-        Ok(times[runs / 2])
+        if percent_of_cpus == 0 { self.alone(time) } else { time() }
     }
 
     /// What comes of the first run to which others leave the CPUs, at their full speed; of the last one if there is none. That is decided by

@@ -19,10 +19,11 @@ impl Steady {
     /// Takes in what one more window shows.
     pub(super) fn show(&mut self, model: ModelName) {
         let windows = match self.shown {
+            // The very first window has the program's start in it, and tells nothing.
+            None => 0,
             Some((last, windows)) if last == model => windows + 1,
-            _ => 1,
+            Some(_) => 1,
         };
-        // The very first window has the program's start in it, and tells nothing.
         let is_open = !self.has_held && self.shown.is_some();
         if windows >= HOLDS || is_open {
             self.told = Some(model);
@@ -34,6 +35,8 @@ impl Steady {
     /// Takes in a window in which there was nothing.
     pub(super) fn rest(&mut self) {
         if self.told.is_some() {
+            // An end is no other phase.
+            self.has_held = true;
             self.show(ModelName::Idle);
         } else {
             self.shown = None;
@@ -66,7 +69,7 @@ mod tests {
 
     #[test]
     fn a_model_is_told_once_it_has_held_for_three_windows() {
-        assert_eq!(told(&[A, A, B, B, B, A, A, B, A, A, A]), [ModelName::Idle, A, A, A, B, B, B, B, B, B, A]);
+        assert_eq!(told(&[A, A, A, B, B, B, A, A, B, A, A, A]), [ModelName::Idle, A, A, A, A, B, B, B, B, B, B, A]);
     }
 
     #[test]
@@ -77,6 +80,7 @@ mod tests {
     #[test]
     fn the_first_model_is_that_of_the_first_whole_window() {
         assert_eq!(told(&[A, B, B, B]), [ModelName::Idle, B, B, B]);
+        assert_eq!(told(&[A, A, B, B]), [ModelName::Idle, A, B, B], "a start that goes on into it has not held");
     }
 
     #[test]
@@ -100,7 +104,7 @@ mod tests {
         fn what_is_told_changes_only_to_what_has_held(shown in prop::collection::vec(0_usize..3, 2..60)) {
             let shown: Vec<ModelName> = shown.into_iter().map(|index| [A, B, ModelName::Asyncio][index]).collect();
             let told = told(&shown);
-            let first_held = (1..shown.len()).find(|at| shown[*at] == shown[at - 1]).unwrap_or(shown.len());
+            let first_held = (2..shown.len()).find(|at| shown[*at] == shown[at - 1]).unwrap_or(shown.len());
             for at in 1..shown.len() {
                 if at <= first_held {
                     prop_assert_eq!(told[at], shown[at]);

@@ -56,10 +56,11 @@ fn a_workload_is_named_by_what_it_does_and_not_by_what_it_did_before() {
     // Only the first one runs; what the other did before does not count.
     assert_eq!(then(13, &[3, 9]), (idle, Some(serial)));
     assert_eq!(then(16, &[6, 9]), (serial, Some(serial)));
-    assert_eq!(then(19, &[9, 12]), (serial, Some(processes)));
-    assert_eq!(then(20, &[9, 12]), (serial, Some(processes)), "too short to tell");
-    assert_eq!(then(22, &[12, 15]), (serial, Some(processes)));
-    assert_eq!(then(25, &[15, 18]), (processes, Some(processes)));
+    assert_eq!(then(19, &[9, 9]), (serial, Some(serial)));
+    assert_eq!(then(22, &[12, 12]), (serial, Some(processes)));
+    assert_eq!(then(23, &[12, 12]), (serial, Some(processes)), "too short to tell");
+    assert_eq!(then(25, &[15, 15]), (serial, Some(processes)));
+    assert_eq!(then(28, &[18, 18]), (processes, Some(processes)));
     assert_eq!(live.of(WorkloadId(7)), ModelName::Idle);
 }
 

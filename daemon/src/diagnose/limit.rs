@@ -274,7 +274,7 @@ impl Limit {
         let cores = figures.cores as f64;
         let busiest = Group::busiest(window, workers);
         let divided = what_ifs.gain(Obstacle::TooFewThreads, window);
-        if busiest.pauses() {
+        if divided >= WORTH_SAYING && busiest.pauses() {
             return Limit::TooFewThreads(busiest);
         }
         if figures.running >= SATURATED * cores {

@@ -1,5 +1,6 @@
 //! Where the kernel's functions are in which threads wait for locks, asleep or not, by `/proc/kallsyms`.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 
@@ -74,6 +75,9 @@ const ROLES: &[(Role, &[&str])] = &[
     (Role::Futex, &["do_futex", "futex_wait", "futex_wake", "__x64_sys_futex", "__arm64_sys_futex"]),
 ];
 
+/// The address that is shown to who must not know it.
+const HIDDEN: &str = "0000000000000000";
+
 /// The end of the kernel's code; what follows is data and modules.
 const END: &str = "_etext";
 
@@ -88,33 +92,48 @@ pub(crate) enum NoFunctions {
     Unknown,
 }
 
-/// The functions of the running kernel.
+/// The functions of the running kernel. Takes some twenty milliseconds, most of them the kernel's.
 pub(crate) fn of_kernel() -> Result<Functions, NoFunctions> {
     parse(BufReader::with_capacity(1 << 20, File::open(KALLSYMS)?))
 }
 
+/// Whether the kernel shows where its functions are, by the first of them.
+pub(super) fn are_shown() -> bool {
+    let lines = File::open(KALLSYMS).map(|file| BufReader::new(file).lines());
+    lines.is_ok_and(|lines| {
+        let lines = lines.map_while(Result::ok);
+        let mut code = lines.filter(|line| line.split(' ').nth(1).is_some_and(|kind| kind.eq_ignore_ascii_case("t")));
+        code.next().is_some_and(|line| !line.starts_with(HIDDEN))
+    })
+}
+
 fn parse(mut kallsyms: impl BufRead) -> Result<Functions, NoFunctions> {
+    let roles: HashMap<&str, Role> = ROLES.iter().flat_map(|(role, names)| names.iter().map(|name| (*name, *role))).collect();
     let mut found: Vec<Function> = Vec::new();
     // Functions that began at the last address, which end where the next one begins.
     let mut open: Option<(u64, u32)> = None;
     let mut is_shown = false;
-    let mut line = String::new();
+    // There are a hundred thousand lines, of which a few matter: most are compared and no more.
+    let mut line = Vec::new();
     loop {
         line.clear();
-        if kallsyms.read_line(&mut line)? == 0 {
+        if kallsyms.read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        let Some((address, name)) = symbol(&line) else { continue };
-        is_shown |= address != 0;
-        if let Some((start, roles)) = open.filter(|(start, _)| address > *start) {
+        let Some((digits, name)) = symbol(&line) else { continue };
+        is_shown |= digits != HIDDEN;
+        if let Some((start, roles)) = open
+            && let Some(address) = address(digits).filter(|address| *address > start)
+        {
             found.push(Function { start, bytes: u32::try_from(address - start).unwrap_or(u32::MAX), roles });
             open = None;
         }
         if name == END {
             break;
         }
-        if let Some(role) = role_of(name).filter(|_| address != 0) {
-            open = Some((address, open.map_or(0, |(_, roles)| roles) | bit(role)));
+        let role = role_of(name, &roles).filter(|_| digits != HIDDEN);
+        if let Some((role, start)) = role.zip(address(digits)) {
+            open = Some((start, open.map_or(0, |(_, roles)| roles) | bit(role)));
         }
     }
     found.sort_by_key(|function| function.start);
@@ -132,20 +151,25 @@ fn parse(mut kallsyms: impl BufRead) -> Result<Functions, NoFunctions> {
     Ok(functions)
 }
 
-/// Address and name in a line `ffffffff81000000 T _stext`.
-fn symbol(line: &str) -> Option<(u64, &str)> {
-    let mut words = line.split_ascii_whitespace();
-    let (address, _, name) = (words.next()?, words.next()?, words.next()?);
-    Some((u64::from_str_radix(address, 16).ok()?, name))
+/// Address and name in a line `ffffffff81000000 T _stext`, after which modules have theirs.
+fn symbol(line: &[u8]) -> Option<(&str, &str)> {
+    let line = str::from_utf8(line).ok()?.trim_end();
+    let (address, rest) = line.split_once(' ')?;
+    let (_, name) = rest.split_once(' ')?;
+    Some((address, name.split_once('\t').map_or(name, |(name, _)| name)))
 }
 
-fn role_of(name: &str) -> Option<Role> {
+fn address(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits, 16).ok()
+}
+
+fn role_of(name: &str, roles: &HashMap<&str, Role>) -> Option<Role> {
     let (base, suffix) = name.split_once('.').unwrap_or((name, ""));
     // Parts that are rarely run are elsewhere, and wait for nothing.
     if suffix.starts_with("cold") || suffix.contains(".cold") {
         return None;
     }
-    ROLES.iter().find(|(_, names)| names.contains(&base)).map(|(role, _)| *role)
+    roles.get(base).copied()
 }
 
 const _: () = {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::resume_unwind;
-use std::thread::{self, ScopedJoinHandle};
+use std::thread::{self, JoinHandle};
 
 use aya::maps::{Array, HashMap, MapData, MapError, Stack};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
@@ -15,6 +15,7 @@ use schedscope_ebpf::abi::{PIDS_PER_ENTRY, SAMPLE_PERIOD_NS, map, program};
 use schedscope_ebpf::kernel_stack::Functions;
 use schedscope_ebpf::params;
 
+use super::functions::NoFunctions;
 use super::mapped::{MappedArray, Words};
 use super::records::Records;
 use super::{KernelError, btf, constants, functions, syscalls};
@@ -45,6 +46,8 @@ pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
     /// The running kernel's types, which say what its hooks hand over.
     types: AyaBtf,
+    /// Where its functions are, unless it does not show them; being read.
+    functions: Option<JoinHandle<Result<Functions, NoFunctions>>>,
     /// Constants of optional fields that this kernel lacks.
     pub(super) absent: Vec<&'static str>,
     /// Provisional workloads; 0 where the programs decide nothing at an exec.
@@ -98,15 +101,16 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
+    // Nobody needs them before the programs are attached.
+    let functions = functions::are_shown().then(|| thread::spawn(functions::of_kernel));
     // Each takes some ten milliseconds, and none needs another.
-    let (values, functions, types, loader) = thread::scope(|scope| {
-        let functions = scope.spawn(functions::of_kernel);
+    let (values, types, loader) = thread::scope(|scope| {
         let types = scope.spawn(AyaBtf::from_sys_fs);
         let loader = scope.spawn(EbpfLoader::new);
-        (constants_of_kernel(), joined(functions), joined(types), joined(loader))
+        (constants_of_kernel(), came_to(types.join()), came_to(loader.join()))
     });
     let (mut values, types, mut loader) = (values?, types?, loader);
-    values.push((params::HAS_KERNEL_CODE, u32::from(functions.is_ok())));
+    values.push((params::HAS_KERNEL_CODE, u32::from(functions.is_some())));
     for (name, value) in &mut values {
         if [params::HAS_TASK_PT_REGS, params::HAS_KERNEL_CODE].contains(name) && without.contains(name) {
             *value = 0;
@@ -145,17 +149,12 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
         .map_max_entries(map::ARRIVALS, if provisional == 0 { 1 } else { workloads * workloads });
     let mut ebpf = loader.load(&constants::filled(OBJECT, &values)?)?;
     fill_places(&mut ebpf, topology)?;
-    if let Ok(functions) = functions {
-        let table = mapped::<Functions>(&ebpf, map::KERNEL_CODE, 1)?;
-        // SAFETY: an aligned record inside the mapping; no program reads it before it is attached.
-        unsafe { table.pointer(0).write_volatile(functions) };
-    }
     fill_free_slots(&mut ebpf, slots)?;
     let mut free: Stack<&mut MapData, u32> = Stack::try_from(map_mut(&mut ebpf, map::FREE_PROVISION)?)?;
     for index in (0..provisional).rev() {
         free.push(index, 0)?;
     }
-    Ok(Loaded { ebpf, types, absent, provisional })
+    Ok(Loaded { ebpf, types, functions, absent, provisional })
 }
 
 fn constants_of_kernel() -> Result<constants::Constants, KernelError> {
@@ -164,8 +163,8 @@ fn constants_of_kernel() -> Result<constants::Constants, KernelError> {
 }
 
 /// What a thread came to; panics if it has.
-fn joined<T>(thread: ScopedJoinHandle<T>) -> T {
-    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+fn came_to<T>(ended: thread::Result<T>) -> T {
+    ended.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The number of the cgroup hierarchy in which systemd of cgroup v1 keeps units; 0 if there is none.
@@ -215,7 +214,7 @@ pub(super) fn attach(
     sizes: Sizes,
     topology: &Topology,
 ) -> Result<Vec<ProgramStatus>, KernelError> {
-    let Loaded { ebpf, types, absent, .. } = loaded;
+    let Loaded { ebpf, types, functions, absent, .. } = loaded;
     let is_queueing_told = QUEUEING_FIELDS.iter().all(|field| !absent.contains(field));
     let optional = [
         (program::SCHED_WAKEUP, sizes.wait_accounts && is_queueing_told),
@@ -225,6 +224,11 @@ pub(super) fn attach(
     let optional = optional.into_iter().filter(|(_, is_wanted)| *is_wanted).map(|(name, _)| name);
     let wanted: Vec<&'static str> = program::HOOKS.into_iter().chain(optional).filter(|name| !without.contains(name)).collect();
     let mut loads = load_programs(ebpf, &wanted, types);
+    if let Some(Ok(functions)) = functions.take().map(|reading| came_to(reading.join())) {
+        let table = mapped::<Functions>(ebpf, map::KERNEL_CODE, 1)?;
+        // SAFETY: an aligned record inside the mapping; no program reads it before it is attached.
+        unsafe { table.pointer(0).write_volatile(functions) };
+    }
     let mut loaded = |name| match loads.remove(name) {
         Some(loaded) => loaded,
         None if without.contains(&name) => Err(KernelError::LeftOut),
@@ -260,7 +264,7 @@ fn load_programs(ebpf: &mut Ebpf, wanted: &[&'static str], types: &AyaBtf) -> BT
     thread::scope(|scope| {
         let load = |(name, program)| (name, scope.spawn(move || load_program(name, program, types)));
         let loading: Vec<_> = programs.map(load).collect();
-        loading.into_iter().map(|(name, load)| (name, joined(load))).collect()
+        loading.into_iter().map(|(name, load)| (name, came_to(load.join()))).collect()
     })
 }
 

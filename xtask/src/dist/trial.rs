@@ -3,6 +3,7 @@
 //! A root of its own is entered in a mount namespace of its own, with the kernel's file systems mounted; nothing of it is left.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -12,6 +13,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{Packaging, pod};
+use crate::architecture::Architecture;
+use crate::debian::{Archive, Release};
 use crate::outcome::{Counts, Outcome};
 use crate::test::find_bpf;
 use crate::workspace::{find_program, output, run, target_dir};
@@ -32,8 +35,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const NATIVE: &str = "native-hash-*";
 const PYTHON: &str = "hash-*";
 
-/// The release of Debian that is installed in; its keys are older than it.
-const SUITE: &str = "stable";
+/// The releases of Debian that are installed in; their keys are older than they are.
+const SUITES: [&str; 2] = ["oldstable", "stable"];
 
 /// An installed program, by its paths as it sees them.
 struct Installed {
@@ -62,27 +65,30 @@ pub(super) fn image(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     installed.check(packaging, NATIVE).map(|checks| passed(checks + 2))
 }
 
-/// In a fresh Debian with its own package manager; where none can be had, what is in the package in an empty root.
+/// In fresh Debians with their own package managers; where none can be had, what is in the package in an empty root.
 pub(super) fn deb(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     let Some(root) = empty_root(packaging)? else { return Ok(skipped(packaging)) };
-    let debian = match debian() {
-        Ok(debian) => debian,
-        Err(lack) => {
-            run(Command::new("dpkg-deb").arg("--info").arg(path))?;
-            run(Command::new("dpkg-deb").arg("--extract").arg(path).arg(root.path()))?;
-            let passed = Installed::in_root(root.path(), "/usr/bin/schedscope")?.check(packaging, NATIVE)?;
-            return Ok(Outcome::Passed(Counts {
-                passed,
-                skipped: vec![format!("no Debian to install in: {lack:#}")],
-                ..Counts::default()
-            }));
+    let mut counts = Counts::default();
+    for suite in SUITES {
+        match debian(suite) {
+            Ok(debian) => counts.passed += deb_in(&debian, &root.path().join(suite), packaging, path).context(suite)?,
+            Err(lack) => counts.skipped.push(format!("no Debian {suite} to install in: {lack:#}")),
         }
-    };
-    let debian_root = root.path().join("debian");
-    run(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(&debian).arg(&debian_root))?;
-    let package = debian_root.join("tmp/schedscope.deb");
+    }
+    if counts.passed == 0 {
+        run(Command::new("dpkg-deb").arg("--info").arg(path))?;
+        run(Command::new("dpkg-deb").arg("--extract").arg(path).arg(root.path()))?;
+        counts.passed = Installed::in_root(root.path(), "/usr/bin/schedscope")?.check(packaging, NATIVE)?;
+    }
+    Ok(Outcome::Passed(counts))
+}
+
+/// In a copy of a fresh Debian. Returns how many things were checked.
+fn deb_in(debian: &Path, root: &Path, packaging: &Packaging, path: &Path) -> Result<usize> {
+    run(Command::new("cp").args(["--archive", "--reflink=auto"]).arg(debian).arg(root))?;
+    let package = root.join("tmp/schedscope.deb");
     fs::copy(path, &package).with_context(|| format!("cannot write {}", package.display()))?;
-    let inside = |words: &[&str]| output(entered(&debian_root).args(words));
+    let inside = |words: &[&str]| output(entered(root).args(words));
 
     inside(&["dpkg", "--install", "/tmp/schedscope.deb"])?;
     let changed = inside(&["dpkg", "--verify", "schedscope"])?;
@@ -91,14 +97,14 @@ pub(super) fn deb(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     ensure!(owned.contains("/etc/schedscope.toml"), "the configuration is not kept when a new version comes: {owned:?}");
     let completion = ". /usr/share/bash-completion/completions/schedscope && complete -p schedscope";
     inside(&["bash", "-c", completion]).context("bash does not complete it")?;
-    let passed = Installed::in_root(&debian_root, "/usr/bin/schedscope")?.check(packaging, PYTHON)?;
+    let passed = Installed::in_root(root, "/usr/bin/schedscope")?.check(packaging, PYTHON)?;
     inside(&["dpkg", "--purge", "schedscope"])?;
     for gone in
         ["usr/bin/schedscope", "etc/schedscope.toml", "usr/lib/systemd/system/schedscope.service", "usr/share/doc/schedscope"]
     {
-        ensure!(!debian_root.join(gone).exists(), "/{gone} is left after purging");
+        ensure!(!root.join(gone).exists(), "/{gone} is left after purging");
     }
-    Ok(Outcome::Passed(Counts { passed: passed + 5, ..Counts::default() }))
+    Ok(passed + 5)
 }
 
 pub(super) fn wheel(packaging: &Packaging, path: &Path) -> Result<Outcome> {
@@ -113,7 +119,27 @@ pub(super) fn wheel(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     run(Command::new(environment.join("bin/python")).args(install).arg(path))?;
     let program = environment.join("bin/schedscope");
     let installed = Installed { root: None, program, scratch: directory.path().to_owned() };
-    installed.check(packaging, NATIVE).map(passed)
+    let mut counts = Counts { passed: installed.check(packaging, NATIVE)?, ..Counts::default() };
+
+    let root = directory.path().join("musl");
+    match musl(&root, packaging.build.architecture) {
+        Ok(()) => counts.passed += wheel_with_musl(&environment, &root, packaging, path).context("with musl")?,
+        Err(lack) => counts.skipped.push(format!("no musl to install beside: {lack:#}")),
+    }
+    Ok(Outcome::Passed(counts))
+}
+
+/// Where musl is the only C library, as in Alpine. Debian has no Python that is linked with it, so pip installs for it from outside.
+/// Returns how many things were checked.
+fn wheel_with_musl(environment: &Path, root: &Path, packaging: &Packaging, path: &Path) -> Result<usize> {
+    let platform = format!("musllinux_1_2_{}", packaging.build.architecture.name());
+    let mut pip = Command::new(environment.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--only-binary", ":all:"]);
+    run(pip.args(["--platform", &platform, "--target"]).arg(root.join("opt/schedscope")).arg(path))?;
+    // musl's loader says what it is and fails, as it is given no program.
+    let libraries = output(entered(root).args(["/bin/sh", "-c", "ls -d /lib*/ld-*; /lib/ld-musl-*.so.1 2>&1 || true"]))?;
+    ensure!(libraries.contains("musl libc") && !libraries.contains("ld-linux"), "the C library there is another:\n{libraries}");
+    Installed::in_root(root, "/opt/schedscope/bin/schedscope")?.check(packaging, NATIVE).map(|passed| passed + 1)
 }
 
 pub(super) fn helm_chart(_: &Packaging, path: &Path) -> Result<Outcome> {
@@ -145,10 +171,10 @@ fn skipped(packaging: &Packaging) -> Outcome {
 }
 
 /// A fresh Debian with a Python, from the mirror that this host's apt uses. It is made once.
-fn debian() -> Result<PathBuf> {
+fn debian(suite: &str) -> Result<PathBuf> {
     let debootstrap = find_program("debootstrap").context("no debootstrap: install the package of this name")?;
     let mirror = debian::mirror()?;
-    let made = target_dir().join("tools").join(format!("debian-{SUITE}"));
+    let made = target_dir().join("tools").join(format!("debian-{suite}"));
     if made.is_dir() {
         return Ok(made);
     }
@@ -159,10 +185,27 @@ fn debian() -> Result<PathBuf> {
     }
     fs::create_dir_all(&begun).with_context(|| format!("cannot create {}", begun.display()))?;
     let mut command = Command::new(debootstrap);
-    command.args(["--variant=minbase", "--include=python3", SUITE]).arg(&begun).arg(mirror);
+    command.args(["--variant=minbase", "--include=python3", suite]).arg(&begun).arg(mirror);
     output(&mut command).context("debootstrap failed")?;
     fs::rename(&begun, &made).with_context(|| format!("cannot rename {}", begun.display()))?;
     Ok(made)
+}
+
+/// Makes a root whose only C library is musl, of Debian's packages, with busybox for a shell.
+fn musl(root: &Path, architecture: Architecture) -> Result<()> {
+    let archive = Archive::open(Release { suite: "stable", has_security: false }, architecture.debian(), None)?;
+    archive.unpack_all(&["musl"], &[], root)?;
+    archive.unpack("busybox-static", root)?;
+    // Newer releases have it all below /usr.
+    for directory in ["bin", "lib"] {
+        if !root.join(directory).exists() {
+            symlink(Path::new("usr").join(directory), root.join(directory)).with_context(|| format!("cannot create /{directory} in the root"))?;
+        }
+    }
+    for name in ["sh", "ls"] {
+        symlink("busybox", root.join("bin").join(name)).with_context(|| format!("cannot create /bin/{name} in the root"))?;
+    }
+    Ok(())
 }
 
 /// A command that runs what follows in a root.

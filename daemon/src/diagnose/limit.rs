@@ -348,7 +348,9 @@ impl Limit {
                 Some(if group.workers(figures) < figures.cores { Advice::StartMore } else { Advice::DivideEvenly })
             }
             Limit::Blocked(group) if group.computes() && self.waits_first_for(Reason::Futex) => Some(Advice::DivideEvenly),
-            Limit::AtRest(_) | Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
+            // Who waits once, or for other threads that wait, has no waits to overlap.
+            Limit::AtRest(_) => None,
+            Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
                 // Who sleeps does so on purpose.
                 ModelName::Serial if figures.demand < HALF_A_CORE && !self.waits_first_for(Reason::Sleep) => {
                     (figures.waits >= FEW_WAITS).then_some(Advice::OverlapWaits)

@@ -21,7 +21,7 @@ use schedscope_ebpf::blocked::Reason;
 use super::figures::Figures;
 use super::thresholds::{
     ALONE, AT_LEAST_WORK, CACHED, COARSE_NS, CONVOY_NS, FAULTS_AT_LEAST, HALF_A_CORE, HAND_OVER_AT_LEAST_NS, HAND_OVER_NS,
-    HOST_NOTABLE, LEAST, MOST, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
+    HOST_NOTABLE, LEAST, MOST, MOST_DIVIDED, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
@@ -143,9 +143,9 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     let whole = &seen.whole;
     let wall = window.wall_ns as f64;
     let (least, most) = bounds(obstacle, workers, in_kernel, seen, supply);
-    let start_ns = match obstacle {
-        Obstacle::Gil | Obstacle::TooFewThreads => START_NS_PER_PROCESS * workers.iter().count() as u64,
-        _ => 0,
+    let (off_by, start_ns) = match obstacle {
+        Obstacle::Gil | Obstacle::TooFewThreads => (MOST_DIVIDED, START_NS_PER_PROCESS * workers.iter().count() as u64),
+        _ => (MOST, 0),
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
     let ns = |value: f64| value.clamp(0.0, wall) as u64;
@@ -160,7 +160,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     let what_if = WhatIf {
         obstacle,
         least_ns,
-        most_ns: (ns((most + unsure) * MOST).max(least_ns) + start_ns).min(window.wall_ns),
+        most_ns: (ns((most + unsure) * off_by).max(least_ns) + start_ns).min(window.wall_ns),
         middle_ns: match obstacle {
             // What caches save by memory that is kept is a guess.
             Obstacle::PageFaults => ns(most),

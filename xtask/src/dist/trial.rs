@@ -199,7 +199,8 @@ fn musl(root: &Path, architecture: Architecture) -> Result<()> {
     // Newer releases have it all below /usr.
     for directory in ["bin", "lib"] {
         if !root.join(directory).exists() {
-            symlink(Path::new("usr").join(directory), root.join(directory)).with_context(|| format!("cannot create /{directory} in the root"))?;
+            symlink(Path::new("usr").join(directory), root.join(directory))
+                .with_context(|| format!("cannot create /{directory} in the root"))?;
         }
     }
     for name in ["sh", "ls"] {

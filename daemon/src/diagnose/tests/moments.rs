@@ -5,6 +5,7 @@ use schedscope_ebpf::blocked::Reason;
 use crate::capture::history::Moment;
 use crate::capture::snapshot::Tid;
 use crate::diagnose::samples::{on, thread};
+use crate::diagnose::thresholds::{LEAST, MOST_DIVIDED};
 use crate::diagnose::window::Ledger;
 use crate::diagnose::{Evidence, Hung, Limit, Obstacle, Window, diagnose};
 
@@ -49,7 +50,8 @@ fn a_serial_phase_and_a_parallel_one_are_not_mixed_up() {
     let diagnosis = diagnose(&in_moments(crew(2, 2), &[serial, serial, parallel, parallel]));
     // Two seconds, of which the first could take half.
     let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
-    assert!((1_300_000_000..1_500_000_000).contains(&divided.least_ns) && divided.most_ns < 1_800_000_000, "{divided:?}");
+    let (least, most) = (divided.least_ns as f64 / LEAST, divided.most_ns as f64 / MOST_DIVIDED);
+    assert!((1.49e9..=1.5e9).contains(&least) && (1.5e9..1.51e9).contains(&most), "{divided:?}");
     assert_eq!(diagnosis.what_if.len(), 1, "{:?}", diagnosis.what_if);
 }
 
@@ -81,17 +83,17 @@ fn who_waits_for_a_lock_would_have_worked_beside_the_one_that_was_done_early() {
         }
         let what_ifs = diagnose(&window).what_if;
         let locks = what_ifs.iter().find(|what_if| what_if.obstacle == Obstacle::Locks).unwrap();
-        (200 * locks.least_ns / window.wall_ns).div_ceil(2)
+        (100.0 * locks.least_ns as f64 / LEAST / window.wall_ns as f64).round()
     };
     let (idle, working, waiting) = (Some(0.0), Some(0.5), Some(0.0));
     let one = [idle, working, waiting, None];
-    // All of it takes half, and what is left open is a tenth.
-    assert_eq!(least(&[one, one, [idle, None, working, None], [idle, None, working, None]]), 45);
+    // All of it takes half.
+    assert_eq!(least(&[one, one, [idle, None, working, None], [idle, None, working, None]]), 50.0);
     // They end together: what each moment saves by itself.
-    assert_eq!(least(&[one, one, [idle, waiting, working, None], [idle, waiting, working, None]]), 45);
+    assert_eq!(least(&[one, one, [idle, waiting, working, None], [idle, waiting, working, None]]), 50.0);
     // The third one begins after the first has ended, so it could not have run beside it.
     let later = [idle, None, waiting, working];
-    assert_eq!(least(&[one, one, later, later, [idle, None, working, None], [idle, None, working, None]]), 60);
+    assert_eq!(least(&[one, one, later, later, [idle, None, working, None], [idle, None, working, None]]), 67.0);
     // The first thread of the process waits for the others to end.
     assert_eq!(
         least(&[
@@ -100,7 +102,7 @@ fn who_waits_for_a_lock_would_have_worked_beside_the_one_that_was_done_early() {
             [working, None, None, None],
             [working, None, None, None]
         ]),
-        67
+        75.0
     );
 }
 
@@ -112,7 +114,7 @@ fn what_the_tracer_takes_in_a_moment_is_not_others() {
     (window.idle_ns, window.foreign_ns) = (0, 3 * window.wall_ns / 10);
     let diagnosis = diagnose(&window);
     let divided = diagnosis.what_if.iter().find(|what_if| what_if.obstacle == Obstacle::TooFewThreads).unwrap();
-    assert!(divided.most_ns < 7 * window.wall_ns / 10, "{divided:?}");
+    assert!((divided.most_ns as f64) < 0.6 * MOST_DIVIDED * window.wall_ns as f64, "{divided:?}");
 }
 
 #[test]
@@ -306,9 +308,9 @@ fn waits_for_a_turn_are_judged_in_moments_of_a_fifth_of_a_second() {
         let mut window = in_moments_of(length_ms, crew(2, 2), &[want, rest].repeat(10));
         window.cores_in_masks = Some(1.0);
         let what_if = diagnose(&window).what_if.into_iter().find(|what_if| what_if.obstacle == Obstacle::Mask).unwrap();
-        (1000.0 * what_if.least_ns as f64 / window.wall_ns as f64).round()
+        (100.0 * what_if.least_ns as f64 / LEAST / window.wall_ns as f64).round()
     };
-    assert_eq!((least(200), least(199)), (675.0, 450.0));
+    assert_eq!((least(200), least(199)), (75.0, 50.0));
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 use std::{env, fs};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use build::Build;
 use sha2::{Digest, Sha256};
 
@@ -89,6 +89,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let packaging = Packaging { build, program, directory };
     let mut lines = Vec::new();
+    if let Some(most) = packaging.build.most_bytes() {
+        record(&mut lines, "size", || {
+            ensure!(packaging.program.len() <= most, "the program has {} bytes, more than {most}", packaging.program.len());
+            Ok(Outcome::passed())
+        });
+    }
     let mut files = Vec::new();
     for kind in &KINDS {
         record(&mut lines, kind.name, || match (kind.make)(&packaging)? {

@@ -72,6 +72,11 @@ impl Build {
         Ok(program)
     }
 
+    /// What the program may have; not bounded where its linker keeps every function that equals another.
+    pub(super) fn most_bytes(&self) -> Option<usize> {
+        (self.architecture == Architecture::X86_64).then_some(8 << 20)
+    }
+
     /// Where cargo puts the program.
     pub(super) fn directory(&self) -> PathBuf {
         target_dir().join(self.architecture.triple()).join(PROFILE)

@@ -4,7 +4,7 @@ import threading
 
 from common import CPUS, CURED, compute, processes
 
-UNITS = 800
+UNITS = 1600
 stopped = threading.Event()
 
 

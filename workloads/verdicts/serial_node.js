@@ -8,7 +8,7 @@ function compute(rounds) {
   return state;
 }
 
-const ROUNDS = 8e8;
+const ROUNDS = 1.6e9;
 if (!isMainThread) compute(workerData);
 else if (process.argv[2] === "cure") {
   const count = availableParallelism();

@@ -327,7 +327,8 @@ impl Limit {
             Limit::Mask => Some(Advice::WidenTheMask),
             Limit::Cores if model == ModelName::ThreadsGilBound && figures.cores == 1 => Some(Advice::GilOnOneCore),
             Limit::Cores if is_loop => Some(Advice::FreeTheLoop),
-            Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) | Limit::Cores => None,
+            // Who is at rest waits once, or for other threads that wait: no waits overlap there.
+            Limit::NothingSeen | Limit::CpuWait(_) | Limit::Others(_) | Limit::Cores | Limit::AtRest(_) => None,
             Limit::Gil(_) => Some(Advice::MoveToProcesses),
             Limit::Locks(_) if model == ModelName::ThreadsTakingTurns => Some(Advice::ProcessesIfPython),
             Limit::TooFewThreads(group) if group.pauses() => Some(Advice::WaitInLoopsForLess),
@@ -335,7 +336,7 @@ impl Limit {
             Limit::Locks(_) => Some(Advice::HoldLocksForLess),
             Limit::TooFewThreads(_) | Limit::Blocked(_) if is_loop && figures.running >= SATURATED => Some(Advice::FreeTheLoop),
             // What waits for a CPU would gain by one.
-            Limit::AtRest(group) | Limit::TooFewThreads(group) | Limit::Blocked(group) if group.lacks_cores(figures) => None,
+            Limit::TooFewThreads(group) | Limit::Blocked(group) if group.lacks_cores(figures) => None,
             Limit::TooFewThreads(_) | Limit::Blocked(_) if is_loop && figures.demand >= HALF_A_CORE => {
                 Some(Advice::OneThreadDoesItAll)
             }
@@ -348,8 +349,6 @@ impl Limit {
                 Some(if group.workers(figures) < figures.cores { Advice::StartMore } else { Advice::DivideEvenly })
             }
             Limit::Blocked(group) if group.computes() && self.waits_first_for(Reason::Futex) => Some(Advice::DivideEvenly),
-            // Who waits once, or for other threads that wait, has no waits to overlap.
-            Limit::AtRest(_) => None,
             Limit::TooFewThreads(_) | Limit::Blocked(_) => match model {
                 // Who sleeps does so on purpose.
                 ModelName::Serial if figures.demand < HALF_A_CORE && !self.waits_first_for(Reason::Sleep) => {

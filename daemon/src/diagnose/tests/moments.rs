@@ -83,17 +83,17 @@ fn who_waits_for_a_lock_would_have_worked_beside_the_one_that_was_done_early() {
         }
         let what_ifs = diagnose(&window).what_if;
         let locks = what_ifs.iter().find(|what_if| what_if.obstacle == Obstacle::Locks).unwrap();
-        (100.0 * locks.least_ns as f64 / LEAST / window.wall_ns as f64).round()
+        format!("{:.0} %", 100.0 * locks.least_ns as f64 / LEAST / window.wall_ns as f64)
     };
     let (idle, working, waiting) = (Some(0.0), Some(0.5), Some(0.0));
     let one = [idle, working, waiting, None];
     // All of it takes half.
-    assert_eq!(least(&[one, one, [idle, None, working, None], [idle, None, working, None]]), 50.0);
+    assert_eq!(least(&[one, one, [idle, None, working, None], [idle, None, working, None]]), "50 %");
     // They end together: what each moment saves by itself.
-    assert_eq!(least(&[one, one, [idle, waiting, working, None], [idle, waiting, working, None]]), 50.0);
+    assert_eq!(least(&[one, one, [idle, waiting, working, None], [idle, waiting, working, None]]), "50 %");
     // The third one begins after the first has ended, so it could not have run beside it.
     let later = [idle, None, waiting, working];
-    assert_eq!(least(&[one, one, later, later, [idle, None, working, None], [idle, None, working, None]]), 67.0);
+    assert_eq!(least(&[one, one, later, later, [idle, None, working, None], [idle, None, working, None]]), "67 %");
     // The first thread of the process waits for the others to end.
     assert_eq!(
         least(&[
@@ -102,7 +102,7 @@ fn who_waits_for_a_lock_would_have_worked_beside_the_one_that_was_done_early() {
             [working, None, None, None],
             [working, None, None, None]
         ]),
-        75.0
+        "75 %"
     );
 }
 

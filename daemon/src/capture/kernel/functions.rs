@@ -92,7 +92,7 @@ pub(crate) enum NoFunctions {
     Unknown,
 }
 
-/// The functions of the running kernel. Takes some twenty milliseconds, most of them the kernel's.
+/// The functions of the running kernel. Takes tens of milliseconds: the kernel makes the text of each of its symbols.
 pub(crate) fn of_kernel() -> Result<Functions, NoFunctions> {
     parse(BufReader::with_capacity(1 << 20, File::open(KALLSYMS)?))
 }

@@ -122,9 +122,9 @@ pub(super) const SAVES_NOTHING: f64 = 0.01;
 /// Share of the wall time that dividing the work must save where threads want all cores as it is.
 pub(super) const WORTH_DIVIDING: f64 = 0.2;
 /// How far a prediction is off where nothing is unknown: caches, the kernel's own balancing, and CPUs that compute beside each other and so
-/// share a core, its clock or memory. `docs/verdicts.md` has the measurements: a cure that only lets the threads run that are there took
-/// 0.92 to 1.12 times the prediction; one that gives the work to new processes took 0.93 to 1.25 times, as each has a start, memory and
-/// caches of its own. The tracer slows the run that is predicted from, not the cure.
+/// share a core, its clock or memory. `docs/verdicts.md` has the measurements: nine in ten of the cures that only let the threads run
+/// that are there took 0.92 to 1.12 times the prediction; those that give the work to new processes 0.93 to 1.25 times, as each has a
+/// start, memory and caches of its own. The tracer slows the run that is predicted from, not the cure.
 pub(super) const LEAST: f64 = 0.92;
 pub(super) const MOST: f64 = 1.12;
 pub(super) const MOST_DIVIDED: f64 = 1.2;

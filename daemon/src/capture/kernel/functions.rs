@@ -97,14 +97,18 @@ pub(crate) fn of_kernel() -> Result<Functions, NoFunctions> {
     parse(BufReader::with_capacity(1 << 20, File::open(KALLSYMS)?))
 }
 
-/// Whether the kernel shows where its functions are, by the first of them.
+/// Whether the kernel shows where its functions are.
 pub(super) fn are_shown() -> bool {
-    let lines = File::open(KALLSYMS).map(|file| BufReader::new(file).lines());
-    lines.is_ok_and(|lines| {
-        let lines = lines.map_while(Result::ok);
-        let mut code = lines.filter(|line| line.split(' ').nth(1).is_some_and(|kind| kind.eq_ignore_ascii_case("t")));
-        code.next().is_some_and(|line| !line.starts_with(HIDDEN))
-    })
+    File::open(KALLSYMS).is_ok_and(|file| first_is_shown(BufReader::new(file)))
+}
+
+/// By the first symbol of code: those of data before it may be offsets, of which one is 0.
+fn first_is_shown(kallsyms: impl BufRead) -> bool {
+    let mut code = kallsyms
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line.split(' ').nth(1).is_some_and(|kind| kind.eq_ignore_ascii_case("t")));
+    code.next().is_some_and(|line| !line.starts_with(HIDDEN))
 }
 
 fn parse(mut kallsyms: impl BufRead) -> Result<Functions, NoFunctions> {
@@ -222,6 +226,7 @@ ffffffff82000000 D __down
         let hidden: Vec<_> = LISTED.lines().map(|line| format!("0000000000000000{}\n", &line[16..])).collect();
         let hidden = hidden.concat();
         assert!(matches!(parse(hidden.as_bytes()), Err(NoFunctions::Hidden)));
+        assert!(first_is_shown(LISTED.as_bytes()) && !first_is_shown(hidden.as_bytes()) && !first_is_shown("".as_bytes()));
         assert!(matches!(parse("".as_bytes()), Err(NoFunctions::Hidden)));
         assert!(matches!(parse("ffffffff81000000 T _stext\n".as_bytes()), Err(NoFunctions::Unknown)));
         assert!(parse("what is this\n\u{0}".as_bytes()).is_err());

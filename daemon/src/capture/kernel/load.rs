@@ -101,7 +101,7 @@ pub(super) fn load(without: &[&str], sizes: Sizes, topology: &Topology) -> Resul
     let classes = syscalls::classes();
     let syscall_yield = u32::try_from(libc::SYS_sched_yield).unwrap_or(params::ABSENT);
 
-    // Nobody needs them before the programs are attached.
+    // Read while the programs are verified: nobody needs the functions before the programs are attached.
     let functions = functions::are_shown().then(|| thread::spawn(functions::of_kernel));
     // Each takes some ten milliseconds, and none needs another.
     let (values, types, loader) = thread::scope(|scope| {

@@ -38,6 +38,9 @@ const PYTHON: &str = "hash-*";
 /// The releases of Debian that are installed in; their keys are older than they are.
 const SUITES: [&str; 2] = ["oldstable", "stable"];
 
+/// Has a Python install a wheel and nothing but that.
+const PIP: [&str; 6] = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"];
+
 /// An installed program, by its paths as it sees them.
 struct Installed {
     /// The root that it is in, if it is not ours.
@@ -114,9 +117,7 @@ pub(super) fn wheel(packaging: &Packaging, path: &Path) -> Result<Outcome> {
     let Some(directory) = empty_root(packaging)? else { return Ok(skipped(packaging)) };
     let environment = directory.path().join("venv");
     run(Command::new(python).args(["-m", "venv"]).arg(&environment)).context("install the package python3-venv")?;
-    // Nothing but this file.
-    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index"];
-    run(Command::new(environment.join("bin/python")).args(install).arg(path))?;
+    run(Command::new(environment.join("bin/python")).args(PIP).arg(path))?;
     let program = environment.join("bin/schedscope");
     let installed = Installed { root: None, program, scratch: directory.path().to_owned() };
     let mut counts = Counts { passed: installed.check(packaging, NATIVE)?, ..Counts::default() };
@@ -135,7 +136,7 @@ fn wheel_with_musl(environment: &Path, root: &Path, packaging: &Packaging, path:
     // As a Python there asks that was linked with musl 1.2; told the first only, pip would take nothing for the second.
     let platforms = ["1_2", "1_1"].map(|version| format!("musllinux_{version}_{}", packaging.build.architecture.name()));
     let mut pip = Command::new(environment.join("bin/python"));
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--only-binary", ":all:"]);
+    pip.args(PIP).args(["--only-binary", ":all:"]);
     pip.args(platforms.iter().flat_map(|platform| ["--platform", platform]));
     run(pip.arg("--target").arg(root.join("opt/schedscope")).arg(path))?;
     // musl's loader says what it is and fails, as it is given no program.
@@ -196,8 +197,9 @@ fn debian(suite: &str) -> Result<PathBuf> {
 /// Makes a root whose only C library is musl, of Debian's packages, with busybox for a shell.
 fn musl(root: &Path, architecture: Architecture) -> Result<()> {
     let archive = Archive::open(Release { suite: "stable", has_security: false }, architecture.debian(), None)?;
-    archive.unpack_all(&["musl"], &[], root)?;
-    archive.unpack("busybox-static", root)?;
+    for package in ["musl", "busybox-static"] {
+        archive.unpack(package, root)?;
+    }
     // Newer releases have it all below /usr.
     for directory in ["bin", "lib"] {
         if !root.join(directory).exists() {

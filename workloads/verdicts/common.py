@@ -13,7 +13,7 @@ CURED = sys.argv[1:2] == ["cure"]
 def compute(units):
     """Computes for about a millisecond for each unit, with the GIL."""
     total = 0
-    for i in range(units * 12_500):
+    for i in range(units * 20_000):
         total += i * i % 7
     return total
 

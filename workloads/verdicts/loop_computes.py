@@ -16,7 +16,7 @@ async def handle(pool):
 
 async def main():
     with ProcessPoolExecutor(CPUS, FORK) as pool:
-        for _ in range(2):
+        for _ in range(4):
             await asyncio.gather(*(handle(pool) for _ in range(16)))
 
 

@@ -62,6 +62,8 @@ pub struct Run {
     /// When the last snapshot was taken.
     pub(crate) taken_ns: u64,
     pub(crate) online: Vec<u32>,
+    /// Cores of the hardware that the CPUs in our own mask are threads of: fewer than these where a core runs several.
+    pub(crate) physical_cores: u32,
     pub(crate) totals: Totals,
     /// Every thread that lived, except those in `threads_forgotten`.
     pub(crate) threads: Vec<Thread>,
@@ -145,6 +147,7 @@ pub(crate) mod tests {
             end_ns: 3 * SECOND,
             taken_ns: 4 * SECOND,
             online: vec![0, 2],
+            physical_cores: 1,
             totals: Totals::default(),
             threads,
             threads_forgotten: 0,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use schedscope_ebpf::abi::program;
 
-use super::allowance::Watch;
+use super::allowance::{CpuSet, Watch};
 use super::history::History;
 use super::interpreters::Interpreters;
 use super::kernel::{Depth, KernelError, Sizes, Tracer, now_ns};
@@ -203,12 +203,16 @@ impl Session {
         let of_leader = threads.iter().filter(|thread| Some(thread.tgid()) == leader && thread.has_ended());
         let end_ns = of_leader.map(|thread| thread.record.clock.since_ns).max().unwrap_or(taken_ns);
         let allowance = self.allowance.finish(&threads, taken_ns);
+        // A host may have more CPUs than a set holds.
+        let physical_cores = CpuSet::of_process(Tgid(std::process::id()))
+            .map_or_else(|| self.topology.cores(self.topology.online().iter().copied()), |own| self.topology.cores(own.cpus()));
         Ok(Run {
             subject,
             begin_ns: self.begin_ns,
             end_ns,
             taken_ns,
             online: self.topology.online().to_vec(),
+            physical_cores,
             totals: self.aggregate.totals(WORKLOAD).cloned().unwrap_or_default(),
             threads,
             threads_forgotten: self.forgotten,

@@ -1,6 +1,6 @@
 //! CPUs of the host and how they share caches and nodes, from sysfs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
@@ -42,6 +42,12 @@ impl Topology {
     /// CPU numbers online when the topology was read.
     pub(crate) fn online(&self) -> &[u32] {
         &self.online
+    }
+
+    /// How many cores of the hardware these CPUs are threads of.
+    pub(crate) fn cores(&self, cpus: impl Iterator<Item = u32>) -> u32 {
+        let cores: BTreeSet<u32> = cpus.map(|cpu| self.place(cpu).core).collect();
+        u32::try_from(cores.len()).unwrap_or(u32::MAX)
     }
 
     /// Where a CPU sits; a place of its own if the kernel does not say.
@@ -149,6 +155,7 @@ mod tests {
         assert_eq!(distance(0, 1), Distance::Smt);
         assert_eq!(distance(0, 2), Distance::Llc);
         assert_eq!(distance(3, 4), Distance::Remote);
+        assert_eq!([vec![0, 1], vec![0, 2], vec![1, 2, 3, 5]].map(|cpus| topology.cores(cpus.into_iter())), [1, 2, 3]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Figures {
     pub(crate) running: f64,
     /// D: mean number of threads on a CPU or waiting for one.
     pub(crate) demand: f64,
+    /// The same with those on the way to one: woken, but not in its run queue yet.
+    pub(crate) with_transit: f64,
     /// Of the time in which the threads could run, the part that they waited for a CPU.
     pub(crate) wait_share: f64,
     /// The one figure about the GIL: of the time in which the workers ran or waited for it, the part that they waited.
@@ -65,6 +67,7 @@ impl Figures {
             online: window.online_cores.max(cores),
             running: window.mean(on_cpu_ns),
             demand: window.mean(on_cpu_ns + runnable_ns),
+            with_transit: window.mean(on_cpu_ns + runnable_ns + window.times.transit_ns),
             wait_share: share(runnable_ns, on_cpu_ns + runnable_ns),
             gil_share: workers.gil_share(),
             in_kernel: in_kernel(window),

@@ -10,7 +10,7 @@ use super::model::ModelName;
 use super::patterns::{BlockedLoop, Bottleneck, Hung, Messages, Polling, Spinning};
 use super::thresholds::{
     ENOUGH_OF_THE_WORK, FEW_WAITS, HALF_A_CORE, HARDLY_WAITS, IDLE_CORES, MOSTLY, NOTABLE_WAIT, ONE_AFTER_ANOTHER, ONE_AT_A_TIME,
-    OTHERS_FIRST, SATURATED, SECOND_REASON, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
+    OTHERS_FIRST, SATURATED, SECOND_REASON, WAITS_AGAIN, WORKER_SHARE, WORTH_DIVIDING, WORTH_SAYING,
 };
 use super::what_if::{Obstacle, WhatIf, WhatIfs};
 use super::window::{Ledger, Window, share};
@@ -286,7 +286,8 @@ impl Limit {
         }
         let at_rest = || {
             // Many waits, one after the other, are what takes the time; one is all there is to do.
-            let waits_again = figures.waits >= FEW_WAITS && !Group::everyone(window).is_mostly(Reason::Futex);
+            let waits_again =
+                figures.waits >= FEW_WAITS && window.voluntary >= WAITS_AGAIN && !Group::everyone(window).is_mostly(Reason::Futex);
             if waits_again { Limit::Blocked(Group::everyone(window)) } else { Limit::AtRest(Group::everyone(window)) }
         };
         // Where it may not use all cores, the idle ones may be the others.
@@ -296,7 +297,8 @@ impl Limit {
         }
         let wants_all = figures.demand >= SATURATED * cores && divided < WORTH_DIVIDING;
         if divided < WORTH_SAYING || wants_all {
-            if what_ifs.busy < MOSTLY {
+            // Who mostly waits, but for what others keep it from, has little to gain by more of the CPUs.
+            if 1.0 - what_ifs.busy > MOSTLY * (1.0 - what_ifs.gain_undisturbed) {
                 return at_rest();
             }
             return Limit::of_lack(window, what_ifs).unwrap_or(Limit::Cores);

@@ -23,7 +23,9 @@ const WINDOW_NS: u64 = 1_900_000_000;
 /// What is known at a moment besides a snapshot.
 pub(crate) struct Known<'a> {
     /// CPUs of the host.
-    pub(crate) cores: u32,
+    pub(crate) cpus: u32,
+    /// Cores of the hardware that these are threads of.
+    pub(crate) physical_cores: u32,
     /// Totals of each workload that has a name, by number.
     pub(crate) totals: &'a dyn Fn(WorkloadId) -> Option<&'a Totals>,
     pub(crate) python: &'a dyn Fn(Tgid) -> Option<Python>,
@@ -98,7 +100,8 @@ impl Sums {
 #[derive(Clone, Copy)]
 struct Host {
     wall_ns: u64,
-    cores: u64,
+    cpus: u64,
+    physical_cores: u64,
     idle_ns: u64,
 }
 
@@ -125,7 +128,12 @@ impl Live {
         let (ledgers, wanting) = self.seen(snapshot, known);
         let allowed = look(&wanting);
         if self.begin_ns != 0 {
-            let host = Host { wall_ns, cores: known.cores.into(), idle_ns: idle_ns.saturating_sub(self.idle_ns) };
+            let host = Host {
+                wall_ns,
+                cpus: known.cpus.into(),
+                physical_cores: known.physical_cores.into(),
+                idle_ns: idle_ns.saturating_sub(self.idle_ns),
+            };
             self.judge(host, &sums, ledgers, allowed);
         }
         self.begin_ns = snapshot.taken_ns;
@@ -213,17 +221,18 @@ impl Live {
 
 /// The window of one workload. It was given every CPU of the host, whatever its masks and quotas leave it of them.
 fn window(host: Host, grown: Sums, ledgers: Vec<Ledger>, Allowed { cpus, quota }: Allowed) -> Window {
-    let capacity_ns = host.wall_ns * host.cores;
+    let capacity_ns = host.wall_ns * host.cpus;
     Window {
         times: grown.times,
         on_cpu_ns_by_cpu: grown.on_cpu_ns_by_cpu,
         voluntary: grown.voluntary,
         // A mask can have a CPU on which nothing has run yet.
-        cores_in_masks: cpus.map(|cpus| u64::from(cpus).min(host.cores) as f64),
+        cores_in_masks: cpus.map(|cpus| u64::from(cpus).min(host.cpus) as f64),
+        physical_cores: host.physical_cores,
         quota,
         idle_ns: host.idle_ns,
         foreign_ns: capacity_ns.saturating_sub(grown.times.on_cpu_ns + host.idle_ns),
-        ..Window::of_ledgers(host.wall_ns, host.cores, ledgers)
+        ..Window::of_ledgers(host.wall_ns, host.cpus, ledgers)
     }
 }
 

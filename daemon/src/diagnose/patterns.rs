@@ -5,8 +5,8 @@ use schedscope_ebpf::blocked::Reason;
 use super::figures::Figures;
 use super::runtimes::{self, Service};
 use super::thresholds::{
-    ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, HALF_A_CORE, HUB, IT_ALONE, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS, MOSTLY,
-    NOTABLE_WAIT, OFTEN, ONE_AT_A_TIME, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS,
+    ALONE, BLOCKED_LOOP, BOTTLENECK, FEW_WAITS, HALF_A_CORE, HUB, IT_ALONE, LONG_WAIT, LOOP_WAITS, MANY_WAKEUPS, MANY_YIELDS,
+    MOSTLY, NOTABLE_WAIT, OFTEN, ONE_AT_A_TIME, POLLS_NOTABLY, SATURATED, SPINS_NOTABLY, STANDS_STILL, STANDSTILL, STANDSTILL_NS,
     TINY_LOOK, TINY_TASKS, WORKER_SHARE,
 };
 use super::window::{Ledger, Window, ratio, share};
@@ -59,7 +59,7 @@ impl Messages {
             && !keep_locks_at_the_disk(workers);
         // Some wait at the locks of queues. Where none does, one is always at work, as no peer outside has to be waited for.
         let has_queues = share(times.blocked(Reason::Futex), blocked_ns) >= NOTABLE_WAIT;
-        let is_closed = figures.demand >= SATURATED;
+        let is_closed = figures.with_transit >= SATURATED;
         // Who waits for the GIL, and next to never for anything else, passes nothing.
         let is_notable = share(for_each_other_ns, times.blocked_total_ns()) >= NOTABLE_WAIT;
         let passes = workers.iter().map(|worker| worker.voluntary.saturating_sub(worker.gil_waits)).sum();
@@ -73,7 +73,7 @@ impl Messages {
         let is_hub = messages.waits >= OFTEN && has_hub(workers);
         let is_it = (are_tiny || is_hub)
             && figures.threads > 1
-            && figures.demand >= HALF_A_CORE
+            && figures.with_transit >= HALF_A_CORE
             && figures.running < SATURATED * figures.cores as f64;
         is_it.then_some(messages)
     }
@@ -87,15 +87,17 @@ fn keep_locks_at_the_disk(workers: &Workers) -> bool {
     share(disk_ns, disk_ns + times.on_cpu_ns) >= NOTABLE_WAIT
 }
 
-/// Two threads of which one is at work at a time, and each waits as often as the other: one asks and the other answers.
+/// Two threads of which one is at work at a time, or on its way to it, and each waits as often as the other: one asks and the other answers.
+/// Who is woken is on its way while the other still comes to wait.
 fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
     let waits: Vec<u64> = workers.iter().map(|worker| worker.voluntary).collect();
     let [one, other] = waits[..] else { return false };
-    (SATURATED..=ONE_AT_A_TIME).contains(&figures.running) && share(one.abs_diff(other), one.max(other)) < NOTABLE_WAIT
+    let one_at_a_time = figures.with_transit >= SATURATED && figures.running <= ONE_AT_A_TIME;
+    one_at_a_time && share(one.abs_diff(other), one.max(other)) < NOTABLE_WAIT
 }
 
 /// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it. What
-/// it hands out goes through pipes; processes that wait for locks alone take turns. Who hands out all the time hardly waits, but for the GIL
+/// it hands out goes through pipes, to processes of one kind; a pipeline has others. Processes that wait for locks alone take turns. Who hands out all the time hardly waits, but for the GIL
 /// that another thread has which hands out too.
 fn has_hub(workers: &Workers) -> bool {
     let hardly_waits = |times: &Times| {
@@ -107,6 +109,12 @@ fn has_hub(workers: &Workers) -> bool {
         (times().sum::<Times>(), times().any(hardly_waits))
     };
     let processes: Vec<(Times, bool)> = workers.processes.iter().map(of).collect();
+    let are_of_one_kind = |hub: usize| {
+        let others = workers.processes.iter().enumerate().filter(|(number, _)| *number != hub);
+        let mut names = others.filter_map(|(_, process)| process.workers.first()).map(|worker| worker.comm);
+        let first = names.next();
+        names.all(|name| Some(name) == first)
+    };
     let waits = |times: &Times, reasons: &[Reason], least: f64| {
         share(reasons.iter().map(|reason| times.blocked(*reason)).sum(), times.blocked_total_ns()) >= least
     };
@@ -117,6 +125,7 @@ fn has_hub(workers: &Workers) -> bool {
     let is_hub = |(number, (hub, hands_out_all_the_time)): (usize, &(Times, bool))| {
         let others = || processes.iter().enumerate().filter(|(other, _)| *other != number).map(|(_, (times, _))| times);
         *hands_out_all_the_time
+            && are_of_one_kind(number)
             && share(hub.on_cpu_ns, workers.times.on_cpu_ns) >= HUB
             && others().all(wait_for_it)
             && waits(&others().sum(), &[Reason::PipeSocket], NOTABLE_WAIT)
@@ -136,6 +145,14 @@ pub(crate) struct Polling {
 
 impl Polling {
     pub(super) fn of(window: &Window) -> Option<Polling> {
+        let looks = |ledger: &Ledger| {
+            let times = &ledger.times;
+            ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9 && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary
+        };
+        // What several sleep for at the same time, they do not have the same lock for.
+        let asleep_ns =
+            window.ledgers.iter().filter(|ledger| looks(ledger)).map(|ledger| ledger.times.blocked(Reason::Sleep)).sum();
+        let sleep_at_once = window.mean(asleep_ns) > ONE_AT_A_TIME;
         let polls = |ledger: &&Ledger| {
             let times = &ledger.times;
             // Who waits for a lock without a time limit is woken by who had it.
@@ -144,9 +161,8 @@ impl Polling {
             let clocks_ns = times.blocked(Reason::Sleep) + if has_limits { locks_ns } else { 0 };
             // Where many look, they wait for each other at the lock of what they look at.
             let looking_ns = clocks_ns + if has_limits { 0 } else { locks_ns };
-            ledger.voluntary as f64 >= OFTEN * times.total_ns() as f64 / 1e9
-                && times.on_cpu_ns <= TINY_LOOK * ledger.voluntary
-                && share(clocks_ns, times.blocked_total_ns()) >= MOSTLY
+            looks(ledger)
+                && share(clocks_ns, times.blocked_total_ns()) >= if sleep_at_once { LONG_WAIT } else { MOSTLY }
                 && share(looking_ns, times.blocked_total_ns()) >= ALONE
         };
         let pollers: Vec<&Ledger> = window.ledgers.iter().filter(polls).collect();

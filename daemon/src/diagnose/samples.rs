@@ -54,6 +54,7 @@ pub(crate) fn described(text: &str) -> Window {
     for word in &host[2..] {
         let (key, value) = word.split_once('=').unwrap_or((word, ""));
         match key {
+            "physical" => window.physical_cores = number(value),
             "mask" => window.cores_in_masks = Some(number(value)),
             "quota" => {
                 let (cpus, throttled) = value.split_once('/').unwrap();
@@ -115,6 +116,7 @@ fn described_thread(text: &str, tid: u32) -> Ledger {
             ("from", seconds) => ledger.begin_ns = ns(number(seconds)),
             ("run", _) => ledger.times.on_cpu_ns = ns(number(words.next().unwrap())),
             ("wait", _) => ledger.times.preempt_wait_ns = ns(number(words.next().unwrap())),
+            ("transit", _) => ledger.times.transit_ns = ns(number(words.next().unwrap())),
             ("woken", _) => ledger.times.wakeup_wait_ns = ns(number(words.next().unwrap())),
             (count, _) if count.ends_with('x') && count != Reason::Futex.name() => {}
             (name, _) => {
@@ -159,7 +161,7 @@ prop_compose! {
     /// A window of any figures, whether they go together or not.
     pub(crate) fn any_window()(
         mut ledgers in prop::collection::vec(any_ledger(), 0..8), pythons in prop::array::uniform4(0_usize..5), wall in 0.0..10.0_f64,
-        cores in prop::array::uniform2(0_u64..6), host in prop::array::uniform2(0.0..40.0_f64), is_incomplete: bool,
+        cores in prop::array::uniform3(0_u64..6), host in prop::array::uniform2(0.0..40.0_f64), is_incomplete: bool,
         mask in prop::option::weighted(0.3, 0.0..6.0_f64), quota in prop::option::weighted(0.3, (0.1..6.0_f64, 0_u64..=100)),
         others in prop_oneof![3 => Just(0_u64), 1 => 1_u64..9], by_cpu in prop::collection::vec(0.0..9.0_f64, 0..6),
     ) -> Window {
@@ -167,12 +169,12 @@ prop_compose! {
         for ledger in &mut ledgers {
             ledger.python = kinds[pythons[ledger.tgid.0 as usize]];
         }
-        let [allowed_cores, online_cores] = cores;
+        let [allowed_cores, online_cores, physical_cores] = cores;
         let [idle_ns, foreign_ns] = host.map(ns);
         let on_cpu_ns_by_cpu = by_cpu.into_iter().map(ns).collect();
         let window = Window::of_ledgers(ns(wall), 1, ledgers);
         let threads = window.threads + others;
         let quota = quota.map(|(cpus, throttled_periods)| some_quota(cpus, throttled_periods));
-        Window { cores_in_masks: mask, quota, allowed_cores, online_cores, idle_ns, foreign_ns, on_cpu_ns_by_cpu, is_incomplete, forgotten: others, threads, ..window }
+        Window { cores_in_masks: mask, quota, allowed_cores, physical_cores, online_cores, idle_ns, foreign_ns, on_cpu_ns_by_cpu, is_incomplete, forgotten: others, threads, ..window }
     }
 }

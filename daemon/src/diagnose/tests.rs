@@ -187,3 +187,14 @@ fn bystander(has_ended: bool) -> Ledger {
 }
 
 mod moments;
+
+/// In less than a second, what is waited for as a process begins is much by its rate.
+#[test]
+fn who_waits_once_is_at_rest_however_short_it_is() {
+    let limit = |voluntary| {
+        let mut sleeper = thread([0.0; 2], &[(Reason::Sleep, 0.7)]);
+        sleeper.voluntary = voluntary;
+        diagnose(&Window::of_ledgers(700_000_000, 2, vec![sleeper])).limit
+    };
+    assert!(matches!(limit(3), Limit::AtRest(_)) && matches!(limit(4), Limit::Blocked(_)));
+}

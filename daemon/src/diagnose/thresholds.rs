@@ -76,6 +76,9 @@ pub(super) const HOST_NOTABLE: f64 = 0.1;
 /// What the start and the end of a process cost where nobody measured it: a fork of a small interpreter.
 pub(crate) const START_NS_PER_PROCESS: u64 = 5_000_000;
 
+/// Share of the wall time that a Python takes before it has other threads, from which on a process for each could take as long to begin.
+pub(super) const IMPORTS_NOTABLY: f64 = 0.07;
+
 /// What other programs must cost, beside what the program costs itself, before they are named: that it can mend itself.
 pub(super) const OTHERS_FIRST: f64 = 1.25;
 /// Share of the wall time that the end of an obstacle must save before it is called one.
@@ -94,6 +97,8 @@ pub(super) const MANY_WAKEUPS: f64 = 500.0;
 pub(super) const OFTEN: f64 = 200.0;
 /// Waits a second of a thread that waits for another again and again; one that waits for its end waits once.
 pub(super) const FEW_WAITS: f64 = 3.0;
+/// The same in all: a process that begins, waits once and ends has waited three times at most.
+pub(super) const WAITS_AGAIN: u64 = 4;
 /// On-CPU nanoseconds from one wait to the next below which waking and switching cost as much as the work.
 pub(super) const TINY_TASKS: u64 = 100_000;
 /// The same of one that looks whether there is anything to do, in a slow language.
@@ -139,6 +144,9 @@ pub(super) const HAND_OVER_AT_LEAST_NS: f64 = 5_000.0;
 pub(super) const CONVOY_NS: f64 = 50_000.0;
 /// Share of what threads computed that is work in any case, however often they waited.
 pub(super) const AT_LEAST_WORK: f64 = 0.33;
+/// Of what threads do in the kernel in turn, the least that each does for itself. Threads that changed the protection of pages took ten times
+/// the CPU time of processes that did, where telling the other CPUs of it takes long.
+pub(super) const ALONE_IN_THE_KERNEL: f64 = 0.2;
 /// Length of the moments in which who waits for its turn, or for the next period, gets some of it: twice the usual period of a quota.
 pub(super) const COARSE_NS: u64 = 200_000_000;
 

@@ -19,14 +19,16 @@ use schedscope_ebpf::abi::SAMPLE_PERIOD_NS;
 use schedscope_ebpf::blocked::Reason;
 
 use super::figures::Figures;
+use super::runtimes;
 use super::thresholds::{
-    ALONE, AT_LEAST_WORK, CACHED, COARSE_NS, CONVOY_NS, FAULTS_AT_LEAST, HALF_A_CORE, HAND_OVER_AT_LEAST_NS, HAND_OVER_NS,
-    HOST_NOTABLE, LEAST, MOST, MOST_DIVIDED, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING, START_NS_PER_PROCESS,
+    ALONE, ALONE_IN_THE_KERNEL, AT_LEAST_WORK, CACHED, COARSE_NS, CONVOY_NS, FAULTS_AT_LEAST, HALF_A_CORE, HAND_OVER_AT_LEAST_NS,
+    HAND_OVER_NS, HOST_NOTABLE, IMPORTS_NOTABLY, LEAST, MOST, MOST_DIVIDED, MOSTLY, NOTABLE_WAIT, ONE_AT_A_TIME, SAVES_NOTHING,
+    START_NS_PER_PROCESS,
 };
 use super::window::{Ledger, Window, ratio, share};
 use super::workers::Workers;
 use crate::capture::history::Moment;
-use crate::capture::snapshot::Times;
+use crate::capture::snapshot::{Tgid, Times};
 use crate::values::values;
 
 values! {
@@ -144,7 +146,9 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     let wall = window.wall_ns as f64;
     let (least, most) = bounds(obstacle, workers, in_kernel, seen, supply);
     let (off_by, start_ns) = match obstacle {
-        Obstacle::Gil | Obstacle::TooFewThreads => (MOST_DIVIDED, START_NS_PER_PROCESS * workers.iter().count() as u64),
+        Obstacle::Gil | Obstacle::TooFewThreads => {
+            (MOST_DIVIDED, START_NS_PER_PROCESS * workers.iter().count() as u64 + imports_ns(obstacle, window, workers))
+        }
         _ => (MOST, 0),
     };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between nothing and the wall time")]
@@ -156,7 +160,10 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
     // What threads did beside each other inside the kernel, on what the lock is for, was slowed as well. Nothing tells how much.
     let waits = |spinning| if obstacle == Obstacle::KernelLocks { whole.kernel_waits(spinning) } else { 0.0 };
     let unslowed = |spinning| (least_work * (1.0 - waits(spinning))).max(least * AT_LEAST_WORK);
-    let least_ns = ns((unslowed(whole.spinning) - unsure).max(least * AT_LEAST_WORK) * LEAST);
+    // What they are in the kernel for on behalf of all, such as telling every CPU that memory has gone, is no work at all then.
+    let for_all = if obstacle == Obstacle::KernelLocks { in_kernel * (1.0 - ALONE_IN_THE_KERNEL) } else { 0.0 };
+    let for_itself = (unslowed(whole.spinning) - unsure).max(least * AT_LEAST_WORK) * (1.0 - for_all);
+    let least_ns = ns(for_itself * LEAST * supply.alone(obstacle, whole.others));
     let what_if = WhatIf {
         obstacle,
         least_ns,
@@ -174,7 +181,7 @@ fn predict(obstacle: Obstacle, window: &Window, workers: &Workers, in_kernel: f6
 /// What the sums leave open of that, in nanoseconds, before what a prediction may be off by otherwise.
 fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, supply: &Supply) -> (f64, f64) {
     let Seen { fine, coarse, beside_each_other: [without_locks, with_cpus], whole } = seen;
-    let few_others = supply.without_few_others();
+    let at_best = supply.at_best();
     // What a thread does over the whole window has to be done one after the other, unless dividing it is the point.
     let spinning_ns = |worker: &Ledger| match obstacle {
         Obstacle::KernelLocks => worker.spinning_ns,
@@ -184,11 +191,13 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
     let work_ns = |worker: &Ledger| worker.times.on_cpu_ns.saturating_sub(spinning_ns(worker));
     let need = |of: &dyn Fn(&Ledger) -> u64| workers.iter().map(of).max().unwrap_or(0) as f64;
     let (on_cpu, at_work) = (need(&work_ns), need(&|worker| work_ns(worker) + worker.times.transit_ns));
-    // What threads of one Python compute may need its GIL, which they seldom meet at while another lock keeps them apart.
+    // What threads of one Python compute may need its GIL, which they seldom meet at while another lock keeps them apart. One at a time gets
+    // no more of a CPU than others leave it.
     let under_gil = if whole.has_one_gil { workers.times.on_cpu_ns as f64 } else { 0.0 };
+    let in_turn = under_gil / supply.cores(1.0, whole.others, Some(obstacle)).min(1.0);
     match obstacle {
         Obstacle::TooFewThreads => (
-            over(fine, &|moment| moment.without(obstacle, &few_others, false)),
+            over(fine, &|moment| moment.without(obstacle, &at_best, false)),
             over(fine, &|moment| moment.without(obstacle, supply, false)),
         ),
         // Who sleeps with the lock while the others wait for it changes from moment to moment.
@@ -196,7 +205,7 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
             let apart = whole.without_and_without_waking(obstacle, supply, false);
             // While one waits outside, others may compute.
             let least = (apart - whole.longest_outside).max(whole.need);
-            (least, whole.without(obstacle, supply, false).max(apart).max(least).max(under_gil))
+            (least, whole.without(obstacle, supply, false).max(apart).max(least).max(in_turn))
         }
         // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait goes with the lock.
         Obstacle::Gil | Obstacle::Locks => {
@@ -204,15 +213,15 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
                 over(moments, &|moment| moment.without_and_without_waking(obstacle, supply, with_needs))
             };
             let least = match obstacle {
-                Obstacle::Locks => unlocked(fine, &few_others, false).min(unlocked(without_locks, &few_others, false)),
-                _ => unlocked(fine, &few_others, false),
+                Obstacle::Locks => unlocked(fine, &at_best, false).min(unlocked(without_locks, &at_best, false)),
+                _ => unlocked(fine, &at_best, false),
             };
             let most = unlocked(coarse, supply, true).max(unlocked(fine, supply, false));
-            (least.max(on_cpu), most.max(at_work).max(if obstacle == Obstacle::Locks { under_gil } else { 0.0 }))
+            (least.max(on_cpu), most.max(at_work).max(if obstacle == Obstacle::Locks { in_turn } else { 0.0 }))
         }
         // Threads inside the kernel wait for more than the lock.
         Obstacle::KernelLocks => (
-            over(fine, &|moment| moment.without_and_without_waking(obstacle, &few_others, false)).max(on_cpu),
+            over(fine, &|moment| moment.without_and_without_waking(obstacle, &at_best, false)).max(on_cpu),
             over(coarse, &|moment| moment.without(obstacle, supply, true))
                 .max(over(fine, &|moment| moment.without(obstacle, supply, false)))
                 .max(at_work),
@@ -220,7 +229,7 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
         // All that it does is done sooner by what the kernel does for it. Threads that wait for each other wait for the address space whose
         // pages come and go.
         Obstacle::PageFaults => {
-            let unlocked = |moment: &Sums| moment.without_and_without_waking(Obstacle::KernelLocks, &few_others, false);
+            let unlocked = |moment: &Sums| moment.without_and_without_waking(Obstacle::KernelLocks, &at_best, false);
             let without = |moment: &Sums, busy: f64, part: f64| moment.wall - moment.busy() + busy * (1.0 - in_kernel * part);
             (
                 over(fine, &|moment| without(moment, (unlocked(moment) - moment.wall + moment.busy()).max(0.0), 1.0))
@@ -233,13 +242,12 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
         Obstacle::Quota | Obstacle::Mask | Obstacle::Others => {
             // With more of the CPUs, threads that wait for one GIL would wait for it all the more; on CPUs of their own, more often as well.
             let waits: u64 = workers.iter().map(|worker| worker.gil_waits).sum();
-            let in_turn = if whole.gil_binds { under_gil } else { 0.0 };
             let (in_turn, with_convoy) = match obstacle {
-                Obstacle::Others if in_turn > 0.0 => (in_turn, in_turn + waits as f64 * CONVOY_NS),
-                Obstacle::Quota => (in_turn, in_turn),
+                Obstacle::Others if whole.gil_binds && under_gil > 0.0 => (under_gil, in_turn + waits as f64 * CONVOY_NS),
+                Obstacle::Quota if whole.gil_binds => (under_gil, in_turn),
                 _ => (0.0, 0.0),
             };
-            let explained = |moments: &[Sums]| over(moments, &|moment| moment.explained(Some(obstacle), &few_others, false));
+            let explained = |moments: &[Sums]| over(moments, &|moment| moment.explained(Some(obstacle), &at_best, false));
             (
                 // Nobody is done sooner by more than all have waited for a CPU.
                 explained(coarse).min(explained(with_cpus).max(whole.wall - whole.runnable)).max(on_cpu).max(in_turn),
@@ -247,6 +255,20 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
             )
         }
     }
+}
+
+/// What a Python does before it has other threads: a process that is spawned, and not forked, imports everything again. Where that is
+/// little, it is part of what a prediction may be off by.
+fn imports_ns(obstacle: Obstacle, window: &Window, workers: &Workers) -> u64 {
+    if obstacle != Obstacle::Gil {
+        return 0;
+    }
+    let mains = window.ledgers.iter().filter(|ledger| ledger.is_main);
+    let begun: HashMap<Tgid, u64> = mains.map(|main| (main.tgid, main.begin_ns)).collect();
+    let others = workers.iter().filter(|worker| !worker.is_main);
+    let before_ns = others.filter_map(|worker| Some(worker.begin_ns.saturating_sub(*begun.get(&worker.tgid)?)));
+    let first_ns = before_ns.min().unwrap_or(0);
+    if share(first_ns, window.wall_ns) >= IMPORTS_NOTABLY { first_ns } else { 0 }
 }
 
 /// Waits that go with a lock, each of which takes time on CPUs: going to sleep, waking the next one, and finding the caches cold.
@@ -278,6 +300,8 @@ fn is_waited_for(obstacle: Obstacle, whole: &Sums) -> bool {
 #[derive(Clone, Copy)]
 struct Supply {
     given: f64,
+    /// Threads that can run at a time without two of them sharing a core of the hardware, which may be no faster than one of them.
+    unshared: f64,
     mask: Option<f64>,
     quota: Option<f64>,
     has_others: bool,
@@ -293,6 +317,7 @@ impl Supply {
         let quota = window.quota.as_ref().filter(|quota| share(quota.usage.throttled_periods, quota.usage.periods) >= NOTABLE_WAIT);
         Supply {
             given,
+            unshared: window.unshared_cores() as f64,
             mask: window.cores_in_masks.filter(|_| window.cores() < window.given_cores()).map(|cores| cores.max(1.0)),
             quota: quota.map(|quota| quota.limit.cpus()),
             has_others: window.mean(window.foreign_ns) >= HOST_NOTABLE,
@@ -301,9 +326,21 @@ impl Supply {
         }
     }
 
-    /// The same, were those gone that take less than half a CPU.
-    fn without_few_others(self) -> Supply {
-        Supply { least_others: HALF_A_CORE, ..self }
+    /// The same, were those gone that take less than half a CPU, and were threads that share a core as fast as others.
+    fn at_best(self) -> Supply {
+        Supply { least_others: HALF_A_CORE, unshared: f64::INFINITY, ..self }
+    }
+
+    /// What a thread takes at least that has a core to itself, of what it took beside another there: two are not slower than one. Whether the
+    /// CPUs of a mask, or those of other programs, share cores is not known.
+    fn alone(&self, obstacle: Obstacle, others: f64) -> f64 {
+        let shared = match obstacle {
+            _ if self.unshared >= self.given => 0.0,
+            Obstacle::Mask => 1.0,
+            Obstacle::Others => (others / self.unshared).min(1.0),
+            _ => 0.0,
+        };
+        1.0 - shared / 2.0
     }
 
     fn has(&self, obstacle: Obstacle) -> bool {
@@ -411,7 +448,10 @@ impl Sums {
             }
             if is_worker {
                 sums.gil += times.blocked(Reason::Gil) as f64;
-                sums.futex += times.blocked(Reason::Futex) as f64;
+                // What a runtime has for itself waits for something to do, and who works beside it alone has nobody to share a lock with.
+                if !workers.is_one_with_services && runtimes::service(&window.ledgers[*number].comm).is_none() {
+                    sums.futex += times.blocked(Reason::Futex) as f64;
+                }
                 sums.kernel_locks += (times.blocked(Reason::MmapLock) + times.blocked(Reason::KernelLock)) as f64;
                 let need = (times.on_cpu_ns + times.transit_ns) as f64 + outside;
                 sums.need = sums.need.max(need);
@@ -524,6 +564,12 @@ impl Sums {
         let crew = if gone.is_some() { self.crew } else { 0.0 };
         let threads = if busy > 0.0 { ((demand + waits) / busy).max(crew) } else { 0.0 };
         let cores = supply.cores(threads, self.others, gone).max(self.at_work / self.wall);
+        // As it was, its threads shared cores with each other or with those of others.
+        let unshared = match gone {
+            None | Some(Obstacle::Others) => f64::INFINITY,
+            Some(_) => supply.unshared.max(self.at_work / busy),
+        };
+        let slowed = (threads.min(cores) / unshared).max(1.0);
         let (spinning, need) = match gone {
             Some(Obstacle::KernelLocks) => (self.spinning, self.need_without_spinning),
             Some(Obstacle::Locks) => (self.pausing, self.need_without_pausing),
@@ -531,7 +577,7 @@ impl Sums {
             Some(Obstacle::TooFewThreads) => (self.pausing, self.need),
             _ => (0.0, self.need),
         };
-        let at_work = if busy > 0.0 { (self.at_work - spinning) / threads.min(cores) } else { 0.0 };
+        let at_work = if busy > 0.0 { (self.at_work - spinning) * slowed / threads.min(cores) } else { 0.0 };
         let at_rest = match gone {
             Some(Obstacle::Locks) if self.is_one_at_a_time() => idle * self.longest_outside / self.outside,
             _ => idle,
@@ -539,7 +585,7 @@ impl Sums {
         let needed = match gone {
             Some(Obstacle::TooFewThreads) => 0.0,
             _ if !with_needs => 0.0,
-            _ => need,
+            _ => need * slowed,
         };
         (at_rest + at_work).max(needed).min(self.wall)
     }

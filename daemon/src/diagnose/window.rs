@@ -129,6 +129,8 @@ pub(crate) struct Window {
     pub(crate) on_cpu_ns_by_cpu: Vec<u64>,
     /// Cores that it was given; 0 if that is not known.
     pub(crate) allowed_cores: u64,
+    /// Cores of the hardware that these are threads of, if that is fewer; 0 if it is not known.
+    pub(crate) physical_cores: u64,
     /// Cores in the masks of those of its threads that wanted one, on average, if that is known.
     pub(crate) cores_in_masks: Option<f64>,
     /// The cgroup that let it wait longest because its CPU time was used up, if any did.
@@ -177,6 +179,7 @@ impl Window {
             times: run.totals.times,
             on_cpu_ns_by_cpu: run.totals.on_cpu_ns_by_cpu.clone(),
             allowed_cores: u64::from(run.subject.allowed_cpus),
+            physical_cores: run.physical_cores.into(),
             cores_in_masks: run.allowance.cpus,
             quota: run.allowance.binding_quota().cloned(),
             meek_ns: run.allowance.meek_ns,
@@ -242,6 +245,12 @@ impl Window {
     /// Cores that it was given.
     pub(super) fn given_cores(&self) -> u64 {
         if self.allowed_cores == 0 { self.online_cores } else { self.allowed_cores }
+    }
+
+    /// Threads that it can run on the cores given without two of them sharing one of the hardware's.
+    pub(super) fn unshared_cores(&self) -> u64 {
+        let given = self.given_cores().max(1);
+        if self.physical_cores == 0 { given } else { self.physical_cores.min(given) }
     }
 
     /// Fewest cores that together have this share of the on-CPU time.

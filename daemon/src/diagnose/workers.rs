@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use schedscope_ebpf::blocked::Reason;
 
+use super::runtimes;
 use super::thresholds::{
     GIL_BOUND, GIL_NOTABLE, HALF_A_CORE, LONG_WAIT, LOOP_BUSY, LOOP_POLLING, LOOP_WAITS, LOOP_WAITS_PER_SECOND, MOSTLY,
     ONLOOKER_SHARE, WORKER_SHARE,
@@ -20,6 +21,8 @@ pub(super) struct Workers<'a> {
     pub(super) times: Times,
     /// Which of the window's ledgers are theirs.
     pub(super) numbers: HashSet<usize>,
+    /// One of them is the program's, and the others are what its runtime has for itself.
+    pub(super) is_one_with_services: bool,
 }
 
 /// A process and the threads of it that count.
@@ -62,13 +65,19 @@ impl Workers<'_> {
         let most_of_short_ns = short_ns().max().unwrap_or(0);
         // As much as one worker would have done in their place.
         let most_ns = most_ns.max(short_ns().sum::<u64>().min(window.wall_ns));
+        let part = |ledger: &Ledger| share(ledger.wanted_ns(), if is_short(ledger) { most_of_short_ns } else { most_ns });
+        // It starts others and waits for them. Where all do is wait, starting may be the most that is computed.
+        let seems_to_coordinate =
+            |ledger: &Ledger| (part(ledger) < MOSTLY || has_waiters && ledger.is_main) && ledger.waits_for_others();
+        // Those of a large pool each wait for most of their lives, too, and yet do the work together.
+        let of_a_pool = |ledger: &&Ledger| part(ledger) >= WORKER_SHARE && seems_to_coordinate(ledger);
+        let pool: Vec<u64> = ledgers.iter().filter(of_a_pool).map(|ledger| ledger.times.on_cpu_ns).collect();
+        let is_pool = pool.len() > 1 && share(pool.iter().sum(), times.on_cpu_ns) >= MOSTLY;
         for (number, ledger) in ledgers.iter().enumerate() {
-            let part = share(ledger.wanted_ns(), if is_short(ledger) { most_of_short_ns } else { most_ns });
-            // It starts others and waits for them. Where all do is wait, starting may be the most that is computed.
-            let coordinates = (part < MOSTLY || has_waiters && ledger.is_main) && ledger.waits_for_others();
+            let coordinates = seems_to_coordinate(ledger) && !is_pool;
             let is_loop = is_loop(ledger, window.wall_ns);
             // A loop that hands all work to others does next to nothing itself, and is what holds the program together.
-            if part >= WORKER_SHARE && !coordinates || waits(ledger) || is_loop && ledger.is_main {
+            if part(ledger) >= WORKER_SHARE && !coordinates || waits(ledger) || is_loop && ledger.is_main {
                 let process = processes.entry(ledger.tgid).or_default();
                 process.python = ledger.python;
                 process.loops += usize::from(is_loop);
@@ -78,7 +87,10 @@ impl Workers<'_> {
         }
         let processes: Vec<Process> = processes.into_values().collect();
         let times = processes.iter().flat_map(|process| &process.workers).map(|worker| &worker.times).sum();
-        Workers { processes, times, numbers }
+        let workers = || processes.iter().flat_map(|process| &process.workers);
+        let services = workers().filter(|worker| runtimes::service(&worker.comm).is_some()).count();
+        let is_one_with_services = services > 0 && workers().count() == services + 1;
+        Workers { processes, times, numbers, is_one_with_services }
     }
 
     /// Of the time in which the workers ran or waited for a GIL, the part that they waited. Time spent waiting for a CPU is left out:

@@ -143,6 +143,7 @@ fn cpus(run: &Run) -> Cpus {
     Cpus {
         online: u32::try_from(run.online.len()).unwrap_or(u32::MAX),
         allowed: run.subject.allowed_cpus,
+        physical_cores: run.physical_cores,
         in_masks: run.allowance.cpus.map(to_six_digits),
         quota: run.allowance.quota_cpus().map(to_six_digits),
         quotas: run.allowance.quotas.iter().map(quota).collect(),

@@ -145,6 +145,9 @@ pub struct Cpus {
     pub online: u32,
     /// CPUs in the affinity mask at the start, which the cgroup's cpuset limits too.
     pub allowed: u32,
+    /// Cores of the hardware that these are threads of; fewer where a core runs several.
+    #[serde(default)]
+    pub physical_cores: u32,
     /// CPUs in the masks of those threads that wanted one, on average; absent if no thread was looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_masks: Option<f64>,
@@ -160,6 +163,13 @@ pub struct Cpus {
     /// The smallest weight among its cgroups and those above them; absent if none is below the usual one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<WeightReport>,
+}
+
+impl Cpus {
+    /// Some of the CPUs that it was given are threads of one core, and no faster together than they have to be.
+    pub(super) fn share_cores(&self) -> bool {
+        (1..self.allowed).contains(&self.physical_cores)
+    }
 }
 
 /// What a cgroup gets of a CPU that its neighbours want too.

@@ -9,7 +9,7 @@ use schedscope_ebpf::distance::Distance;
 
 use super::answer::title;
 use super::core_map::Picture;
-use super::schema::{CoresReport, Migrations, Quantiles, ThreadReport, WhatIf};
+use super::schema::{CoresReport, Cpus, Migrations, Quantiles, ThreadReport, WhatIf};
 use super::terminal::{BLOCKED, Colour, RUNNABLE, RUNNING};
 use super::words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share};
 use super::{Options, RunReport};
@@ -91,13 +91,21 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
         vec![symbol.to_owned(), name.to_owned(), mean(value), format!("of {of}"), meaning.to_owned()]
     });
     let quota = cpus.quota.map_or_else(String::new, |quota| format!(", with a quota of {}", mean(quota)));
-    let title = format!("Parallelism, on average ({} allowed of {} online{quota})", counted(usable.into(), "CPU"), cpus.online);
+    let cores = if cpus.share_cores() { format!(", on {}", counted(cpus.physical_cores.into(), "core")) } else { String::new() };
+    let title =
+        format!("Parallelism, on average ({} allowed of {} online{cores}{quota})", counted(usable.into(), "CPU"), cpus.online);
     section(&title, "<<><<", rows, options)
 }
 
 /// What the limit costs, and what to do about it, a line each; empty if there is nothing to say.
 pub(super) fn advice(report: &RunReport) -> Vec<String> {
     let model = &report.model;
+    let Cpus { allowed, physical_cores, .. } = report.cpus;
+    let cores = if report.cpus.share_cores() {
+        format!(", on {allowed} CPUs that share {}", counted(physical_cores.into(), "core"))
+    } else {
+        String::new()
+    };
     // A range that ends where it began says what it would take at best.
     let is_open = |what_if: &WhatIf| what_if.wall_seconds[1] > NEARLY * report.wall_seconds;
     let is_worth_it = |what_if: &&WhatIf| what_if.is_limit && what_if.wall_seconds[0] < NEARLY * report.wall_seconds;
@@ -109,7 +117,7 @@ pub(super) fn advice(report: &RunReport) -> Vec<String> {
             () => format!("{least} to {most}"),
         };
         format!(
-            "By the threads' own time, it would take {range} instead of {} {}.",
+            "By the threads' own time, it would take {range} instead of {} {}{cores}.",
             duration(report.wall_seconds),
             without(&what_if.cause)
         )

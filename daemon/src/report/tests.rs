@@ -80,6 +80,21 @@ fn a_gain_is_told_by_what_would_be_gone() {
     }
 }
 
+/// CPUs that are threads of one core may be no faster than one.
+#[test]
+fn cpus_that_share_cores_are_told() {
+    for (cores, gain, title) in [
+        (1, "as processes that exchange nothing, on 2 CPUs that share 1 core.", "(2 CPUs allowed of 2 online, on 1 core)"),
+        (2, "as processes that exchange nothing.", "(2 CPUs allowed of 2 online)"),
+        (0, "as processes that exchange nothing.", "(2 CPUs allowed of 2 online)"),
+    ] {
+        let mut report = sample(GIL);
+        report.cpus.physical_cores = cores;
+        let text = render(&report, &Options::default());
+        assert!(text.contains(gain) && text.contains(title), "{text}");
+    }
+}
+
 #[test]
 fn details_that_were_not_read_are_noted_without_a_warning_about_the_figures() {
     let noted = |by_reason: &[(&str, u64)], total| {

@@ -31,6 +31,11 @@ impl CpuSet {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
+    /// Their numbers, in order.
+    pub(crate) fn cpus(&self) -> impl Iterator<Item = u32> {
+        (0..).take(64 * self.0.len()).filter(|cpu| self.has(*cpu as usize))
+    }
+
     fn has(&self, cpu: usize) -> bool {
         self.0.get(cpu / 64).is_some_and(|word| word >> (cpu % 64) & 1 == 1)
     }
@@ -102,6 +107,7 @@ mod tests {
                 .collect();
             prop_assert_eq!(&named, &cpus);
             prop_assert_eq!(set.count() as usize, cpus.len());
+            prop_assert!(set.cpus().map(|cpu| cpu as usize).eq(cpus));
         }
     }
 }

@@ -151,9 +151,10 @@ impl Collector {
         });
         let owners = self.scanner.settle(&mut snapshot, now_ns());
         self.totals.update(&snapshot);
-        let cores = u32::try_from(snapshot.cpus.iter().filter(|cpu| cpu.switches > 0).count()).unwrap_or(u32::MAX);
+        let cpus: Vec<u32> = (0..).zip(&snapshot.cpus).filter(|(_, totals)| totals.switches > 0).map(|(cpu, _)| cpu).collect();
         let known = Known {
-            cores: cores.max(1),
+            cpus: u32::try_from(cpus.len()).unwrap_or(u32::MAX).max(1),
+            physical_cores: self.topology.cores(cpus.into_iter()).max(1),
             totals: &|workload| self.totals.workload(workload),
             python: &|tgid| self.interpreters.python(tgid),
         };

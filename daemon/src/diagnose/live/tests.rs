@@ -34,7 +34,7 @@ fn totals(times: Times) -> Totals {
 /// At this second, with these threads and totals.
 fn update(live: &mut Live, second: u64, threads: Vec<Thread>, totals: &[Totals], allowed: HashMap<WorkloadId, Allowed>) {
     let snapshot = Snapshot { taken_ns: second * SECOND_NS, threads, cells: vec![vec![Cell::default()]], ..Snapshot::default() };
-    let known = Known { cores: CORES, totals: &|number| totals.get(number.0 as usize), python: &|_| None };
+    let known = Known { cpus: CORES, physical_cores: CORES, totals: &|number| totals.get(number.0 as usize), python: &|_| None };
     live.update(&snapshot, &known, |_| allowed);
 }
 
@@ -69,7 +69,7 @@ fn a_window_ends_only_with_a_snapshot_of_the_workloads() {
     let mut live = Live::default();
     update(&mut live, 10, vec![thread(1, 0, on_cpu(0), 10 * SECOND_NS)], &[totals(on_cpu(0))], HashMap::new());
     let of_threads = Snapshot { taken_ns: 20 * SECOND_NS, ..Snapshot::default() };
-    let known = Known { cores: CORES, totals: &|_| None, python: &|_| None };
+    let known = Known { cpus: CORES, physical_cores: CORES, totals: &|_| None, python: &|_| None };
     live.update(&of_threads, &known, |_| panic!("nothing is looked at in between"));
     assert_eq!(live.lost(WorkloadId(0)), Lost::default());
 }
@@ -92,7 +92,8 @@ fn masks_and_quotas_are_causes_and_cores_that_others_had_too() {
             let (threads, cells) = (vec![thread(1, 0, times, taken_ns)], vec![vec![Cell::default()]]);
             let snapshot = Snapshot { taken_ns, threads, cells, cpus: vec![cpu], ..Snapshot::default() };
             let all = totals(times);
-            let known = Known { cores: CORES, totals: &|number| (number.0 == 0).then_some(&all), python: &|_| None };
+            let known =
+                Known { cpus: CORES, physical_cores: CORES, totals: &|number| (number.0 == 0).then_some(&all), python: &|_| None };
             live.update(&snapshot, &known, |_| HashMap::from([(WorkloadId(0), allowed.clone())]));
         }
         live.lost(WorkloadId(0))
@@ -176,7 +177,7 @@ proptest! {
             let allowed = (0..3).map(|number| (WorkloadId(number), Allowed { cpus: Some(1 + number), quota: quota.clone() })).collect();
             let before: Vec<Lost> = (0..3).map(|number| live.lost(WorkloadId(number))).collect();
             let snapshot = Snapshot { taken_ns: now_ns, threads: there, cells: vec![vec![Cell::default()]], ..Snapshot::default() };
-            let known = Known { cores: CORES, totals: &|number| sums.get(number.0 as usize), python: &|_| None };
+            let known = Known { cpus: CORES, physical_cores: CORES, totals: &|number| sums.get(number.0 as usize), python: &|_| None };
             live.update(&snapshot, &known, |_| allowed);
             if now_ns - ended_ns < WINDOW_NS {
                 continue;

@@ -31,6 +31,7 @@ fn traced(difference: f64, on_cpu_difference: f64, lost: u64) -> Outcome {
         "tasks": { "threads": 2 },
         "on_cpu_seconds_by_cpu": { "5": 0.5 },
         "switches": { "voluntary": 10, "preempted": 3, "yielded": 0 },
+        "cpus": { "allowed": 8, "physical_cores": 4 },
         "migrations": { "total": 520, "by_distance": { "smt": 505, "llc": 15 } },
     });
     Outcome { exit_code: Some(0), report: Some(report), ..Outcome::default() }
@@ -98,6 +99,9 @@ fn migrations_count_at_their_own_distance_alone() {
     let passes =
         |distance: &str| failure(Expect::Migrations { distance: distance.into(), at_least: 500 }, &traced(0.0, 0.0, 0)).is_none();
     assert_eq!(["smt", "llc", "remote"].map(passes), [true, false, false]);
+    let mut sharing = traced(0.0, 0.0, 0);
+    sharing.report.as_mut().unwrap()["cpus"]["physical_cores"] = json!(8);
+    assert!(failure(Expect::Migrations { distance: "smt".into(), at_least: 500 }, &sharing).is_some());
 }
 
 #[test]

@@ -28,8 +28,8 @@ const OUTPUT: &str = "/tmp/output.txt";
 /// More than a failing test prints; a serial port of an emulated machine takes a second for 50 kB.
 const OUTPUT_BYTES: usize = 32 * 1024;
 /// What the host judges by. The rest of a report, by thread and over time, is megabytes.
-const ESSENTIALS: [&str; 8] =
-    ["check", "comparisons", "loss", "migrations", "on_cpu_seconds_by_cpu", "switches", "tasks", "threads_differing"];
+const ESSENTIALS: [&str; 9] =
+    ["check", "comparisons", "cpus", "loss", "migrations", "on_cpu_seconds_by_cpu", "switches", "tasks", "threads_differing"];
 
 /// Runs the plan. The host ends the machine when it has read the last message.
 pub(crate) fn run() -> Result<()> {

@@ -87,8 +87,8 @@ fn keep_locks_at_the_disk(workers: &Workers) -> bool {
     share(disk_ns, disk_ns + times.on_cpu_ns) >= NOTABLE_WAIT
 }
 
-/// Two threads of which one is at work at a time, or on its way to it, and each waits as often as the other: one asks and the other answers.
-/// Who is woken is on its way while the other still comes to wait.
+/// Two threads of which one is at work at a time, or on its way to it, and each waits as often as the other: one asks and the other
+/// answers. Who is woken is on its way while the other still comes to wait.
 fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
     let waits: Vec<u64> = workers.iter().map(|worker| worker.voluntary).collect();
     let [one, other] = waits[..] else { return false };
@@ -97,8 +97,8 @@ fn is_in_step(workers: &Workers, figures: &Figures) -> bool {
 }
 
 /// One process hands out what several others do, and that takes it as much time as a good part of their work, while they wait for it. What
-/// it hands out goes through pipes, to processes of one kind; a pipeline has others. Processes that wait for locks alone take turns. Who hands out all the time hardly waits, but for the GIL
-/// that another thread has which hands out too.
+/// it hands out goes through pipes, to processes of one kind; those of a pipeline are of several. Processes that wait for locks alone take
+/// turns. Who hands out all the time hardly waits, but for the GIL that another thread has which hands out too.
 fn has_hub(workers: &Workers) -> bool {
     let hardly_waits = |times: &Times| {
         let waits_ns = times.blocked_total_ns() - times.blocked(Reason::Gil);

@@ -79,6 +79,16 @@ proptest! {
         }
     }
 
+    /// Threads on cores of the hardware that they share may be slower, and those that shared one before faster: no range gets narrower.
+    #[test]
+    fn shared_cores_only_widen_the_ranges(window in any_window()) {
+        let unshared = diagnose(&Window { physical_cores: 0, ..window.clone() }).what_if;
+        for shared in diagnose(&window).what_if {
+            let alone = unshared.iter().find(|what_if| what_if.obstacle == shared.obstacle);
+            prop_assert!(alone.is_some_and(|alone| shared.least_ns <= alone.least_ns && alone.most_ns <= shared.most_ns), "{alone:?} {shared:?}");
+        }
+    }
+
     /// Where every moment is as the others are, they say what the whole says.
     #[test]
     fn equal_moments_change_nothing(mut window in any_window()) {
@@ -186,8 +196,6 @@ fn bystander(has_ended: bool) -> Ledger {
     Ledger { has_ended, voluntary: 0, ..thread([0.0, 0.0], &[(Reason::Futex, WALL)]) }
 }
 
-mod moments;
-
 /// In less than a second, what is waited for as a process begins is much by its rate.
 #[test]
 fn who_waits_once_is_at_rest_however_short_it_is() {
@@ -198,3 +206,5 @@ fn who_waits_once_is_at_rest_however_short_it_is() {
     };
     assert!(matches!(limit(3), Limit::AtRest(_)) && matches!(limit(4), Limit::Blocked(_)));
 }
+
+mod moments;

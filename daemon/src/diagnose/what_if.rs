@@ -204,7 +204,9 @@ fn bounds(obstacle: Obstacle, workers: &Workers, in_kernel: f64, seen: &Seen, su
         Obstacle::Locks if whole.is_one_at_a_time() => {
             let apart = whole.without_and_without_waking(obstacle, supply, false);
             // While one waits outside, others may compute.
-            let least = (apart - whole.longest_outside).max(whole.need);
+            let unshared = Supply { unshared: f64::INFINITY, ..*supply };
+            let apart_at_best = whole.without_and_without_waking(obstacle, &unshared, false);
+            let least = (apart_at_best - whole.longest_outside).max(whole.need);
             (least, whole.without(obstacle, supply, false).max(apart).max(least).max(in_turn))
         }
         // Who is woken for a lock is woken where the one that let go of it runs, and waits there. That wait goes with the lock.

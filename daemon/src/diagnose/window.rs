@@ -129,7 +129,7 @@ pub(crate) struct Window {
     pub(crate) on_cpu_ns_by_cpu: Vec<u64>,
     /// Cores that it was given; 0 if that is not known.
     pub(crate) allowed_cores: u64,
-    /// Cores of the hardware that these are threads of, if that is fewer; 0 if it is not known.
+    /// Cores of the hardware that these are threads of; 0 if that is not known.
     pub(crate) physical_cores: u64,
     /// Cores in the masks of those of its threads that wanted one, on average, if that is known.
     pub(crate) cores_in_masks: Option<f64>,

@@ -11,6 +11,8 @@ use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::units::rounded;
+
 pub use crate::capture::run::Exit;
 pub use crate::verify::{Check, Residual, UnseenByOthers};
 
@@ -166,9 +168,14 @@ pub struct Cpus {
 }
 
 impl Cpus {
-    /// Some of the CPUs that it was given are threads of one core, and no faster together than they have to be.
-    pub(super) fn share_cores(&self) -> bool {
-        (1..self.allowed).contains(&self.physical_cores)
+    /// CPUs in the masks of its threads, or in its own at the start; never 0.
+    pub(super) fn usable(&self) -> u32 {
+        self.in_masks.map_or(self.allowed, |cpus| u32::try_from(rounded(cpus)).unwrap_or(u32::MAX).max(1))
+    }
+
+    /// Some of so many of its CPUs are threads of one core, and may be no faster together than one of them.
+    pub(super) fn share_cores(&self, cpus: u32) -> bool {
+        (1..cpus).contains(&self.physical_cores)
     }
 }
 

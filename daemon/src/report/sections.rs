@@ -9,7 +9,7 @@ use schedscope_ebpf::distance::Distance;
 
 use super::answer::title;
 use super::core_map::Picture;
-use super::schema::{CoresReport, Cpus, Migrations, Quantiles, ThreadReport, WhatIf};
+use super::schema::{CoresReport, Migrations, Quantiles, ThreadReport, WhatIf};
 use super::terminal::{BLOCKED, Colour, RUNNABLE, RUNNING};
 use super::words::{clean, columns, counted, duration, grouped, harmless, mean, percent, rate, sane, share};
 use super::{Options, RunReport};
@@ -77,7 +77,7 @@ pub(super) fn subject(report: &RunReport) -> String {
 /// C, D, effective CPUs and what else the host did.
 fn parallelism(report: &RunReport, options: &Options) -> Block {
     let cpus = &report.cpus;
-    let usable = cpus.in_masks.map_or(cpus.allowed, |cpus| u32::try_from(rounded(cpus)).unwrap_or(u32::MAX).max(1));
+    let usable = cpus.usable();
     let wall = sane(report.wall_seconds);
     let host = |seconds: f64| if wall > 0.0 { sane(seconds) / wall } else { 0.0 };
     let rows = [
@@ -91,7 +91,8 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
         vec![symbol.to_owned(), name.to_owned(), mean(value), format!("of {of}"), meaning.to_owned()]
     });
     let quota = cpus.quota.map_or_else(String::new, |quota| format!(", with a quota of {}", mean(quota)));
-    let cores = if cpus.share_cores() { format!(", on {}", counted(cpus.physical_cores.into(), "core")) } else { String::new() };
+    let cores =
+        if cpus.share_cores(usable) { format!(", on {}", counted(cpus.physical_cores.into(), "core")) } else { String::new() };
     let title =
         format!("Parallelism, on average ({} allowed of {} online{cores}{quota})", counted(usable.into(), "CPU"), cpus.online);
     section(&title, "<<><<", rows, options)
@@ -100,11 +101,11 @@ fn parallelism(report: &RunReport, options: &Options) -> Block {
 /// What the limit costs, and what to do about it, a line each; empty if there is nothing to say.
 pub(super) fn advice(report: &RunReport) -> Vec<String> {
     let model = &report.model;
-    let Cpus { allowed, physical_cores, .. } = report.cpus;
-    let cores = if report.cpus.share_cores() {
-        format!(", on {allowed} CPUs that share {}", counted(physical_cores.into(), "core"))
-    } else {
-        String::new()
+    let cpus = &report.cpus;
+    let cores = |cause: &str| {
+        let count = if cause == "mask" { cpus.allowed } else { cpus.usable() };
+        let shared = || format!(", on {count} CPUs that share {}", counted(cpus.physical_cores.into(), "core"));
+        if cpus.share_cores(count) { shared() } else { String::new() }
     };
     // A range that ends where it began says what it would take at best.
     let is_open = |what_if: &WhatIf| what_if.wall_seconds[1] > NEARLY * report.wall_seconds;
@@ -117,9 +118,10 @@ pub(super) fn advice(report: &RunReport) -> Vec<String> {
             () => format!("{least} to {most}"),
         };
         format!(
-            "By the threads' own time, it would take {range} instead of {} {}{cores}.",
+            "By the threads' own time, it would take {range} instead of {} {}{}.",
             duration(report.wall_seconds),
-            without(&what_if.cause)
+            without(&what_if.cause),
+            cores(&what_if.cause),
         )
     });
     let advice = (!model.advice.is_empty()).then(|| harmless(&model.advice));

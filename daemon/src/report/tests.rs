@@ -93,6 +93,17 @@ fn cpus_that_share_cores_are_told() {
         let text = render(&report, &Options::default());
         assert!(text.contains(gain) && text.contains(title), "{text}");
     }
+    // One CPU shares its core with nobody, but for what a wider mask would bring.
+    let text = |cause: &str| {
+        let mut report = sample(GIL);
+        (report.cpus.physical_cores, report.cpus.in_masks) = (1, Some(1.0));
+        for what_if in &mut report.model.what_if {
+            cause.clone_into(&mut what_if.cause);
+        }
+        render(&report, &Options::default())
+    };
+    assert!(!text("gil").contains("share"));
+    assert!(text("mask").contains("on all CPUs given, on 2 CPUs that share 1 core."));
 }
 
 #[test]
